@@ -1,0 +1,67 @@
+"""What the command-line programs share: one-line errors, real booleans, sizes and scales."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from utils.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with exit status 2."""
+
+    def __init__(self, **arguments):
+        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **arguments)
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
+def run(main: Callable[[Sequence[str] | None], None]) -> None:
+    """Run a program: a user's mistake (InputError) ends in one line and exit status 2, Ctrl-C in status 130."""
+    try:
+        main(None)
+    except InputError as error:
+        print(f"{sys.argv[0]}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def boolean(text: str) -> bool:
+    """`True`, `false`, `yes`, `0` ... as what they mean."""
+    meaning = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    if text.lower() not in meaning:
+        raise argparse.ArgumentTypeError(f"expected True or False, not '{text}'")
+    return meaning[text.lower()]
+
+
+def scale(text: str) -> tuple[float, float]:
+    """`2.5` or `3x1.5` (height x width) -> (height, width) factors, above 0."""
+    parts = text.lower().split("x")
+    try:
+        factors = [float(part) for part in parts]
+    except ValueError:
+        factors = []
+    if len(factors) not in (1, 2) or not all(0 < factor < float("inf") for factor in factors):
+        raise argparse.ArgumentTypeError(
+            f"expected a number above 0 such as 2.5, or HEIGHTxWIDTH such as 3x1.5, not '{text}'"
+        )
+    return factors[0], factors[-1]
+
+
+def size(text: str) -> tuple[int, int]:
+    """`1920x1080` (width x height) -> (H, W)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1920x1080, not '{text}'")
+    return int(parts[1]), int(parts[0])
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """`--device` and the published programs' `--gpu`."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--gpu", metavar="N", help="GPU number, as in the published programs; the CPU where there is none"
+    )

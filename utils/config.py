@@ -1,0 +1,80 @@
+"""Configs: YAML with `extends:`, command-line overrides, and keys that are checked."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from utils.errors import InputError, nearest_name
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The config at `path`, with what it `extends` merged below it and `key.path=value` overrides on top.
+
+    `extends: FILE` (relative to the config, or a list, later ones win) names configs that this one changes. Mappings
+    are merged key by key, except that a mapping with another `name` replaces the old one: its `args` belong to that
+    name.
+    """
+    config = _load(Path(path), ())
+    for override in overrides:
+        config = merge(config, _parse_override(override))
+    return config
+
+
+def merge(base: Any, change: Any) -> Any:
+    """`base` with `change` laid over it (see `load_config`)."""
+    if not (isinstance(base, Mapping) and isinstance(change, Mapping)):
+        return change
+    if "name" in change and change["name"] != base.get("name"):
+        return change
+    return {**base, **{key: merge(base.get(key), value) for key, value in change.items()}}
+
+
+def check_keys(config: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """InputError for a key of `config` that is not `known`, with the nearest that is."""
+    known = list(known)
+    for key in config:
+        if key not in known:
+            raise InputError(f"{where}: unknown key '{key}'; {nearest_name(key, known)}")
+
+
+def require(config: Mapping[str, Any], key: str, where: str) -> Any:
+    """`config[key]`, or InputError when it is missing."""
+    if config.get(key) is None:
+        raise InputError(f"{where}: the key '{key}' is missing")
+    return config[key]
+
+
+def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in above:
+        raise InputError(f"{path}: extends itself")
+    try:
+        config = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"no config {path}; see configs/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"config {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"config {path} is not a mapping of keys to values")
+    bases = config.pop("extends", [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        merged = merge(merged, _load(path.parent / base, (*above, path.resolve())))
+    return merge(merged, config)
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    """`a.b=value` -> {a: {b: value}}, the value read as YAML."""
+    keys, equals, value = override.partition("=")
+    if not equals or not keys:
+        raise InputError(f"--set {override}: expected key.path=value")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}: the value is not YAML") from None
+    for key in reversed(keys.split(".")):
+        nested = {key: nested}
+    return nested

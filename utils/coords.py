@@ -1,0 +1,244 @@
+"""Positions: every conversion between pixels and positions of the project lives here.
+
+A position is (y, x) in [-1, 1]; pixel i of n covers [-1 + 2i/n, -1 + 2(i+1)/n] and has its centre in the middle. A
+*cell* is the size of one output pixel in the same unit, (2/H, 2/W). "LR pixels" as a unit of length means `n / 2`
+times that. Sub-pixel faults come from computing positions in many places, so models take them from here and nowhere
+else.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from utils.errors import InputError
+
+Size = tuple[int, int]
+
+# The four-corner lookups are shifted by this much, so that no position lies on the border of two LR pixels (LIIF).
+CORNER_EPSILON = 1e-6
+LARGEST_OUTPUT = 2**30  # pixels: 3 GB as 8-bit RGB, 12 GB while it is computed
+
+
+def pixel_centers(n: int, device: torch.device | None = None) -> Tensor:
+    """(n,) float32 positions of the pixel centres; the two constants in double, product and sum in float32."""
+    return torch.arange(n, dtype=torch.float32, device=device) * (2 / n) + (-1 + 1 / n)
+
+
+def pixel_index(position: Tensor, n: int) -> Tensor:
+    """Index (int64, 0..n-1) of the pixel that holds each position; ties round half to even, as grid_sample does."""
+    return (((position + 1) * n - 1) / 2).round().clamp(0, n - 1).long()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A separable grid of output positions: `rows` (H,) and `columns` (W,), both in [-1, 1]."""
+
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of_size(cls, size: Size, device: torch.device | None = None) -> "Grid":
+        """The pixel centres of an (H, W) picture."""
+        return cls(pixel_centers(size[0], device), pixel_centers(size[1], device))
+
+    @property
+    def size(self) -> Size:
+        return len(self.rows), len(self.columns)
+
+    def coord(self) -> Tensor:
+        """(H, W, 2) positions."""
+        return torch.stack(torch.meshgrid(self.rows, self.columns, indexing="ij"), dim=-1)
+
+    def bands(self, queries: int) -> Iterator[tuple[slice, "Grid"]]:
+        """Row bands of at most `queries` positions (at least one row each): (rows of the output, the band's grid)."""
+        step = max(1, queries // max(1, len(self.columns)))
+        for start in range(0, len(self.rows), step):
+            band = slice(start, min(start + step, len(self.rows)))
+            yield band, replace(self, rows=self.rows[band])
+
+
+def output_size(size: Size, scale: tuple[float, float]) -> Size:
+    """(H, W) of an (h, w) picture enlarged by `scale` = (height factor, width factor), rounded half up, at least 1."""
+    for factor in scale:
+        if not (math.isfinite(factor) and factor > 0):
+            raise InputError(f"scale {factor:g} is not possible; give a number above 0")
+    height, width = (max(1, math.floor(n * factor + 0.5)) for n, factor in zip(size, scale, strict=True))
+    return check_output_size((height, width))
+
+
+def check_output_size(size: Size) -> Size:
+    """`size`, or InputError when a side is below 1 or the picture would not fit any memory."""
+    if min(size) < 1 or size[0] * size[1] > LARGEST_OUTPUT:
+        raise InputError(
+            f"an output of {size[1]}x{size[0]} pixels is not possible; sides from 1, at most {LARGEST_OUTPUT} pixels"
+        )
+    return size
+
+
+def cell_of(size: Size, input_size: Size | None = None, largest_scale: float | None = None) -> Tensor:
+    """(2,) size of one output pixel, (2/H, 2/W).
+
+    With `input_size` (h, w) and `largest_scale`, "cell clip": no cell is smaller than at the largest scale the model
+    was trained for; per axis cell * max(scale / largest_scale, 1).
+    """
+    cell = [2 / n for n in size]
+    if input_size is not None and largest_scale is not None:
+        cell = [c * max(n / n_in / largest_scale, 1) for c, n, n_in in zip(cell, size, input_size, strict=True)]
+    return torch.tensor(cell, dtype=torch.float32)
+
+
+def cell_in_pixels(cell: Tensor, size: Size) -> Tensor:
+    """Cell in LR pixels, for per-pixel arithmetic: (B, 2) -> (B, 2, 1, 1), a map (B, 2, h, w) keeps its shape."""
+    if cell.dim() == 2:
+        cell = cell[:, :, None, None]
+    return cell * cell.new_tensor(size)[:, None, None]
+
+
+def positions_of(index: Tensor, size: Size) -> Tensor:
+    """(..., 2) positions of the pixels with row-major `index` (...) in an (H, W) picture."""
+    rows = index.div(size[1], rounding_mode="floor")
+    rows_columns = (rows, index - rows * size[1])
+    return torch.stack([pixel_centers(n, index.device)[i] for n, i in zip(size, rows_columns, strict=True)], dim=-1)
+
+
+def sample_bilinear(picture: Tensor, coord: Tensor) -> Tensor:
+    """Bilinear samples of `picture` (B, C, h, w), border replicated, at `coord` (B, ..., 2): (B, ..., C)."""
+    flat = coord.flip(-1).flatten(1, -2)[:, None]  # (B, 1, Q, 2) as (x, y)
+    samples = F.grid_sample(picture, flat, mode="bilinear", padding_mode="border", align_corners=False)
+    return samples[:, :, 0].transpose(1, 2).unflatten(1, coord.shape[1:-1])
+
+
+def sample_nearest(table: Tensor, coord: Tensor) -> Tensor:
+    """Rows of `table` (B, h, w, C) of the pixels that hold the positions `coord` (B, Q, 2): (B, Q, C)."""
+    height, width = table.shape[1:3]
+    index = pixel_index(coord[..., 0], height) * width + pixel_index(coord[..., 1], width)
+    return table.flatten(1, 2).gather(1, index[..., None].expand(-1, -1, table.shape[3]))
+
+
+def axis_taps(position: Tensor, n: int, reach: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels within `reach` (LR pixels) of each position (*S): index clamped to 0..n-1, and signed distance, (*S, T).
+
+    T fits the largest `reach`, which broadcasts against the positions; where it is smaller some taps lie beyond it.
+    """
+    center = ((position + 1) * n - 1) / 2
+    first = (center - reach).floor() + 1
+    taps = first[..., None] + torch.arange(math.ceil(2 * float(reach.max())), device=position.device)
+    return taps.clamp(0, n - 1).long(), taps - center[..., None]
+
+
+@dataclass(frozen=True)
+class AxisLookup:
+    """For positions along one axis: which LR pixels to look at, and how far away each position is from their centres.
+
+    `index` (K, *S) int64 in 0..n-1, `offset` (K, *T) position minus pixel centre in LR pixels; K = 2 for a local
+    ensemble (the pixel before and the one after), else 1. S and T broadcast against each other.
+    """
+
+    index: Tensor
+    offset: Tensor
+
+
+def look_up(position: Tensor, n: int, local_ensemble: bool) -> AxisLookup:
+    """LR pixels around each position (*S) on an axis of n pixels: both neighbours, or just the one that holds it."""
+    shifts = [-1 / n + CORNER_EPSILON, 1 / n + CORNER_EPSILON] if local_ensemble else [0.0]
+    shifted = torch.stack([position + shift for shift in shifts]).clamp(-1 + 1e-6, 1 - 1e-6)
+    index = pixel_index(shifted, n)
+    return AxisLookup(index, (position - pixel_centers(n, position.device)[index]) * n)
+
+
+@dataclass(frozen=True)
+class AxisRuns:
+    """The positions of one axis cut into R runs that look at the same LR pixels, each padded to the longest run, L.
+
+    Between two LR centres all output pixels share their LR pixels, so what depends on those is computed once a run.
+    `lookup.index` (K, R), `lookup.offset` (K, R, L); padding repeats a run's last position. `length` (R,) real
+    positions of each run, `start` (R,) the first of them.
+    """
+
+    lookup: AxisLookup
+    start: Tensor
+    length: Tensor
+
+    @property
+    def longest(self) -> int:
+        """L, the padded length of every run."""
+        return self.lookup.offset.shape[-1]
+
+    def blocks(self, runs: int) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
+        """Pieces of at most `runs` runs: (output positions, which of the piece's padded positions they are, lookup)."""
+        real = torch.arange(self.longest, device=self.length.device) < self.length[:, None]  # (R, L)
+        ends = (self.start + self.length).tolist()
+        starts = self.start.tolist()
+        for first in range(0, len(starts), runs):
+            last = min(first + runs, len(starts))
+            part = slice(first, last)
+            lookup = AxisLookup(self.lookup.index[:, part], self.lookup.offset[:, part])
+            yield slice(starts[first], ends[last - 1]), real[part].flatten().nonzero()[:, 0], lookup
+
+
+def look_up_runs(position: Tensor, n: int, local_ensemble: bool) -> AxisRuns:
+    """`look_up` for the sorted positions (N,) of a grid's axis, grouped into runs."""
+    lookup = look_up(position, n, local_ensemble)
+    total = len(position)
+    same = (lookup.index[:, 1:] == lookup.index[:, :-1]).all(0)
+    start = torch.cat([same.new_zeros(1, dtype=torch.long), (~same).nonzero()[:, 0] + 1])
+    length = torch.diff(start, append=start.new_tensor([total]))
+    longest = int(length.max())
+    if total < 0.5 * longest * len(start):  # mostly padding: positions on their own are cheaper
+        start, longest = torch.arange(total, device=position.device), 1
+        length = torch.ones_like(start)
+    steps = torch.arange(longest, device=position.device)
+    member = start[:, None] + torch.minimum(steps, length[:, None] - 1)  # (R, L)
+    return AxisRuns(AxisLookup(lookup.index[:, start], lookup.offset[:, member]), start, length)
+
+
+@dataclass(frozen=True)
+class Corners:
+    """The K x K LR pixels around each position (K = 2: four corners; 1: just the nearest), shapes broadcasting.
+
+    `index` (K, K, B or 1, *S) into the h*w LR pixels in row-major order; `offset_y`, `offset_x` (K or 1, K or 1, B or
+    1, *T) position minus pixel centre, in LR pixels; `weight` (K, K, B or 1, *T) blend weights that sum to 1 over the
+    corners: the area between the position and the diagonally opposite pixel (LIIF, equation 4).
+    """
+
+    index: Tensor
+    offset_y: Tensor
+    offset_x: Tensor
+    weight: Tensor
+
+    @classmethod
+    def _of(cls, index: Tensor, offset_y: Tensor, offset_x: Tensor) -> "Corners":
+        area = (offset_y * offset_x).abs() + 1e-9
+        return cls(index, offset_y, offset_x, area.flip(0, 1) / area.sum((0, 1)))
+
+    @classmethod
+    def of_points(cls, coord: Tensor, size: Size, local_ensemble: bool) -> "Corners":
+        """Corners of any positions (B, Q, 2) in an (h, w) picture; S = T = (Q,)."""
+        y = look_up(coord[..., 0], size[0], local_ensemble)
+        x = look_up(coord[..., 1], size[1], local_ensemble)
+        return cls._of(y.index[:, None] * size[1] + x.index[None], y.offset[:, None], x.offset[None])
+
+    @classmethod
+    def of_runs(cls, y: AxisLookup, x: AxisLookup, width: int) -> "Corners":
+        """Corners of a block of a grid; S = (Ry, Rx, 1, 1) and T = (Ry, Rx, Ly, Lx), runs and their positions."""
+        index = y.index[:, None, None, :, None, None, None] * width + x.index[None, :, None, None, :, None, None]
+        return cls._of(index, y.offset[:, None, None, :, None, :, None], x.offset[None, :, None, None, :, None, :])
+
+    def gather(self, table: Tensor) -> Tensor:
+        """Rows of `table` (B, h, w, C) at the corners: (K, K, B, *S, C)."""
+        batch, pixels = table.shape[0], table.shape[1] * table.shape[2]
+        first = torch.arange(batch, device=table.device) * pixels
+        index = self.index + first.reshape(-1, *[1] * (self.index.dim() - 3))
+        return table.reshape(batch * pixels, table.shape[3]).index_select(0, index.flatten()).unflatten(0, index.shape)
+
+    def project_offset(self, weight: Tensor) -> Tensor:
+        """The offsets (y, x) times a weight (C, 2): (K, K, B or 1, *T, C), built from one small tensor per axis."""
+        return self.offset_y[..., None] * weight[:, 0] + self.offset_x[..., None] * weight[:, 1]
+
+    def blend(self, values: Tensor) -> Tensor:
+        """Weighted sum over the corners: (K, K, B, *T, C) -> (B, *T, C)."""
+        return (values * self.weight[..., None]).sum((0, 1))

@@ -1,0 +1,53 @@
+"""Names to classes: what lets a config or a checkpoint say `{name: lmliif, args: {...}}`."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from utils.errors import InputError, nearest_name
+
+
+class Registry:
+    """Maps registry names to classes or factory functions of one `kind` ("model", "dataset")."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self.factories: dict[str, Callable] = {}
+
+    def register(self, name: str) -> Callable[[Callable], Callable]:
+        """Class decorator that enters the class under `name`; a second entry under one name is a bug (KeyError)."""
+
+        def enter(factory: Callable) -> Callable:
+            if name in self.factories:
+                raise KeyError(f"{self.kind} '{name}' is registered twice")
+            self.factories[name] = factory
+            return factory
+
+        return enter
+
+    def make(self, spec: Mapping[str, Any], **overrides: Any) -> Any:
+        """Build what `spec` = `{name, args}` describes; `overrides` win over the spec's own `args`.
+
+        Raises InputError for an unknown name, an unknown argument or a missing one.
+        """
+        if not isinstance(spec, Mapping) or "name" not in spec:
+            raise InputError(f"a {self.kind} is described by 'name' and 'args', not by {spec!r}")
+        name = spec["name"]
+        if name not in self.factories:
+            raise InputError(f"unknown {self.kind} '{name}'; {nearest_name(name, self.factories)}")
+        factory = self.factories[name]
+        arguments = {**(spec.get("args") or {}), **overrides}
+        self._check(name, factory, arguments)
+        return factory(**arguments)
+
+    def _check(self, name: str, factory: Callable, arguments: Mapping[str, Any]) -> None:
+        parameters = inspect.signature(factory).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return
+        known = [p.name for p in parameters]
+        for argument in arguments:
+            if argument not in known:
+                raise InputError(f"{self.kind} '{name}' has no argument '{argument}'; {nearest_name(argument, known)}")
+        for p in parameters:
+            if p.default is p.empty and p.name not in arguments:
+                raise InputError(f"{self.kind} '{name}' needs the argument '{p.name}'")
