@@ -1,0 +1,123 @@
+"""The one interface of the project: a picture is encoded once and rendered on any grid of positions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utils.coords import AxisRuns, Corners, Grid, Size, look_up_runs, sample_bilinear
+
+# Size of a band's or block's widest intermediate: larger ones leave the CPU's cache and are slower.
+BAND_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Latent:
+    """An encoded picture: `features` (B, C, h, w) and the normalised `image` (B, 3, h, w) itself."""
+
+    features: Tensor
+    image: Tensor
+
+
+@dataclass(frozen=True)
+class Field:
+    """A picture ready for one output pixel size: `table` (B, h, w, C), what each LR pixel contributes, and `skip`
+    (B, 3, h, w), a picture to add at every position by bilinear interpolation, or None."""
+
+    table: Tensor
+    skip: Tensor | None = None
+
+    @property
+    def batch(self) -> int:
+        return self.table.shape[0]
+
+    @property
+    def size(self) -> Size:
+        """(h, w) of the LR picture."""
+        return self.table.shape[1], self.table.shape[2]
+
+
+class ContinuousModel(nn.Module):
+    """Base of every model: encode -> field -> sample or render.
+
+    Models keep no state between calls: a latent and a field are small frozen dataclasses that the caller holds, so
+    one latent serves any number of sizes. Subclasses implement `encode`, `field` and `sample`; `render` works by
+    itself and may be overridden where a separable grid allows something faster.
+    """
+
+    trained_scales: tuple[float, float] | None = (1.0, 4.0)
+    """Smallest and largest scale the model has seen; callers clip the cell at the largest (`utils.coords.cell_of`)."""
+
+    floats_per_query: int = 64
+    """Size of the widest intermediate for one position: decides how many positions a band holds."""
+
+    def encode(self, image: Tensor) -> Any:
+        """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
+        raise NotImplementedError
+
+    def field(self, latent: Any, cell: Tensor) -> Field:
+        """Latent and output pixel size -> field: everything per LR pixel that depends on the output pixel size.
+
+        `cell` is (B, 2), one (height, width) per picture in the unit of positions, or a map (B, 2, h, w).
+        """
+        raise NotImplementedError
+
+    def sample(self, field: Field, coord: Tensor) -> Tensor:
+        """Values (B, Q, 3), normalised, at any positions (B, Q, 2), (y, x) in [-1, 1]."""
+        raise NotImplementedError
+
+    def render(self, field: Field, grid: Grid) -> Tensor:
+        """Values (B, 3, H, W), normalised, on a whole grid; beyond them memory is bounded by a band of rows."""
+        output = field.table.new_empty(field.batch, 3, *grid.size)
+        for rows, band in grid.bands(self.band_queries(field)):
+            coord = band.coord().flatten(0, 1).expand(field.batch, -1, -1)  # (B, rows * W, 2)
+            output[:, :, rows] = self.sample(field, coord).transpose(1, 2).unflatten(2, band.size)
+        return output
+
+    def forward(self, image: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
+        """(B, 3, h, w) pictures, (B, Q, 2) positions, (B, 2) output pixel sizes -> (B, Q, 3), all normalised."""
+        return self.sample(self.field(self.encode(image), cell), coord)
+
+    def band_queries(self, field: Field) -> int:
+        """Positions per picture that one band should hold."""
+        return max(1, BAND_BYTES // (torch.finfo(field.table.dtype).bits // 8 * self.floats_per_query * field.batch))
+
+
+class LocalEnsembleModel(ContinuousModel):
+    """Models that answer a position from the LR pixels around it (LIIF, LTE, the LMF family): they implement `query`.
+
+    A grid is rendered in blocks of runs (see `utils.coords.AxisRuns`): all positions between four LR centres share what
+    those four contribute, which is looked up once for all of them.
+    """
+
+    local_ensemble: bool = True
+
+    def query(self, field: Field, corners: Corners) -> Tensor:
+        """Values (B, *T, 3) at the positions that `corners` describes."""
+        raise NotImplementedError
+
+    def sample(self, field: Field, coord: Tensor) -> Tensor:
+        values = self.query(field, Corners.of_points(coord, field.size, self.local_ensemble))
+        return values if field.skip is None else values + sample_bilinear(field.skip, coord)
+
+    def render(self, field: Field, grid: Grid) -> Tensor:
+        height, width = field.size
+        rows = look_up_runs(grid.rows, height, self.local_ensemble)
+        columns = look_up_runs(grid.columns, width, self.local_ensemble)
+        runs_y, runs_x = self._block_runs(field, rows, columns)
+        output = field.table.new_empty(field.batch, 3, *grid.size)
+        for span_y, real_y, y in rows.blocks(runs_y):
+            for span_x, real_x, x in columns.blocks(runs_x):
+                rgb = self.query(field, Corners.of_runs(y, x, width))  # (B, Ry, Rx, Ly, Lx, 3)
+                rgb = rgb.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (B, 3, Ry * Ly, Rx * Lx)
+                output[:, :, span_y, span_x] = rgb[:, :, real_y][:, :, :, real_x]
+            if field.skip is not None:
+                coord = Grid(grid.rows[span_y], grid.columns).coord().expand(field.batch, -1, -1, -1)
+                output[:, :, span_y] += sample_bilinear(field.skip, coord).permute(0, 3, 1, 2)
+        return output
+
+    def _block_runs(self, field: Field, rows: AxisRuns, columns: AxisRuns) -> tuple[int, int]:
+        """How many runs of each axis a block takes: whole rows when they fit, else a part of one."""
+        budget = max(1, self.band_queries(field) // (rows.longest * columns.longest))
+        return max(1, budget // len(columns.start)), min(len(columns.start), budget)

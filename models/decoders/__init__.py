@@ -1,0 +1,5 @@
+"""Decoders: complete models that turn an encoder's features into a picture of any size, one file per method."""
+
+from models.decoders import liif, lmliif
+
+__all__ = ["liif", "lmliif"]

@@ -1,0 +1,70 @@
+"""LIIF (Chen et al., CVPR 2021): one large MLP answers every position from the nearest latents."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from models.continuous import ContinuousModel, Field, Latent, LocalEnsembleModel
+from models.decoders.fixed_scale import FixedScale
+from models.layers.mlp import linear_on_map, unfolded_linear
+from models.registry import make, register
+from utils.coords import Corners, cell_in_pixels
+
+
+class LIIF(LocalEnsembleModel):
+    """MLP([latent, offset, cell]) of the four LR pixels around a position, blended by area (LIIF, equations 1 and 4).
+
+    The MLP's first layer is linear in its input, so the part that belongs to the LR pixel (latent and cell) is computed
+    once per LR pixel in `field`; only the two offset columns remain per position.
+
+    `feat_unfold`: the latent is the 3x3 neighbourhood; `local_ensemble` false: the nearest LR pixel only, no blend;
+    `cell_decode` false: no cell columns.
+    """
+
+    def __init__(
+        self,
+        encoder_spec: Mapping[str, Any],
+        imnet_spec: Mapping[str, Any],
+        local_ensemble: bool = True,
+        feat_unfold: bool = True,
+        cell_decode: bool = True,
+    ):
+        super().__init__()
+        self.local_ensemble = local_ensemble
+        self.feat_unfold = feat_unfold
+        self.cell_decode = cell_decode
+        self.encoder = make(encoder_spec)
+        self.latent_dim = self.encoder.out_dim * (9 if feat_unfold else 1)
+        self.imnet = make(imnet_spec, in_dim=self.latent_dim + (4 if cell_decode else 2), out_dim=3)
+        self.floats_per_query = 4 * self.imnet.layers[0].out_features
+
+    def encode(self, image: Tensor) -> Latent:
+        return Latent(self.encoder(image), image)
+
+    def field(self, latent: Latent, cell: Tensor) -> Field:
+        first = self.imnet.layers[0]
+        of_latent, _, of_cell = first.weight.tensor_split([self.latent_dim, self.latent_dim + 2], dim=1)
+        hidden = unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold)
+        if self.cell_decode:
+            hidden = hidden + linear_on_map(cell_in_pixels(cell, latent.features.shape[-2:]), of_cell)
+        return Field(hidden.permute(0, 2, 3, 1))
+
+    def query(self, field: Field, corners: Corners) -> Tensor:
+        of_offset = self.imnet.layers[0].weight[:, self.latent_dim : self.latent_dim + 2]
+        hidden = corners.gather(field.table) + corners.project_offset(of_offset)
+        return corners.blend(self.imnet.after_first(hidden))
+
+
+@register("liif")
+def liif(
+    encoder_spec: Mapping[str, Any],
+    imnet_spec: Mapping[str, Any] | None = None,
+    local_ensemble: bool = True,
+    feat_unfold: bool = True,
+    cell_decode: bool = True,
+) -> ContinuousModel:
+    """LIIF, or without an `imnet_spec` the picture that the encoder's own tail makes, as in the authors' configs."""
+    if imnet_spec is None:
+        return FixedScale(encoder_spec)
+    return LIIF(encoder_spec, imnet_spec, local_ensemble, feat_unfold, cell_decode)

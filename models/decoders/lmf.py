@@ -1,0 +1,90 @@
+"""LMF (He and Jin, CVPR 2024): what LM-LIIF, LM-LTE and LM-CiaoSR share.
+
+A *latent MLP* (`hypernet`) runs once per LR pixel and emits the modulations of a tiny *render MLP* (`imnet`) that
+runs per output pixel, and a compressed latent code that the render MLP reads. A decoder says how the modulations come
+about (`modulate`); one whose render MLP reads more than [code, offset, cell] also says what its first layer sees.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from models.continuous import Field, Latent, LocalEnsembleModel
+from models.layers.lmmlp import LMMLP
+from models.layers.mlp import linear_on_map
+from models.registry import make
+from utils.coords import Corners, cell_in_pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModulatedField(Field):
+    """A field whose `table` is what an LR pixel gives the render MLP's first layer, made of `code` (B, c, h, w), the
+    compressed latent, and the cell; `scales` and `shifts` (D, B, h, w, hidden_dim) modulate the D layers."""
+
+    code: Tensor
+    scales: Tensor | None
+    shifts: Tensor | None
+
+
+class LMFDecoder(LocalEnsembleModel):
+    """Base of the LMF decoders.
+
+    A subclass makes its `encoder`, calls `make_render_mlp`, and implements `modulate`.
+    """
+
+    imnet: LMMLP
+    code_dim: int
+    cell_decode: bool
+    lr_skip: bool
+
+    def make_render_mlp(self, imnet_spec: Mapping[str, Any], in_dim: int) -> LMMLP:
+        """The render MLP for inputs of `in_dim` channels."""
+        imnet = make(imnet_spec, in_dim=in_dim, out_dim=3)
+        # Four corners of hidden units; modulations are looked up per run, so a scattered query holds those too.
+        self.floats_per_query = 4 * imnet.hidden_dim
+        return imnet
+
+    def modulate(self, latent: Latent, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Latent and cell -> modulations (B, mod_dim, h, w) and code (B, code_dim, h, w)."""
+        raise NotImplementedError
+
+    def tabulate(self, code: Tensor, cell: Tensor) -> Tensor:
+        """The render MLP's first layer on [code, cell], (B, h, w, hidden_dim): all of it but the offset columns."""
+        first = self.imnet.layers[0]
+        of_code, _, of_cell = first.weight.tensor_split([self.code_dim, self.code_dim + 2], dim=1)
+        hidden = linear_on_map(code, of_code, first.bias)
+        if self.cell_decode:
+            hidden = hidden + linear_on_map(cell_in_pixels(cell, code.shape[-2:]), of_cell)
+        return hidden.permute(0, 2, 3, 1)
+
+    def first_layer(self, field: ModulatedField, corners: Corners) -> Tensor:
+        """The render MLP's first layer at the positions, before modulation: (K, K, B, *T, hidden_dim)."""
+        of_offset = self.imnet.layers[0].weight[:, self.code_dim : self.code_dim + 2]
+        return corners.gather(field.table) + corners.project_offset(of_offset)
+
+    def encode(self, image: Tensor) -> Latent:
+        return Latent(self.encoder(image), image)
+
+    def field(self, latent: Latent, cell: Tensor) -> ModulatedField:
+        modulation, code = self.modulate(latent, cell)
+        scales, shifts = self.imnet.split(modulation.permute(0, 2, 3, 1))
+        return ModulatedField(
+            table=self.tabulate(code, cell),
+            skip=latent.image if self.lr_skip else None,
+            code=code,
+            scales=scales,
+            shifts=shifts,
+        )
+
+    def with_cell(self, field: ModulatedField, cell: Tensor) -> ModulatedField:
+        """The same modulations read with another output pixel size."""
+        return replace(field, table=self.tabulate(field.code, cell))
+
+    def query(self, field: ModulatedField, corners: Corners) -> Tensor:
+        scales, shifts = (
+            None if layers is None else (corners.gather(layer) for layer in layers)
+            for layers in (field.scales, field.shifts)
+        )
+        return corners.blend(self.imnet.after_first(self.first_layer(field, corners), scales, shifts))

@@ -1,0 +1,62 @@
+"""LM-LIIF (LMF, CVPR 2024): LIIF with its MLP split into a latent MLP per LR pixel and a modulated render MLP."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from models.continuous import Latent
+from models.decoders.lmf import LMFDecoder
+from models.layers.mlp import linear_on_map, unfolded_linear
+from models.registry import make, register
+from utils.coords import cell_in_pixels
+
+
+@register("lmliif")
+class LMLIIF(LMFDecoder):
+    """Latent MLP on [3x3 unfolded features, cell]; render MLP on [code, offset, cell].
+
+    `mod_input` false: no compressed code, the render MLP reads the encoder's features; `feat_unfold` false: the
+    latent MLP reads each pixel's own features; `cell_decode` false: no cell in either; `local_ensemble` false: the
+    nearest LR pixel only. `lr_skip` true adds the bilinear LR picture, so that the network paints the difference (as
+    in LTE; not in the published LM-LIIF).
+    """
+
+    def __init__(
+        self,
+        encoder_spec: Mapping[str, Any],
+        imnet_spec: Mapping[str, Any],
+        hypernet_spec: Mapping[str, Any],
+        local_ensemble: bool = True,
+        feat_unfold: bool = True,
+        cell_decode: bool = True,
+        mod_input: bool = True,
+        lr_skip: bool = False,
+    ):
+        super().__init__()
+        self.local_ensemble = local_ensemble
+        self.feat_unfold = feat_unfold
+        self.cell_decode = cell_decode
+        self.mod_input = mod_input
+        self.lr_skip = lr_skip
+        self.encoder = make(encoder_spec)
+        self.latent_dim = self.encoder.out_dim * (9 if feat_unfold else 1)
+        cell_dim = 2 if cell_decode else 0
+        hidden_dim = imnet_spec.get("args", {}).get("hidden_dim", 16)
+        self.code_dim = hidden_dim if mod_input else self.encoder.out_dim
+        self.imnet = self.make_render_mlp(imnet_spec, in_dim=self.code_dim + 2 + cell_dim)
+        self.hypernet = make(
+            hypernet_spec,
+            in_dim=self.latent_dim + cell_dim,
+            out_dim=self.imnet.mod_dim + (self.code_dim if mod_input else 0),
+        )
+
+    def modulate(self, latent: Latent, cell: Tensor) -> tuple[Tensor, Tensor]:
+        first = self.hypernet.layers[0]
+        of_latent, of_cell = first.weight.split([self.latent_dim, first.in_features - self.latent_dim], dim=1)
+        hidden = unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold)
+        if self.cell_decode:
+            hidden = hidden + linear_on_map(cell_in_pixels(cell, latent.features.shape[-2:]), of_cell)
+        output = self.hypernet.after_first_on_map(hidden)
+        modulation, code = output.split([self.imnet.mod_dim, output.shape[1] - self.imnet.mod_dim], dim=1)
+        return modulation, code if self.mod_input else latent.features

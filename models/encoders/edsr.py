@@ -1,0 +1,96 @@
+"""EDSR (Lim et al., CVPRW 2017): residual blocks without normalisation, with or without an upsampling tail."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from models.registry import register
+from utils.errors import InputError
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
+    """A fixed 1x1 convolution that adds or subtracts the DIV2K mean."""
+    shift = nn.Conv2d(3, 3, 1)
+    shift.weight.data = torch.eye(3)[:, :, None, None]
+    shift.bias.data = sign * rgb_range * torch.tensor(DIV2K_MEAN)
+    return shift.requires_grad_(False)
+
+
+class ResidualBlock(nn.Module):
+    """x + res_scale * conv(relu(conv(x)))."""
+
+    def __init__(self, channels: int, res_scale: float):
+        super().__init__()
+        self.body = nn.Sequential(conv3x3(channels, channels), nn.ReLU(inplace=True), conv3x3(channels, channels))
+        self.res_scale = res_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, self.body(x), alpha=self.res_scale)
+
+
+def upsampler(channels: int, scale: int) -> nn.Sequential:
+    """Convolutions and pixel shuffles that enlarge a feature map by 3 or a power of 2."""
+    if scale == 3:
+        factors = [3]
+    elif scale in (2, 4, 8):
+        factors = [2] * int(math.log2(scale))
+    else:
+        raise InputError(
+            f"an upsampling tail of scale {scale} does not exist; choose 2, 3, 4 or 8, or no_upsampling: true"
+        )
+    layers: list[nn.Module] = []
+    for factor in factors:
+        layers += [conv3x3(channels, channels * factor**2), nn.PixelShuffle(factor)]
+    return nn.Sequential(*layers)
+
+
+@register("edsr-baseline")
+class EDSR(nn.Module):
+    """(B, 3, h, w) normalised -> (B, n_feats, h, w) features, or with its tail (B, 3, scale*h, scale*w).
+
+    `sub_mean` and `add_mean` stand in the published state dicts but are not part of the forward pass, since pictures
+    come normalised; they are kept so that those files load.
+    """
+
+    def __init__(
+        self,
+        n_resblocks: int = 16,
+        n_feats: int = 64,
+        res_scale: float = 1,
+        scale: int = 2,
+        no_upsampling: bool = False,
+        rgb_range: float = 1,
+    ):
+        super().__init__()
+        self.sub_mean = mean_shift(-1, rgb_range)
+        self.add_mean = mean_shift(1, rgb_range)
+        self.head = nn.Sequential(conv3x3(3, n_feats))
+        blocks = [ResidualBlock(n_feats, res_scale) for _ in range(n_resblocks)]
+        self.body = nn.Sequential(*blocks, conv3x3(n_feats, n_feats))
+        self.out_dim = n_feats if no_upsampling else 3
+        self.tail = None if no_upsampling else nn.Sequential(upsampler(n_feats, scale), conv3x3(n_feats, 3))
+
+    def forward(self, image: Tensor) -> Tensor:
+        head = self.head(image)
+        features = head + self.body(head)
+        return features if self.tail is None else self.tail(features)
+
+
+@register("edsr")
+def edsr(
+    n_resblocks: int = 32,
+    n_feats: int = 256,
+    res_scale: float = 0.1,
+    scale: int = 2,
+    no_upsampling: bool = False,
+    rgb_range: float = 1,
+) -> EDSR:
+    """The full-size EDSR of the paper: `edsr-baseline` with other defaults."""
+    return EDSR(n_resblocks, n_feats, res_scale, scale, no_upsampling, rgb_range)

@@ -1,0 +1,52 @@
+"""Multi-layer perceptron, applied to the last axis of a tensor or to the pixels of a feature map."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.registry import register
+
+
+@register("mlp")
+class MLP(nn.Module):
+    """Linear and ReLU layers in turn, (..., in_dim) -> (..., out_dim); Linear layers are `layers.0`, `layers.2`, ..."""
+
+    def __init__(self, in_dim: int, out_dim: int, hidden_list: Sequence[int]):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in hidden_list:
+            layers += [nn.Linear(in_dim, width), nn.ReLU()]
+            in_dim = width
+        self.layers = nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+    def after_first(self, hidden: Tensor) -> Tensor:
+        """The rest of the network on the first layer's output before its ReLU, (..., hidden) -> (..., out_dim)."""
+        return self.layers[1:](hidden)
+
+    def after_first_on_map(self, hidden: Tensor) -> Tensor:
+        """`after_first` for a feature map, (B, hidden, h, w) -> (B, out_dim, h, w)."""
+        for layer in self.layers[1:]:
+            hidden = linear_on_map(hidden, layer.weight, layer.bias) if isinstance(layer, nn.Linear) else F.relu(hidden)
+        return hidden
+
+
+def linear_on_map(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A Linear layer, weight (out, in), on every pixel: (B, in, h, w) -> (B, out, h, w)."""
+    return F.conv2d(features, weight[:, :, None, None], bias)
+
+
+def unfolded_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None, feat_unfold: bool = True) -> Tensor:
+    """A Linear layer on each pixel's features, unfolded 3x3 (zero padding) or plain: (B, c, h, w) -> (B, out, h, w).
+
+    `weight` is (out, 9c) in the order of `F.unfold(features, 3, padding=1)`, which is a 3x3 convolution's own, so the
+    unfolded features need never exist; (out, c) when `feat_unfold` is false.
+    """
+    if not feat_unfold:
+        return linear_on_map(features, weight, bias)
+    kernel = weight.unflatten(1, (-1, 3, 3)).contiguous(memory_format=torch.channels_last)
+    return F.conv2d(features, kernel, bias, padding=1)
