@@ -1,0 +1,72 @@
+"""Checkpoints `{model: {name, args, sd}, ...}`, as LIIF, LTE and LMF have them: written whole, read safely."""
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import models
+from models.filters import FILTERS
+from utils.errors import InputError, nearest_name
+from utils.files import atomic_file
+from utils.normalization import Normalization
+from utils.upscaler import Upscaler
+
+
+def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write `content` (tensors, numbers, strings in dicts and lists) to `path`, all or nothing."""
+    with atomic_file(path) as temporary:
+        torch.save(dict(content), temporary)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU; InputError when it is missing, none, or wants to run code."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no checkpoint {path}; check the name")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            raise InputError(f"{path} is refused: it holds more than tensors and would run code when loaded") from None
+        raise InputError(f"{path} is not a checkpoint; expected a file written by torch.save") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, IndexError) as error:
+        raise InputError(f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise InputError(f"{path} holds no model; expected {{model: {{name, args, sd}}}}")
+    return content
+
+
+def load_upscaler(
+    model: str | Path, device: torch.device | None = None, data_norm: Mapping[str, Any] | None = None
+) -> Upscaler:
+    """The model of a checkpoint file, or a filter by its registry name (`bicubic`), ready for pictures.
+
+    The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
+    config's), else (x - 0.5) / 0.5.
+    """
+    device = device or torch.device("cpu")
+    if str(model) in FILTERS:
+        return Upscaler(models.make({"name": str(model)}), device=device)
+    path = Path(model)
+    if not path.exists() and not path.suffix:
+        raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), FILTERS)}")
+    content = load_checkpoint(path)
+    try:
+        made = models.make(content["model"], load_sd=True).eval()
+        return Upscaler(made, Normalization.from_config(content.get("data_norm") or data_norm), device)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Twelve hexadecimal digits that change with any parameter's name or value (SHA-256)."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,115 @@
+"""PSNR, SSIM and the protocols that say on which pixels and channels they are measured."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from utils.errors import InputError, nearest_name
+
+LUMA_BT601 = (65.738, 129.057, 25.064)  # of RGB in [0, 1], in 1/256 of full scale (EDSR's benchmark code)
+
+
+def psnr(picture: Tensor, target: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of values in [0, 1], any shape; infinite when equal."""
+    mse = (picture - target).double().square().mean().item()
+    return math.inf if mse == 0 else -10 * math.log10(mse)
+
+
+def luma(picture: Tensor) -> Tensor:
+    """(..., 3, H, W) RGB in [0, 1] -> (..., 1, H, W) luma of BT.601, 16/256 to 235/256."""
+    weights = picture.new_tensor(LUMA_BT601) / 256
+    return 16 / 256 + (picture * weights[:, None, None]).sum(-3, keepdim=True)
+
+
+def ssim(picture: Tensor, target: Tensor) -> float:
+    """Structural similarity (Wang et al., 2004) of two (C, H, W) pictures in [0, 1], mean over channels and pixels.
+
+    11x11 Gaussian window of sigma 1.5, where it fits ("valid"); nan when a side is below 11.
+    """
+    if min(picture.shape[-2:]) < 11:
+        return math.nan
+    distance = torch.arange(11, dtype=torch.float64, device=picture.device) - 5
+    window = torch.exp(-(distance**2) / (2 * 1.5**2))
+    window = window / window.sum()
+
+    def local_mean(x: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(x[:, None], window[None, None, :, None]), window[None, None, None])
+
+    x, y = picture.double(), target.double()
+    mean_x, mean_y = local_mean(x), local_mean(y)
+    variance_x = local_mean(x * x) - mean_x**2
+    variance_y = local_mean(y * y) - mean_y**2
+    covariance = local_mean(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return (luminance * structure).mean().item()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which pixels and channels count.
+
+    `shave(scale)` pixels are cut from each side, `luma` compares brightness only; values are compared as they are
+    (`quantised` false) or rounded to 8 bits first.
+    """
+
+    name: str
+    description: str
+    shave: Callable[[float], int]
+    luma: bool = False
+    quantised: bool = False
+
+    def measure(self, picture: Tensor, target: Tensor, scale: tuple[float, float]) -> dict[str, float]:
+        """`psnr` in dB and `ssim` of two (3, H, W) pictures in [0, 1]; `scale` (height, width) sets the shave."""
+        picture, target = picture.clamp(0, 1), target.clamp(0, 1)
+        if self.quantised:
+            picture, target = ((x * 255).round() / 255 for x in (picture, target))
+        if self.luma:
+            picture, target = luma(picture), luma(target)
+        shave = self.shave(max(scale))
+        if 2 * shave >= min(picture.shape[-2:]):
+            height, width = picture.shape[-2:]
+            raise InputError(
+                f"a picture of {width}x{height} is too small for protocol '{self.name}': it cuts {shave} pixels a side"
+            )
+        if shave:
+            picture, target = (x[..., shave:-shave, shave:-shave] for x in (picture, target))
+        return {"psnr": psnr(picture, target), "ssim": ssim(picture, target)}
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("rgb", "RGB, no shave, not quantised", shave=lambda scale: 0),
+        Protocol("div2k", "RGB, shave scale + 6, not quantised", shave=lambda scale: math.ceil(scale) + 6),
+        Protocol("benchmark", "luma BT.601, shave scale, not quantised", shave=math.ceil, luma=True),
+        Protocol("benchmark-8bit", "luma BT.601, shave scale, 8-bit", shave=math.ceil, luma=True, quantised=True),
+    )
+}
+
+
+def find_protocol(name: str | None) -> Protocol:
+    """The protocol of a name; None means `rgb`. InputError for an unknown one."""
+    if name is None:
+        return PROTOCOLS["rgb"]
+    if name not in PROTOCOLS:
+        raise InputError(f"unknown protocol '{name}'; {nearest_name(name, PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def parse_eval_type(eval_type: str | None) -> tuple[Protocol, float | None]:
+    """The authors' `eval_type` (`div2k-4`, `benchmark-2`, none) -> protocol and the scale it names."""
+    name, dash, scale = (eval_type or "").rpartition("-")
+    if not dash:
+        return find_protocol(eval_type), None
+    try:
+        return find_protocol(name), float(scale)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        return find_protocol(eval_type), None

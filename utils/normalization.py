@@ -1,0 +1,53 @@
+"""Between pictures in [0, 1] and the range that models see."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from utils.config import check_keys
+from utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class Affine:
+    """(x - sub) / div per channel and back, on (..., 3, H, W) pictures or, with `channels_last`, (..., 3) colours."""
+
+    sub: tuple[float, ...] = (0.5,)
+    div: tuple[float, ...] = (0.5,)
+
+    def apply(self, x: Tensor, channels_last: bool = False) -> Tensor:
+        sub, div = self._constants(x, channels_last)
+        return (x - sub) / div
+
+    def invert(self, x: Tensor, channels_last: bool = False) -> Tensor:
+        sub, div = self._constants(x, channels_last)
+        return x * div + sub
+
+    def _constants(self, x: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
+        shape = (-1,) if channels_last else (-1, 1, 1)
+        return x.new_tensor(self.sub).reshape(shape), x.new_tensor(self.div).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """`data_norm` of a config: how inputs are normalised and outputs read, (x - 0.5) / 0.5 unless it says otherwise."""
+
+    inp: Affine = Affine()
+    gt: Affine = Affine()
+
+    @classmethod
+    def from_config(cls, data_norm: Mapping[str, Mapping[str, Sequence[float]]] | None) -> "Normalization":
+        """From `{inp: {sub: [..], div: [..]}, gt: {...}}`, one value or three each."""
+        data_norm = data_norm or {}
+        check_keys(data_norm, ("inp", "gt"), "data_norm")
+        for key, affine in data_norm.items():
+            check_keys(affine, ("sub", "div"), f"data_norm.{key}")
+            if any(len(values) not in (1, 3) for values in affine.values()) or 0 in affine.get("div", []):
+                raise InputError(f"data_norm.{key}: sub and div need one or three numbers each, div not 0")
+        return cls(*(Affine(**{k: tuple(v) for k, v in data_norm.get(key, {}).items()}) for key in ("inp", "gt")))
+
+    def to_config(self) -> dict[str, Any]:
+        """The inverse of `from_config`."""
+        return {key: {"sub": list(a.sub), "div": list(a.div)} for key, a in (("inp", self.inp), ("gt", self.gt))}

@@ -1,0 +1,53 @@
+"""From pictures to pictures: a model with its normalisation and device."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.continuous import ContinuousModel, Latent
+from utils.coords import Grid, Size, cell_of
+from utils.normalization import Normalization
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """Pictures in [0, 1] through a model: `encode` once, then `render` at any number of sizes."""
+
+    model: ContinuousModel
+    normalization: Normalization = Normalization()
+    device: torch.device = torch.device("cpu")
+
+    def __post_init__(self) -> None:
+        self.model.to(self.device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def encode(self, pictures: Tensor) -> Latent:
+        """(B, 3, h, w) or (3, h, w) in [0, 1] -> latent."""
+        pictures = pictures[None] if pictures.dim() == 3 else pictures
+        pictures = pictures.to(self.device).contiguous(memory_format=torch.channels_last)
+        return self.model.encode(self.normalization.inp.apply(pictures))
+
+    @torch.inference_mode()
+    def render(self, latent: Latent, size: Size, queries: int | None = None) -> Tensor:
+        """Latent -> (B, 3, H, W) in [0, 1], clipped, for `size` (H, W).
+
+        With `queries`, positions are sampled one by one in passes of so many, as in training, instead of as a grid:
+        slower, the same picture.
+        """
+        input_size = tuple(latent.image.shape[-2:])
+        largest_scale = self.model.trained_scales and self.model.trained_scales[1]
+        cell = cell_of(size, input_size, largest_scale).to(self.device).expand(len(latent.image), 2)
+        field = self.model.field(latent, cell)
+        grid = Grid.of_size(size, self.device)
+        if queries is None:
+            picture = self.model.render(field, grid)
+        else:
+            coord = grid.coord().flatten(0, 1).expand(len(latent.image), -1, -1)
+            values = [self.model.sample(field, part) for part in coord.split(queries, dim=1)]
+            picture = torch.cat(values, dim=1).transpose(1, 2).unflatten(2, size)
+        return self.normalization.gt.invert(picture).clamp_(0, 1)
+
+    def __call__(self, pictures: Tensor, size: Size) -> Tensor:
+        """(B, 3, h, w) or (3, h, w) in [0, 1] -> (B, 3, H, W) in [0, 1]."""
+        return self.render(self.encode(pictures), size)
