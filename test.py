@@ -1,0 +1,214 @@
+"""Measure models on test sets: `python test.py --config configs/test-lmf/test-set5.yaml --model
+save/pretrained_models/X.pth`."""
+
+import json
+import math
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL
+import torch
+from tqdm import tqdm
+
+import datasets
+from datasets.folders import find_folder
+from datasets.implicit import ImplicitDataset
+from utils import cli
+from utils.checkpoints import load_upscaler, weights_hash
+from utils.config import check_keys, load_config, require
+from utils.devices import select_device
+from utils.errors import InputError
+from utils.evaluation import measure_pair, repeatable
+from utils.files import atomic_file
+from utils.images import to_pixels, to_tensor, write_picture
+from utils.metrics import Protocol, find_protocol, parse_eval_type
+from utils.upscaler import Upscaler
+
+KEYS = ("protocol", "scales", "datasets", "data_norm", "eval_bsize", "test_dataset", "eval_type")
+SET_KEYS = ("hr", "lr", "first_k")
+PILLOW_LR = "made with Pillow's bicubic"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One data set at one scale (None where the pictures themselves decide)."""
+
+    name: str
+    scale: float | None
+    lr_source: str
+    samples: ImplicitDataset
+    protocol: Protocol
+
+
+def parse_arguments(argv: Sequence[str] | None) -> Any:
+    parser = cli.Parser(prog="test.py", description="PSNR and SSIM of models on test sets, per picture and mean.")
+    parser.add_argument("--config", required=True, help="YAML file, see configs/test-lmf")
+    parser.add_argument("--model", required=True, nargs="+", help="checkpoints, or nearest, bilinear, bicubic, lanczos")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
+    parser.add_argument("--scales", help="other scales than the config's, such as 2,3.5,6")
+    parser.add_argument("--json", help="results file (default: save/results/CONFIG.json)")
+    parser.add_argument("--save-images", metavar="FOLDER", help="write every output picture below this folder")
+    parser.add_argument(
+        "--fast",
+        type=cli.boolean,
+        default=True,
+        metavar="BOOL",
+        help="False samples eval_bsize positions at a time as in training: slower, the same picture",
+    )
+    cli.add_device_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    config = load_config(arguments.config, arguments.set)
+    check_keys(config, KEYS, arguments.config)
+    device, notice = select_device(arguments.device, arguments.gpu)
+    if notice:
+        print(notice)
+    tasks = list(make_tasks(config, arguments))
+    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"))
+    queries = None if arguments.fast else config.get("eval_bsize") or 30000
+
+    results = []
+    for task in tasks:
+        rows = evaluate(task, upscalers, queries, arguments.save_images)
+        results.append(summary(task, rows))
+        print(table(task, rows))
+    path = Path(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
+    report = {"config": arguments.config, **environment(device), "models": describe(upscalers), "results": results}
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=1))
+    print(f"wrote {path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))
+
+
+def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
+    """What a config asks to measure: our `datasets` x `scales`, or the authors' single `test_dataset` with
+    `eval_type`."""
+    if "test_dataset" in config:
+        protocol, scale = parse_eval_type(config.get("eval_type"))
+        samples = datasets.make_wrapped(config["test_dataset"], "test_dataset")
+        made = config["test_dataset"]["dataset"]["name"] != "paired-image-folders"
+        yield Task(samples.path(0).parent.name, scale, PILLOW_LR if made else "from files", samples, protocol)
+        return
+    protocol = find_protocol(config.get("protocol"))
+    scales = require(config, "scales", arguments.config)
+    if arguments.scales:
+        try:
+            scales = [float(text) for text in arguments.scales.split(",")]
+        except ValueError:
+            raise InputError(f"--scales {arguments.scales}: expected numbers with commas, such as 2,3.5,6") from None
+    for name, spec in require(config, "datasets", arguments.config).items():
+        check_keys(spec, SET_KEYS, f"datasets.{name}")
+        for scale in scales:
+            yield make_task(name, spec, scale, protocol)
+
+
+def make_task(name: str, spec: Mapping[str, Any], scale: float, protocol: Protocol) -> Task:
+    """A data set `{hr: folders, lr: folder patterns with {scale}, first_k}` at one scale."""
+    arguments = {"first_k": spec.get("first_k")}
+    hr = require(spec, "hr", f"datasets.{name}")
+    if spec.get("lr"):
+        patterns = [spec["lr"]] if isinstance(spec["lr"], str) else spec["lr"]
+        lr = find_folder([pattern.format(scale=scale) for pattern in patterns])
+        pairs = {"name": "paired-image-folders", "args": {"root_path_1": lr, "root_path_2": hr, **arguments}}
+        return Task(name, scale, f"from {lr}", wrap(pairs, {"name": "sr-implicit-paired"}), protocol)
+    pictures = {"name": "image-folder", "args": {"root_path": hr, **arguments}}
+    downsampled = {"name": "sr-implicit-downsampled", "args": {"scale_min": scale}}
+    return Task(name, scale, PILLOW_LR, wrap(pictures, downsampled), protocol)
+
+
+def wrap(dataset: Mapping[str, Any], wrapper: Mapping[str, Any]) -> ImplicitDataset:
+    return datasets.make_wrapped({"dataset": dataset, "wrapper": wrapper}, "datasets")
+
+
+def load_upscalers(
+    names: Sequence[str], device: torch.device, data_norm: Mapping[str, Any] | None
+) -> dict[str, Upscaler]:
+    """Models under the labels of the table: file stems, or whole paths where stems are the same."""
+    stems = [Path(name).stem for name in names]
+    labels = [stem if stems.count(stem) == 1 else name for stem, name in zip(stems, names, strict=True)]
+    return {label: load_upscaler(name, device, data_norm) for label, name in zip(labels, names, strict=True)}
+
+
+def evaluate(task: Task, upscalers: Mapping[str, Upscaler], queries: int | None, folder: str | None) -> dict[str, Any]:
+    """Scores {picture: {model: {psnr, ssim}}} of every picture of a task; writes the pictures when `folder` is
+    given."""
+    rows: dict[str, Any] = {}
+    for index in tqdm(range(len(task.samples)), desc=f"{task.name} {task.scale or ''}", leave=False, disable=None):
+        with repeatable(index):
+            lr, hr = map(to_tensor, task.samples.pair(index))
+        path = task.samples.path(index)
+        rows[path.name] = {}
+        for label, upscaler in upscalers.items():
+            scores, picture = measure_pair(upscaler, lr, hr, task.protocol, task.scale, queries)
+            rows[path.name][label] = scores
+            if folder:
+                target = Path(folder) / task.name / f"x{task.scale or 0:g}" / Path(label).stem / f"{path.stem}.png"
+                write_picture(target, to_pixels(picture))
+    return rows
+
+
+def means(rows: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Mean over the pictures for each model and metric."""
+    labels = next(iter(rows.values()))
+    return {
+        label: {metric: sum(row[label][metric] for row in rows.values()) / len(rows) for metric in ("psnr", "ssim")}
+        for label in labels
+    }
+
+
+def table(task: Task, rows: Mapping[str, Any]) -> str:
+    """PSNR / SSIM of every picture and their mean, aligned."""
+    lines = {**rows, "mean": means(rows)}
+    first = max(map(len, lines))
+    widths = {label: max(len(label), len("-00.000/0.0000")) for label in lines["mean"]}
+    scale = f" x{task.scale:g}" if task.scale else ""
+    text = [f"\n{task.name}{scale}, PSNR/SSIM, {task.protocol.description}, LR {task.lr_source}"]
+    text.append(" " * first + "".join(f"  {label:>{width}}" for label, width in widths.items()))
+    for name, row in lines.items():
+        cells = (f"{row[label]['psnr']:.3f}/{row[label]['ssim']:.4f}" for label in widths)
+        text.append(f"{name:{first}}" + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths.values(), strict=True)))
+    return "\n".join(text)
+
+
+def summary(task: Task, rows: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's results for the JSON file; values that are no finite number become null."""
+
+    def finite(scores: Mapping[str, Any]) -> dict[str, Any]:
+        return {m: value if math.isfinite(value) else None for m, value in scores.items()}
+
+    def all_finite(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {label: finite(scores) for label, scores in row.items()}
+
+    return {
+        "dataset": task.name,
+        "scale": task.scale,
+        "protocol": task.protocol.name,
+        "protocol_description": task.protocol.description,
+        "quantised": task.protocol.quantised,
+        "lr_source": task.lr_source,
+        "pictures": {name: all_finite(row) for name, row in rows.items()},
+        "mean": all_finite(means(rows)),
+    }
+
+
+def describe(upscalers: Mapping[str, Upscaler]) -> dict[str, Any]:
+    """What each label of the results is: its class and the hash of its weights."""
+    return {
+        label: {"class": type(u.model).__name__, "weights_hash": weights_hash(u.model)}
+        for label, u in upscalers.items()
+    }
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Device and versions behind a result."""
+    versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}, Pillow {PIL.__version__}"
+    return {"device": str(device), "versions": versions}
+
+
+if __name__ == "__main__":
+    cli.run(main)
