@@ -20,7 +20,6 @@ from utils import cli
 from utils.checkpoints import load_upscaler, weights_hash
 from utils.config import check_keys, load_config, require
 from utils.devices import select_device
-from utils.errors import InputError
 from utils.evaluation import measure_pair, repeatable
 from utils.files import atomic_file
 from utils.images import to_pixels, to_tensor, write_picture
@@ -48,7 +47,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--config", required=True, help="YAML file, see configs/test-lmf")
     parser.add_argument("--model", required=True, nargs="+", help="checkpoints, or nearest, bilinear, bicubic, lanczos")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
-    parser.add_argument("--scales", help="other scales than the config's, such as 2,3.5,6")
+    parser.add_argument("--scales", type=cli.numbers, help="other scales than the config's, such as 2,3.5,6")
     parser.add_argument("--json", help="results file (default: save/results/CONFIG.json)")
     parser.add_argument("--save-images", metavar="FOLDER", help="write every output picture below this folder")
     parser.add_argument(
@@ -95,12 +94,7 @@ def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
         yield Task(samples.path(0).parent.name, scale, PILLOW_LR if made else "from files", samples, protocol)
         return
     protocol = find_protocol(config.get("protocol"))
-    scales = require(config, "scales", arguments.config)
-    if arguments.scales:
-        try:
-            scales = [float(text) for text in arguments.scales.split(",")]
-        except ValueError:
-            raise InputError(f"--scales {arguments.scales}: expected numbers with commas, such as 2,3.5,6") from None
+    scales = arguments.scales or require(config, "scales", arguments.config)
     for name, spec in require(config, "datasets", arguments.config).items():
         check_keys(spec, SET_KEYS, f"datasets.{name}")
         for scale in scales:

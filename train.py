@@ -18,7 +18,7 @@ from utils import checkpoints, cli, training
 from utils.config import check_keys, load_config, require
 from utils.devices import select_device
 from utils.errors import InputError
-from utils.evaluation import measure_pair, repeatable, validate
+from utils.evaluation import check_validation, measure_pair, repeatable, validate
 from utils.images import to_tensor
 from utils.metrics import parse_eval_type
 from utils.normalization import Normalization
@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     val_spec = config.get("val_dataset")
     val_samples = datasets.make_wrapped(val_spec, "val_dataset") if val_spec else None
     protocol, _ = parse_eval_type(config.get("eval_type"))
+    if val_samples:
+        check_validation(val_samples, protocol)
     normalization = Normalization.from_config(config.get("data_norm"))
     loss_function = training.choose("loss", config.get("loss", "l1"), training.LOSSES)
     precision = training.choose("precision", config.get("precision", "float32"), PRECISIONS)

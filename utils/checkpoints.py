@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,16 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"no checkpoint {path}; check the name")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old pickle protocols: the file loads, or is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             raise InputError(f"{path} is refused: it holds more than tensors and would run code when loaded") from None
         raise InputError(f"{path} is not a checkpoint; expected a file written by torch.save") from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, IndexError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]})") from None
+        reason = (str(error) or "empty file").splitlines()[0]
+        raise InputError(f"{path} cannot be read as a checkpoint ({reason})") from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(f"{path} holds no model; expected {{model: {{name, args, sd}}}}")
     return content

@@ -51,6 +51,22 @@ def scale(text: str) -> tuple[float, float]:
     return factors[0], factors[-1]
 
 
+def scales(text: str) -> list[tuple[float, float]]:
+    """`2,3x1.5,4` -> list of (height, width) factors."""
+    return [scale(part) for part in text.split(",")]
+
+
+def numbers(text: str) -> list[float]:
+    """`2,3.5,6` -> numbers above 0."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(0 < value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"expected numbers above 0 with commas between, such as 2,3.5,6, not '{text}'")
+    return values
+
+
 def size(text: str) -> tuple[int, int]:
     """`1920x1080` (width x height) -> (H, W)."""
     parts = text.lower().split("x")

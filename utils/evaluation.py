@@ -44,6 +44,14 @@ def repeatable(seed: int = 0) -> Iterator[None]:
     random.setstate(outer)
 
 
+def check_validation(samples: ImplicitDataset, protocol: Protocol) -> None:
+    """InputError when a protocol that shaves a border is to be measured on random positions."""
+    if samples.sample_q is not None and protocol.name != "rgb":
+        raise InputError(
+            f"eval_type '{protocol.name}' needs whole pictures; remove sample_q and inp_size from val_dataset"
+        )
+
+
 @torch.inference_mode()
 def validate(
     upscaler: Upscaler, samples: ImplicitDataset, protocol: Protocol, batch_size: int = 1, queries: int | None = None
@@ -56,10 +64,6 @@ def validate(
                 measure_pair(upscaler, *map(to_tensor, pair), protocol, queries=queries)[0]["psnr"] for pair in pairs
             ]
             return sum(scores) / len(scores)
-        if protocol.name != "rgb":
-            raise InputError(
-                f"eval_type '{protocol.name}' needs whole pictures; remove sample_q and inp_size from val_dataset"
-            )
         model, norm = upscaler.model, upscaler.normalization
         scores = []
         for batch in DataLoader(samples, batch_size=batch_size):

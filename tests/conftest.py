@@ -1,0 +1,65 @@
+"""Fixtures that many tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import models
+from utils.checkpoints import save_checkpoint
+
+SHARED = Path(__file__).parents[2] / "shared"
+SMALL_LMLIIF = {
+    "name": "lmliif",
+    "args": {
+        "encoder_spec": {"name": "edsr-baseline", "args": {"n_resblocks": 1, "n_feats": 8, "no_upsampling": True}},
+        "imnet_spec": {"name": "lmmlp", "args": {"hidden_dim": 16, "hidden_depth": 3}},
+        "hypernet_spec": {"name": "mlp", "args": {"hidden_list": [24]}},
+        "lr_skip": True,
+    },
+}
+SMALL_LIIF = {
+    "name": "liif",
+    "args": {
+        "encoder_spec": SMALL_LMLIIF["args"]["encoder_spec"],
+        "imnet_spec": {"name": "mlp", "args": {"hidden_list": [32, 32]}},
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of other people's data beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the data in {SHARED}, which is not there")
+    return SHARED
+
+
+@pytest.fixture(params=[SMALL_LMLIIF, SMALL_LIIF], ids=["lmliif", "liif"])
+def small_model(request: pytest.FixtureRequest) -> models.ContinuousModel:
+    """A decoder small enough for property tests, random weights."""
+    torch.manual_seed(0)
+    return models.make(request.param).eval()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A checkpoint file of a small LM-LIIF."""
+    torch.manual_seed(0)
+    path = tmp_path / "small.pth"
+    save_checkpoint(path, {"model": {**SMALL_LMLIIF, "sd": models.make(SMALL_LMLIIF).state_dict()}})
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of three RGB pictures of smooth blobs: a.png (48 wide, 64 high), b.png, c.png."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name, size in {"a": (64, 48), "b": (60, 70), "c": (90, 61)}.items():
+        blobs = generator.integers(0, 256, (9, 7, 3), dtype=np.uint8)
+        Image.fromarray(blobs).resize(size[::-1], Image.Resampling.BICUBIC).save(folder / f"{name}.png")
+    return folder

@@ -1,0 +1,54 @@
+"""Inputs and outputs of the authors' published programs (tests/golden) and the rule that fills their parameters."""
+
+import json
+import zlib
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+FOLDER = Path(__file__).parent / "golden"
+
+
+def manifest(kind: str) -> dict[str, dict[str, Any]]:
+    """The cases of a folder of golden files, by name."""
+    cases = json.loads((FOLDER / kind / "manifest.json").read_text())
+    return {case["name"]: case for case in cases if (FOLDER / kind / f"{case['name']}.npz").exists()}
+
+
+def arrays(kind: str, name: str) -> dict[str, Tensor]:
+    """The tensors of one case."""
+    with np.load(FOLDER / kind / f"{name}.npz") as stored:
+        return {key: torch.from_numpy(stored[key]) for key in stored.files}
+
+
+def fill(model: nn.Module) -> nn.Module:
+    """Give every parameter the values that follow from its name, as when the golden outputs were made."""
+    for name, parameter in model.named_parameters():
+        values = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(tuple(parameter.shape))
+        if parameter.dim() >= 2:
+            values *= 0.7 / np.sqrt(values.size / values.shape[0])
+        elif name.endswith("weight"):
+            values = 1 + 0.1 * values
+        else:
+            values *= 0.1
+        parameter.data = torch.from_numpy(values.astype(np.float32))
+    return model.eval()
+
+
+def histogram(difference: Tensor) -> str:
+    """How many values differ by how much, for the message of a failing comparison."""
+    magnitudes = difference.abs().flatten()
+    edges = [0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, float("inf")]
+    counts = [int(((magnitudes >= low) & (magnitudes < high)).sum()) for low, high in pairwise(edges)]
+    return ", ".join(f"from {low:g}: {count}" for low, count in zip(edges, counts, strict=False) if count)
+
+
+def assert_close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Fail with an error histogram when any value differs by `tolerance` or more."""
+    assert actual.shape == expected.shape
+    difference = (actual - expected).abs()
+    assert bool((difference < tolerance).all()), histogram(difference)

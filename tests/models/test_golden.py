@@ -1,0 +1,39 @@
+"""Every model gives the published programs' pictures, through both ways of rendering."""
+
+import pytest
+import torch
+
+import models
+from tests.golden_cases import arrays, assert_close, fill, manifest
+from utils.coords import Grid, cell_of
+
+CASES = manifest("models")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_output_and_parameters(name: str) -> None:
+    case, stored = CASES[name], arrays("models", name)
+    model = fill(models.make(case["model"]))
+    assert {n: list(p.shape) for n, p in model.named_parameters()} == dict(case["parameters"])
+
+    size, batch = tuple(case["output_size"]), len(stored["image"])
+    cell = (cell_of(size) * case["cell_factor"]).expand(batch, 2)
+    grid = Grid.of_size(size)
+    with torch.inference_mode():
+        field = model.field(model.encode(stored["image"]), cell)
+        rendered = model.render(field, grid)
+        sampled = model.sample(field, grid.coord().flatten(0, 1).expand(batch, -1, -1))
+    assert_close(rendered, stored["output"], 1e-4)
+    assert_close(sampled.transpose(1, 2).unflatten(2, size), stored["output"], 1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("asym")])
+def test_golden_output_depends_on_weights(name: str) -> None:
+    """The comparison above is not vacuous: one parameter changed by a little is seen."""
+    case, stored = CASES[name], arrays("models", name)
+    model = fill(models.make(case["model"]))
+    list(model.parameters())[-1].data.add_(0.01)
+    size = tuple(case["output_size"])
+    with torch.inference_mode():
+        field = model.field(model.encode(stored["image"]), cell_of(size)[None])
+        assert (model.render(field, Grid.of_size(size)) - stored["output"]).abs().max() > 1e-3

@@ -1,0 +1,81 @@
+"""The Python interface: shapes, registry errors, gradients."""
+
+import pytest
+import torch
+
+import models
+from tests.conftest import SMALL_LMLIIF
+from tests.golden_cases import assert_close
+from utils.errors import InputError
+from utils.registry import Registry
+
+
+@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "catmull-rom", "lanczos"])
+def test_filters_follow_the_interface(name) -> None:
+    values = models.make({"name": name})(torch.rand(2, 3, 8, 9), torch.rand(2, 50, 2) * 2 - 1, torch.full((2, 2), 0.1))
+    assert values.shape == (2, 50, 3)
+
+
+def test_decoders_follow_the_interface(small_model) -> None:
+    coord = (torch.rand(2, 50, 2) * 2 - 1).requires_grad_(False)
+    values = small_model(torch.rand(2, 3, 8, 9), coord, torch.full((2, 2), 0.1))
+    assert values.shape == (2, 50, 3)
+    values.sum().backward()
+    lacking = [n for n, p in small_model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not lacking
+
+
+def test_batch_equals_single_pictures(small_model) -> None:
+    image, coord, cell = torch.rand(3, 3, 8, 9), torch.rand(3, 40, 2) * 2 - 1, torch.rand(3, 2) * 0.2
+    with torch.inference_mode():
+        together = small_model(image, coord, cell)
+        for i in range(3):
+            one = small_model(image[i : i + 1], coord[i : i + 1], cell[i : i + 1])
+            assert_close(together[i : i + 1], one, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"name": "lmlif"}, ["lmlif", "did you mean 'lmliif'"]),
+        ({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], "feat_unfod": True}}, ["feat_unfod", "'feat_unfold'"]),
+        ({"name": "lmliif", "args": {}}, ["lmliif", "encoder_spec"]),
+        ({"args": {}}, ["name"]),
+        (
+            {"name": "liif", "args": {"encoder_spec": {"name": "edsr-baseline", "args": {"no_upsampling": True}}}},
+            ["upsampl"],
+        ),
+        ({"name": "edsr-baseline", "args": {"scale": 5}}, ["scale 5"]),
+        ({"name": "lmmlp", "args": {"in_dim": 4, "mod_scale": False, "mod_shift": False}}, ["mod_scale", "mod_shift"]),
+    ],
+)
+def test_wrong_specs_are_explained(spec, words) -> None:
+    with pytest.raises(InputError) as caught:
+        models.make(spec)
+    assert all(word in str(caught.value) for word in words)
+    assert "\n" not in str(caught.value)
+
+
+def test_registry_rejects_duplicates() -> None:
+    registry = Registry("thing")
+    registry.register("one")(dict)
+    with pytest.raises(KeyError, match="one"):
+        registry.register("one")(list)
+
+
+def test_sizes_that_follow_override_the_config() -> None:
+    args = {**SMALL_LMLIIF["args"], "hypernet_spec": {"name": "mlp", "args": {"out_dim": 7, "hidden_list": [24]}}}
+    model = models.make({"name": "lmliif", "args": args})
+    assert model.hypernet.layers[-1].out_features == 16 * 3 * 2 + 16
+
+
+def test_lr_skip_adds_the_bilinear_picture() -> None:
+    torch.manual_seed(0)
+    with_skip = models.make(SMALL_LMLIIF).eval()
+    without = models.make({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], "lr_skip": False}}).eval()
+    without.load_state_dict(with_skip.state_dict())
+    image, coord, cell = torch.rand(1, 3, 6, 7), torch.rand(1, 30, 2) * 2 - 1, torch.full((1, 2), 0.1)
+    bilinear = models.make({"name": "bilinear"})
+    with torch.inference_mode():
+        expected = without(image, coord, cell) + bilinear(image, coord, cell)
+        assert_close(with_skip(image, coord, cell), expected, 1e-5)
