@@ -1,18 +1,12 @@
 """EDSR (Lim et al., CVPRW 2017): residual blocks without normalisation, with or without an upsampling tail."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
+from models.encoders.blocks import Residual, conv3x3, upsampler
 from models.registry import register
-from utils.errors import InputError
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
-
-
-def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
 
 
 def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
@@ -23,32 +17,10 @@ def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
     return shift.requires_grad_(False)
 
 
-class ResidualBlock(nn.Module):
-    """x + res_scale * conv(relu(conv(x)))."""
-
-    def __init__(self, channels: int, res_scale: float):
-        super().__init__()
-        self.body = nn.Sequential(conv3x3(channels, channels), nn.ReLU(inplace=True), conv3x3(channels, channels))
-        self.res_scale = res_scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.add(x, self.body(x), alpha=self.res_scale)
-
-
-def upsampler(channels: int, scale: int) -> nn.Sequential:
-    """Convolutions and pixel shuffles that enlarge a feature map by 3 or a power of 2."""
-    if scale == 3:
-        factors = [3]
-    elif scale in (2, 4, 8):
-        factors = [2] * int(math.log2(scale))
-    else:
-        raise InputError(
-            f"an upsampling tail of scale {scale} does not exist; choose 2, 3, 4 or 8, or no_upsampling: true"
-        )
-    layers: list[nn.Module] = []
-    for factor in factors:
-        layers += [conv3x3(channels, channels * factor**2), nn.PixelShuffle(factor)]
-    return nn.Sequential(*layers)
+def residual_block(channels: int, res_scale: float) -> Residual:
+    return Residual(
+        conv3x3(channels, channels), nn.ReLU(inplace=True), conv3x3(channels, channels), res_scale=res_scale
+    )
 
 
 @register("edsr-baseline")
@@ -72,7 +44,7 @@ class EDSR(nn.Module):
         self.sub_mean = mean_shift(-1, rgb_range)
         self.add_mean = mean_shift(1, rgb_range)
         self.head = nn.Sequential(conv3x3(3, n_feats))
-        blocks = [ResidualBlock(n_feats, res_scale) for _ in range(n_resblocks)]
+        blocks = [residual_block(n_feats, res_scale) for _ in range(n_resblocks)]
         self.body = nn.Sequential(*blocks, conv3x3(n_feats, n_feats))
         self.out_dim = n_feats if no_upsampling else 3
         self.tail = None if no_upsampling else nn.Sequential(upsampler(n_feats, scale), conv3x3(n_feats, 3))

@@ -1,0 +1,193 @@
+"""SwinIR (Liang et al., ICCVW 2021), the variant of LTE (Lee & Jin, CVPR 2022): attention within shifted windows.
+
+Feature maps are channels last, (B, H, W, C), but for the convolutions. W is the side of a window, N = W * W its pixels.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.encoders.blocks import conv3x3
+from models.registry import register
+from utils.errors import InputError
+
+# A block works on this many windows at a time: bounds its memory, and is faster on a CPU than all at once.
+WINDOWS_AT_A_TIME = 64
+# Added to the logits of pixels that are no neighbours in the picture, as Swin Transformer does.
+MASKED = -100.0
+
+
+def relative_position_index(window: int) -> Tensor:
+    """(N, N) int64: row of the bias table for each pair of pixels of a window, by their distance (dy, dx)."""
+    side = torch.arange(window)
+    pixels = torch.cartesian_prod(side, side)  # (N, 2)
+    distance = pixels[:, None] - pixels + window - 1  # (N, N, 2), from 0 to 2 * W - 2
+    return distance[..., 0] * (2 * window - 1) + distance[..., 1]
+
+
+def window_masks(window: int, shift: int, like: Tensor) -> Tensor:
+    """(4, N, N) of the type of `like`: what to add to the logits within each kind of window of a map rolled by `shift`.
+
+    Kinds: 0 inner windows, 1 those of the last column, 2 of the last row, 3 both. Rolling has brought the first rows of
+    the map into the last row of windows, which are no neighbours of the rows above them; columns the same.
+    """
+    wrapped = torch.arange(window, device=like.device) >= window - shift
+    rows, columns = wrapped.repeat_interleave(window), wrapped.repeat(window)  # (N,)
+    apart_y, apart_x = (part[:, None] != part for part in (rows, columns))  # (N, N)
+    apart = torch.stack([torch.zeros_like(apart_y), apart_x, apart_y, apart_x | apart_y])
+    return like.new_zeros(apart.shape).masked_fill(apart, MASKED)
+
+
+def window_kinds(batch: int, rows: int, columns: int, device: torch.device) -> Tensor:
+    """(batch * rows * columns,) int64 kind of each window, see `window_masks`."""
+    last_row, last_column = (torch.arange(n, device=device) == n - 1 for n in (rows, columns))
+    return (2 * last_row[:, None] + last_column).flatten().repeat(batch)
+
+
+def pad_to_windows(image: Tensor, window: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, H, W), multiples of `window`: reflected below and to the right.
+
+    A picture too small to be reflected that far is reflected whole, and its last row or column replicated.
+    """
+    pads = [-n % window for n in image.shape[2:]]
+    reflected = [min(pad, n - 1) for pad, n in zip(pads, image.shape[2:], strict=True)]
+    rest = [pad - part for pad, part in zip(pads, reflected, strict=True)]
+    image = F.pad(image, (0, reflected[1], 0, reflected[0]), mode="reflect")
+    return F.pad(image, (0, rest[1], 0, rest[0]), mode="replicate")
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention of the N pixels of a window, with a learned bias for each (dy, dx) between two."""
+
+    def __init__(self, channels: int, window: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(K, N, C) windows -> the same; `mask` (K, N, N) is added to the logits of all heads."""
+        bias = self.relative_position_bias_table[self.relative_position_index]  # (N, N, heads)
+        bias = bias.permute(2, 0, 1)[None]  # (1, heads, N, N)
+        if mask is not None:
+            bias = bias + mask[:, None]  # (K, heads, N, N)
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))  # (K, N, 3, heads, C / heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (K, heads, N, C / heads) each
+        x = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return self.proj(x.transpose(1, 2).flatten(2))  # (K, N, C)
+
+
+class SwinBlock(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)), in windows of a map rolled by `shift`; (B, H, W, C) in and out."""
+
+    def __init__(self, channels: int, window: int, heads: int, mlp_ratio: float, shift: int):
+        super().__init__()
+        self.window = window
+        self.shift = shift
+        hidden = int(channels * mlp_ratio)
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = WindowAttention(channels, window, heads)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(
+            OrderedDict(fc1=nn.Linear(channels, hidden), act=nn.GELU(), fc2=nn.Linear(hidden, channels))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.shift:
+            x = x.roll((-self.shift, -self.shift), (1, 2))
+        x = x.unflatten(2, (-1, self.window)).unflatten(1, (-1, self.window))  # (B, rows, W, columns, W, C)
+        x = x.transpose(2, 3)  # (B, rows, columns, W, W, C)
+        grid = x.shape[:3]
+        x = x.flatten(3, 4).flatten(0, 2)  # (B * rows * columns, N, C)
+        x = self._each_window(x, window_kinds(*grid, x.device))
+        x = x.unflatten(1, (self.window, self.window)).unflatten(0, grid)  # (B, rows, columns, W, W, C)
+        x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)  # (B, H, W, C)
+        return x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
+
+    def _each_window(self, x: Tensor, kinds: Tensor) -> Tensor:
+        """The block on windows (K, N, C), a limited number of them at a time."""
+        masks = window_masks(self.window, self.shift, x) if self.shift else None
+        done = []
+        for windows, kind in zip(x.split(WINDOWS_AT_A_TIME), kinds.split(WINDOWS_AT_A_TIME), strict=True):
+            attended = windows + self.attn(self.norm1(windows), None if masks is None else masks[kind])
+            done.append(attended + self.mlp(self.norm2(attended)))
+        return torch.cat(done)
+
+
+class ResidualSwinGroup(nn.Module):
+    """x + conv(blocks(x)), every second block shifted by half a window; (B, H, W, C) in and out (the paper's RSTB)."""
+
+    def __init__(self, channels: int, window: int, heads: int, mlp_ratio: float, depth: int):
+        super().__init__()
+        blocks = [SwinBlock(channels, window, heads, mlp_ratio, i % 2 * (window // 2)) for i in range(depth)]
+        self.residual_group = nn.Sequential(OrderedDict(blocks=nn.Sequential(*blocks)))
+        self.conv = conv3x3(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + channels_last(self.conv(channels_first(self.residual_group(x))))
+
+
+def channels_first(x: Tensor) -> Tensor:
+    return x.permute(0, 3, 1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1)
+
+
+@register("swinir")
+class SwinIR(nn.Module):
+    """(B, 3, h, w) normalised, of any size -> (B, out_dim, h, w) features.
+
+    Inside, the picture is padded to multiples of the window (see `pad_to_windows`) and the features are cropped back.
+    LTE's variant has no mean shift, and ends with `conv_before_upsample` and a LeakyReLU. `depths` and `num_heads` hold
+    one number for each group. It has no tail: InputError when `no_upsampling` is false.
+    """
+
+    def __init__(
+        self,
+        no_upsampling: bool = True,
+        embed_dim: int = 180,
+        depths: Sequence[int] = (6, 6, 6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6, 6, 6),
+        window_size: int = 8,
+        mlp_ratio: float = 2,
+        out_dim: int = 64,
+    ):
+        super().__init__()
+        if not no_upsampling:
+            raise InputError("swinir has no upsampling tail; set no_upsampling: true")
+        if len(depths) != len(num_heads):
+            raise InputError(f"swinir has {len(depths)} depths but {len(num_heads)} num_heads; give one each per group")
+        for heads in num_heads:
+            if embed_dim % heads:
+                raise InputError(f"swinir cannot share embed_dim {embed_dim} among {heads} heads; give a multiple")
+        self.window = window_size
+        self.out_dim = out_dim
+        self.conv_first = conv3x3(3, embed_dim)
+        self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(embed_dim)))
+        groups = [
+            ResidualSwinGroup(embed_dim, window_size, heads, mlp_ratio, depth)
+            for depth, heads in zip(depths, num_heads, strict=True)
+        ]
+        self.layers = nn.Sequential(*groups)
+        self.norm = nn.LayerNorm(embed_dim)
+        self.conv_after_body = conv3x3(embed_dim, embed_dim)
+        self.conv_before_upsample = nn.Sequential(conv3x3(embed_dim, out_dim), nn.LeakyReLU(0.01, inplace=True))
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        first = self.conv_first(pad_to_windows(image, self.window))
+        deep = self.norm(self.layers(self.patch_embed(channels_last(first))))
+        features = self.conv_before_upsample(first + self.conv_after_body(channels_first(deep)))
+        return features[:, :, :height, :width]
