@@ -145,6 +145,30 @@ class Downsampled(ImplicitDataset):
         return resize_bicubic(hr, lr_size), hr
 
 
+@register("sr-implicit-paired-fast")
+class PairedFast(Paired):
+    """`sr-implicit-paired` with as many queries as the LR crop has pixels, as the published LTE+ configs name it."""
+
+    def __init__(self, dataset: Dataset, inp_size: int | None = None, augment: bool = False):
+        super().__init__(dataset, inp_size, augment, sample_q=inp_size and inp_size**2)
+
+
+@register("sr-implicit-downsampled-fast")
+class DownsampledFast(Downsampled):
+    """`sr-implicit-downsampled` with as many queries as the LR crop has pixels, as the published LTE+ configs name
+    it."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        inp_size: int | None = None,
+        scale_min: float = 1,
+        scale_max: float | None = None,
+        augment: bool = False,
+    ):
+        super().__init__(dataset, inp_size, scale_min, scale_max, augment, sample_q=inp_size and inp_size**2)
+
+
 @register("sr-implicit-uniform-varied")
 class UniformVaried(ImplicitDataset):
     """Paired pictures whose HR side goes evenly from `size_min` to `size_max` over the data set.

@@ -10,6 +10,8 @@ from utils.registry import Registry
 
 # Buffers that published state dicts hold and that follow from the architecture.
 DERIVED = ("attn_mask", "relative_position_index", "escape_NaN")
+# Constants that published programs keep as parameters and do not use; files of other programs lack them.
+UNUSED = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
 
 registry = Registry("model")
 register = registry.register
@@ -32,11 +34,11 @@ def load_parameters(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
     own = {name: value for name, value in model.state_dict().items() if not name.endswith(DERIVED)}
     given = {name: value for name, value in parameters.items() if not name.endswith(DERIVED)}
     for name in [*own, *given]:
-        if name not in given:
+        if name not in given and not name.endswith(UNUSED):
             raise InputError(f"the checkpoint lacks the parameter '{name}': it belongs to another model")
-        if name not in own:
+        if name not in own and not name.endswith(UNUSED):
             raise InputError(f"the checkpoint's parameter '{name}' is not in the model: it belongs to another one")
-        if own[name].shape != given[name].shape:
+        if name in own and name in given and own[name].shape != given[name].shape:
             expected, found = tuple(own[name].shape), tuple(given[name].shape)
             raise InputError(f"parameter '{name}' should have the shape {expected} but the checkpoint has {found}")
     model.load_state_dict(given, strict=False)

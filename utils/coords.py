@@ -98,11 +98,24 @@ def cell_in_pixels(cell: Tensor, size: Size) -> Tensor:
     return cell * cell.new_tensor(size)[:, None, None]
 
 
+def cell_at(cell: Tensor, coord: Tensor) -> Tensor:
+    """Output pixel size at the positions `coord` (B, Q, 2): (B, 1, 2) of a constant one (B, 2), (B, Q, 2) of a map."""
+    return cell[:, None] if cell.dim() == 2 else sample_nearest(cell.permute(0, 2, 3, 1), coord)
+
+
 def positions_of(index: Tensor, size: Size) -> Tensor:
     """(..., 2) positions of the pixels with row-major `index` (...) in an (H, W) picture."""
     rows = index.div(size[1], rounding_mode="floor")
     rows_columns = (rows, index - rows * size[1])
     return torch.stack([pixel_centers(n, index.device)[i] for n, i in zip(size, rows_columns, strict=True)], dim=-1)
+
+
+def pixel_containing(position: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The LR pixel that each upper-left position (*S) of an output pixel lies in, and its offset from that pixel's own
+    upper-left corner in LR pixels (MetaSR): index (*S) and offset (*S) in [0, 1)."""
+    index = pixel_index((position + CORNER_EPSILON).clamp(-1 + 1e-6, 1 - 1e-6), n)
+    corner = pixel_centers(n, position.device)[index] - 1 / n
+    return index, (position - corner) * n / 2
 
 
 def sample_bilinear(picture: Tensor, coord: Tensor) -> Tensor:
@@ -142,9 +155,13 @@ class AxisLookup:
     offset: Tensor
 
 
-def look_up(position: Tensor, n: int, local_ensemble: bool) -> AxisLookup:
-    """LR pixels around each position (*S) on an axis of n pixels: both neighbours, or just the one that holds it."""
-    shifts = [-1 / n + CORNER_EPSILON, 1 / n + CORNER_EPSILON] if local_ensemble else [0.0]
+def look_up(position: Tensor, n: int, local_ensemble: bool, reach: float | Tensor | None = None) -> AxisLookup:
+    """LR pixels around each position (*S) on an axis of n pixels: both neighbours, or just the one that holds it.
+
+    Neighbours are looked for at +-`reach` (in positions, broadcasting), half a pixel unless given.
+    """
+    reach = 1 / n if reach is None else reach
+    shifts = [-reach + CORNER_EPSILON, reach + CORNER_EPSILON] if local_ensemble else [0.0]
     shifted = torch.stack([position + shift for shift in shifts]).clamp(-1 + 1e-6, 1 - 1e-6)
     index = pixel_index(shifted, n)
     return AxisLookup(index, (position - pixel_centers(n, position.device)[index]) * n)
@@ -216,10 +233,12 @@ class Corners:
         return cls(index, offset_y, offset_x, area.flip(0, 1) / area.sum((0, 1)))
 
     @classmethod
-    def of_points(cls, coord: Tensor, size: Size, local_ensemble: bool) -> "Corners":
-        """Corners of any positions (B, Q, 2) in an (h, w) picture; S = T = (Q,)."""
-        y = look_up(coord[..., 0], size[0], local_ensemble)
-        x = look_up(coord[..., 1], size[1], local_ensemble)
+    def of_points(cls, coord: Tensor, size: Size, local_ensemble: bool, reach: Tensor | None = None) -> "Corners":
+        """Corners of any positions (B, Q, 2) in an (h, w) picture; S = T = (Q,). `reach` (B, 1 or Q, 2) as in
+        `look_up`."""
+        reach_y, reach_x = (None, None) if reach is None else reach.unbind(-1)
+        y = look_up(coord[..., 0], size[0], local_ensemble, reach_y)
+        x = look_up(coord[..., 1], size[1], local_ensemble, reach_x)
         return cls._of(y.index[:, None] * size[1] + x.index[None], y.offset[:, None], x.offset[None])
 
     @classmethod
@@ -235,9 +254,14 @@ class Corners:
         index = self.index + first.reshape(-1, *[1] * (self.index.dim() - 3))
         return table.reshape(batch * pixels, table.shape[3]).index_select(0, index.flatten()).unflatten(0, index.shape)
 
+    def offsets(self) -> tuple[Tensor, Tensor]:
+        """Offsets (y, x) with a last axis for channels, (K or 1, K or 1, B or 1, *T, 1)."""
+        return self.offset_y[..., None], self.offset_x[..., None]
+
     def project_offset(self, weight: Tensor) -> Tensor:
         """The offsets (y, x) times a weight (C, 2): (K, K, B or 1, *T, C), built from one small tensor per axis."""
-        return self.offset_y[..., None] * weight[:, 0] + self.offset_x[..., None] * weight[:, 1]
+        y, x = self.offsets()
+        return y * weight[:, 0] + x * weight[:, 1]
 
     def blend(self, values: Tensor) -> Tensor:
         """Weighted sum over the corners: (K, K, B, *T, C) -> (B, *T, C)."""

@@ -40,6 +40,11 @@ def linear_on_map(features: Tensor, weight: Tensor, bias: Tensor | None = None) 
     return F.conv2d(features, weight[:, :, None, None], bias)
 
 
+def unfolded(features: Tensor) -> Tensor:
+    """Each pixel's 3x3 neighbourhood, zero padding, in the order of `F.unfold`: (B, c, h, w) -> (B, h, w, 9c)."""
+    return F.unfold(features, 3, padding=1).unflatten(2, features.shape[-2:]).permute(0, 2, 3, 1)
+
+
 def unfolded_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None, feat_unfold: bool = True) -> Tensor:
     """A Linear layer on each pixel's features, unfolded 3x3 (zero padding) or plain: (B, c, h, w) -> (B, out, h, w).
 

@@ -93,6 +93,12 @@ def test_items_are_colours_at_their_positions(pictures) -> None:
         assert torch.equal(colour, torch.from_numpy(hr[row, column]) / 255)
 
 
+@pytest.mark.parametrize("arguments", [{"scale_max": 4}, {"scale_min": 2}])
+def test_fast_variants_draw_one_query_an_lr_pixel(pictures, arguments) -> None:
+    item = wrapper("sr-implicit-downsampled-fast", folder(pictures), inp_size=8, **arguments)[0]
+    assert (item["inp"].shape, item["coord"].shape, item["gt"].shape) == ((3, 8, 8), (64, 2), (64, 3))
+
+
 def test_augmentation_treats_lr_and_hr_alike() -> None:
     random.seed(0)
     hr = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)

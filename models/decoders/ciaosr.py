@@ -1,0 +1,118 @@
+"""CiaoSR (Cao et al., CVPR 2023): attention over the latents around a position, with cross-scale non-local features."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.continuous import ContinuousModel, Field, Latent
+from models.layers.mlp import MLP, linear_on_map, unfolded, unfolded_linear
+from models.layers.non_local import CrossScaleAttention
+from models.registry import make, register
+from utils.coords import Corners, cell_at, cell_in_pixels, sample_bilinear, sample_nearest
+from utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class NonLocalLatent(Latent):
+    """A latent with its `non_local` features (B, 64 per scale, h, w), or None."""
+
+    non_local: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionField(Field):
+    """`table` (B, h, w, C) values: latents and non-local features; `hidden_key`, `hidden_value` (B, h, w, hidden): the
+    first layers of imnet_k and imnet_v but for the offset; `cell` (B, 2) or (B, 2, h, w)."""
+
+    hidden_key: Tensor
+    hidden_value: Tensor
+    cell: Tensor
+
+
+class NonLocalEncoder(nn.Module):
+    """What CiaoSR and LM-CiaoSR share: an encoder followed by cross-scale attention."""
+
+    def make_encoder(
+        self, encoder: Mapping[str, Any], local_size: int, non_local_attn: bool, multi_scale: Sequence[int]
+    ) -> None:
+        """Set `encoder`, `cs_attn` and `non_local_dim`."""
+        if local_size != 2:
+            raise InputError(f"local_size {local_size} is not supported; the published models use 2")
+        self.encoder = make(encoder)
+        self.cs_attn = CrossScaleAttention(self.encoder.out_dim, multi_scale) if non_local_attn else None
+        self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
+
+    def encode(self, image: Tensor) -> NonLocalLatent:
+        features = self.encoder(image)
+        return NonLocalLatent(features, image, None if self.cs_attn is None else self.cs_attn(features))
+
+
+@register("ciaosr")
+class CiaoSR(NonLocalEncoder, ContinuousModel):
+    """Softmax attention of the latent at a position (query) over the four around it; the bilinear LR picture is added.
+
+    Keys and values are scaled by what `imnet_k` and `imnet_v` make of [key or value, offset, cell]; `imnet_q` turns
+    the attended value into rgb. `feat_unfold` false: latents are single pixels; `non_local_attn` false: no non-local
+    features.
+    """
+
+    def __init__(
+        self,
+        encoder: Mapping[str, Any],
+        imnet_q: Mapping[str, Any],
+        imnet_k: Mapping[str, Any],
+        imnet_v: Mapping[str, Any],
+        local_size: int = 2,
+        feat_unfold: bool = True,
+        non_local_attn: bool = True,
+        multi_scale: Sequence[int] = (2,),
+        softmax_scale: float = 1,
+    ):
+        super().__init__()
+        self.make_encoder(encoder, local_size, non_local_attn, multi_scale)
+        self.feat_unfold = feat_unfold
+        self.softmax_scale = softmax_scale
+        self.key_dim = self.encoder.out_dim * (9 if feat_unfold else 1)
+        value_dim = self.key_dim + self.non_local_dim
+        self.imnet_q = make(imnet_q, in_dim=value_dim, out_dim=3)
+        self.imnet_k = make(imnet_k, in_dim=self.key_dim + 4, out_dim=self.key_dim)
+        self.imnet_v = make(imnet_v, in_dim=value_dim + 4, out_dim=value_dim)
+        self.floats_per_query = 4 * (self.key_dim + 2 * value_dim)
+
+    def field(self, latent: NonLocalLatent, cell: Tensor) -> AttentionField:
+        table = unfolded(latent.features) if self.feat_unfold else latent.features.permute(0, 2, 3, 1)
+        if latent.non_local is not None:
+            table = torch.cat([table, latent.non_local.permute(0, 2, 3, 1)], dim=-1)
+        hidden = (self._first_layer(imnet, latent, cell) for imnet in (self.imnet_k, self.imnet_v))
+        hidden_key, hidden_value = (h.permute(0, 2, 3, 1) for h in hidden)
+        return AttentionField(table, latent.image, hidden_key=hidden_key, hidden_value=hidden_value, cell=cell)
+
+    def _first_layer(self, imnet: MLP, latent: NonLocalLatent, cell: Tensor) -> Tensor:
+        """First layer of imnet_k or imnet_v for every LR pixel, without the offset: (B, hidden, h, w)."""
+        first = imnet.layers[0]
+        of_key, of_rest = first.weight.tensor_split([self.key_dim], dim=1)
+        hidden = unfolded_linear(latent.features, of_key, first.bias, self.feat_unfold)
+        if imnet is self.imnet_v and latent.non_local is not None:
+            hidden = hidden + linear_on_map(latent.non_local, of_rest[:, :-4])
+        return hidden + linear_on_map(cell_in_pixels(cell, latent.features.shape[-2:]), of_rest[:, -2:])
+
+    def sample(self, field: AttentionField, coord: Tensor) -> Tensor:
+        cell = cell_at(field.cell, coord)
+        steps = cell.new_tensor(field.size) - 1
+        corners = Corners.of_points(coord, field.size, local_ensemble=True, reach=(1 - cell) / steps.clamp(min=1e-9))
+        query = sample_nearest(field.table, coord)[..., : self.key_dim]
+        value = corners.gather(field.table)  # (2, 2, B, Q, C)
+        key = value[..., : self.key_dim] * self._modulation(self.imnet_k, field.hidden_key, corners)
+        value = value * self._modulation(self.imnet_v, field.hidden_value, corners)
+        scores = (query * key).sum(-1, keepdim=True) / self.softmax_scale
+        attention = scores.flatten(0, 1).softmax(0)  # (4, B, Q, 1)
+        rgb = self.imnet_q((attention * value.flatten(0, 1)).sum(0))
+        return rgb + sample_bilinear(field.skip, coord)
+
+    def _modulation(self, imnet: MLP, hidden: Tensor, corners: Corners) -> Tensor:
+        """imnet_k or imnet_v at the corners: (2, 2, B, Q, C)."""
+        of_offset = imnet.layers[0].weight[:, -4:-2]
+        return imnet.after_first(corners.gather(hidden) + corners.project_offset(of_offset))

@@ -1,0 +1,107 @@
+"""LM-CiaoSR (LMF, CVPR 2024): CiaoSR's attention once per LR pixel, inside the latent MLP."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.decoders.ciaosr import NonLocalEncoder, NonLocalLatent
+from models.decoders.lmf import LMFDecoder
+from models.layers.lmmlp import LMMLP
+from models.layers.mlp import unfolded
+from models.registry import make, register
+from utils.coords import cell_in_pixels
+from utils.errors import InputError
+
+# LR pixels attended at a time: the attention holds about 8000 numbers for each.
+BAND_PIXELS = 8192
+
+
+@register("lmciaosr")
+class LMCiaoSR(NonLocalEncoder, LMFDecoder):
+    """Latent MLP: attention of each LR pixel (`prenet_q`) over the four 2x2 blocks of its 3x3 neighbourhood, scaled
+    by `imnet_k` and `imnet_v`, then `hypernet_q`; render MLP (`imnet_q`) on [code, offset]. The bilinear LR picture
+    is added.
+
+    `mod_input` false: the render MLP reads the attended value instead of a code.
+    """
+
+    lr_skip = True
+    cell_decode = False
+
+    def __init__(
+        self,
+        encoder: Mapping[str, Any],
+        prenet_q: Mapping[str, Any],
+        hypernet_q: Mapping[str, Any],
+        imnet_q: Mapping[str, Any],
+        imnet_k: Mapping[str, Any],
+        imnet_v: Mapping[str, Any],
+        local_size: int = 2,
+        feat_unfold: bool = True,
+        non_local_attn: bool = True,
+        multi_scale: Sequence[int] = (2,),
+        softmax_scale: float = 1,
+        mod_input: bool = True,
+    ):
+        super().__init__()
+        if not feat_unfold:
+            raise InputError("lmciaosr attends within the 3x3 neighbourhood of a pixel; set feat_unfold: true")
+        self.make_encoder(encoder, local_size, non_local_attn, multi_scale)
+        self.softmax_scale = softmax_scale
+        self.mod_input = mod_input
+        key_dim = 4 * self.encoder.out_dim
+        value_dim = key_dim + self.non_local_dim
+        self.code_dim = 2 * imnet_q.get("args", {}).get("hidden_dim", 16) if mod_input else value_dim
+        self.imnet_q = self.make_render_mlp(imnet_q, in_dim=self.code_dim + 2)
+        self.prenet_q = make(prenet_q, in_dim=9 * self.encoder.out_dim, out_dim=key_dim)
+        self.imnet_k = make(imnet_k, in_dim=key_dim + 4, out_dim=key_dim)
+        self.imnet_v = make(imnet_v, in_dim=value_dim + 4, out_dim=value_dim)
+        self.hypernet_q = make(
+            hypernet_q, in_dim=value_dim, out_dim=self.imnet.mod_dim + (self.code_dim if mod_input else 0)
+        )
+
+    @property
+    def imnet(self) -> LMMLP:
+        """The render MLP, under the name that the other LMF decoders give it."""
+        return self.imnet_q
+
+    def modulate(self, latent: NonLocalLatent, cell: Tensor) -> tuple[Tensor, Tensor]:
+        batch, _, height, width = latent.features.shape
+        neighbourhood = unfolded(latent.features).flatten(0, 2)  # (B * h * w, 576)
+        non_local = None if latent.non_local is None else latent.non_local.permute(0, 2, 3, 1).flatten(0, 2)
+        cells = cell_in_pixels(cell, (height, width)).expand(-1, -1, height, width).permute(0, 2, 3, 1).flatten(0, 2)
+        outputs = []
+        for start in range(0, len(neighbourhood), BAND_PIXELS):
+            band = slice(start, start + BAND_PIXELS)
+            extra = None if non_local is None else non_local[band]
+            outputs.append(self._attend(neighbourhood[band], extra, cells[band], (height, width)))
+        modulation, code = (
+            torch.cat(parts).unflatten(0, (batch, height, width)) for parts in zip(*outputs, strict=True)
+        )
+        return modulation.permute(0, 3, 1, 2), code.permute(0, 3, 1, 2)
+
+    def _attend(
+        self, neighbourhood: Tensor, non_local: Tensor | None, cell: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Modulations and codes of N LR pixels, from (N, 576), (N, 64) and (N, 2)."""
+        # The published weights read the unfolded channels as (3, 3, 64), which is not the order they were unfolded in,
+        # and take rows of it for x and columns for y.
+        blocks = neighbourhood.unflatten(1, (3, 3, -1))
+        scores, values = [], []
+        query = self.prenet_q(neighbourhood)
+        for vy in (-1, 1):
+            for vx in (-1, 1):
+                row, column = int(vx > 0), int(vy > 0)
+                key = blocks[:, row : row + 2, column : column + 2].flatten(1)  # (N, 256)
+                value = key if non_local is None else torch.cat([key, non_local], dim=1)
+                offset = key.new_tensor([-vy / size[0], -vx / size[1]]).expand(len(key), 2)
+                key = key * self.imnet_k(torch.cat([key, offset, cell], dim=1))
+                values.append(value * self.imnet_v(torch.cat([value, offset, cell], dim=1)))
+                scores.append((query * key).sum(1) / self.softmax_scale)
+        attention = torch.stack(scores).softmax(0)[..., None]  # (4, N, 1)
+        value = (attention * torch.stack(values)).sum(0)
+        output = self.hypernet_q(value)
+        modulation, code = output.split([self.imnet.mod_dim, output.shape[1] - self.imnet.mod_dim], dim=1)
+        return modulation, code if self.mod_input else value

@@ -1,0 +1,72 @@
+"""LM-LTE (LMF, CVPR 2024): the latent MLP reads Fourier features and emits smaller ones for the render MLP."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.continuous import Latent
+from models.decoders.lmf import LMFDecoder, ModulatedField
+from models.layers.fourier import fourier_features, fourier_table
+from models.layers.mlp import linear_on_map
+from models.registry import make, register
+from utils.coords import Corners, cell_in_pixels
+
+
+@register("lmlte")
+class LMLTE(LMFDecoder):
+    """Latent MLP on the Fourier features of each LR pixel (at offset (1, 1)); render MLP on those of the position.
+
+    `mod_input` true: the latent MLP also emits the amplitudes and frequencies (`hidden_dim` of the render MLP each)
+    that the render MLP reads, with phases of their own (`imphase`); false: it reads the full ones. `cell_decode`
+    false: no phases. The bilinear LR picture is added.
+    """
+
+    lr_skip = True
+
+    def __init__(
+        self,
+        encoder_spec: Mapping[str, Any],
+        imnet_spec: Mapping[str, Any],
+        hypernet_spec: Mapping[str, Any],
+        hidden_dim: int = 128,
+        local_ensemble: bool = True,
+        cell_decode: bool = True,
+        mod_input: bool = True,
+    ):
+        super().__init__()
+        self.local_ensemble = local_ensemble
+        self.cell_decode = cell_decode
+        self.mod_input = mod_input
+        self.encoder = make(encoder_spec)
+        self.coef = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
+        self.freq = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
+        wave_dim = imnet_spec.get("args", {}).get("hidden_dim", 16) if mod_input else hidden_dim
+        self.imnet = self.make_render_mlp(imnet_spec, in_dim=wave_dim)
+        self.hypernet = make(
+            hypernet_spec, in_dim=hidden_dim, out_dim=self.imnet.mod_dim + (2 * wave_dim if mod_input else 0)
+        )
+        self.phase = nn.Linear(2, hidden_dim // 2, bias=False) if cell_decode else None
+        self.imphase = nn.Linear(2, wave_dim // 2, bias=False) if cell_decode and mod_input else None
+
+    def modulate(self, latent: Latent, cell: Tensor) -> tuple[Tensor, Tensor]:
+        coef, freq = self.coef(latent.features), self.freq(latent.features)
+        waves = fourier_features(fourier_table(coef, freq, phases(freq, cell, self.phase)), 1.0, 1.0)
+        output = self.hypernet(waves).permute(0, 3, 1, 2)
+        modulation, code = output.split([self.imnet.mod_dim, output.shape[1] - self.imnet.mod_dim], dim=1)
+        return modulation, code if self.mod_input else torch.cat([coef, freq], dim=1)
+
+    def tabulate(self, code: Tensor, cell: Tensor) -> Tensor:
+        coef, freq = code.chunk(2, dim=1)
+        return fourier_table(coef, freq, phases(freq, cell, self.imphase if self.mod_input else self.phase))
+
+    def first_layer(self, field: ModulatedField, corners: Corners) -> Tensor:
+        return self.imnet.layers[0](fourier_features(corners.gather(field.table), *corners.offsets()))
+
+
+def phases(freq: Tensor, cell: Tensor, layer: nn.Linear | None) -> Tensor:
+    """Phases (B, C/2, h or 1, w or 1) that a layer gives frequencies (B, C, h, w) for a cell; zero without a layer."""
+    if layer is None:
+        return freq.new_zeros(len(freq), freq.shape[1] // 2, 1, 1)
+    return linear_on_map(cell_in_pixels(cell, freq.shape[-2:]), layer.weight)

@@ -1,0 +1,78 @@
+"""LTE (Lee and Jin, CVPR 2022): an MLP on the Fourier features of the four LR pixels around a position."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from models.continuous import Field, Latent, LocalEnsembleModel
+from models.layers.fourier import fourier_features, fourier_table
+from models.layers.mlp import linear_on_map
+from models.registry import make, register
+from utils.coords import Corners, cell_in_pixels
+
+
+class FourierDecoder(LocalEnsembleModel):
+    """What LTE and LTE+ share: a subclass says how frequencies are ordered and what becomes of the features."""
+
+    interleaved: bool
+
+    def __init__(self, encoder_spec: Mapping[str, Any], hidden_dim: int):
+        super().__init__()
+        self.encoder = make(encoder_spec)
+        self.coef = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
+        self.freq = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
+        self.phase = nn.Linear(2, hidden_dim // 2, bias=False)
+        self.floats_per_query = 4 * hidden_dim
+
+    def decode(self, features: Tensor) -> Tensor:
+        """(..., hidden_dim) -> (..., 3)."""
+        raise NotImplementedError
+
+    def encode(self, image: Tensor) -> Latent:
+        return Latent(self.encoder(image), image)
+
+    def field(self, latent: Latent, cell: Tensor) -> Field:
+        features = latent.features
+        phase = linear_on_map(cell_in_pixels(cell, features.shape[-2:]), self.phase.weight)
+        return Field(fourier_table(self.coef(features), self.freq(features), phase, self.interleaved), latent.image)
+
+    def query(self, field: Field, corners: Corners) -> Tensor:
+        table = corners.gather(field.table)
+        return corners.blend(self.decode(fourier_features(table, *corners.offsets())))
+
+
+@register("lte")
+class LTE(FourierDecoder):
+    """LTE with its MLP; the bilinear LR picture is added."""
+
+    interleaved = True
+
+    def __init__(self, encoder_spec: Mapping[str, Any], imnet_spec: Mapping[str, Any], hidden_dim: int = 256):
+        super().__init__(encoder_spec, hidden_dim)
+        self.imnet = make(imnet_spec, in_dim=hidden_dim, out_dim=3)
+
+    def decode(self, features: Tensor) -> Tensor:
+        return self.imnet(features)
+
+
+@register("lte-fast")
+class LTEFast(FourierDecoder):
+    """LTE+: the MLP held as `num_layer` hidden 1x1 convolutions; frequencies first all of y, then all of x."""
+
+    interleaved = False
+
+    def __init__(self, encoder_spec: Mapping[str, Any], num_layer: int = 3, hidden_dim: int = 256, out_dim: int = 3):
+        super().__init__(encoder_spec, hidden_dim)
+        layers: list[nn.Module] = []
+        for _ in range(num_layer):
+            layers += [nn.Conv2d(hidden_dim, hidden_dim, 1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(hidden_dim, out_dim, 1))
+
+    def decode(self, features: Tensor) -> Tensor:
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                features = nn.functional.linear(features, layer.weight[:, :, 0, 0], layer.bias)
+            else:
+                features = layer(features)
+        return features

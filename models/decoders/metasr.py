@@ -1,0 +1,80 @@
+"""MetaSR (Hu et al., CVPR 2019): an MLP predicts the filter for a latent from the position inside its LR pixel."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.continuous import ContinuousModel, Field, Latent
+from models.layers.mlp import MLP, unfolded
+from models.registry import make, register
+from utils.coords import Grid, cell_at, pixel_containing
+
+# Distinct filters that a grid may need for one filter per (row offset, column offset) to pay off.
+MOST_FILTERS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaField(Field):
+    """`table` (B, h, w, 576) unfolded features, and the `cell` (B, 2) or (B, 2, h, w)."""
+
+    cell: Tensor
+
+
+@register("metasr")
+class MetaSR(ContinuousModel):
+    """rgb = latent (576) times a (576, 3) matrix, an MLP of the offset from the LR pixel's corner and the cell."""
+
+    def __init__(self, encoder_spec: Mapping[str, Any]):
+        super().__init__()
+        self.encoder = make(encoder_spec)
+        self.latent_dim = 9 * self.encoder.out_dim
+        self.imnet = MLP(3, 3 * self.latent_dim, [256])
+        self.floats_per_query = 4 * self.latent_dim
+
+    def encode(self, image: Tensor) -> Latent:
+        return Latent(self.encoder(image), image)
+
+    def field(self, latent: Latent, cell: Tensor) -> MetaField:
+        return MetaField(unfolded(latent.features), cell=cell)
+
+    def sample(self, field: MetaField, coord: Tensor) -> Tensor:
+        height, width = field.size
+        cell = cell_at(field.cell, coord)  # (B, 1 or Q, 2)
+        rows, offset_y = pixel_containing(coord[..., 0] - cell[..., 0] / 2, height)
+        columns, offset_x = pixel_containing(coord[..., 1] - cell[..., 1] / 2, width)
+        latent = torch.stack([t[i] for t, i in zip(field.table.flatten(1, 2), rows * width + columns, strict=True)])
+        relative_cell = (cell[..., 0] * height / 2).expand_as(offset_y)
+        filters = self.imnet(torch.stack([offset_y, offset_x, relative_cell], dim=-1))
+        return (latent[..., None, :] @ filters.unflatten(-1, (self.latent_dim, 3)))[..., 0, :]
+
+    def render(self, field: MetaField, grid: Grid) -> Tensor:
+        if field.cell.dim() != 2 or not (field.cell == field.cell[:1]).all():
+            return super().render(field, grid)
+        (height, width), cell = field.size, field.cell[0]
+        rows, offset_y = pixel_containing(grid.rows - cell[0] / 2, height)
+        columns, offset_x = pixel_containing(grid.columns - cell[1] / 2, width)
+        # Offsets repeat along a grid, but for rounding: one filter serves all positions of equal offsets.
+        offset_y, which_y = distinct(offset_y)
+        offset_x, which_x = distinct(offset_x)
+        if len(offset_y) * len(offset_x) > MOST_FILTERS:
+            return super().render(field, grid)
+        output = field.table.new_empty(field.batch, *grid.size, 3)
+        for i, y in enumerate(offset_y):
+            inputs = torch.stack([y.expand_as(offset_x), offset_x, (cell[0] * height / 2).expand_as(offset_x)], dim=-1)
+            filters = self.imnet(inputs).unflatten(-1, (self.latent_dim, 3))  # (offsets of x, 576, 3)
+            at_y = (which_y == i).nonzero()[:, 0]
+            latents = field.table[:, rows[at_y]]  # (B, rows at this offset, w, 576)
+            for j, matrix in enumerate(filters):
+                at_x = (which_x == j).nonzero()[:, 0]
+                output[:, at_y[:, None], at_x] = latents[:, :, columns[at_x]] @ matrix
+        return output.permute(0, 3, 1, 2)
+
+
+def distinct(offset: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct values of `offset` (N,) up to 1e-5, and which of them each is."""
+    _, which = (offset * 1e5).round().unique(return_inverse=True)
+    values = offset.new_empty(int(which.max()) + 1).index_copy_(0, which, offset)
+    return values, which

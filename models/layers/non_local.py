@@ -1,0 +1,82 @@
+"""Cross-scale non-local attention (Mei et al., CVPR 2020): texture borrowed from elsewhere in the picture."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CROP = 48  # LR pixels: larger pictures are attended crop by crop, as in the published program
+LARGEST_PATCH_NORM = 1e-4
+
+
+def conv_prelu(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.PReLU())
+
+
+class CrossScaleAttention(nn.Module):
+    """Each pixel's neighbourhood is rebuilt from twice as large patches whose reduced copies look like it.
+
+    (B, C, h, w) features -> (B, C * len(scales), h, w), for every size. Pictures above 48x48 are cut into crops of 48
+    with one pixel of context, the last of a row or column taking the remainder, so memory is bounded by a crop.
+    """
+
+    def __init__(self, channels: int, scales: Sequence[int] = (2,), softmax_scale: float = 10):
+        super().__init__()
+        self.scales = tuple(scales)
+        self.softmax_scale = softmax_scale
+        self.conv_match_1 = conv_prelu(channels, channels // 2)
+        self.conv_match_2 = conv_prelu(channels, channels // 2)
+        self.conv_assembly = conv_prelu(channels, channels)
+        for scale in self.scales:
+            down = nn.Conv2d(channels, channels, 3, stride=scale, padding=1)
+            setattr(self, "down" if scale == 2 else f"downx{scale}", down)
+
+    def forward(self, features: Tensor) -> Tensor:
+        height, width = features.shape[-2:]
+        rows = [torch.cat([self._crop(features, y, x) for x in spans(width)], dim=3) for y in spans(height)]
+        return torch.cat(rows, dim=2)
+
+    def _crop(self, features: Tensor, rows: slice, columns: slice) -> Tensor:
+        """The attended features of a crop, computed with one pixel of context where there is any."""
+        top, left = min(rows.start, 1), min(columns.start, 1)
+        part = features[:, :, rows.start - top : rows.stop + 1, columns.start - left : columns.stop + 1]
+        attended = torch.cat([self._attend(part, scale) for scale in self.scales], dim=1)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        return attended[:, :, top : top + height, left : left + width]
+
+    def _attend(self, features: Tensor, scale: int) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w), attention to patches `scale` times as large."""
+        height, width = features.shape[-2:]
+        features = pad_to_multiple(features, scale)
+        size = features.shape[-2:]
+
+        reduced = F.interpolate(features, scale_factor=1 / scale, mode="bilinear", align_corners=False)
+        keys = F.unfold(self.conv_match_2(reduced), 3, padding=1)  # (B, C/2 * 9, K)
+        keys = keys / keys.norm(dim=1, keepdim=True).clamp(min=LARGEST_PATCH_NORM)
+        queries = F.unfold(self.conv_match_1(features), 3, padding=1)  # (B, C/2 * 9, h * w)
+        attention = (self.softmax_scale * (keys.transpose(1, 2) @ queries)).softmax(dim=1)  # (B, K, h * w)
+
+        patches = F.unfold(self.conv_assembly(features), 3 * scale, stride=scale, padding=scale)  # (B, C * 9s², K)
+        enlarged = F.fold(
+            patches @ attention, [scale * n for n in size], kernel_size=3 * scale, stride=scale, padding=scale
+        )
+        down = self.down if scale == 2 else getattr(self, f"downx{scale}")
+        return (down(enlarged) / 6)[:, :, :height, :width]
+
+
+def spans(length: int) -> list[slice]:
+    """0..length in spans of CROP, the last one taking the remainder; one span when it is shorter."""
+    starts = [CROP * i for i in range(max(1, length // CROP))]
+    return [slice(start, stop) for start, stop in itertools.pairwise([*starts, length])]
+
+
+def pad_to_multiple(features: Tensor, multiple: int) -> Tensor:
+    """Padded below and at the right to a multiple of pixels, by reflection where the picture reaches that far."""
+    height, width = features.shape[-2:]
+    below, right = -height % multiple, -width % multiple
+    if below or right:
+        mode = "reflect" if below < height and right < width else "replicate"
+        features = F.pad(features, (0, right, 0, below), mode=mode)
+    return features

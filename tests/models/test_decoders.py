@@ -1,0 +1,145 @@
+"""What is special in single decoders: every config learns, CiaoSR at any size, MetaSR's shared filters."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import models
+from models.decoders import metasr
+from models.layers.non_local import CROP, CrossScaleAttention, spans
+from tests.golden_cases import arrays, assert_close, fill, manifest
+from utils.config import load_config, merge
+from utils.coords import Grid, cell_of
+from utils.errors import InputError
+from utils.upscaler import Upscaler
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SMALL_ENCODERS = {
+    "edsr-baseline": {"n_resblocks": 1, "n_feats": 8, "no_upsampling": True},
+    "rdn": {"G0": 8, "RDNconfig": "A", "no_upsampling": True},
+    "swinir": {"embed_dim": 12, "depths": [2], "num_heads": [2], "out_dim": 8},
+}
+
+
+def small_spec(config: str) -> dict:
+    """The model of a config with a small encoder."""
+    spec = load_config(CONFIGS / config)["model"]
+    key = "encoder" if "encoder" in spec["args"] else "encoder_spec"
+    encoder = spec["args"][key]["name"]
+    return merge(spec, {"args": {key: {"name": encoder, "args": SMALL_ENCODERS[encoder]}}})
+
+
+LMF_CONFIGS = [f"train-lmf/train_{e}-{d}.yaml" for e in SMALL_ENCODERS for d in ("lmliif", "lmlte", "lmciaosr")]
+ORIGINALS = [f"train-original/train_edsr-baseline-{d}.yaml" for d in ("liif", "lte", "lte-fast", "metasr", "ciaosr")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", LMF_CONFIGS + ORIGINALS)
+def test_thirty_steps_lower_the_loss(config) -> None:
+    torch.manual_seed(0)
+    model = models.make(small_spec(config))
+    image = torch.nn.functional.interpolate(torch.rand(2, 3, 4, 4), 12, mode="bicubic") * 2 - 1
+    coord, cell = torch.rand(2, 100, 2) * 2 - 1, cell_of((24, 24)).expand(2, 2)
+    target = 0.5 * models.make({"name": "bicubic"})(image, coord, cell) + 0.1
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(30):
+        loss = (model(image, coord, cell) - target).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("name", ["edsr-baseline-lmciaosr", "edsr-baseline-lmlte", "original_edsr-baseline-ciaosr"])
+def test_training_and_evaluation_are_one_forward(name) -> None:
+    """The LR skip is there in both: the published LM-CiaoSR adds it in evaluation only."""
+    case, stored = manifest("models")[name], arrays("models", name)
+    model = fill(models.make(case["model"]))
+    grid, cell = Grid.of_size(tuple(case["output_size"])), cell_of(tuple(case["output_size"]))[None]
+    with torch.inference_mode():
+        values = model.train()(stored["image"], grid.coord().flatten(0, 1)[None], cell)
+        rendered = model.eval().render(model.field(model.encode(stored["image"]), cell), grid)
+    assert_close(values.transpose(1, 2).unflatten(2, grid.size), rendered, 1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 200), (60, 60), (97, 131), (1, 1), (1, 50), (5, 3)])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_non_local_features_cover_every_size(size, scale) -> None:
+    torch.manual_seed(0)
+    attention = CrossScaleAttention(8, [scale]).eval()
+    with torch.inference_mode():
+        features = attention(torch.randn(1, 8, *size))
+    assert features.shape == (1, 8, *size)
+    assert torch.isfinite(features).all()
+    blocks = torch.nn.functional.avg_pool2d(features.abs(), 4, ceil_mode=True)
+    assert (blocks.amax(1) > 1e-4).all()
+
+
+def test_crops_take_the_remainder_and_see_one_pixel_of_context() -> None:
+    assert spans(CROP - 1) == [slice(0, CROP - 1)]
+    assert spans(2 * CROP + 5) == [slice(0, CROP), slice(CROP, 2 * CROP + 5)]
+    torch.manual_seed(0)
+    attention, features = CrossScaleAttention(8).eval(), torch.randn(1, 8, 20, 2 * CROP)
+    with torch.inference_mode():
+        whole = attention(features)
+        assert_close(whole[..., :CROP], attention._crop(features[..., : CROP + 1], slice(0, 20), slice(0, CROP)), 1e-5)
+        beyond = features.clone()
+        beyond[..., CROP + 1 :] += 1
+        assert_close(attention(beyond)[..., :CROP], whole[..., :CROP], 1e-6)
+        beyond[..., CROP] += 1
+        assert (attention(beyond)[..., :CROP] - whole[..., :CROP]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("scale", [(2, 2), (2.5, 2.5), (3.3, 1.7), (1, 1)])
+def test_metasr_shares_filters_without_changing_the_picture(monkeypatch, scale) -> None:
+    torch.manual_seed(0)
+    model = models.make(small_spec("train-original/train_edsr-baseline-metasr.yaml")).eval()
+    image, size = torch.rand(2, 3, 10, 13), (round(10 * scale[0]), round(13 * scale[1]))
+    with torch.inference_mode():
+        field = model.field(model.encode(image), cell_of(size).expand(2, 2))
+        shared = model.render(field, Grid.of_size(size))
+        monkeypatch.setattr(metasr, "MOST_FILTERS", 0)
+        assert_close(shared, model.render(field, Grid.of_size(size)), 1e-4)
+
+
+@pytest.mark.parametrize("config", LMF_CONFIGS[:3] + ORIGINALS)
+def test_batches_and_cell_maps(config) -> None:
+    torch.manual_seed(0)
+    model = models.make(small_spec(config)).eval()
+    image, coord = torch.rand(3, 3, 7, 9), torch.rand(3, 30, 2) * 2 - 1
+    cell = torch.tensor([[0.1, 0.2], [0.15, 0.1], [0.05, 0.05]])
+    with torch.inference_mode():
+        together = model(image, coord, cell)
+        cell_map = cell[:, :, None, None].expand(-1, -1, 7, 9)
+        assert_close(model(image, coord, cell_map), together, 1e-5)
+        for i in range(3):
+            assert_close(model(image[i : i + 1], coord[i : i + 1], cell[i : i + 1]), together[i : i + 1], 1e-5)
+
+
+@pytest.mark.parametrize("config", LMF_CONFIGS[:3] + ORIGINALS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (3, 60)])
+def test_tiny_and_thin_pictures(config, size) -> None:
+    torch.manual_seed(0)
+    upscaler = Upscaler(models.make(small_spec(config)).eval())
+    picture = upscaler(torch.rand(3, *size), (round(2.3 * size[0]), 3 * size[1]))
+    assert torch.isfinite(picture).all()
+
+
+def test_unsupported_attention_settings_are_explained() -> None:
+    spec = small_spec("train-lmf/train_edsr-baseline-lmciaosr.yaml")
+    for change, word in (({"local_size": 3}, "local_size 3"), ({"feat_unfold": False}, "feat_unfold")):
+        with pytest.raises(InputError, match=word):
+            models.make(merge(spec, {"args": change}))
+
+
+@pytest.mark.parametrize("arguments", [{"mod_input": False}, {"non_local_attn": False}, {"multi_scale": [2, 3]}])
+@pytest.mark.parametrize("config", [LMF_CONFIGS[2], ORIGINALS[4]])
+def test_attention_variants_render(config, arguments) -> None:
+    spec = small_spec(config)
+    if spec["name"] == "ciaosr" and "mod_input" in arguments:
+        arguments = {"feat_unfold": False}
+    model = models.make(merge(spec, {"args": arguments})).eval()
+    assert Upscaler(model)(torch.rand(3, 8, 9), (20, 21)).shape == (1, 3, 20, 21)
