@@ -1,4 +1,4 @@
-"""Measure speed and memory: `python bench.py encode | train | memory`; every speed in the README comes from here."""
+"""Speed, memory, cost: `python bench.py encode | train | memory | cost`; the README's figures come from here."""
 
 import json
 import multiprocessing
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 import models
-from utils import cli
+from utils import cli, costs, plotting
 from utils.checkpoints import load_upscaler
 from utils.config import load_config, require
 from utils.coords import output_size
 from utils.files import atomic_file
-from utils.images import to_pixels
+from utils.images import check_writable, to_pixels
 from utils.upscaler import Upscaler
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
@@ -53,11 +53,20 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         "memory", BASELINE, "640x360", "peak resident memory of upscaling one picture, in a process of its own"
     )
     memory.add_argument("--size", type=cli.size, default="3840x2160", metavar="WxH", help="output size in pixels")
+    cost = commands.add_parser("cost", help="parameters and multiply-adds of models, by formula")
+    cost.add_argument("--configs", nargs="+", default=all_configs(), help="training configs")
+    cost.add_argument("--input", type=cli.size, default="320x180", metavar="WxH", help="input size in pixels")
+    cost.add_argument("--scales", type=cli.scales, default="2,4,6,8", help="scales to render")
+    cost.add_argument("--json", help="also write the figures to this file")
+    cost.add_argument("--plot", help="also draw decoder cost against scale to this picture (needs matplotlib)")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
+    if arguments.command == "cost":
+        cost(arguments)
+        return
     torch.set_num_threads(arguments.threads)
     measure = {"encode": encode, "train": train, "memory": memory}[arguments.command]
     settings = {key: value for key, value in vars(arguments).items() if key != "json"}
@@ -65,10 +74,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{arguments.model}, {report['machine']['cpu']}, {arguments.threads} threads")
     for name, figure in report["figures"].items():
         print(f"{name:48} {figure if isinstance(figure, str) else format(figure, '.4g')}")
-    if arguments.json:
-        with atomic_file(arguments.json) as temporary:
+    write_json(arguments.json, report)
+
+
+def write_json(path: str | None, report: Mapping[str, Any]) -> None:
+    if path:
+        with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(report, indent=1))
-        print(f"wrote {arguments.json}")
+        print(f"wrote {path}")
+
+
+def all_configs() -> list[str]:
+    """The training configs of the LMF paper's models and of their originals."""
+    return sorted(
+        map(
+            str, [*Path("configs/train-lmf").glob("train_*.yaml"), *Path("configs/train-original").glob("train_*.yaml")]
+        )
+    )
 
 
 def load(model: str) -> Upscaler:
@@ -156,6 +178,40 @@ def resident_megabytes() -> float:
     """Largest resident size of this process so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def cost(arguments: Any) -> None:
+    """Table, JSON and plot of parameters and multiply-adds; nothing is computed, so it takes seconds for any size."""
+    if arguments.plot:
+        plotting.check_available()
+        check_writable(arguments.plot)
+    sizes = [output_size(arguments.input, scale) for scale in arguments.scales]
+    labels = [cli.scale_text(scale) for scale in arguments.scales]
+    rows = {}
+    for config in arguments.configs:
+        with torch.device("meta"):
+            model = models.make(require(load_config(config), "model", config)).eval()
+        encoder, decoder = costs.parameter_counts(model)
+        macs = [costs.decoder_macs(model, arguments.input, size) for size in sizes]
+        rows[Path(config).stem.removeprefix("train_")] = {
+            "encoder_parameters": encoder,
+            "decoder_parameters": decoder,
+            "encoder_macs": costs.encoder_macs(model, arguments.input),
+            "decoder_macs": dict(zip(labels, macs, strict=True)),
+        }
+    height, width = arguments.input
+    print(f"parameters, and multiply-adds in units of 2^30, for an input of {width}x{height}")
+    print(f"{'':28}{'parameters':>16}{'':14}{'multiply-adds':>10}")
+    print(f"{'':28}{'encoder':>12}{'decoder':>12}{'encoder':>12}" + "".join(f"{'x' + label:>10}" for label in labels))
+    for name, row in rows.items():
+        cells = "".join(f"{macs / 2**30:>10.1f}" for macs in row["decoder_macs"].values())
+        parameters = f"{row['encoder_parameters']:>12,}{row['decoder_parameters']:>12,}"
+        print(f"{name:28}{parameters}{row['encoder_macs'] / 2**30:>12.1f}{cells}")
+    write_json(arguments.json, {"input": f"{width}x{height}", "unit": 1, "models": rows})
+    if arguments.plot:
+        curves = {name: row["decoder_macs"] for name, row in rows.items() if any(row["decoder_macs"].values())}
+        plotting.plot_costs(arguments.plot, curves, f"decoder cost, input {width}x{height}")
+        print(f"wrote {arguments.plot}")
 
 
 def machine() -> dict[str, str]:

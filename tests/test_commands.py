@@ -303,6 +303,17 @@ def test_evaluation_mistakes(capsys, config, words) -> None:
 # bench.py
 
 
+def test_cost_table_and_plot(capsys) -> None:
+    config = str(ROOT / "configs/train-lmf/train_edsr-baseline-lmliif.yaml")
+    call(bench, "cost", "--configs", config, "--scales", "2,3x1.5", "--json", "c.json", "--plot", "c.png")
+    assert "165,651" in capsys.readouterr().out
+    assert list(json.loads(Path("c.json").read_text())["models"]["edsr-baseline-lmliif"]["decoder_macs"]) == [
+        "2",
+        "3x1.5",
+    ]
+    assert Image.open("c.png").size == (960, 600)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "figure"),

@@ -14,6 +14,7 @@ import models
 from models.filters import FILTERS
 from utils.errors import InputError, nearest_name
 from utils.files import atomic_file
+from utils.mmediting import ciaosr_spec, is_mmediting
 from utils.normalization import Normalization
 from utils.upscaler import Upscaler
 
@@ -40,6 +41,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, IndexError) as error:
         reason = (str(error) or "empty file").splitlines()[0]
         raise InputError(f"{path} cannot be read as a checkpoint ({reason})") from None
+    try:
+        if isinstance(content, dict) and is_mmediting(content):
+            return {"model": ciaosr_spec(content)}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(f"{path} holds no model; expected {{model: {{name, args, sd}}}}")
     return content

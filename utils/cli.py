@@ -56,6 +56,11 @@ def scales(text: str) -> list[tuple[float, float]]:
     return [scale(part) for part in text.split(",")]
 
 
+def scale_text(factors: tuple[float, float]) -> str:
+    """The inverse of `scale`."""
+    return f"{factors[0]:g}" if factors[0] == factors[1] else f"{factors[0]:g}x{factors[1]:g}"
+
+
 def numbers(text: str) -> list[float]:
     """`2,3.5,6` -> numbers above 0."""
     try:

@@ -1,0 +1,34 @@
+"""Plots of benchmark figures; needs matplotlib, which nothing else does."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from utils.errors import InputError
+from utils.files import atomic_file
+
+
+def check_available() -> None:
+    """InputError when matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        raise InputError("plots need matplotlib; run pip install matplotlib")
+
+
+def plot_costs(path: str | Path, curves: Mapping[str, Mapping[str, float]], title: str) -> None:
+    """Draw {model: {scale: multiply-adds}} with a logarithmic axis; models whose curves are equal share one."""
+    from matplotlib.figure import Figure
+
+    merged: dict[tuple, list[str]] = {}
+    for name, curve in curves.items():
+        merged.setdefault(tuple(curve.items()), []).append(name)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for curve, names in sorted(merged.items(), key=lambda item: -item[0][-1][1]):
+        decoders = sorted({name.rpartition("baseline-")[2] or name for name in names}, key=len)
+        scales, values = zip(*curve, strict=True)
+        axes.plot([f"x{scale}" for scale in scales], [v / 2**30 for v in values], marker="o", label=decoders[0])
+    axes.set(yscale="log", xlabel="scale", ylabel="multiply-adds / 2^30", title=title)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix[1:], dpi=120)
