@@ -109,7 +109,7 @@ class LocalEnsembleModel(ContinuousModel):
         output = field.table.new_empty(field.batch, 3, *grid.size)
         for span_y, real_y, y in rows.blocks(runs_y):
             for span_x, real_x, x in columns.blocks(runs_x):
-                rgb = self.query(field, Corners.of_runs(y, x, width))  # (B, Ry, Rx, Ly, Lx, 3)
+                rgb = self.query(field, Corners.of_runs(y, x, field.size, field.batch))  # (B, Ry, Rx, Ly, Lx, 3)
                 rgb = rgb.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (B, 3, Ry * Ly, Rx * Lx)
                 output[:, :, span_y, span_x] = rgb[:, :, real_y][:, :, :, real_x]
             if field.skip is not None:

@@ -98,6 +98,11 @@ def cell_in_pixels(cell: Tensor, size: Size) -> Tensor:
     return cell * cell.new_tensor(size)[:, None, None]
 
 
+def first_pixels(batch: int, size: Size, device: torch.device) -> Tensor:
+    """(B,) index of each picture's first pixel when the pixels of all (h, w) pictures are numbered in a row."""
+    return torch.arange(batch, device=device) * (size[0] * size[1])
+
+
 def cell_at(cell: Tensor, coord: Tensor) -> Tensor:
     """Output pixel size at the positions `coord` (B, Q, 2): (B, 1, 2) of a constant one (B, 2), (B, Q, 2) of a map."""
     return cell[:, None] if cell.dim() == 2 else sample_nearest(cell.permute(0, 2, 3, 1), coord)
@@ -172,8 +177,8 @@ class AxisRuns:
     """The positions of one axis cut into R runs that look at the same LR pixels, each padded to the longest run, L.
 
     Between two LR centres all output pixels share their LR pixels, so what depends on those is computed once a run.
-    `lookup.index` (K, R), `lookup.offset` (K, R, L); padding repeats a run's last position. `length` (R,) real
-    positions of each run, `start` (R,) the first of them.
+    `lookup.index` (K, R), `lookup.offset` (K, R, L); padding repeats a run's last position. `start` (R,) a run's first
+    position, `length` (R,) how many are real.
     """
 
     lookup: AxisLookup
@@ -184,6 +189,14 @@ class AxisRuns:
     def longest(self) -> int:
         """L, the padded length of every run."""
         return self.lookup.offset.shape[-1]
+
+    def pixels(self, position: Tensor, n: int) -> Tensor:
+        """(R,) LR pixel of n that holds each run's first position, given all positions (N,) of the axis."""
+        return pixel_index(position[self.start], n)
+
+    def members(self) -> Tensor:
+        """(R, L) positions of the runs, padding included."""
+        return run_members(self.start, self.length, self.longest)
 
     def blocks(self, runs: int) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
         """Pieces of at most `runs` runs: (output positions, which of the piece's padded positions they are, lookup)."""
@@ -197,30 +210,38 @@ class AxisRuns:
             yield slice(starts[first], ends[last - 1]), real[part].flatten().nonzero()[:, 0], lookup
 
 
-def look_up_runs(position: Tensor, n: int, local_ensemble: bool) -> AxisRuns:
-    """`look_up` for the sorted positions (N,) of a grid's axis, grouped into runs."""
+def look_up_runs(position: Tensor, n: int, local_ensemble: bool, within_pixels: bool = False) -> AxisRuns:
+    """`look_up` for the sorted positions (N,) of a grid's axis, grouped into runs.
+
+    `within_pixels`: runs also end where an LR pixel does, so that each lies in one.
+    """
     lookup = look_up(position, n, local_ensemble)
     total = len(position)
     same = (lookup.index[:, 1:] == lookup.index[:, :-1]).all(0)
+    if within_pixels:
+        same &= torch.diff(pixel_index(position, n)) == 0
     start = torch.cat([same.new_zeros(1, dtype=torch.long), (~same).nonzero()[:, 0] + 1])
     length = torch.diff(start, append=start.new_tensor([total]))
     longest = int(length.max())
     if total < 0.5 * longest * len(start):  # mostly padding: positions on their own are cheaper
         start, longest = torch.arange(total, device=position.device), 1
         length = torch.ones_like(start)
-    steps = torch.arange(longest, device=position.device)
-    member = start[:, None] + torch.minimum(steps, length[:, None] - 1)  # (R, L)
+    member = run_members(start, length, longest)
     return AxisRuns(AxisLookup(lookup.index[:, start], lookup.offset[:, member]), start, length)
+
+
+def run_members(start: Tensor, length: Tensor, longest: int) -> Tensor:
+    """(R, L) positions of runs, padded to the longest by repeating a run's last one."""
+    return start[:, None] + torch.minimum(torch.arange(longest, device=start.device), length[:, None] - 1)
 
 
 @dataclass(frozen=True)
 class Corners:
     """The K x K LR pixels around each position (K = 2: four corners; 1: just the nearest), shapes broadcasting.
 
-    `index` (K, K, B or 1, *S) into the h*w LR pixels in row-major order; `offset_y`, `offset_x` (K or 1, K or 1, B or
-    1, *T) position minus pixel centre, in LR pixels; `weight` (K, K, B or 1, *T) blend weights that sum to 1 over the
-    corners: the area between the position and the diagonally opposite pixel (LIIF, equation 4).
-    """
+    `index` (K, K, B, *S) into the B*h*w LR pixels of all pictures in row-major order; `offset_y`, `offset_x` (K or 1,
+    K or 1, B or 1, *T) position minus pixel centre, in LR pixels; `weight` (K, K, B or 1, *T) blend weights that sum
+    to 1 over the corners: the area between the position and the diagonally opposite pixel (LIIF, equation 4)."""
 
     index: Tensor
     offset_y: Tensor
@@ -234,25 +255,34 @@ class Corners:
 
     @classmethod
     def of_points(cls, coord: Tensor, size: Size, local_ensemble: bool, reach: Tensor | None = None) -> "Corners":
-        """Corners of any positions (B, Q, 2) in an (h, w) picture; S = T = (Q,). `reach` (B, 1 or Q, 2) as in
+        """Corners of any positions (B, Q, 2) in (h, w) pictures; S = T = (Q,). `reach` (B, 1 or Q, 2) as in
         `look_up`."""
         reach_y, reach_x = (None, None) if reach is None else reach.unbind(-1)
         y = look_up(coord[..., 0], size[0], local_ensemble, reach_y)
         x = look_up(coord[..., 1], size[1], local_ensemble, reach_x)
-        return cls._of(y.index[:, None] * size[1] + x.index[None], y.offset[:, None], x.offset[None])
+        index = y.index[:, None] * size[1] + x.index[None] + first_pixels(len(coord), size, coord.device)[:, None]
+        return cls._of(index, y.offset[:, None], x.offset[None])
 
     @classmethod
-    def of_runs(cls, y: AxisLookup, x: AxisLookup, width: int) -> "Corners":
-        """Corners of a block of a grid; S = (Ry, Rx, 1, 1) and T = (Ry, Rx, Ly, Lx), runs and their positions."""
-        index = y.index[:, None, None, :, None, None, None] * width + x.index[None, :, None, None, :, None, None]
-        return cls._of(index, y.offset[:, None, None, :, None, :, None], x.offset[None, :, None, None, :, None, :])
+    def of_runs(cls, y: AxisLookup, x: AxisLookup, size: Size, batch: int) -> "Corners":
+        """Corners of a block of a grid, in (h, w) pictures; S = (Ry, Rx, 1, 1) and T = (Ry, Rx, Ly, Lx)."""
+        first = first_pixels(batch, size, y.index.device)[:, None, None, None, None]
+        index = y.index[:, None, None, :, None, None, None] * size[1] + x.index[None, :, None, None, :, None, None]
+        return cls._of(
+            index + first, y.offset[:, None, None, :, None, :, None], x.offset[None, :, None, None, :, None, :]
+        )
+
+    @classmethod
+    def of_chosen_runs(cls, y: AxisLookup, x: AxisLookup, size: Size, chosen: Tensor) -> "Corners":
+        """Corners of N pairs of runs, `chosen` (N, 3) as (picture, run of y, run of x); B = N, S = (1, 1), T = (Ly,
+        Lx)."""
+        picture, run_y, run_x = chosen.unbind(1)
+        index = y.index[:, None, run_y] * size[1] + x.index[None, :, run_x] + picture * (size[0] * size[1])
+        return cls._of(index[..., None, None], y.offset[:, None, run_y, :, None], x.offset[None, :, run_x, None, :])
 
     def gather(self, table: Tensor) -> Tensor:
         """Rows of `table` (B, h, w, C) at the corners: (K, K, B, *S, C)."""
-        batch, pixels = table.shape[0], table.shape[1] * table.shape[2]
-        first = torch.arange(batch, device=table.device) * pixels
-        index = self.index + first.reshape(-1, *[1] * (self.index.dim() - 3))
-        return table.reshape(batch * pixels, table.shape[3]).index_select(0, index.flatten()).unflatten(0, index.shape)
+        return table.flatten(0, 2).index_select(0, self.index.flatten()).unflatten(0, self.index.shape)
 
     def offsets(self) -> tuple[Tensor, Tensor]:
         """Offsets (y, x) with a last axis for channels, (K or 1, K or 1, B or 1, *T, 1)."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from models.continuous import Field, Latent, LocalEnsembleModel
@@ -77,6 +78,13 @@ class LMFDecoder(LocalEnsembleModel):
             scales=scales,
             shifts=shifts,
         )
+
+    def intensity(self, field: ModulatedField) -> Tensor:
+        """How much each LR pixel modulates, (B, h, w): mean magnitude of the second half of its modulations (the
+        shifts)."""
+        layers = [layer for half in (field.scales, field.shifts) if half is not None for layer in half]
+        modulation = torch.cat(layers, dim=-1)
+        return modulation[..., modulation.shape[-1] // 2 :].abs().mean(-1)
 
     def with_cell(self, field: ModulatedField, cell: Tensor) -> ModulatedField:
         """The same modulations read with another output pixel size."""
