@@ -1,5 +1,6 @@
 """Speed, memory, cost: `python bench.py encode | train | memory | cost`; the README's figures come from here."""
 
+import dataclasses
 import json
 import multiprocessing
 import platform
@@ -13,17 +14,27 @@ from typing import Any
 
 import torch
 
+import datasets
 import models
 from utils import cli, costs, plotting
 from utils.checkpoints import load_upscaler
 from utils.config import load_config, require
+from utils.control_curve import control_curve
 from utils.coords import output_size
+from utils.evaluation import repeatable
 from utils.files import atomic_file
-from utils.images import check_writable, to_pixels
+from utils.images import check_writable, to_pixels, to_tensor
+from utils.scale_tables import check_controllable
 from utils.upscaler import Upscaler
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
 SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
+
+CMSR_CURVES = (
+    ("intensity", "window", (2e-6, 5e-6, 1e-5, 2e-5, 5e-5)),
+    ("intensity", "pooled", (1e-7, 2e-7, 5e-7, 1e-6, 2e-6)),
+    ("curvature", "pooled", (1e-7, 2e-7, 5e-7, 1e-6, 2e-6)),
+)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -53,6 +64,13 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         "memory", BASELINE, "640x360", "peak resident memory of upscaling one picture, in a process of its own"
     )
     memory.add_argument("--size", type=cli.size, default="3840x2160", metavar="WxH", help="output size in pixels")
+    cmsr = commands.add_parser("cmsr", help="share of queries against PSNR lost by CMSR, for two ways of making tables")
+    cmsr.add_argument("--model", default="save/pretrained_models/edsr-s_lm-liif.pth", help="checkpoint of an LMF model")
+    cmsr.add_argument("--config", default="configs/cmsr/init-train.yaml", help="pictures to make tables from")
+    cmsr.add_argument("--pictures", default="load/samples", help="folder of HR pictures to try them on")
+    cmsr.add_argument("--scale", type=int, default=8, help="target scale")
+    cmsr.add_argument("--json", help="also write the figures to this file")
+    cmsr.add_argument("--plot", help="also draw the curves to this picture (needs matplotlib)")
     cost = commands.add_parser("cost", help="parameters and multiply-adds of models, by formula")
     cost.add_argument("--configs", nargs="+", default=all_configs(), help="training configs")
     cost.add_argument("--input", type=cli.size, default="320x180", metavar="WxH", help="input size in pixels")
@@ -64,8 +82,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    if arguments.command == "cost":
-        cost(arguments)
+    if arguments.command in ("cost", "cmsr"):
+        {"cost": cost, "cmsr": cmsr}[arguments.command](arguments)
         return
     torch.set_num_threads(arguments.threads)
     measure = {"encode": encode, "train": train, "memory": memory}[arguments.command]
@@ -211,6 +229,37 @@ def cost(arguments: Any) -> None:
     if arguments.plot:
         curves = {name: row["decoder_macs"] for name, row in rows.items() if any(row["decoder_macs"].values())}
         plotting.plot_costs(arguments.plot, curves, f"decoder cost, input {width}x{height}")
+        print(f"wrote {arguments.plot}")
+
+
+def cmsr(arguments: Any) -> None:
+    """Curves of PSNR lost against share of queries: the published measure and rule, and ours."""
+    if arguments.plot:
+        plotting.check_available()
+        check_writable(arguments.plot)
+    upscaler = load_upscaler(arguments.model)
+    check_controllable(upscaler, arguments.model)
+    samples = datasets.make_wrapped(require(load_config(arguments.config), "dataset", arguments.config), "dataset")
+    training = []
+    for index in range(len(samples)):
+        with repeatable(index):
+            training.append(to_tensor(samples.pair(index)[0]))
+    pictures = datasets.make({"name": "image-folder", "args": {"root_path": arguments.pictures}})
+    pairs = datasets.make({"name": "sr-implicit-downsampled", "args": {"scale_min": arguments.scale}}, dataset=pictures)
+    testing = [tuple(map(to_tensor, pairs.pair(index))) for index in range(len(pairs))]
+    curves = {}
+    for measure, rule, thresholds in CMSR_CURVES:
+        name = f"{measure}, {rule}"
+        curves[name] = control_curve(upscaler, training, testing, arguments.scale, measure, rule, thresholds)
+        for point in curves[name]:
+            print(
+                f"{name:20} threshold {point.threshold:.1e}: {point.share:6.1%} of the queries, "
+                f"PSNR lost {point.mean_loss:.4f} dB, at most {point.largest_loss:.4f} dB"
+            )
+    figures = {name: [dataclasses.asdict(point) for point in points] for name, points in curves.items()}
+    write_json(arguments.json, {"model": arguments.model, "scale": arguments.scale, "curves": figures})
+    if arguments.plot:
+        plotting.plot_control_curves(arguments.plot, curves, f"CMSR at x{arguments.scale}, {arguments.pictures}")
         print(f"wrote {arguments.plot}")
 
 

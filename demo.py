@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from utils import cli
@@ -12,8 +13,10 @@ from utils.checkpoints import load_upscaler
 from utils.coords import Size, check_output_size, output_size
 from utils.devices import select_device
 from utils.errors import InputError
+from utils.evaluation import control
 from utils.images import check_writable, list_pictures, read_picture, to_pixels, to_tensor, write_picture
-from utils.upscaler import Upscaler
+from utils.level_map import level_map, map_legend
+from utils.scale_tables import find_table
 
 SHIPPED = Path(__file__).parent / "save/pretrained_models/edsr-s_lm-liif.pth"
 REFERENCE_QUERIES = 30000
@@ -34,6 +37,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         metavar="BOOL",
         help="False samples position by position as in training: slower, the same picture",
     )
+    cli.add_cmsr_options(parser)
+    parser.add_argument("--cmsr-map", metavar="FILE", help="picture of which region was rendered at which scale")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -44,29 +49,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     if notice:
         print(notice)
     source = Path(arguments.input)
-    queries = None if arguments.fast else REFERENCE_QUERIES
-
-    if not source.is_dir():
-        target = check_writable(arguments.output or "output.png")
-        pixels = read_picture(source)
-        size = target_size(pixels[0].shape[:2], arguments)
-        upscaler = load_upscaler(arguments.model, device)
-        print(upscale(upscaler, source, *pixels, size, target, queries))
-        print(f"wrote {target}")
+    if source.is_dir():
+        upscale_folder(source, Path(arguments.output or "output"), device, arguments)
         return
+    target = check_writable(arguments.output or "output.png")
+    if arguments.cmsr_map:
+        check_writable(arguments.cmsr_map)
+    picture = read_picture(source)
+    target_size(picture[0].shape[:2], arguments)
+    print(Worker(device, arguments).upscale(source, *picture, target))
+    print(f"wrote {target}" + (f" and {arguments.cmsr_map}" if arguments.cmsr_map else ""))
 
-    folder = Path(arguments.output or "output")
+
+def upscale_folder(source: Path, folder: Path, device: torch.device, arguments: Any) -> None:
+    """Upscale every picture of a folder; goes on past broken ones and names them in the end."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder} is a file, but --input is a folder; name a folder")
+    if arguments.cmsr_map:
+        raise InputError("--cmsr-map is for one picture; give --input a picture")
     sources = list_pictures(source)
-    upscaler = load_upscaler(arguments.model, device)
+    worker = Worker(device, arguments)
     failures = []
     progress = tqdm(sources, disable=None)
     for path in progress:
         try:
-            pixels = read_picture(path)
-            size = target_size(pixels[0].shape[:2], arguments)
-            progress.write(upscale(upscaler, path, *pixels, size, folder / f"{path.stem}.png", queries))
+            progress.write(worker.upscale(path, *read_picture(path), folder / f"{path.stem}.png"))
         except InputError as error:
             failures.append(str(error))
     print(f"wrote {len(sources) - len(failures)} pictures to {folder}")
@@ -79,20 +86,41 @@ def target_size(size: Size, arguments: Any) -> Size:
     return check_output_size(arguments.size) if arguments.size else output_size(size, arguments.scale)
 
 
-def upscale(
-    upscaler: Upscaler, source: Path, pixels: Any, notice: str | None, size: Size, target: Path, queries: int | None
-) -> str:
-    """Upscale one picture and write it: a line that says what was done and how long it took."""
-    started = time.perf_counter()
-    latent = upscaler.encode(to_tensor(pixels))
-    encoded = time.perf_counter()
-    picture = upscaler.render(latent, size, queries)[0]
-    rendered = time.perf_counter()
-    write_picture(target, to_pixels(picture, grey=pixels.ndim == 2))
-    height, width = pixels.shape[:2]
-    line = f"{source.name}: {width}x{height} -> {size[1]}x{size[0]} in {rendered - started:.2f} s "
-    line += f"(encode {encoded - started:.2f}, render {rendered - encoded:.2f})"
-    return line if notice is None else f"{notice}\n{line}"
+class Worker:
+    """A loaded model with the options of the command line."""
+
+    def __init__(self, device: torch.device, arguments: Any):
+        self.arguments = arguments
+        self.upscaler = load_upscaler(arguments.model, device)
+        self.queries = None if arguments.fast else REFERENCE_QUERIES
+        self.table = None
+        if arguments.cmsr:
+            path, mse, force = arguments.cmsr_path, arguments.cmsr_mse, arguments.force
+            self.table = find_table(self.upscaler, arguments.model, path, mse, force)
+        elif arguments.cmsr_map:
+            raise InputError("--cmsr-map needs --cmsr")
+
+    def upscale(self, source: Path, pixels: Any, notice: str | None, target: Path) -> str:
+        """Upscale one picture and write it: lines that say what was done and how long it took."""
+        size = target_size(pixels.shape[:2], self.arguments)
+        lines = [] if notice is None else [notice]
+        started = time.perf_counter()
+        if self.table is None:
+            latent = self.upscaler.encode(to_tensor(pixels))
+            encoded = time.perf_counter()
+            picture = self.upscaler.render(latent, size, self.queries)[0].cpu()
+            parts = f" (encode {encoded - started:.2f}, render {time.perf_counter() - encoded:.2f})"
+        else:
+            report = control(self.upscaler, to_tensor(pixels), size, self.table, self.arguments.cmsr_from)
+            picture, parts = report.picture, ", with and without CMSR"
+            lines += [line for line in (self.table.notice(report.scale), str(report)) if line]
+            if self.arguments.cmsr_map:
+                write_picture(self.arguments.cmsr_map, level_map(report.controlled, size))
+                lines.append(f"{self.arguments.cmsr_map}: {map_legend(report.controlled)}")
+        seconds = time.perf_counter() - started
+        write_picture(target, to_pixels(picture, grey=pixels.ndim == 2))
+        height, width = pixels.shape[:2]
+        return "\n".join([*lines, f"{source.name}: {width}x{height} -> {size[1]}x{size[0]} in {seconds:.2f} s{parts}"])
 
 
 if __name__ == "__main__":

@@ -16,14 +16,17 @@ from tqdm import tqdm
 import datasets
 from datasets.folders import find_folder
 from datasets.implicit import ImplicitDataset
+from models.filters import FILTERS
 from utils import cli
 from utils.checkpoints import load_upscaler, weights_hash
 from utils.config import check_keys, load_config, require
 from utils.devices import select_device
-from utils.evaluation import measure_pair, repeatable
+from utils.errors import InputError
+from utils.evaluation import control, measure_pair, repeatable
 from utils.files import atomic_file
 from utils.images import to_pixels, to_tensor, write_picture
 from utils.metrics import Protocol, find_protocol, parse_eval_type
+from utils.scale_tables import ScaleTable, find_table
 from utils.upscaler import Upscaler
 
 KEYS = ("protocol", "scales", "datasets", "data_norm", "eval_bsize", "test_dataset", "eval_type")
@@ -57,6 +60,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         metavar="BOOL",
         help="False samples eval_bsize positions at a time as in training: slower, the same picture",
     )
+    cli.add_cmsr_options(parser)
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -72,11 +76,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     upscalers = load_upscalers(arguments.model, device, config.get("data_norm"))
     queries = None if arguments.fast else config.get("eval_bsize") or 30000
 
+    tables = find_tables(arguments, upscalers) if arguments.cmsr else {}
+
     results = []
     for task in tasks:
         rows = evaluate(task, upscalers, queries, arguments.save_images)
+        if tables:
+            add_controlled(rows, task, upscalers, tables, arguments)
         results.append(summary(task, rows))
-        print(table(task, rows))
+        notices = {t.notice(task.scale) for t in tables.values() if task.scale}
+        print(table(task, rows, sorted(filter(None, notices))))
     path = Path(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     report = {"config": arguments.config, **environment(device), "models": describe(upscalers), "results": results}
     with atomic_file(path) as temporary:
@@ -146,26 +155,63 @@ def evaluate(task: Task, upscalers: Mapping[str, Upscaler], queries: int | None,
     return rows
 
 
+def find_tables(arguments: Any, upscalers: Mapping[str, Upscaler]) -> dict[str, ScaleTable]:
+    """The scale2mod table of every model that CMSR can control; at least one."""
+    paths = {label: path for label, path in zip(upscalers, arguments.model, strict=True) if path not in FILTERS}
+    if not paths:
+        raise InputError("--cmsr: none of the models is an LM-LIIF, LM-LTE or LM-CiaoSR")
+    path, mse, force = arguments.cmsr_path, arguments.cmsr_mse, arguments.force
+    return {label: find_table(upscalers[label], model, path, mse, force) for label, model in paths.items()}
+
+
+def add_controlled(
+    rows: dict[str, Any],
+    task: Task,
+    upscalers: Mapping[str, Upscaler],
+    tables: Mapping[str, ScaleTable],
+    arguments: Any,
+) -> None:
+    """Add to `rows` the scores of each model with CMSR, and what CMSR saved."""
+    for index in range(len(task.samples)):
+        with repeatable(index):
+            lr, hr = map(to_tensor, task.samples.pair(index))
+        path, size = task.samples.path(index), tuple(hr.shape[-2:])
+        scale = task.scale or max(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
+        for label, table in tables.items():
+            report = control(upscalers[label], lr, size, table, arguments.cmsr_from)
+            scores = task.protocol.measure(report.picture, hr, (scale, scale))
+            rows[path.name][f"{label}+cmsr"] = {**scores, **report.figures()}
+
+
 def means(rows: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Mean over the pictures for each model and metric."""
     labels = next(iter(rows.values()))
     return {
-        label: {metric: sum(row[label][metric] for row in rows.values()) / len(rows) for metric in ("psnr", "ssim")}
+        label: {metric: sum(row[label][metric] for row in rows.values()) / len(rows) for metric in labels[label]}
         for label in labels
     }
 
 
-def table(task: Task, rows: Mapping[str, Any]) -> str:
-    """PSNR / SSIM of every picture and their mean, aligned."""
+def table(task: Task, rows: Mapping[str, Any], notices: Sequence[str] = ()) -> str:
+    """PSNR / SSIM of every picture and their mean, aligned, below any `notices`."""
     lines = {**rows, "mean": means(rows)}
     first = max(map(len, lines))
     widths = {label: max(len(label), len("-00.000/0.0000")) for label in lines["mean"]}
     scale = f" x{task.scale:g}" if task.scale else ""
     text = [f"\n{task.name}{scale}, PSNR/SSIM, {task.protocol.description}, LR {task.lr_source}"]
+    text += notices
     text.append(" " * first + "".join(f"  {label:>{width}}" for label, width in widths.items()))
     for name, row in lines.items():
         cells = (f"{row[label]['psnr']:.3f}/{row[label]['ssim']:.4f}" for label in widths)
         text.append(f"{name:{first}}" + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths.values(), strict=True)))
+    for label, scores in lines["mean"].items():
+        if "share" in scores:
+            time_ratio = scores["decoder_seconds"] / scores["decoder_seconds_full"]
+            loss = lines["mean"][label.removesuffix("+cmsr")]["psnr"] - scores["psnr"]
+            text.append(
+                f"{label}: {scores['share']:.1%} of the queries, {time_ratio:.2f} of the decoder time, "
+                f"{loss:.4f} dB lost, PSNR to full rendering {scores['psnr_to_full']:.2f} dB"
+            )
     return "\n".join(text)
 
 

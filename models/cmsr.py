@@ -17,7 +17,7 @@ from utils.coords import AxisRuns, Corners, Grid, Size, cell_of, look_up_runs, s
 
 @dataclass(frozen=True)
 class Level:
-    """Render LR pixels of an intensity up to `threshold` at `scale`."""
+    """Render LR pixels whose measure is up to `threshold` at `scale`."""
 
     scale: float
     threshold: float
@@ -40,8 +40,35 @@ class ControlledPicture:
         return self.queries / self.full
 
 
+def intensity(model: LMFDecoder, field: ModulatedField, image: Tensor) -> Tensor:
+    """The published measure: how much an LR pixel is modulated, (B, h, w)."""
+    return model.intensity(field)
+
+
+def curvature(model: LMFDecoder, field: ModulatedField, image: Tensor) -> Tensor:
+    """Ours: the largest second difference of the LR picture within 3x3 pixels, (B, h, w), as interpolation errs by
+    those.
+
+    Needs no query, and spends fewer at the same loss than the published measure (see the README).
+    """
+    p = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    along_x = p[..., 1:-1, :-2] + p[..., 1:-1, 2:] - 2 * image
+    along_y = p[..., :-2, 1:-1] + p[..., 2:, 1:-1] - 2 * image
+    across = (p[..., :-2, :-2] + p[..., 2:, 2:] - p[..., :-2, 2:] - p[..., 2:, :-2]) / 2
+    largest = torch.stack([along_x, along_y, across]).abs().amax((0, 2))  # (B, h, w)
+    return F.max_pool2d(largest[:, None], 3, stride=1, padding=1)[:, 0] / 2
+
+
+MEASURES = {"intensity": intensity, "curvature": curvature}
+
+
 def render_controlled(
-    model: LMFDecoder, field: ModulatedField, image: Tensor, size: Size, levels: Sequence[Level]
+    model: LMFDecoder,
+    field: ModulatedField,
+    image: Tensor,
+    size: Size,
+    levels: Sequence[Level],
+    measure: str = "intensity",
 ) -> ControlledPicture:
     """Render `field`, made for the target `size` (H, W), level by level.
 
@@ -51,7 +78,7 @@ def render_controlled(
     levels = needed_levels(levels, field.size, size)
     bounds = torch.tensor([level.threshold for level in levels[:-1]], device=image.device)
     # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
-    wanted = torch.bucketize(model.intensity(field), bounds, right=True)
+    wanted = torch.bucketize(MEASURES[measure](model, field, image), bounds, right=True)
     picture, queries = image, 0
     for number, level in enumerate(levels):
         grid_size = level_size(level.scale, field.size, size)

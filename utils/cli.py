@@ -80,6 +80,19 @@ def size(text: str) -> tuple[int, int]:
     return int(parts[1]), int(parts[0])
 
 
+def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
+    """`--cmsr` and what goes with it, under the published programs' names."""
+    parser.add_argument(
+        "--cmsr", nargs="?", type=boolean, const=True, default=False, metavar="BOOL", help="render easy regions lower"
+    )
+    parser.add_argument("--cmsr_path", "--cmsr-path", metavar="TABLE", help="scale2mod table (default: by --cmsr_mse)")
+    parser.add_argument(
+        "--cmsr_mse", "--cmsr-mse", type=float, default=2e-5, help="picks configs/cmsr/result/MODEL_MSE.yaml"
+    )
+    parser.add_argument("--cmsr-from", type=float, default=4, metavar="SCALE", help="full rendering up to this scale")
+    parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
+
+
 def add_device_options(parser: argparse.ArgumentParser) -> None:
     """`--device` and the published programs' `--gpu`."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")

@@ -1,17 +1,22 @@
 """Measuring models against target pictures: what validation during training and test.py share."""
 
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets.implicit import ImplicitDataset
+from models.cmsr import ControlledPicture, Level
+from utils.coords import Size
 from utils.errors import InputError
 from utils.images import to_tensor
 from utils.metrics import Protocol, psnr
+from utils.scale_tables import ScaleTable
 from utils.upscaler import Upscaler
 
 
@@ -31,6 +36,50 @@ def measure_pair(
     picture = upscaler.render(upscaler.encode(lr), size, queries)[0].cpu()
     scales = (scale, scale) if scale else tuple(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
     return protocol.measure(picture, hr, scales), picture
+
+
+@dataclass(frozen=True)
+class ControlReport:
+    """What CMSR saved on one picture and what it cost: `picture` (3, H, W) in [0, 1] and the full rendering beside
+    it."""
+
+    scale: float
+    picture: Tensor
+    full: Tensor
+    controlled: ControlledPicture
+    seconds: float
+    full_seconds: float
+
+    def figures(self) -> dict[str, float]:
+        """Share of the queries, time of the decoder against full rendering, and PSNR in dB between both."""
+        return {
+            "share": self.controlled.share,
+            "decoder_seconds": self.seconds,
+            "decoder_seconds_full": self.full_seconds,
+            "psnr_to_full": psnr(self.picture, self.full),
+        }
+
+    def __str__(self) -> str:
+        share, seconds, full_seconds, psnr_to_full = self.figures().values()
+        return (
+            f"CMSR: {share:.1%} of the queries, decoder {seconds:.2f} s instead of {full_seconds:.2f} s, "
+            f"PSNR between both {psnr_to_full:.2f} dB"
+        )
+
+
+def control(upscaler: Upscaler, lr: Tensor, size: Size, table: ScaleTable, above: float) -> ControlReport:
+    """Render `lr` (3, h, w) in [0, 1] at `size` with and without CMSR; up to the scale `above` both are full
+    rendering."""
+    latent = upscaler.encode(lr)
+    scale = max(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
+    levels = table.levels_for(scale) if scale > above else (Level(scale, 1.0),)
+    started = time.perf_counter()
+    pictures, controlled = upscaler.render_controlled(latent, size, levels, table.measure)
+    picture = pictures[0].cpu()
+    rendered = time.perf_counter()
+    full = upscaler.render(latent, size)[0].cpu()
+    ended = time.perf_counter()
+    return ControlReport(scale, picture, full, controlled, rendered - started, ended - rendered)
 
 
 @contextmanager

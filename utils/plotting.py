@@ -1,9 +1,10 @@
 """Plots of benchmark figures; needs matplotlib, which nothing else does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from utils.control_curve import Point
 from utils.errors import InputError
 from utils.files import atomic_file
 
@@ -12,6 +13,21 @@ def check_available() -> None:
     """InputError when matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise InputError("plots need matplotlib; run pip install matplotlib")
+
+
+def plot_control_curves(path: str | Path, curves: Mapping[str, Sequence[Point]], title: str) -> None:
+    """Draw {rule: points}: PSNR lost against share of queries evaluated."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, points in curves.items():
+        axes.plot([100 * p.share for p in points], [max(p.mean_loss, 1e-4) for p in points], marker="o", label=name)
+    axes.set(yscale="log", xlabel="queries evaluated, %", ylabel="PSNR lost to full rendering, dB (mean)", title=title)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix[1:], dpi=120)
 
 
 def plot_costs(path: str | Path, curves: Mapping[str, Mapping[str, float]], title: str) -> None:

@@ -1,11 +1,13 @@
 """From pictures to pictures: a model with its normalisation and device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from models.continuous import ContinuousModel, Latent
+from models.cmsr import ControlledPicture, Level, render_controlled
+from models.continuous import ContinuousModel, Field, Latent
 from utils.coords import Grid, Size, cell_of
 from utils.normalization import Normalization
 
@@ -29,16 +31,21 @@ class Upscaler:
         return self.model.encode(self.normalization.inp.apply(pictures))
 
     @torch.inference_mode()
+    def field(self, latent: Latent, size: Size) -> Field:
+        """Latent -> field for an output of `size` (H, W), its cell clipped at the largest trained scale."""
+        input_size = tuple(latent.image.shape[-2:])
+        largest_scale = self.model.trained_scales and self.model.trained_scales[1]
+        cell = cell_of(size, input_size, largest_scale).to(self.device)
+        return self.model.field(latent, cell.expand(len(latent.image), 2))
+
+    @torch.inference_mode()
     def render(self, latent: Latent, size: Size, queries: int | None = None) -> Tensor:
         """Latent -> (B, 3, H, W) in [0, 1], clipped, for `size` (H, W).
 
         With `queries`, positions are sampled one by one in passes of so many, as in training, instead of as a grid:
         slower, the same picture.
         """
-        input_size = tuple(latent.image.shape[-2:])
-        largest_scale = self.model.trained_scales and self.model.trained_scales[1]
-        cell = cell_of(size, input_size, largest_scale).to(self.device).expand(len(latent.image), 2)
-        field = self.model.field(latent, cell)
+        field = self.field(latent, size)
         grid = Grid.of_size(size, self.device)
         if queries is None:
             picture = self.model.render(field, grid)
@@ -47,6 +54,14 @@ class Upscaler:
             values = [self.model.sample(field, part) for part in coord.split(queries, dim=1)]
             picture = torch.cat(values, dim=1).transpose(1, 2).unflatten(2, size)
         return self.normalization.gt.invert(picture).clamp_(0, 1)
+
+    @torch.inference_mode()
+    def render_controlled(
+        self, latent: Latent, size: Size, levels: Sequence[Level], measure: str
+    ) -> tuple[Tensor, ControlledPicture]:
+        """As `render`, by CMSR with the given levels and measure, and what was rendered where."""
+        controlled = render_controlled(self.model, self.field(latent, size), latent.image, size, levels, measure)
+        return self.normalization.gt.invert(controlled.picture).clamp_(0, 1), controlled
 
     def __call__(self, pictures: Tensor, size: Size) -> Tensor:
         """(B, 3, h, w) or (3, h, w) in [0, 1] -> (B, 3, H, W) in [0, 1]."""

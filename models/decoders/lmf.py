@@ -35,6 +35,9 @@ class LMFDecoder(LocalEnsembleModel):
     A subclass makes its `encoder`, calls `make_render_mlp`, and implements `modulate`.
     """
 
+    intensity_range = 0.5
+    """Up to where intensities are scanned when a scale2mod table is made."""
+
     imnet: LMMLP
     code_dim: int
     cell_decode: bool

@@ -22,6 +22,8 @@ class LMLIIF(LMFDecoder):
     in LTE; not in the published LM-LIIF).
     """
 
+    intensity_range = 1.0
+
     def __init__(
         self,
         encoder_spec: Mapping[str, Any],

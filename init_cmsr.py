@@ -1,0 +1,120 @@
+"""Make a scale2mod table: `python init_cmsr.py --config configs/cmsr/init-div2k-x2.yaml --model M.pth --save_path
+T.yaml`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+import datasets
+from models.cmsr import MEASURES
+from utils import cli
+from utils.checkpoints import load_upscaler, weights_hash
+from utils.config import check_keys, load_config, require
+from utils.devices import select_device
+from utils.errors import InputError
+from utils.evaluation import repeatable
+from utils.files import atomic_file
+from utils.images import to_tensor
+from utils.scale_tables import (
+    RULES,
+    LevelErrors,
+    ScaleTable,
+    check_controllable,
+    level_errors,
+    load_table,
+    make_levels,
+    save_table,
+)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> Any:
+    parser = cli.Parser(prog="init_cmsr.py", description="Make or extend the scale2mod table of a model for CMSR.")
+    parser.add_argument("--config", required=True, help="YAML file with the pictures, see configs/cmsr")
+    parser.add_argument("--model", required=True, help="checkpoint of an LM-LIIF, LM-LTE or LM-CiaoSR")
+    parser.add_argument("--mse_threshold", type=float, default=2e-5, help="allowed squared error, values in [0, 1]")
+    parser.add_argument("--save_path", required=True, help="the table, extended where it exists")
+    parser.add_argument("--scales", type=cli.numbers, default="2,3,4,6,8,12,18", help="target scales")
+    parser.add_argument("--measure", choices=MEASURES, default="intensity", help="what an LR pixel is judged by")
+    parser.add_argument("--rule", choices=RULES, default="window", help="window: as published; pooled: error over all")
+    parser.add_argument("--force", action="store_true", help="replace a table that was made otherwise")
+    cli.add_device_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    if arguments.mse_threshold < 0:
+        raise InputError(f"--mse_threshold {arguments.mse_threshold:g}: expected a number from 0")
+    device, notice = select_device(arguments.device, arguments.gpu)
+    if notice:
+        print(notice)
+    config = load_config(arguments.config)
+    check_keys(config, ("dataset", "data_norm"), arguments.config)
+    upscaler = load_upscaler(arguments.model, device, config.get("data_norm"))
+    check_controllable(upscaler, arguments.model)
+    samples = datasets.make_wrapped(require(config, "dataset", arguments.config), "dataset")
+    about = {
+        "model": weights_hash(upscaler.model),
+        "measure": arguments.measure,
+        "rule": arguments.rule,
+        "mse_threshold": arguments.mse_threshold,
+        "data": arguments.config,
+    }
+    path = Path(arguments.save_path)
+    earlier = existing_levels(path, about, arguments.force)
+
+    errors = measure_pictures(upscaler, samples, arguments, about, path.with_suffix(".partial"))
+    largest = upscaler.model.intensity_range
+    made = {
+        target: make_levels(pictures, target, arguments.rule, arguments.mse_threshold, largest)
+        for target, pictures in errors.items()
+    }
+    save_table(path, ScaleTable({**earlier, **made}, about))
+    path.with_suffix(".partial").unlink(missing_ok=True)
+    print(f"wrote {path}: targets {', '.join(f'x{target:g}' for target in sorted({**earlier, **made}))}")
+
+
+def existing_levels(path: Path, about: dict[str, Any], force: bool) -> dict[float, Any]:
+    """Targets that the table at `path` already has; InputError when it was made for other weights or by another
+    rule."""
+    if not path.exists() or force:
+        return {}
+    table = load_table(path, about["model"])
+    for key, value in about.items():
+        if table.about.get(key) != value:
+            raise InputError(f"{path} was made with {key} {table.about.get(key)}, not {value}; --force replaces it")
+    return dict(table.levels)
+
+
+def measure_pictures(
+    upscaler: Any, samples: Any, arguments: Any, about: dict[str, Any], partial: Path
+) -> dict[float, list[list[LevelErrors]]]:
+    """The errors of all levels on all pictures, for each target; kept in `partial` now and then, to go on after a
+    stop."""
+    key = {**about, "scales": arguments.scales}
+    done: list[dict[float, list[tuple]]] = []
+    if partial.exists():
+        state = torch.load(partial, weights_only=True)
+        done = state["done"] if state["key"] == key else []
+    for index in tqdm(range(len(done), len(samples)), initial=len(done), total=len(samples), disable=None):
+        with repeatable(index):
+            lr, _ = samples.pair(index)
+        latent = upscaler.encode(to_tensor(lr))
+        picture = {}
+        for target in arguments.scales:
+            levels = level_errors(upscaler, latent, target, arguments.measure)
+            picture[target] = [(level.scale, level.measure, level.error, level.count) for level in levels]
+        done.append(picture)
+        if len(done) % 20 == 0:
+            with atomic_file(partial) as temporary:
+                torch.save({"key": key, "done": done}, temporary)
+    return {
+        target: [[LevelErrors(*level) for level in picture[target]] for picture in done] for target in arguments.scales
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)
