@@ -42,8 +42,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         prog="bench.py", description="Measure models on this machine; ratios of one run mean something."
     )
     common = cli.Parser(add_help=False)
-    common.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    common.add_argument("--repeats", type=int, default=5, help="measured runs after one warm-up; the median counts")
+    common.add_argument("--threads", type=cli.count, default=torch.get_num_threads(), help="CPU threads")
+    common.add_argument("--repeats", type=cli.count, default=5, help="measured runs after a warm-up; the median counts")
     common.add_argument("--json", help="also write the figures to this file")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -68,7 +68,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     cmsr.add_argument("--model", default="save/pretrained_models/edsr-s_lm-liif.pth", help="checkpoint of an LMF model")
     cmsr.add_argument("--config", default="configs/cmsr/init-train.yaml", help="pictures to make tables from")
     cmsr.add_argument("--pictures", default="load/samples", help="folder of HR pictures to try them on")
-    cmsr.add_argument("--scale", type=int, default=8, help="target scale")
+    cmsr.add_argument("--scale", type=cli.count, default=8, help="target scale")
     cmsr.add_argument("--json", help="also write the figures to this file")
     cmsr.add_argument("--plot", help="also draw the curves to this picture (needs matplotlib)")
     cost = commands.add_parser("cost", help="parameters and multiply-adds of models, by formula")

@@ -14,6 +14,7 @@ from utils.coords import Size, check_output_size, output_size
 from utils.devices import select_device
 from utils.errors import InputError
 from utils.evaluation import control
+from utils.files import distinct_names
 from utils.images import check_writable, list_pictures, read_picture, to_pixels, to_tensor, write_picture
 from utils.level_map import level_map, map_legend
 from utils.scale_tables import find_table
@@ -63,17 +64,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def upscale_folder(source: Path, folder: Path, device: torch.device, arguments: Any) -> None:
     """Upscale every picture of a folder; goes on past broken ones and names them in the end."""
+    if folder.resolve() == source.resolve():
+        raise InputError(f"--output {folder} is the input folder; name another, so that no picture is overwritten")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder} is a file, but --input is a folder; name a folder")
     if arguments.cmsr_map:
         raise InputError("--cmsr-map is for one picture; give --input a picture")
     sources = list_pictures(source)
     worker = Worker(device, arguments)
+    names = distinct_names(sources)
     failures = []
     progress = tqdm(sources, disable=None)
     for path in progress:
         try:
-            progress.write(worker.upscale(path, *read_picture(path), folder / f"{path.stem}.png"))
+            progress.write(worker.upscale(path, *read_picture(path), folder / f"{names[path]}.png"))
         except InputError as error:
             failures.append(str(error))
     print(f"wrote {len(sources) - len(failures)} pictures to {folder}")

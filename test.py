@@ -19,18 +19,23 @@ from datasets.implicit import ImplicitDataset
 from models.filters import FILTERS
 from utils import cli
 from utils.checkpoints import load_upscaler, weights_hash
-from utils.config import check_keys, load_config, require
+from utils.config import MAPPING, NUMBERS, TEXT, Kind, check_keys, check_types, load_config, require, whole
 from utils.devices import select_device
 from utils.errors import InputError
 from utils.evaluation import control, measure_pair, repeatable
-from utils.files import atomic_file
+from utils.files import atomic_file, check_target, distinct_names
 from utils.images import to_pixels, to_tensor, write_picture
 from utils.metrics import Protocol, find_protocol, parse_eval_type
 from utils.scale_tables import ScaleTable, find_table
 from utils.upscaler import Upscaler
 
 KEYS = ("protocol", "scales", "datasets", "data_norm", "eval_bsize", "test_dataset", "eval_type")
+KINDS = {
+    "protocol": TEXT, "scales": NUMBERS, "datasets": MAPPING, "data_norm": MAPPING, "eval_bsize": whole(1),
+    "test_dataset": MAPPING, "eval_type": TEXT,
+}  # fmt: skip
 SET_KEYS = ("hr", "lr", "first_k")
+PATHS = Kind("a folder or a list of folders", lambda v: isinstance(v, str | list))
 PILLOW_LR = "made with Pillow's bicubic"
 
 
@@ -69,9 +74,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     config = load_config(arguments.config, arguments.set)
     check_keys(config, KEYS, arguments.config)
+    check_types(config, KINDS, arguments.config)
     device, notice = select_device(arguments.device, arguments.gpu)
     if notice:
         print(notice)
+    results_path = check_target(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     tasks = list(make_tasks(config, arguments))
     upscalers = load_upscalers(arguments.model, device, config.get("data_norm"))
     queries = None if arguments.fast else config.get("eval_bsize") or 30000
@@ -86,17 +93,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         results.append(summary(task, rows))
         notices = {t.notice(task.scale) for t in tables.values() if task.scale}
         print(table(task, rows, sorted(filter(None, notices))))
-    path = Path(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     report = {"config": arguments.config, **environment(device), "models": describe(upscalers), "results": results}
-    with atomic_file(path) as temporary:
+    with atomic_file(results_path) as temporary:
         temporary.write_text(json.dumps(report, indent=1))
-    print(f"wrote {path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))
+    print(f"wrote {results_path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))
 
 
 def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
     """What a config asks to measure: our `datasets` x `scales`, or the authors' single `test_dataset` with
     `eval_type`."""
     if "test_dataset" in config:
+        if "datasets" in config or arguments.scales:
+            raise InputError(f"{arguments.config}: a test_dataset stands alone, without 'datasets' and --scales")
         protocol, scale = parse_eval_type(config.get("eval_type"))
         samples = datasets.make_wrapped(config["test_dataset"], "test_dataset")
         made = config["test_dataset"]["dataset"]["name"] != "paired-image-folders"
@@ -104,7 +112,12 @@ def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
         return
     protocol = find_protocol(config.get("protocol"))
     scales = arguments.scales or require(config, "scales", arguments.config)
-    for name, spec in require(config, "datasets", arguments.config).items():
+    if not scales or not config.get("datasets"):
+        raise InputError(f"{arguments.config}: needs at least one of 'datasets' and one of 'scales'")
+    if min(scales) <= 0:
+        raise InputError(f"{arguments.config}: scales should be above 0, not {min(scales):g}")
+    for name, spec in config["datasets"].items():
+        check_types(spec, {"hr": PATHS, "lr": PATHS, "first_k": whole(1)}, f"datasets.{name}")
         check_keys(spec, SET_KEYS, f"datasets.{name}")
         for scale in scales:
             yield make_task(name, spec, scale, protocol)
@@ -116,12 +129,20 @@ def make_task(name: str, spec: Mapping[str, Any], scale: float, protocol: Protoc
     hr = require(spec, "hr", f"datasets.{name}")
     if spec.get("lr"):
         patterns = [spec["lr"]] if isinstance(spec["lr"], str) else spec["lr"]
-        lr = find_folder([pattern.format(scale=scale) for pattern in patterns])
+        try:
+            lr = find_folder([pattern.format(scale=number(scale)) for pattern in patterns])
+        except (KeyError, IndexError, ValueError):
+            raise InputError(f"datasets.{name}: lr '{patterns[0]}' may hold only {{scale}} in braces") from None
         pairs = {"name": "paired-image-folders", "args": {"root_path_1": lr, "root_path_2": hr, **arguments}}
         return Task(name, scale, f"from {lr}", wrap(pairs, {"name": "sr-implicit-paired"}), protocol)
     pictures = {"name": "image-folder", "args": {"root_path": hr, **arguments}}
     downsampled = {"name": "sr-implicit-downsampled", "args": {"scale_min": scale}}
     return Task(name, scale, PILLOW_LR, wrap(pictures, downsampled), protocol)
+
+
+def number(value: float) -> float | int:
+    """2 for 2.0: folders are called X2."""
+    return int(value) if value == int(value) else value
 
 
 def wrap(dataset: Mapping[str, Any], wrapper: Mapping[str, Any]) -> ImplicitDataset:
@@ -141,6 +162,7 @@ def evaluate(task: Task, upscalers: Mapping[str, Upscaler], queries: int | None,
     """Scores {picture: {model: {psnr, ssim}}} of every picture of a task; writes the pictures when `folder` is
     given."""
     rows: dict[str, Any] = {}
+    names = distinct_names([task.samples.path(index) for index in range(len(task.samples))])
     for index in tqdm(range(len(task.samples)), desc=f"{task.name} {task.scale or ''}", leave=False, disable=None):
         with repeatable(index):
             lr, hr = map(to_tensor, task.samples.pair(index))
@@ -150,8 +172,8 @@ def evaluate(task: Task, upscalers: Mapping[str, Upscaler], queries: int | None,
             scores, picture = measure_pair(upscaler, lr, hr, task.protocol, task.scale, queries)
             rows[path.name][label] = scores
             if folder:
-                target = Path(folder) / task.name / f"x{task.scale or 0:g}" / Path(label).stem / f"{path.stem}.png"
-                write_picture(target, to_pixels(picture))
+                place = Path(folder) / task.name / f"x{task.scale or 0:g}" / label.strip("/.").replace("/", "_")
+                write_picture(place / f"{names[path]}.png", to_pixels(picture))
     return rows
 
 

@@ -1,7 +1,9 @@
 """Train a model: `python train.py --config configs/train-lmf/train_edsr-baseline-lmliif.yaml --name my-run`."""
 
+import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,171 +17,222 @@ from tqdm import tqdm
 import datasets
 import models
 from utils import checkpoints, cli, training
-from utils.config import check_keys, load_config, require
+from utils.config import MAPPING, NUMBER, NUMBERS, TEXT, check_keys, check_types, load_config, require, whole
 from utils.devices import select_device
 from utils.errors import InputError
 from utils.evaluation import check_validation, measure_pair, repeatable, validate
 from utils.images import to_tensor
-from utils.metrics import parse_eval_type
+from utils.metrics import find_protocol, parse_eval_type
 from utils.normalization import Normalization
 from utils.upscaler import Upscaler
 
-KEYS = (
-    "train_dataset", "val_dataset", "data_norm", "model", "optimizer", "loss", "epoch_max", "multi_step_lr",
-    "cosine_lr", "epoch_val", "epoch_save", "resume", "init", "eval_type", "eval_bsize", "seed", "num_workers",
-    "precision",
-)  # fmt: skip
+KINDS = {
+    "train_dataset": MAPPING, "val_dataset": MAPPING, "data_norm": MAPPING, "model": MAPPING, "optimizer": MAPPING,
+    "optimizer.args": MAPPING, "multi_step_lr": MAPPING, "multi_step_lr.milestones": NUMBERS,
+    "multi_step_lr.gamma": NUMBER, "cosine_lr": MAPPING, "cosine_lr.warmup_steps": whole(0),
+    "cosine_lr.final_factor": NUMBER, "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
+    "eval_bsize": whole(1), "eval_type": TEXT, "loss": TEXT, "precision": TEXT, "resume": TEXT, "init": TEXT,
+    "seed": whole(0), "num_workers": whole(0),
+}  # fmt: skip
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(prog="train.py", description="Train the model of a config; writes save/NAME.")
     parser.add_argument("--config", required=True, help="YAML file, see configs/train-lmf")
-    parser.add_argument("--name", help="name of the run (default: the config's)")
+    parser.add_argument("--name", help="name of the run (default: _ and the config's)")
     parser.add_argument("--tag", help="appended to the name")
     parser.add_argument("--save-root", default="save", help="folder of all runs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
     parser.add_argument("--resume", action="store_true", help="continue the run of this name")
     parser.add_argument("--overwrite", action="store_true", help="delete the run of this name and start anew")
-    parser.add_argument("--max-minutes", type=float, help="save and stop cleanly after so long")
+    parser.add_argument("--max-minutes", type=cli.positive, help="save and stop cleanly after so long (default: never)")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
 
+@dataclass
+class Run:
+    """A training run: what is trained on what, and how far it has come."""
+
+    folder: Path
+    config: dict[str, Any]
+    upscaler: Upscaler
+    optimizer: torch.optim.Optimizer
+    base_rates: list[float]
+    loader: DataLoader
+    batches: training.EpochBatches
+    val_samples: Any
+    deadline: float
+    step: int = 0
+    best: float = -math.inf
+
+    @property
+    def done(self) -> bool:
+        """Whether the current epoch is complete."""
+        return self.step % len(self.batches) == 0
+
+    @property
+    def stopped(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def save(self, name: str) -> None:
+        content = {
+            "model": {**self.config["model"], "sd": self.upscaler.model.state_dict()},
+            "optimizer": {**self.config["optimizer"], "sd": self.optimizer.state_dict()},
+            "data_norm": self.upscaler.normalization.to_config(),
+            "epoch": self.step // len(self.batches),
+            "step": self.step,
+            "steps_per_epoch": len(self.batches),
+            "best": self.best,
+        }
+        checkpoints.save_checkpoint(self.folder / name, content)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    started = time.monotonic()
     arguments = parse_arguments(argv)
+    started = time.monotonic()
     config = load_config(arguments.config, arguments.set)
-    check_keys(config, KEYS, arguments.config)
+    check_keys(config, {kind.split(".")[0] for kind in KINDS}, arguments.config)
+    check_types(config, KINDS, arguments.config)
     training.check_schedule(config)
     device, notice = select_device(arguments.device, arguments.gpu)
-    folder = Path(arguments.save_root) / (arguments.name or f"_{Path(arguments.config).stem}")
-    if arguments.tag:
-        folder = folder.with_name(f"{folder.name}_{arguments.tag}")
-
-    samples = datasets.make_wrapped(require(config, "train_dataset", arguments.config), "train_dataset")
-    val_spec = config.get("val_dataset")
-    val_samples = datasets.make_wrapped(val_spec, "val_dataset") if val_spec else None
-    protocol, _ = parse_eval_type(config.get("eval_type"))
-    if val_samples:
-        check_validation(val_samples, protocol)
-    normalization = Normalization.from_config(config.get("data_norm"))
-    loss_function = training.choose("loss", config.get("loss", "l1"), training.LOSSES)
-    precision = training.choose("precision", config.get("precision", "float32"), PRECISIONS)
-    epoch_max = require(config, "epoch_max", arguments.config)
-    seed = config.get("seed", 0)
-
-    training.seed_everything(seed)
-    spec = require(config, "model", arguments.config)
-    model = models.make(spec)
-    optimizer = training.make_optimizer(model, require(config, "optimizer", arguments.config))
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    batches = training.EpochBatches(len(samples), require(config["train_dataset"], "batch_size", "train_dataset"), seed)
-    loader = DataLoader(
-        samples, batch_sampler=batches, num_workers=config.get("num_workers", 0), pin_memory=device.type == "cuda"
+    folder = training.run_folder(
+        arguments.save_root, arguments.name or f"_{Path(arguments.config).stem}", arguments.tag
     )
-
     training.check_run_folder(folder, arguments.resume, arguments.overwrite)
-    step, best = 0, float("-inf")
-    resume_from = folder / "epoch-last.pth" if arguments.resume else config.get("resume")
-    if resume_from:
-        step, best = resume(resume_from, spec, model, optimizer)
-    elif config.get("init"):
-        models.load_parameters(model, checkpoints.load_checkpoint(config["init"])["model"]["sd"])
-    upscaler = Upscaler(model, normalization, device)
+    deadline = started + 60 * (arguments.max_minutes or math.inf)
+    run = prepare(config, arguments, folder, device, deadline)
+    epoch_max = config["epoch_max"]
+    if run.step >= epoch_max * len(run.batches):
+        raise InputError(f"{folder} has done its {epoch_max} epochs; raise epoch_max to train on")
 
     training.prepare_run_folder(folder, arguments.overwrite)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     log = training.run_logger(folder)
     if notice:
         log.info(notice)
-    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    log.info(
-        f"{spec['name']}: {parameters:,} parameters, {len(batches)} steps an epoch, {epoch_max} epochs, on {device}"
-    )
-    writer = SummaryWriter(str(folder / "tensorboard"))
-
-    def save(name: str) -> None:
-        checkpoints.save_checkpoint(
-            folder / name,
-            {
-                "model": {**spec, "sd": model.state_dict()},
-                "optimizer": {**config["optimizer"], "sd": optimizer.state_dict()},
-                "epoch": step // len(batches),
-                "step": step,
-                "best": best,
-                "data_norm": normalization.to_config(),
-            },
-        )
-
-    for epoch in range(step // len(batches) + 1, epoch_max + 1):
-        training.seed_everything(seed, epoch)
-        batches.epoch, batches.first = epoch, step % len(batches)
-        losses, epoch_started = [], time.monotonic()
-        model.train()
-        for batch in tqdm(loader, desc=f"epoch {epoch}", total=len(batches) - batches.first, leave=False, disable=None):
-            batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
-            factor = training.learning_rate_factor(step, len(batches), config)
-            for group, base_rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = base_rate * factor
-            inp = normalization.inp.apply(batch["inp"]).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                values = model(inp, batch["coord"], batch["cell"])
-            loss = loss_function(values.float(), normalization.gt.apply(batch["gt"], channels_last=True))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-            step += 1
-            if arguments.max_minutes and time.monotonic() - started > 60 * arguments.max_minutes:
+    parameters = sum(parameter.numel() for parameter in run.upscaler.model.parameters() if parameter.requires_grad)
+    steps = f"{len(run.batches)} steps an epoch, {epoch_max} epochs"
+    log.info(f"{config['model']['name']}: {parameters:,} parameters, {steps}, on {device}")
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        for epoch in range(run.step // len(run.batches) + 1, epoch_max + 1):
+            epoch_started = time.monotonic()
+            loss = train_epoch(run, epoch)
+            line = finish_epoch(run, epoch, loss, writer)
+            log.info(f"{line}, {time.monotonic() - epoch_started:.0f} s")
+            if run.stopped:
+                log.info(f"stopped after {arguments.max_minutes:g} minutes at step {run.step}; --resume continues")
                 break
-
-        model.eval()
-        rate, mean_loss = optimizer.param_groups[0]["lr"], torch.stack(losses).mean().item()
-        line = f"epoch {epoch}/{epoch_max} step {step}: lr {rate:.3g}, loss {mean_loss:.5f}"
-        writer.add_scalars("loss", {"train": mean_loss}, step)
-        writer.add_scalar("lr", rate, step)
-        if val_samples and (epoch % (config.get("epoch_val") or 1) == 0 or step % len(batches)):
-            score = validate(upscaler, val_samples, protocol, val_spec.get("batch_size", 1), config.get("eval_bsize"))
-            writer.add_scalars("psnr", {"val": score}, step)
-            writer.add_image("validation", validation_picture(upscaler, val_samples), step)
-            line += f", val PSNR {score:.3f} dB"
-            if score > best:
-                best = score
-                save("epoch-best.pth")
-        save("epoch-last.pth")
-        if config.get("epoch_save") and epoch % config["epoch_save"] == 0 and step % len(batches) == 0:
-            save(f"epoch-{epoch}.pth")
-        log.info(f"{line}, {time.monotonic() - epoch_started:.0f} s")
-        writer.flush()
-        if arguments.max_minutes and time.monotonic() - started > 60 * arguments.max_minutes:
-            log.info(f"stopped after {arguments.max_minutes:g} minutes at step {step}; --resume continues")
-            break
-    writer.close()
-    print(f"wrote {folder}/epoch-last.pth" + (f" and epoch-best.pth (PSNR {best:.3f} dB)" if val_samples else ""))
+    print(f"wrote {folder}/epoch-last.pth" + (f", best PSNR {run.best:.3f} dB" if run.best > -math.inf else ""))
 
 
-def resume(path: Path, spec: dict, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Load the state of a run into `model` and `optimizer`: the step it had reached and its best score."""
+def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.device, deadline: float) -> Run:
+    """Everything that a run needs, checked before anything is written."""
+    seed = config.get("seed", 0)
+    samples = datasets.make_wrapped(require(config, "train_dataset", arguments.config), "train_dataset")
+    batch_size = require(config["train_dataset"], "batch_size", "train_dataset")
+    batches = training.EpochBatches(len(samples), batch_size, seed)
+    samples.check_batches(batch_size)
+    val_samples = None
+    if config.get("val_dataset"):
+        val_samples = datasets.make_wrapped(config["val_dataset"], "val_dataset")
+        check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
+    with repeatable():  # a mistake in the data should show now
+        samples[0]
+    training.choose("loss", config.get("loss", "l1"), training.LOSSES)
+    training.choose("precision", config.get("precision", "float32"), PRECISIONS)
+    require(config, "epoch_max", arguments.config)
+
+    training.seed_everything(seed)
+    model = checkpoints.make_continuous(require(config, "model", arguments.config))
+    upscaler = Upscaler(model, Normalization.from_config(config.get("data_norm")), device)
+    optimizer = training.make_optimizer(model, require(config, "optimizer", arguments.config))
+    workers = config.get("num_workers", 0)
+    loader = DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=device.type == "cuda")
+    base_rates = [group["lr"] for group in optimizer.param_groups]
+    run = Run(folder, config, upscaler, optimizer, base_rates, loader, batches, val_samples, deadline)
+    resume_from = folder / "epoch-last.pth" if arguments.resume else config.get("resume")
+    if resume_from:
+        resume(run, Path(resume_from))
+    elif config.get("init"):
+        models.load_parameters(model, checkpoints.load_checkpoint(config["init"])["model"].get("sd"))
+    return run
+
+
+def resume(run: Run, path: Path) -> None:
+    """Take up the state that a run, ours or of the authors' programs, saved at `path`."""
     state = checkpoints.load_checkpoint(path)
-    if "step" not in state or "optimizer" not in state:
-        raise InputError(f"{path} holds no training state; use it as 'init' to start from its weights")
-    if state["model"]["name"] != spec["name"]:
-        raise InputError(
-            f"{path} is a run of '{state['model']['name']}', the config trains '{spec['name']}'; use another --name"
-        )
-    models.load_parameters(model, state["model"]["sd"])
-    optimizer.load_state_dict(state["optimizer"]["sd"])
-    return state["step"], state["best"]
+    training.check_same_run(path, state, run.config, run.upscaler.normalization.to_config(), len(run.batches))
+    models.load_parameters(run.upscaler.model, state["model"].get("sd"))
+    try:
+        run.optimizer.load_state_dict(state["optimizer"]["sd"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: its optimizer state does not fit ({error}); use the file as 'init'") from None
+    run.step = state.get("step", state["epoch"] * len(run.batches))
+    run.best = state.get("best", -math.inf)
+
+
+def train_epoch(run: Run, epoch: int) -> float:
+    """Train to the end of `epoch`, or of the time: the mean loss."""
+    config, model, norm = run.config, run.upscaler.model.train(), run.upscaler.normalization
+    device, precision = run.upscaler.device, PRECISIONS[config.get("precision", "float32")]
+    loss_function = training.LOSSES[config.get("loss", "l1")]
+    training.seed_everything(config.get("seed", 0), epoch)
+    run.batches.epoch, run.batches.first = epoch, run.step % len(run.batches)
+    losses = []
+    remaining = len(run.batches) - run.batches.first
+    for batch in tqdm(run.loader, desc=f"epoch {epoch}", total=remaining, leave=False, disable=None):
+        batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+        factor = training.learning_rate_factor(run.step, len(run.batches), config)
+        for group, base_rate in zip(run.optimizer.param_groups, run.base_rates, strict=True):
+            group["lr"] = base_rate * factor
+        inp = norm.inp.apply(batch["inp"]).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            values = model(inp, batch["coord"], batch["cell"])
+        loss = loss_function(values.float(), norm.gt.apply(batch["gt"], channels_last=True))
+        run.optimizer.zero_grad()
+        loss.backward()
+        run.optimizer.step()
+        losses.append(loss.detach())
+        run.step += 1
+        if run.stopped:
+            break
+    model.eval()
+    return torch.stack(losses).mean().item()
+
+
+def finish_epoch(run: Run, epoch: int, loss: float, writer: SummaryWriter) -> str:
+    """Save, validate and report; the line for the log."""
+    run.save("epoch-last.pth")
+    rate = run.optimizer.param_groups[0]["lr"]
+    writer.add_scalar("loss/train", loss, run.step)
+    writer.add_scalar("lr", rate, run.step)
+    line = f"epoch {epoch}/{run.config['epoch_max']} step {run.step}: lr {rate:.3g}, loss {loss:.5f}"
+    if run.val_samples is not None and (epoch % (run.config.get("epoch_val") or 1) == 0 or not run.done):
+        protocol, _ = parse_eval_type(run.config.get("eval_type"))
+        batch_size, queries = run.config["val_dataset"].get("batch_size", 1), run.config.get("eval_bsize")
+        score = validate(run.upscaler, run.val_samples, protocol, batch_size, queries)
+        writer.add_scalar("psnr/val", score, run.step)
+        writer.add_image("validation", validation_picture(run.upscaler, run.val_samples), run.step)
+        line += f", val PSNR {score:.3f} dB"
+        if score > run.best:
+            run.best = score
+            run.save("epoch-best.pth")
+            run.save("epoch-last.pth")
+    if run.config.get("epoch_save") and epoch % run.config["epoch_save"] == 0 and run.done:
+        run.save(f"epoch-{epoch}.pth")
+    writer.flush()
+    return line
 
 
 def validation_picture(upscaler: Upscaler, samples: datasets.implicit.ImplicitDataset) -> torch.Tensor:
     """The first validation item side by side: input (nearest), output, target."""
     with repeatable():
         lr, hr = map(to_tensor, samples.pair(0))
-    _, picture = measure_pair(upscaler, lr, hr, parse_eval_type(None)[0])
-    enlarged = torch.nn.functional.interpolate(lr[None], picture.shape[-2:], mode="nearest")[0]
-    return make_grid([enlarged, picture, hr])
+    nearest = Upscaler(models.make({"name": "nearest"}))
+    pictures = [measure_pair(u, lr, hr, find_protocol("rgb"))[1] for u in (nearest, upscaler)]
+    return make_grid([*pictures, hr])
 
 
 if __name__ == "__main__":

@@ -1,19 +1,24 @@
 """Pictures in folders."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import ExifTags, Image
 from torch.utils.data import Dataset
 
+from datasets.arguments import check_folders, check_path, check_whole_number
 from datasets.registry import register
+from utils.coords import Size
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.images import list_pictures, read_rgb
+from utils.images import list_pictures, open_picture, read_rgb
 
 CACHES = ("none", "bin", "in_memory")
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
 def find_folder(candidates: str | Path | Sequence[str | Path]) -> Path:
@@ -37,9 +42,11 @@ class ImageFolder(Dataset):
     together.
     """
 
+    paired = False
+
     def __init__(
         self,
-        root_path: str | Sequence[str],
+        root_path: str | Path | Sequence[str | Path],
         split_file: str | None = None,
         split_key: str | None = None,
         first_k: int | None = None,
@@ -48,6 +55,10 @@ class ImageFolder(Dataset):
     ):
         if cache not in CACHES:
             raise InputError(f"image-folder: cache '{cache}' does not exist; choose one of {', '.join(CACHES)}")
+        check_folders("root_path", root_path)
+        check_path("split_file", split_file, optional=True)
+        check_whole_number("first_k", first_k, optional=True)
+        check_whole_number("repeat", repeat)
         root = find_folder(root_path)
         self.paths = list_pictures(root) if split_file is None else _split(root, split_file, split_key)
         self.paths = self.paths[:first_k]
@@ -65,6 +76,10 @@ class ImageFolder(Dataset):
         """File of item `index`."""
         return self.paths[index % len(self.paths)]
 
+    def sizes(self) -> list[Size]:
+        """(height, width) of the files in order, each once, from their headers."""
+        return [picture_size(path) for path in self.paths]
+
     def __getitem__(self, index: int) -> np.ndarray:
         if self.pictures is not None:
             return self.pictures[index % len(self.paths)]
@@ -76,15 +91,38 @@ class ImageFolder(Dataset):
 class PairedImageFolders(Dataset):
     """LR and HR pictures in two folders, paired in order of name, as two (H, W, 3) uint8 RGB arrays.
 
-    `root_path_1` LR, `root_path_2` HR; the other arguments are those of `image-folder`.
+    `root_path_1` LR, `root_path_2` HR; the other arguments are those of `image-folder`. InputError names the files
+    when one has no partner or an LR picture is larger than its HR picture. `pair_sizes`: ((h, w), (H, W)) of every
+    pair.
     """
 
-    def __init__(self, root_path_1: str | Sequence[str], root_path_2: str | Sequence[str], **arguments):
-        self.lr = ImageFolder(root_path_1, **arguments)
-        self.hr = ImageFolder(root_path_2, **arguments)
+    paired = True
+
+    def __init__(
+        self,
+        root_path_1: str | Path | Sequence[str | Path],
+        root_path_2: str | Path | Sequence[str | Path],
+        split_file: str | None = None,
+        split_key: str | None = None,
+        first_k: int | None = None,
+        repeat: int = 1,
+        cache: str = "none",
+    ):
+        check_folders("root_path_1", root_path_1)
+        check_folders("root_path_2", root_path_2)
+        self.lr = ImageFolder(root_path_1, split_file, split_key, first_k, repeat, cache)
+        self.hr = ImageFolder(root_path_2, split_file, split_key, first_k, repeat, cache)
         if len(self.lr.paths) != len(self.hr.paths):
             counts = " but ".join(f"{len(d.paths)} pictures in {d.paths[0].parent}" for d in (self.lr, self.hr))
-            raise InputError(f"paired-image-folders: {counts}; both need the same")
+            alone = without_partner(self.lr.paths, self.hr.paths)
+            raise InputError(f"paired-image-folders: {counts}; {alone} has no partner")
+        self.pair_sizes: list[tuple[Size, Size]] = list(zip(self.lr.sizes(), self.hr.sizes(), strict=True))
+        for index, (lr, hr) in enumerate(self.pair_sizes):
+            if hr[0] < lr[0] or hr[1] < lr[1]:
+                raise InputError(
+                    f"paired-image-folders: {self.hr.paths[index]} is {hr[1]}x{hr[0]}, smaller than its LR picture "
+                    f"{self.lr.paths[index]}, {lr[1]}x{lr[0]}; root_path_1 is LR, both in the same order of name"
+                )
 
     def __len__(self) -> int:
         return len(self.lr)
@@ -93,24 +131,79 @@ class PairedImageFolders(Dataset):
         """HR file of item `index`."""
         return self.hr.path(index)
 
+    def lr_path(self, index: int) -> Path:
+        """LR file of item `index`."""
+        return self.lr.path(index)
+
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.lr[index], self.hr[index]
 
 
+def picture_size(path: Path) -> Size:
+    """(height, width) of the upright picture, read without decoding it; InputError when it is no picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                width, height = picture.size
+                # Only where the header has it: getexif() would decode other PNGs, and TIFF sizes are upright already.
+                turned = "exif" in picture.info and picture.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        width, height = open_picture(path).size  # says in one line what is wrong with the file
+        turned = False
+    return (width, height) if turned else (height, width)
+
+
+def without_partner(lr: Sequence[Path], hr: Sequence[Path]) -> Path:
+    """The first file of the longer list that lacks a partner by its name, else by order.
+
+    LR names are HR names with a suffix that starts with no digit (baby.png, babyx2.png), or the same.
+    """
+    hr_names = {path.stem for path in hr}
+    partners = {path: _hr_name(path.stem, hr_names) for path in lr}
+    found = set(partners.values()) - {None}
+    if len(hr) > len(lr):
+        alone = [path for path in hr if path.stem not in found]
+    else:
+        alone = [path for path in lr if partners[path] is None]
+    names_tell = alone and found
+    return alone[0] if names_tell else max(lr, hr, key=len)[min(len(lr), len(hr))]
+
+
+def _hr_name(lr_name: str, hr_names: set[str]) -> str | None:
+    """The longest of `hr_names` that `lr_name` is with a suffix."""
+    for end in range(len(lr_name), 0, -1):
+        if lr_name[:end] in hr_names and not lr_name[end : end + 1].isdigit():
+            return lr_name[:end]
+    return None
+
+
 def _split(root: Path, split_file: str, split_key: str | None) -> list[Path]:
+    """The files in `root` that `split_file` lists under `split_key`; at least one, and all of them exist."""
     try:
         names = json.loads(Path(split_file).read_text())[split_key]
     except FileNotFoundError:
         raise InputError(f"no split_file {split_file}; check the name") from None
+    except OSError as error:
+        raise InputError(f"split_file {split_file} cannot be read: {error.strerror}; expected a JSON file") from None
     except (KeyError, TypeError):
         raise InputError(f"split_file {split_file} has no key '{split_key}'; set split_key") from None
     except ValueError as error:
         raise InputError(f"split_file {split_file} is not JSON: {error}") from None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"split_file {split_file}: '{split_key}' is no list of file names")
+    for name in names:
+        if not (root / name).is_file():
+            raise InputError(f"split_file {split_file}: '{split_key}' lists {name}, which is not in {root}")
     return [root / name for name in names]
 
 
 def _read_decoded(path: Path, folder: Path) -> np.ndarray:
-    """Pixels of `path` through its .npy copy in `folder`, made when it is missing or older than the picture."""
+    """Pixels of `path` through its .npy copy in `folder`, made when it is missing or older than the picture.
+
+    The copy is mapped copy-on-write: a crop reads only its own part of the file, and PyTorch, which warns of arrays
+    that are not writable, takes it as it is.
+    """
     copy = folder / f"{path.name}.npy"
     if not copy.exists() or copy.stat().st_mtime < path.stat().st_mtime:
         try:
@@ -118,4 +211,4 @@ def _read_decoded(path: Path, folder: Path) -> np.ndarray:
                 np.save(file, read_rgb(path))
         except InputError as error:
             raise InputError(f"{error}; or set cache: in_memory") from None
-    return np.load(copy, mmap_mode="r")
+    return np.load(copy, mmap_mode="c")

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datasets.registry import register
+from datasets.arguments import check_positive_number, check_switch, check_whole_number, checked_size
+from datasets.registry import name_of, register
 from utils.coords import Grid, Size, cell_of, positions_of
 from utils.errors import InputError
 from utils.images import resize_bicubic, to_tensor
@@ -22,10 +23,20 @@ class ImplicitDataset(Dataset):
     """Base of the wrappers: a subclass says which LR and HR picture make an item (`pair`).
 
     `augment`: flips and transposes, each with probability 1/2. `sample_q`: so many random HR pixels without
-    replacement, None for all of them in row-major order.
+    replacement, None for all of them in row-major order. InputError when `dataset` gives pairs and the wrapper takes
+    single pictures (`takes_pairs`), or the other way round.
     """
 
+    takes_pairs = False
+    remedy = "set inp_size"  # for LR pictures that differ in size
+
     def __init__(self, dataset: Dataset, augment: bool = False, sample_q: int | None = None):
+        if getattr(dataset, "paired", None) is not self.takes_pairs:
+            needed = ("LR and HR pictures in pairs", "paired-image-folders")
+            needed = needed if self.takes_pairs else ("single pictures", "image-folder")
+            raise InputError(f"{name_of(self)} takes {needed[0]}, not '{name_of(dataset)}'; use '{needed[1]}'")
+        check_switch("augment", augment)
+        check_whole_number("sample_q", sample_q, optional=True)
         self.dataset = dataset
         self.augment = augment
         self.sample_q = sample_q
@@ -40,6 +51,32 @@ class ImplicitDataset(Dataset):
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """LR (h, w, 3) and HR (H, W, 3) pictures, uint8, that cover the same part of the scene."""
         raise NotImplementedError
+
+    def possible_sizes(self) -> set[tuple[Size, Size]]:
+        """LR (h, w) and HR (H, W) sizes that `pair` can give: of a range of scales or sizes both ends are enough."""
+        raise NotImplementedError
+
+    def check_batches(self, batch_size: int) -> None:
+        """InputError when items of different shapes would meet in a batch, with the key to set; batches of 1 always
+        pass."""
+        check_whole_number("batch_size", batch_size)
+        if batch_size == 1:
+            return
+        sizes = self.possible_sizes()
+        inputs = {lr for lr, _ in sizes}
+        if self.augment:
+            inputs |= {(width, height) for height, width in inputs}
+        if len(inputs) > 1:
+            one, other, *_ = (f"{width}x{height}" for height, width in sorted(inputs))
+            raise InputError(
+                f"{name_of(self)}: batch_size {batch_size} needs LR pictures of one size, but some are {one}, some "
+                f"{other}; {self.remedy}, or set batch_size: 1"
+            )
+        if self.sample_q is None and len({height * width for _, (height, width) in sizes}) > 1:
+            raise InputError(
+                f"{name_of(self)}: batch_size {batch_size} needs as many queries of each picture, but HR pictures "
+                "differ in size; set sample_q, or set batch_size: 1"
+            )
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         lr, hr = self.pair(index)
@@ -82,20 +119,40 @@ class Paired(ImplicitDataset):
     """LR pictures from files (`paired-image-folders`); the scale is the integer HR // LR.
 
     `inp_size`: a random LR crop of that side; None: the whole picture, HR cut at the right and bottom to scale * LR.
+    InputError names the files of a pair that no integer scale fits.
     """
+
+    takes_pairs = True
 
     def __init__(
         self, dataset: Dataset, inp_size: int | None = None, augment: bool = False, sample_q: int | None = None
     ):
         super().__init__(dataset, augment, sample_q)
+        check_whole_number("inp_size", inp_size, optional=True)
         self.inp_size = inp_size
+        for index, (lr, hr) in enumerate(dataset.pair_sizes):
+            self._scale(lr, hr, index)
+
+    def _scale(self, lr: Size, hr: Size, index: int) -> int:
+        scale = hr[0] // lr[0]
+        if scale < 1 or hr[1] // lr[1] != scale:
+            raise InputError(
+                f"{self.path(index)}, {hr[1]}x{hr[0]}, does not fit its LR picture {self.dataset.lr_path(index)}, "
+                f"{lr[1]}x{lr[0]}, by one integer scale"
+            )
+        return scale
+
+    def possible_sizes(self) -> set[tuple[Size, Size]]:
+        sizes = set()
+        for index, (lr, hr) in enumerate(self.dataset.pair_sizes):
+            scale = self._scale(lr, hr, index)
+            height, width = lr if self.inp_size is None else (self.inp_size, self.inp_size)
+            sizes.add(((height, width), (height * scale, width * scale)))
+        return sizes
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         lr, hr = self.dataset[index]
-        scale = hr.shape[0] // lr.shape[0]
-        if scale < 1 or hr.shape[1] // lr.shape[1] != scale:
-            sizes = f"HR is {hr.shape[1]}x{hr.shape[0]}, LR {lr.shape[1]}x{lr.shape[0]}"
-            raise InputError(f"{self.path(index)} does not fit its LR picture by one integer scale: {sizes}")
+        scale = self._scale(lr.shape[:2], hr.shape[:2], index)
         y, x, height, width = 0, 0, *lr.shape[:2]
         if self.inp_size is not None:
             height = width = self.inp_size
@@ -122,27 +179,49 @@ class Downsampled(ImplicitDataset):
         sample_q: int | None = None,
     ):
         super().__init__(dataset, augment, sample_q)
+        check_whole_number("inp_size", inp_size, optional=True)
+        check_positive_number("scale_min", scale_min)
+        check_positive_number("scale_max", scale_max, optional=True)
         self.inp_size = inp_size
         self.scale_min = scale_min
         self.scale_max = scale_min if scale_max is None else scale_max
-        if not 0 < self.scale_min <= self.scale_max:
-            raise InputError(
-                f"scale_min {self.scale_min} and scale_max {self.scale_max}: expected 0 < scale_min <= scale_max"
-            )
+        if self.scale_min > self.scale_max:
+            raise InputError(f"scale_min {self.scale_min} is larger than scale_max {self.scale_max}")
+
+    def possible_sizes(self) -> set[tuple[Size, Size]]:
+        scales = (self.scale_min, self.scale_max)
+        if self.inp_size is not None:
+            return {crop_sizes(self.inp_size, scale) for scale in scales}
+        return {whole_sizes(size, scale) for size in self.dataset.sizes() for scale in scales}
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         hr = self.dataset[index]
         scale = random.uniform(self.scale_min, self.scale_max)
         if self.inp_size is None:
-            lr_size = tuple(max(1, int(side / scale + 1e-9)) for side in hr.shape[:2])
-            height, width = (round(side * scale) for side in lr_size)
+            lr_size, (height, width) = whole_sizes(hr.shape[:2], scale)
             y, x = 0, 0
         else:
-            lr_size = (self.inp_size, self.inp_size)
-            height = width = round(self.inp_size * scale)
+            lr_size, (height, width) = crop_sizes(self.inp_size, scale)
             y, x = random_corner(hr.shape[:2], (height, width), self.path(index))
         hr = hr[y : y + height, x : x + width]
         return resize_bicubic(hr, lr_size), hr
+
+
+def whole_sizes(size: Size, scale: float) -> tuple[Size, Size]:
+    """LR and HR size of a whole picture of `size`: floor(size / scale), and that times `scale`."""
+    height, width = (max(1, int(side / scale + 1e-9)) for side in size)
+    return (height, width), (round(height * scale), round(width * scale))
+
+
+def crop_sizes(side: int, scale: float) -> tuple[Size, Size]:
+    """LR and HR size of a crop with `side` LR pixels."""
+    return (side, side), (round(side * scale), round(side * scale))
+
+
+def one_query_a_pixel(inp_size: int | None) -> int | None:
+    """`sample_q` of the fast variants: as many as the LR crop has pixels; None for whole pictures."""
+    check_whole_number("inp_size", inp_size, optional=True)
+    return None if inp_size is None else inp_size**2
 
 
 @register("sr-implicit-paired-fast")
@@ -150,7 +229,7 @@ class PairedFast(Paired):
     """`sr-implicit-paired` with as many queries as the LR crop has pixels, as the published LTE+ configs name it."""
 
     def __init__(self, dataset: Dataset, inp_size: int | None = None, augment: bool = False):
-        super().__init__(dataset, inp_size, augment, sample_q=inp_size and inp_size**2)
+        super().__init__(dataset, inp_size, augment, sample_q=one_query_a_pixel(inp_size))
 
 
 @register("sr-implicit-downsampled-fast")
@@ -166,7 +245,7 @@ class DownsampledFast(Downsampled):
         scale_max: float | None = None,
         augment: bool = False,
     ):
-        super().__init__(dataset, inp_size, scale_min, scale_max, augment, sample_q=inp_size and inp_size**2)
+        super().__init__(dataset, inp_size, scale_min, scale_max, augment, sample_q=one_query_a_pixel(inp_size))
 
 
 @register("sr-implicit-uniform-varied")
@@ -175,6 +254,9 @@ class UniformVaried(ImplicitDataset):
 
     `gt_resize`: the HR pictures are resized to this side in the end, after passing through their own.
     """
+
+    takes_pairs = True
+    remedy = "use LR pictures of one size, square when augment is true"
 
     def __init__(
         self,
@@ -186,9 +268,16 @@ class UniformVaried(ImplicitDataset):
         sample_q: int | None = None,
     ):
         super().__init__(dataset, augment, sample_q)
+        check_whole_number("size_min", size_min)
+        check_whole_number("size_max", size_max, optional=True)
+        check_whole_number("gt_resize", gt_resize, optional=True)
         self.size_min = size_min
         self.size_max = size_min if size_max is None else size_max
         self.gt_resize = gt_resize
+
+    def possible_sizes(self) -> set[tuple[Size, Size]]:
+        sides = (self.size_min, self.size_max) if self.gt_resize is None else (self.gt_resize,)
+        return {(lr, (side, side)) for lr, _ in self.dataset.pair_sizes for side in sides}
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         lr, hr = self.dataset[index]
@@ -202,6 +291,8 @@ class UniformVaried(ImplicitDataset):
 class FixedResolution(ImplicitDataset):
     """Every picture resized to `inp_res` and to `out_res`, each a side or (height, width): for timing."""
 
+    remedy = "make inp_res square or set augment: false"
+
     def __init__(
         self,
         dataset: Dataset,
@@ -211,7 +302,11 @@ class FixedResolution(ImplicitDataset):
         sample_q: int | None = None,
     ):
         super().__init__(dataset, augment, sample_q)
-        self.inp_res, self.out_res = ((r, r) if isinstance(r, int) else tuple(r) for r in (inp_res, out_res))
+        self.inp_res = checked_size("inp_res", inp_res)
+        self.out_res = checked_size("out_res", out_res)
+
+    def possible_sizes(self) -> set[tuple[Size, Size]]:
+        return {(self.inp_res, self.out_res)}
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         hr = self.dataset[index]

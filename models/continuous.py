@@ -1,7 +1,6 @@
 """The one interface of the project: a picture is encoded once and rendered on any grid of positions."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +41,8 @@ class ContinuousModel(nn.Module):
     """Base of every model: encode -> field -> sample or render.
 
     Models keep no state between calls: a latent and a field are small frozen dataclasses that the caller holds, so
-    one latent serves any number of sizes. Subclasses implement `encode`, `field` and `sample`; `render` works by
-    itself and may be overridden where a separable grid allows something faster.
+    one latent serves any number of sizes. Subclasses set `encoder` (or implement `encode`) and implement `field` and
+    `sample`; `render` works by itself and may be overridden where a separable grid allows something faster.
     """
 
     trained_scales: tuple[float, float] | None = (1.0, 4.0)
@@ -52,11 +51,13 @@ class ContinuousModel(nn.Module):
     floats_per_query: int = 64
     """Size of the widest intermediate for one position: decides how many positions a band holds."""
 
-    def encode(self, image: Tensor) -> Any:
-        """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
-        raise NotImplementedError
+    encoder: nn.Module
 
-    def field(self, latent: Any, cell: Tensor) -> Field:
+    def encode(self, image: Tensor) -> Latent:
+        """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
+        return Latent(self.encoder(image), image)
+
+    def field(self, latent: Latent, cell: Tensor) -> Field:
         """Latent and output pixel size -> field: everything per LR pixel that depends on the output pixel size.
 
         `cell` is (B, 2), one (height, width) per picture in the unit of positions, or a map (B, 2, h, w).
@@ -79,6 +80,11 @@ class ContinuousModel(nn.Module):
         """(B, 3, h, w) pictures, (B, Q, 2) positions, (B, 2) output pixel sizes -> (B, Q, 3), all normalised."""
         return self.sample(self.field(self.encode(image), cell), coord)
 
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        """The networks behind the encoder and how often each runs for that many LR pixels and positions, as the papers
+        count; a number in a network's place is multiply-adds (see `utils.costs`)."""
+        return []
+
     def band_queries(self, field: Field) -> int:
         """Positions per picture that one band should hold."""
         return max(1, BAND_BYTES // (torch.finfo(field.table.dtype).bits // 8 * self.floats_per_query * field.batch))
@@ -92,6 +98,11 @@ class LocalEnsembleModel(ContinuousModel):
     """
 
     local_ensemble: bool = True
+
+    @property
+    def corners(self) -> int:
+        """How many LR pixels a position looks at."""
+        return 4 if self.local_ensemble else 1
 
     def query(self, field: Field, corners: Corners) -> Tensor:
         """Values (B, *T, 3) at the positions that `corners` describes."""

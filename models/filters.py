@@ -82,17 +82,19 @@ class Filter(ContinuousModel):
     def render(self, field: FilterField, grid: Grid) -> Tensor:
         if field.stretch.shape[-2:] != (1, 1):  # the kernel varies over the picture: not separable
             return super().render(field, grid)
-        pictures = [
-            self._resize(self._resize(picture, grid.rows, 0, stretch[0]), grid.columns, 1, stretch[1])
-            for picture, stretch in zip(field.table, field.stretch[:, :, 0, 0], strict=True)
-        ]
-        return torch.stack(pictures).permute(0, 3, 1, 2)
+        output = field.table.new_empty(field.batch, *grid.size, 3)
+        for picture, stretch, resized in zip(field.table, field.stretch[:, :, 0, 0], output, strict=True):
+            columns = self.taps(grid.columns, field.size[1], stretch[1])
+            for rows, band in grid.bands(self.band_queries(field)):
+                taps = self.taps(band.rows, field.size[0], stretch[0])
+                resized[rows] = resample(resample(picture, *taps, axis=0), *columns, axis=1)
+        return output.permute(0, 3, 1, 2)
 
-    def _resize(self, picture: Tensor, positions: Tensor, axis: int, stretch: Tensor) -> Tensor:
-        """Filter an (h, w, 3) picture along one axis."""
-        index, weight = self.taps(positions, picture.shape[axis], stretch)
-        weight = weight[:, None, None] if axis == 0 else weight[:, None]  # (..., 1, T)
-        return sum(picture.index_select(axis, i) * weight[..., tap] for tap, i in enumerate(index.unbind(-1)))
+
+def resample(picture: Tensor, index: Tensor, weight: Tensor, axis: int) -> Tensor:
+    """Weighted sums of rows (axis 0) or columns (1) of an (h, w, 3) picture, by `index` and `weight` (N, T)."""
+    weight = weight[:, None, None] if axis == 0 else weight[:, None]  # (..., 1, T)
+    return sum(picture.index_select(axis, i) * weight[..., tap] for tap, i in enumerate(index.unbind(-1)))
 
 
 @register("bilinear")

@@ -25,12 +25,16 @@ def make(spec: Mapping[str, Any], load_sd: bool = False, **overrides: Any) -> nn
     """
     model = registry.make(spec, **overrides)
     if load_sd:
-        load_parameters(model, spec["sd"])
+        load_parameters(model, spec.get("sd"))
     return model
 
 
 def load_parameters(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
     """Fill `model` from a state dict but for derived buffers; InputError names the first wrong name or shape."""
+    if not isinstance(parameters, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in parameters.items()
+    ):
+        raise InputError("the checkpoint's 'sd' is no mapping of parameter names to tensors")
     own = {name: value for name, value in model.state_dict().items() if not name.endswith(DERIVED)}
     given = {name: value for name, value in parameters.items() if not name.endswith(DERIVED)}
     for name in [*own, *given]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 import bench
 import demo
+import init_cmsr
 import test
 import train
 from tests.conftest import SMALL_LMLIIF
@@ -30,15 +31,19 @@ def call(program, *arguments) -> None:
     program.main([str(argument) for argument in arguments])
 
 
-def mistake(capsys, program, *arguments) -> str:
-    """Call a program that must end in one line on stderr and status 2; returns the line."""
+def failure(capsys, program, *arguments) -> list[str]:
+    """Call a program that must end with status 2; returns its lines on stderr."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         cli.run(lambda _: call(program, *arguments))
     assert ended.value.code == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    return lines[0]
+    return capsys.readouterr().err.splitlines()
+
+
+def mistake(capsys, program, *arguments) -> str:
+    """Call a program that must end in one line on stderr and status 2; returns the line."""
+    (line,) = failure(capsys, program, *arguments)
+    return line
 
 
 def train_config(pictures: Path, **changes) -> Path:
@@ -177,7 +182,7 @@ def test_training_learns_saves_and_resumes(pictures, tmp_path) -> None:
 @pytest.mark.slow
 def test_training_stops_in_time_and_starts_from_weights(pictures, capsys) -> None:
     config = train_config(pictures, epoch_val=1)
-    call(train, "--config", config, "--name", "short", "--max-minutes", "1e-9")
+    call(train, "--config", config, "--name", "short", "--max-minutes", "1e-9")  # one step, then it saves
     state = load_checkpoint("save/short/epoch-last.pth")
     assert state["step"] == 1
     call(train, "--config", config, "--name", "short", "--resume")
@@ -229,7 +234,86 @@ def test_training_mistakes(pictures, capsys, changes, words) -> None:
     sets = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     line = mistake(capsys, train, "--config", config, "--name", "r", *sets)
     assert all(word in line for word in words)
-    assert not Path("save/r/epoch-last.pth").exists()
+    assert not Path("save").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epoch_max": "abc"}, ["epoch_max", "whole number"]),
+        ({"train_dataset.batch_size": "'4'"}, ["batch_size", "whole number"]),
+        ({"multi_step_lr.milestones": 2}, ["milestones", "list"]),
+        ({"cosine_lr": "true"}, ["cosine_lr", "mapping"]),
+        ({"data_norm.inp.sub": 0.5}, ["data_norm", "sub", "list"]),
+        ({"model.arg.lr_skip": "false"}, ["arg", "'args'"]),
+        ({"model.name": "edsr-baseline", "model.args": "{n_feats: 8}"}, ["part of a model"]),
+        ({"model.args.encoder_spec.args.n_feats": "many"}, ["edsr-baseline", "arguments"]),
+        ({"model.args.encoder_spec.args.no_upsampling": "false"}, ["no_upsampling: true"]),
+        ({"train_dataset.wrapper.args.inp_size": 200}, ["inp_size", ".png"]),
+        ({"train_dataset.wrapper.args.sample_q": "null"}, ["sample_q"]),
+        ({"val_dataset.wrapper.args.inp_size": 300}, ["inp_size", ".png"]),
+        ({"seed": "x"}, ["seed"]),
+    ],
+)
+def test_training_config_mistakes_show_before_anything_is_written(pictures, capsys, changes, words) -> None:
+    config = train_config(pictures, epoch_max=1)
+    sets = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    line = mistake(capsys, train, "--config", config, "--name", "r", *sets)
+    assert all(word in line for word in words)
+    assert "Traceback" not in line
+    assert not Path("save").exists()
+
+
+@pytest.mark.slow
+def test_a_mistake_in_a_data_worker_is_one_line(pictures, capsys) -> None:
+    config = train_config(pictures, epoch_max=1, multi_step_lr=None, num_workers=1)
+    for cache in ("none", "bin"):
+        (pictures / "c.png").write_text("broken" if cache == "bin" else "broken, too")
+        change = f"train_dataset.dataset.args.cache={cache}"
+        last = failure(capsys, train, "--config", config, "--name", cache, "--device", "cpu", "--set", change)[-1]
+        assert "c.png" in last
+        assert "Traceback" not in last
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", ""])
+def test_names_of_runs_are_single_folders(pictures, capsys, name) -> None:
+    assert "name" in mistake(capsys, train, "--config", train_config(pictures), "--name", name, "--tag", "/x")
+
+
+def test_overwrite_deletes_nothing_but_runs(pictures, capsys) -> None:
+    precious = Path("save/precious/file.txt")
+    precious.parent.mkdir(parents=True)
+    precious.write_text("keep me")
+    for option in ((), ("--overwrite",)):
+        line = mistake(capsys, train, "--config", train_config(pictures), "--name", "precious", *option)
+        assert "left alone" in line
+    assert precious.read_text() == "keep me"
+
+
+@pytest.mark.slow
+def test_resume_refuses_other_settings(pictures, capsys) -> None:
+    config = train_config(pictures, epoch_max=1, multi_step_lr=None, val_dataset=None)
+    call(train, "--config", config, "--name", "r", "--device", "cpu")
+    changes = {
+        "model.args.local_ensemble=false": "model.args",
+        "data_norm={inp: {sub: [0], div: [1]}}": "data_norm",
+        "train_dataset.batch_size=2": "steps",
+        "optimizer={name: sgd, args: {lr: 0.1}}": "optimizer",
+        "epoch_max=1": "epoch_max",
+    }
+    for change, word in changes.items():
+        options = ("--config", config, "--name", "r", "--resume", "--set", "epoch_max=2", "--set", change)
+        assert word in mistake(capsys, train, *options)
+
+
+@pytest.mark.slow
+def test_runs_of_the_published_programs_can_be_continued(pictures) -> None:
+    config = train_config(pictures, epoch_max=1, multi_step_lr=None, val_dataset=None)
+    call(train, "--config", config, "--name", "ours", "--device", "cpu")
+    state = load_checkpoint("save/ours/epoch-last.pth")
+    torch.save({key: state[key] for key in ("model", "optimizer", "epoch")}, "theirs.pth")
+    call(train, "--config", config, "--name", "more", "--set", "resume=theirs.pth", "--set", "epoch_max=2")
+    assert load_checkpoint("save/more/epoch-last.pth")["step"] == 2 * state["step"]
 
 
 def test_published_training_config_names_the_data_it_wants(capsys) -> None:
@@ -291,6 +375,11 @@ def test_lr_pictures_from_files_and_authors_configs(pictures, tmp_path, capsys) 
         ({"scales": [2], "datasets": {"X": {"hr": "nothere"}}}, ["nothere"]),
         ({"scales": [2], "datasets": {"X": {"hd": "nothere"}}}, ["'hd'", "hr"]),
         ({"scale": [2]}, ["'scales'"]),
+        ({"scales": 2, "datasets": {"X": {"hr": "nothere"}}}, ["scales", "list"]),
+        ({"scales": [], "datasets": {"X": {"hr": "nothere"}}}, ["scales"]),
+        ({"scales": [2], "datasets": ["X"]}, ["datasets", "mapping"]),
+        ({"scales": [2], "datasets": {"X": {"hr": "h", "lr": "{x}"}}}, ["{x}", "{scale}"]),
+        ({"test_dataset": {}, "datasets": {}}, ["alone"]),
     ],
 )
 def test_evaluation_mistakes(capsys, config, words) -> None:
@@ -298,6 +387,100 @@ def test_evaluation_mistakes(capsys, config, words) -> None:
     line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic", "--json", "r.json")
     assert all(word in line for word in words)
     assert not Path("r.json").exists()
+
+
+def test_lr_pictures_of_another_scale_are_refused(pictures, capsys) -> None:
+    Path("t.yaml").write_text(
+        yaml.safe_dump({"scales": [2], "datasets": {"X": {"hr": str(pictures), "lr": str(pictures)}}})
+    )
+    line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic")
+    assert "do not fit the scale 2" in line
+
+
+def test_models_and_pictures_of_one_stem_keep_apart(pictures, checkpoint) -> None:
+    Path("m").mkdir()
+    Path("m/small.pth").write_bytes(checkpoint.read_bytes())
+    Image.open(pictures / "a.png").save(pictures / "a.bmp")
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"X": {"hr": str(pictures)}}}))
+    call(test, "--config", "t.yaml", "--model", checkpoint, "m/small.pth", "--save-images", "out")
+    assert len(list(Path("out").rglob("*.png"))) == 2 * 4
+    call(demo, "--input", pictures, "--output", "folder", "--model", "nearest", "--scale", 1)
+    assert sorted(p.name for p in Path("folder").iterdir()) == ["a.bmp.png", "a.png.png", "b.png", "c.png"]
+
+
+def test_pictures_are_never_written_over_their_folder(pictures, capsys) -> None:
+    before = (pictures / "a.png").read_bytes()
+    line = mistake(capsys, demo, "--input", pictures, "--output", pictures, "--model", "nearest", "--scale", 2)
+    assert "overwritten" in line
+    assert (pictures / "a.png").read_bytes() == before
+
+
+# init_cmsr.py and --cmsr
+
+
+@pytest.fixture
+def table(pictures, checkpoint) -> Path:
+    """A scale2mod table of the small model."""
+    samples = {
+        "dataset": {"name": "image-folder", "args": {"root_path": str(pictures)}},
+        "wrapper": {"name": "sr-implicit-downsampled", "args": {"inp_size": 16, "scale_min": 2}},
+    }
+    Path("init.yaml").write_text(yaml.safe_dump({"dataset": samples}))
+    options = ("--config", "init.yaml", "--model", checkpoint, "--save_path", "t.yaml")
+    call(init_cmsr, *options, "--scales", "6", "--mse_threshold", "1e-3")
+    call(init_cmsr, *options, "--scales", "5.5", "--mse_threshold", "1e-3")
+    return Path("t.yaml")
+
+
+def test_tables_are_made_extended_and_used(table, pictures, checkpoint, capsys) -> None:
+    content = yaml.safe_load(table.read_text())
+    assert list(content["scale2mod"]) == [5.5, 6]
+    assert content["rule"] == "window"
+    assert not table.with_suffix(".partial").exists()
+    cmsr = ("--model", checkpoint, "--cmsr", "True", "--cmsr_path", table)
+    call(demo, "--input", pictures / "a.png", "--output", "o.png", "--scale", 6, *cmsr, "--cmsr-map", "map.png")
+    out = capsys.readouterr().out
+    assert re.search(r"CMSR: [\d.]+% of the queries", out)
+    assert Image.open("o.png").size == Image.open("map.png").size == (288, 384)
+    Path("c.yaml").write_text(yaml.safe_dump({"scales": [3, 8], "datasets": {"X": {"hr": str(pictures)}}}))
+    call(test, "--config", "c.yaml", "--json", "r.json", *cmsr, "--cmsr-from", 2)
+    out = capsys.readouterr().out
+    assert "ends at x6" in out
+    assert "of the decoder time" in out
+    scores = json.loads(Path("r.json").read_text())["results"][0]["mean"]["small+cmsr"]
+    assert {"psnr", "share", "decoder_seconds", "psnr_to_full"} <= scores.keys()
+
+
+def test_up_to_the_trained_scale_everything_is_rendered(table, pictures, checkpoint, capsys) -> None:
+    cmsr = ("--model", checkpoint, "--cmsr", "--cmsr_path", table)
+    call(demo, "--input", pictures / "a.png", "--output", "o.png", "--scale", 4, *cmsr)
+    assert "100.0% of the queries" in capsys.readouterr().out
+
+
+def test_mistakes_with_tables(table, pictures, checkpoint, capsys) -> None:
+    options = {
+        "--input": pictures / "a.png",
+        "--output": "o.png",
+        "--scale": 6,
+        "--model": checkpoint,
+        "--cmsr_path": table,
+    }
+    Path("bad.yaml").write_text("just text")
+    cases = [
+        ({"--cmsr_path": "nothere.yaml"}, "nothere.yaml"),
+        ({"--cmsr_path": "bad.yaml"}, "bad.yaml"),
+        ({"--cmsr_mse": -1}, "--cmsr_mse"),
+        ({"--model": "bicubic"}, "LM-LIIF"),
+        ({"--cmsr_path": None}, "configs/cmsr/result/small_2e-05.yaml"),
+    ]
+    for change, word in cases:
+        given = {key: value for key, value in {**options, **change}.items() if value is not None}
+        assert word in mistake(capsys, demo, *(part for pair in given.items() for part in pair), "--cmsr")
+    init = ("--config", "init.yaml", "--model", checkpoint, "--scales", "6")
+    assert "--mse_threshold" in mistake(capsys, init_cmsr, *init, "--save_path", "n.yaml", "--mse_threshold", "-1")
+    assert "--force" in mistake(capsys, init_cmsr, *init, "--save_path", table, "--mse_threshold", "2e-3")
+    assert not Path("o.png").exists()
+    assert not Path("n.yaml").exists()
 
 
 # bench.py

@@ -40,12 +40,14 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a checkpoint; expected a file written by torch.save") from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, IndexError) as error:
         reason = (str(error) or "empty file").splitlines()[0]
-        raise InputError(f"{path} cannot be read as a checkpoint ({reason})") from None
+        raise InputError(f"{path} is not a checkpoint ({reason}); expected a file written by torch.save") from None
     try:
         if isinstance(content, dict) and is_mmediting(content):
             return {"model": ciaosr_spec(content)}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise InputError(f"{path} holds a CiaoSR of mmediting that cannot be read: {error!r}") from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(f"{path} holds no model; expected {{model: {{name, args, sd}}}}")
     return content
@@ -67,15 +69,25 @@ def load_upscaler(
         raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), FILTERS)}")
     content = load_checkpoint(path)
     try:
-        made = models.make(content["model"], load_sd=True).eval()
+        made = make_continuous(content["model"], load_sd=True).eval()
         return Upscaler(made, Normalization.from_config(content.get("data_norm") or data_norm), device)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # whatever a file may hold
+        raise InputError(f"{path} describes a model that cannot be built: {error!r}") from None
+
+
+def make_continuous(spec: Mapping[str, Any], load_sd: bool = False) -> models.ContinuousModel:
+    """A complete model; InputError when `spec` names only a part of one."""
+    made = models.make(spec, load_sd)
+    if not isinstance(made, models.ContinuousModel):
+        raise InputError(f"'{spec['name']}' is only a part of a model, such as an encoder; name a decoder")
+    return made
 
 
 def weights_hash(model: nn.Module) -> str:
     """Twelve hexadecimal digits that change with any parameter's name or value (SHA-256)."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"" if model.state_dict() else repr(model).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())

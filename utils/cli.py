@@ -22,7 +22,9 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     try:
         main(None)
     except InputError as error:
-        print(f"{sys.argv[0]}: {' '.join(str(error).split())}", file=sys.stderr)
+        # A data worker's mistake arrives with the worker's traceback as its text, the message in its last line.
+        message = str(error).rpartition(f"{InputError.__name__}: ")[2]
+        print(f"{sys.argv[0]}: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -54,6 +56,24 @@ def scale(text: str) -> tuple[float, float]:
 def scales(text: str) -> list[tuple[float, float]]:
     """`2,3x1.5,4` -> list of (height, width) factors."""
     return [scale(part) for part in text.split(",")]
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, not '{text}'")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, not '{text}'")
+    return int(text)
 
 
 def scale_text(factors: tuple[float, float]) -> str:

@@ -1,6 +1,8 @@
 """Configs: YAML with `extends:`, command-line overrides, and keys that are checked."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,60 @@ def merge(base: Any, change: Any) -> Any:
     return {**base, **{key: merge(base.get(key), value) for key, value in change.items()}}
 
 
+class Loader(yaml.SafeLoader):
+    """YAML's safe loader, which reads 1e-4 as a number, too, as YAML 1.2 does."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(text: str) -> Any:
+    """What YAML `text` holds; raises yaml.YAMLError."""
+    return yaml.load(text, Loader)
+
+
 def check_keys(config: Mapping[str, Any], known: Iterable[str], where: str) -> None:
     """InputError for a key of `config` that is not `known`, with the nearest that is."""
     known = list(known)
     for key in config:
         if key not in known:
             raise InputError(f"{where}: unknown key '{key}'; {nearest_name(key, known)}")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a config value should be: in words, and as a test."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def whole(minimum: int) -> Kind:
+    return Kind(f"a whole number from {minimum}", lambda v: type(v) is int and v >= minimum)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+NUMBER = Kind("a number", is_number)
+NUMBERS = Kind("a list of numbers", lambda v: isinstance(v, list | tuple) and all(map(is_number, v)))
+TEXT = Kind("text", lambda v: isinstance(v, str))
+MAPPING = Kind("a mapping of keys to values", lambda v: isinstance(v, Mapping))
+
+
+def check_types(config: Any, kinds: Mapping[str, Kind], where: str) -> None:
+    """InputError for the first value that is not of its kind; `kinds` by dotted key, absent and null values pass."""
+    if not isinstance(config, Mapping):
+        raise InputError(f"{where} should be {MAPPING.words}, not {config!r}")
+    for dotted, kind in kinds.items():
+        value: Any = config
+        for key in dotted.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is not None and not kind.fits(value):
+            raise InputError(f"{where}: {dotted} should be {kind.words}, not {value!r}")
 
 
 def require(config: Mapping[str, Any], key: str, where: str) -> Any:
@@ -50,7 +100,7 @@ def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
         raise InputError(f"{path}: extends itself")
     try:
-        config = yaml.safe_load(path.read_text())
+        config = read_yaml(path.read_text())
     except FileNotFoundError:
         raise InputError(f"no config {path}; see configs/") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -60,8 +110,11 @@ def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"config {path} is not a mapping of keys to values")
     bases = config.pop("extends", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):
+        raise InputError(f"config {path}: extends should be a file or a list of files, not {bases!r}")
     merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases:
         merged = merge(merged, _load(path.parent / base, (*above, path.resolve())))
     return merge(merged, config)
 
@@ -72,7 +125,7 @@ def _parse_override(override: str) -> dict[str, Any]:
     if not equals or not keys:
         raise InputError(f"--set {override}: expected key.path=value")
     try:
-        nested: Any = yaml.safe_load(value)
+        nested: Any = read_yaml(value)
     except yaml.YAMLError:
         raise InputError(f"--set {override}: the value is not YAML") from None
     for key in reversed(keys.split(".")):

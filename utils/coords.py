@@ -20,7 +20,10 @@ Size = tuple[int, int]
 
 # The four-corner lookups are shifted by this much, so that no position lies on the border of two LR pixels (LIIF).
 CORNER_EPSILON = 1e-6
-LARGEST_OUTPUT = 2**30  # pixels: 3 GB as 8-bit RGB, 12 GB while it is computed
+INSIDE = (-1 + 1e-6, 1 - 1e-6)  # where shifted lookups are clamped to
+LARGEST_OUTPUT = 2**30  # pixels: 12 GB while they are computed, 3 GB more as 8-bit RGB
+# Longer runs are cut, so that a block of them stays small at any scale.
+LONGEST_RUN = 32
 
 
 def pixel_centers(n: int, device: torch.device | None = None) -> Tensor:
@@ -115,12 +118,19 @@ def positions_of(index: Tensor, size: Size) -> Tensor:
     return torch.stack([pixel_centers(n, index.device)[i] for n, i in zip(size, rows_columns, strict=True)], dim=-1)
 
 
-def pixel_containing(position: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The LR pixel that each upper-left position (*S) of an output pixel lies in, and its offset from that pixel's own
-    upper-left corner in LR pixels (MetaSR): index (*S) and offset (*S) in [0, 1)."""
-    index = pixel_index((position + CORNER_EPSILON).clamp(-1 + 1e-6, 1 - 1e-6), n)
-    corner = pixel_centers(n, position.device)[index] - 1 / n
-    return index, (position - corner) * n / 2
+def offset_from_corner(position: Tensor, cell: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """For output pixels of size `cell` centred at `position` (*S): the LR pixel that holds each one's upper-left
+    corner, and how far that is from the LR pixel's own, in LR pixels (MetaSR): index (*S) and offset (*S) in [0,
+    1)."""
+    corner = position - cell / 2
+    index = pixel_index((corner + CORNER_EPSILON).clamp(*INSIDE), n)
+    return index, (corner - (pixel_centers(n, position.device)[index] - 1 / n)) * n / 2
+
+
+def attention_reach(cell: Tensor, size: Size) -> Tensor:
+    """How far around a position CiaoSR looks for its neighbours, (..., 2) in positions, for cells (..., 2)."""
+    steps = cell.new_tensor(size) - 1
+    return (1 - cell) / steps.clamp(min=1e-9)
 
 
 def sample_bilinear(picture: Tensor, coord: Tensor) -> Tensor:
@@ -167,7 +177,7 @@ def look_up(position: Tensor, n: int, local_ensemble: bool, reach: float | Tenso
     """
     reach = 1 / n if reach is None else reach
     shifts = [-reach + CORNER_EPSILON, reach + CORNER_EPSILON] if local_ensemble else [0.0]
-    shifted = torch.stack([position + shift for shift in shifts]).clamp(-1 + 1e-6, 1 - 1e-6)
+    shifted = torch.stack([position + shift for shift in shifts]).clamp(*INSIDE)
     index = pixel_index(shifted, n)
     return AxisLookup(index, (position - pixel_centers(n, position.device)[index]) * n)
 
@@ -220,7 +230,10 @@ def look_up_runs(position: Tensor, n: int, local_ensemble: bool, within_pixels: 
     same = (lookup.index[:, 1:] == lookup.index[:, :-1]).all(0)
     if within_pixels:
         same &= torch.diff(pixel_index(position, n)) == 0
-    start = torch.cat([same.new_zeros(1, dtype=torch.long), (~same).nonzero()[:, 0] + 1])
+    changes = torch.cat([same.new_ones(1), ~same])
+    place = torch.arange(total, device=position.device)
+    first = torch.where(changes, place, 0).cummax(0).values  # of the run that each position is in
+    start = ((place - first) % LONGEST_RUN == 0).nonzero()[:, 0]
     length = torch.diff(start, append=start.new_tensor([total]))
     longest = int(length.max())
     if total < 0.5 * longest * len(start):  # mostly padding: positions on their own are cheaper

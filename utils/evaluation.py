@@ -2,9 +2,10 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,8 +34,12 @@ def measure_pair(
     `scale` sets the protocol's shave where it is not the ratio of the sizes; `queries` as in `Upscaler.render`.
     """
     size = tuple(hr.shape[-2:])
+    ratios = tuple(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
+    if scale and max(abs(ratio / scale - 1) for ratio in ratios) > 0.1 + 1 / min(lr.shape[-2:]):
+        sizes = f"LR is {lr.shape[-1]}x{lr.shape[-2]}, HR {size[1]}x{size[0]}"
+        raise InputError(f"the LR pictures do not fit the scale {scale:g}: {sizes}")
     picture = upscaler.render(upscaler.encode(lr), size, queries)[0].cpu()
-    scales = (scale, scale) if scale else tuple(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
+    scales = (scale, scale) if scale else ratios
     return protocol.measure(picture, hr, scales), picture
 
 
@@ -93,12 +98,18 @@ def repeatable(seed: int = 0) -> Iterator[None]:
     random.setstate(outer)
 
 
-def check_validation(samples: ImplicitDataset, protocol: Protocol) -> None:
-    """InputError when a protocol that shaves a border is to be measured on random positions."""
+def check_validation(samples: ImplicitDataset, protocol: Protocol, spec: Mapping[str, Any]) -> None:
+    """InputError for a validation set (`spec` in the config) that is empty, broken, or does not fit the protocol."""
+    if len(samples) == 0:
+        raise InputError("val_dataset is empty; remove it or give it pictures")
     if samples.sample_q is not None and protocol.name != "rgb":
         raise InputError(
             f"eval_type '{protocol.name}' needs whole pictures; remove sample_q and inp_size from val_dataset"
         )
+    if samples.sample_q is not None:
+        samples.check_batches(spec.get("batch_size", 1))
+    with repeatable():
+        samples[0]
 
 
 @torch.inference_mode()

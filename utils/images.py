@@ -1,7 +1,9 @@
 """Reading and writing pictures: files <-> arrays <-> tensors."""
 
+import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,14 +11,34 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from utils.errors import InputError, nearest_name
-from utils.files import atomic_file
+from utils.files import atomic_file, check_target
 
 EXACT_MODES = ("RGB", "L")
+# Formats Pillow recognises but needs Ghostscript, Windows or a plug-in of the user's to decode.
+UNDECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
+JPEG: tuple[str, dict[str, Any]] = ("JPEG", {"quality": 95, "subsampling": 0})
+# Ending -> Pillow's format and options. Only formats that take RGB and grey of any shape and keep the size:
+# Pillow also writes icons, which it resizes, palettes and documents.
+WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".webp": ("WEBP", {"lossless": True}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
+    ".bmp": ("BMP", {}),
+    ".ppm": ("PPM", {}),
+    ".pgm": ("PPM", {}),
+    ".pnm": ("PPM", {}),
+    ".jp2": ("JPEG2000", {}),
+}
+ROWS = 256  # of a picture converted at a time
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the file name ends like a picture that can be read."""
-    return path.suffix.lower() in Image.registered_extensions()
+    """Whether the file name ends like a picture that can be read; not so hidden files, such as macOS' `._x.png`."""
+    form = Image.registered_extensions().get(path.suffix.lower())
+    return form in Image.OPEN and form not in UNDECODED and not path.name.startswith(".")
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
@@ -31,31 +53,89 @@ def list_pictures(folder: str | Path) -> list[Path]:
 
 
 def open_picture(path: str | Path) -> Image.Image:
-    """The decoded picture, turned upright (EXIF); InputError when the file is missing or no whole picture."""
-    path = Path(path)
+    """The decoded picture, turned upright (EXIF).
+
+    InputError when the file is missing, no whole picture, or larger than Pillow agrees to decode.
+    """
+    return _decode(Path(path))[0]
+
+
+def _decode(path: Path) -> tuple[Image.Image, list[str]]:
+    """What `open_picture` returns, and what of the file is lost by decoding it, which only the open file tells."""
     if path.is_dir() or not path.exists():
         raise InputError(f"no picture {path}; check the name")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                return ImageOps.exif_transpose(picture)
+            with Image.open(path) as file:
+                losses = ["16 bits reduced to 8"] if _is_deep_colour(file) else []
+                picture = ImageOps.exif_transpose(file)
+                if _has_more_frames(file):
+                    losses.append("only the first of its frames used")
+                return picture, losses
     except UnidentifiedImageError:
         raise InputError(f"{path} is not a picture that Pillow can read; convert it to PNG") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        limit = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        raise InputError(f"{path} is too large: over {limit:.0f} megapixels; cut it into smaller pictures") from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); the file is broken or cut short") from None
 
 
+def _is_deep_colour(file: Image.Image) -> bool:
+    """Whether Pillow is going to reduce 16-bit channels of a file, opened but not yet loaded, to its 8-bit modes.
+
+    Read off the decoder's layout of the pixels, which JPEG 2000 and AVIF do not have.
+    """
+    if file.mode.startswith(("I", "F")):
+        return False
+    layouts = [layout if isinstance(layout, tuple) else (layout,) for *_, layout in file.tile]
+    if file.format == "PPM":
+        return any(len(layout) == 2 and layout[1] > 255 for layout in layouts)  # (mode, largest level)
+    # "RGB;16B" is 16 bits a channel with its byte order; "BGR;16" without one is 16 bits for the whole pixel.
+    return any(re.search(r";16[BLN]$", str(layout[0])) for layout in layouts if layout)
+
+
+def _has_more_frames(file: Image.Image) -> bool:
+    """Whether a file whose first frame is loaded has others."""
+    if file.format == "PSD":  # Pillow counts the layers, but reads the merged picture
+        return False
+    try:
+        return getattr(file, "is_animated", False)
+    except Exception:  # Pillow's parsers raise anything at all on a damaged second frame; the first is whole
+        return True
+
+
 def read_picture(path: str | Path) -> tuple[np.ndarray, str | None]:
-    """(H, W, 3) uint8 RGB, or (H, W) uint8 for a grey picture, and a notice when something of the file is lost."""
-    picture = open_picture(path)
-    if picture.mode in EXACT_MODES:
-        return np.array(picture), None
+    """(H, W, 3) uint8 RGB, or (H, W) uint8 for a grey picture, and a one-line notice when something of the file is
+    lost.
+
+    Grey of 16 bits and grey floats in [0, 1] are scaled to 8 bits. InputError as `open_picture`, and for other floats.
+    """
+    picture, losses = _decode(Path(path))
     if picture.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion would clip, not scale
-        levels = np.clip(np.array(picture, dtype=np.float64), 0, 65535)
-        return np.round(levels / 257).astype(np.uint8), f"{path}: 16-bit grey reduced to 8 bits"
-    loss = "transparency dropped" if picture.has_transparency_data else "converted"
-    return np.array(picture.convert("RGB")), f"{path}: mode {picture.mode} read as RGB, {loss}"
+        losses.insert(0, "16-bit grey reduced to 8 bits")
+        pixels = np.round(np.clip(np.array(picture, dtype=np.float64), 0, 65535) / 257).astype(np.uint8)
+    elif picture.mode == "F":
+        losses.insert(0, "float grey reduced to 8 bits")
+        pixels = np.round(_unit_floats(path, picture) * 255).astype(np.uint8)
+    elif picture.mode in EXACT_MODES:
+        pixels = np.array(picture)
+    else:
+        losses.insert(0, f"mode {picture.mode} read as RGB")
+        pixels = np.array(picture.convert("RGB"))
+    if picture.has_transparency_data:
+        losses.append("transparency dropped")
+    return pixels, f"{path}: {', '.join(losses)}" if losses else None
+
+
+def _unit_floats(path: str | Path, picture: Image.Image) -> np.ndarray:
+    """(H, W) float32 in [0, 1] of a picture in mode F; InputError when its values lie elsewhere or are NaN."""
+    values = np.array(picture)
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"{path} holds floats from {low:g} to {high:g}; scale them to 0..1 or convert it to PNG")
+    return values
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -73,10 +153,18 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 
 
 def to_pixels(picture: Tensor, grey: bool = False) -> np.ndarray:
-    """(3, H, W) in [0, 1], clipped -> (H, W, 3) uint8, rounded; the mean of the channels (H, W) when `grey`."""
-    if grey:
-        picture = picture.mean(0, keepdim=True)
-    pixels = (picture.clamp(0, 1) * 255).round_().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    """(3, H, W) in [0, 1], clipped -> (H, W, 3) uint8, rounded; the mean of the channels (H, W) when `grey`.
+
+    Converts a band of rows at a time: beyond the picture and the result, memory does not grow with the height.
+    """
+    height, width = picture.shape[1:]
+    pixels = np.empty((height, width, 1 if grey else 3), np.uint8)
+    for top in range(0, height, ROWS):
+        band = picture[:, top : top + ROWS]
+        if grey:
+            band = band.mean(0, keepdim=True)
+        levels = (band.clamp(0, 1) * 255).round_().to(torch.uint8)
+        pixels[top : top + ROWS] = levels.permute(1, 2, 0).cpu().numpy()  # (rows, W, 1 or 3)
     return pixels[:, :, 0] if grey else pixels
 
 
@@ -86,23 +174,27 @@ def resize_bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def check_writable(path: str | Path) -> Path:
-    """`path`, when a picture can be written there in the format of its ending; InputError before any work is done."""
+    """`path`, when a picture can be written there in the format of its ending, with folders yet to make; makes none.
+
+    InputError, before any work is done, for an ending not in WRITTEN, a folder, or a place without write permission.
+    """
     path = Path(path)
-    if path.suffix.lower() not in Image.registered_extensions() or (
-        Image.registered_extensions()[path.suffix.lower()] not in Image.SAVE
-    ):
-        hint = nearest_name(path.suffix.lower(), [".png", ".jpg", ".webp", ".tiff", ".bmp"])
-        raise InputError(f"cannot write {path}: unknown picture format '{path.suffix}'; {hint}")
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder")
-    return path
+    if path.suffix.lower() not in WRITTEN:
+        hint = nearest_name(path.suffix.lower(), WRITTEN)
+        raise InputError(f"cannot write {path}: '{path.suffix}' is no format that pictures are written in; {hint}")
+    return check_target(path)
 
 
 def write_picture(path: str | Path, pixels: np.ndarray) -> None:
-    """Write (H, W, 3) or (H, W) uint8, in the format of the file's ending, all or nothing; makes the folder."""
+    """Write (H, W, 3) or (H, W) uint8, in the format of the file's ending, all or nothing; makes the folder.
+
+    Exact but for JPEG, which is written at quality 95 with colours at full resolution. InputError as `check_writable`,
+    and when the format cannot hold the picture.
+    """
     path = check_writable(path)
+    form, options = WRITTEN[path.suffix.lower()]
     with atomic_file(path) as temporary:
         try:
-            Image.fromarray(pixels).save(temporary, format=Image.registered_extensions()[path.suffix.lower()])
+            Image.fromarray(pixels).save(temporary, format=form, **options)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot write {path}: {error}") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from utils.config import check_keys
+from utils.config import MAPPING, NUMBERS, check_keys, check_types
 from utils.errors import InputError
 
 
@@ -22,8 +22,12 @@ class Affine:
         return (x - sub) / div
 
     def invert(self, x: Tensor, channels_last: bool = False) -> Tensor:
+        return self.invert_(x.clone(), channels_last)
+
+    def invert_(self, x: Tensor, channels_last: bool = False) -> Tensor:
+        """`invert` in place: pictures can be large."""
         sub, div = self._constants(x, channels_last)
-        return x * div + sub
+        return x.mul_(div).add_(sub)
 
     def _constants(self, x: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
         shape = (-1,) if channels_last else (-1, 1, 1)
@@ -41,9 +45,11 @@ class Normalization:
     def from_config(cls, data_norm: Mapping[str, Mapping[str, Sequence[float]]] | None) -> "Normalization":
         """From `{inp: {sub: [..], div: [..]}, gt: {...}}`, one value or three each."""
         data_norm = data_norm or {}
+        check_types(data_norm, {"inp": MAPPING, "gt": MAPPING}, "data_norm")
         check_keys(data_norm, ("inp", "gt"), "data_norm")
         for key, affine in data_norm.items():
             check_keys(affine, ("sub", "div"), f"data_norm.{key}")
+            check_types(affine, {"sub": NUMBERS, "div": NUMBERS}, f"data_norm.{key}")
             if any(len(values) not in (1, 3) for values in affine.values()) or 0 in affine.get("div", []):
                 raise InputError(f"data_norm.{key}: sub and div need one or three numbers each, div not 0")
         return cls(*(Affine(**{k: tuple(v) for k, v in data_norm.get(key, {}).items()}) for key in ("inp", "gt")))

@@ -4,7 +4,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from utils.config import check_keys
 from utils.errors import InputError, nearest_name
+
+
+def shortened(value: Any) -> str:
+    """The beginning of a value's representation, for one-line messages."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 class Registry:
@@ -31,14 +38,23 @@ class Registry:
         Raises InputError for an unknown name, an unknown argument or a missing one.
         """
         if not isinstance(spec, Mapping) or "name" not in spec:
-            raise InputError(f"a {self.kind} is described by 'name' and 'args', not by {spec!r}")
+            raise InputError(f"a {self.kind} is described by 'name' and 'args', not by {shortened(spec)}")
+        check_keys(spec, ("name", "args", "sd"), f"{self.kind} '{spec['name']}'")
         name = spec["name"]
-        if name not in self.factories:
+        if not isinstance(spec.get("args") or {}, Mapping):
+            raise InputError(f"{self.kind} '{name}': 'args' should map arguments to values")
+        if not isinstance(name, str) or name not in self.factories:
             raise InputError(f"unknown {self.kind} '{name}'; {nearest_name(name, self.factories)}")
         factory = self.factories[name]
         arguments = {**(spec.get("args") or {}), **overrides}
         self._check(name, factory, arguments)
-        return factory(**arguments)
+        try:
+            return factory(**arguments)
+        except InputError:
+            raise
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else repr(error)
+            raise InputError(f"{self.kind} '{name}' cannot be made from these arguments: {reason}") from error
 
     def _check(self, name: str, factory: Callable, arguments: Mapping[str, Any]) -> None:
         parameters = inspect.signature(factory).parameters.values()

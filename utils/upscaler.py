@@ -53,7 +53,7 @@ class Upscaler:
             coord = grid.coord().flatten(0, 1).expand(len(latent.image), -1, -1)
             values = [self.model.sample(field, part) for part in coord.split(queries, dim=1)]
             picture = torch.cat(values, dim=1).transpose(1, 2).unflatten(2, size)
-        return self.normalization.gt.invert(picture).clamp_(0, 1)
+        return self.normalization.gt.invert_(picture).clamp_(0, 1)
 
     @torch.inference_mode()
     def render_controlled(
@@ -61,7 +61,7 @@ class Upscaler:
     ) -> tuple[Tensor, ControlledPicture]:
         """As `render`, by CMSR with the given levels and measure, and what was rendered where."""
         controlled = render_controlled(self.model, self.field(latent, size), latent.image, size, levels, measure)
-        return self.normalization.gt.invert(controlled.picture).clamp_(0, 1), controlled
+        return self.normalization.gt.invert_(controlled.picture).clamp_(0, 1), controlled
 
     def __call__(self, pictures: Tensor, size: Size) -> Tensor:
         """(B, 3, h, w) or (3, h, w) in [0, 1] -> (B, 3, H, W) in [0, 1]."""

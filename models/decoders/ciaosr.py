@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from models.continuous import ContinuousModel, Field, Latent
+from models.encoders import make_encoder
 from models.layers.mlp import MLP, linear_on_map, unfolded, unfolded_linear
 from models.layers.non_local import CrossScaleAttention
 from models.registry import make, register
-from utils.coords import Corners, cell_at, cell_in_pixels, sample_bilinear, sample_nearest
+from utils.coords import Corners, attention_reach, cell_at, cell_in_pixels, sample_bilinear, sample_nearest
 from utils.errors import InputError
 
 
@@ -35,13 +36,13 @@ class AttentionField(Field):
 class NonLocalEncoder(nn.Module):
     """What CiaoSR and LM-CiaoSR share: an encoder followed by cross-scale attention."""
 
-    def make_encoder(
+    def make_parts(
         self, encoder: Mapping[str, Any], local_size: int, non_local_attn: bool, multi_scale: Sequence[int]
     ) -> None:
         """Set `encoder`, `cs_attn` and `non_local_dim`."""
         if local_size != 2:
             raise InputError(f"local_size {local_size} is not supported; the published models use 2")
-        self.encoder = make(encoder)
+        self.encoder = make_encoder(encoder)
         self.cs_attn = CrossScaleAttention(self.encoder.out_dim, multi_scale) if non_local_attn else None
         self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
 
@@ -72,7 +73,7 @@ class CiaoSR(NonLocalEncoder, ContinuousModel):
         softmax_scale: float = 1,
     ):
         super().__init__()
-        self.make_encoder(encoder, local_size, non_local_attn, multi_scale)
+        self.make_parts(encoder, local_size, non_local_attn, multi_scale)
         self.feat_unfold = feat_unfold
         self.softmax_scale = softmax_scale
         self.key_dim = self.encoder.out_dim * (9 if feat_unfold else 1)
@@ -101,8 +102,7 @@ class CiaoSR(NonLocalEncoder, ContinuousModel):
 
     def sample(self, field: AttentionField, coord: Tensor) -> Tensor:
         cell = cell_at(field.cell, coord)
-        steps = cell.new_tensor(field.size) - 1
-        corners = Corners.of_points(coord, field.size, local_ensemble=True, reach=(1 - cell) / steps.clamp(min=1e-9))
+        corners = Corners.of_points(coord, field.size, True, attention_reach(cell, field.size))
         query = sample_nearest(field.table, coord)[..., : self.key_dim]
         value = corners.gather(field.table)  # (2, 2, B, Q, C)
         key = value[..., : self.key_dim] * self._modulation(self.imnet_k, field.hidden_key, corners)
@@ -116,3 +116,7 @@ class CiaoSR(NonLocalEncoder, ContinuousModel):
         """imnet_k or imnet_v at the corners: (2, 2, B, Q, C)."""
         of_offset = imnet.layers[0].weight[:, -4:-2]
         return imnet.after_first(corners.gather(hidden) + corners.project_offset(of_offset))
+
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        networks = [(self.imnet_k, 4 * queries), (self.imnet_v, 4 * queries), (self.imnet_q, queries)]
+        return [*networks, (self.key_dim, 4 * queries)]

@@ -6,9 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from models.continuous import ContinuousModel, Field, Latent
-from models.registry import make
+from models.encoders import make_encoder
 from utils.coords import sample_nearest
-from utils.errors import InputError
 
 
 class FixedScale(ContinuousModel):
@@ -16,12 +15,7 @@ class FixedScale(ContinuousModel):
 
     def __init__(self, encoder_spec: Mapping[str, Any]):
         super().__init__()
-        self.encoder = make(encoder_spec)
-        if self.encoder.out_dim != 3:
-            raise InputError("without an imnet_spec the encoder must upsample by itself; set no_upsampling: false")
-
-    def encode(self, image: Tensor) -> Latent:
-        return Latent(self.encoder(image), image)
+        self.encoder = make_encoder(encoder_spec, upsamples=True)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
         return Field(latent.features.permute(0, 2, 3, 1))

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.continuous import ContinuousModel, Field, Latent, LocalEnsembleModel
 from models.decoders.fixed_scale import FixedScale
+from models.encoders import make_encoder
 from models.layers.mlp import linear_on_map, unfolded_linear
 from models.registry import make, register
 from utils.coords import Corners, cell_in_pixels
@@ -34,13 +35,10 @@ class LIIF(LocalEnsembleModel):
         self.local_ensemble = local_ensemble
         self.feat_unfold = feat_unfold
         self.cell_decode = cell_decode
-        self.encoder = make(encoder_spec)
+        self.encoder = make_encoder(encoder_spec)
         self.latent_dim = self.encoder.out_dim * (9 if feat_unfold else 1)
         self.imnet = make(imnet_spec, in_dim=self.latent_dim + (4 if cell_decode else 2), out_dim=3)
         self.floats_per_query = 4 * self.imnet.layers[0].out_features
-
-    def encode(self, image: Tensor) -> Latent:
-        return Latent(self.encoder(image), image)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
         first = self.imnet.layers[0]
@@ -54,6 +52,9 @@ class LIIF(LocalEnsembleModel):
         of_offset = self.imnet.layers[0].weight[:, self.latent_dim : self.latent_dim + 2]
         hidden = corners.gather(field.table) + corners.project_offset(of_offset)
         return corners.blend(self.imnet.after_first(hidden))
+
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        return [(self.imnet, self.corners * queries)]
 
 
 @register("liif")

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.decoders.ciaosr import NonLocalEncoder, NonLocalLatent
-from models.decoders.lmf import LMFDecoder
+from models.decoders.lmf import LMFDecoder, hidden_width
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import unfolded
 from models.registry import make, register
@@ -48,12 +48,12 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         super().__init__()
         if not feat_unfold:
             raise InputError("lmciaosr attends within the 3x3 neighbourhood of a pixel; set feat_unfold: true")
-        self.make_encoder(encoder, local_size, non_local_attn, multi_scale)
+        self.make_parts(encoder, local_size, non_local_attn, multi_scale)
         self.softmax_scale = softmax_scale
         self.mod_input = mod_input
         key_dim = 4 * self.encoder.out_dim
         value_dim = key_dim + self.non_local_dim
-        self.code_dim = 2 * imnet_q.get("args", {}).get("hidden_dim", 16) if mod_input else value_dim
+        self.code_dim = 2 * hidden_width(imnet_q) if mod_input else value_dim
         self.imnet_q = self.make_render_mlp(imnet_q, in_dim=self.code_dim + 2)
         self.prenet_q = make(prenet_q, in_dim=9 * self.encoder.out_dim, out_dim=key_dim)
         self.imnet_k = make(imnet_k, in_dim=key_dim + 4, out_dim=key_dim)
@@ -102,6 +102,9 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
                 scores.append((query * key).sum(1) / self.softmax_scale)
         attention = torch.stack(scores).softmax(0)[..., None]  # (4, N, 1)
         value = (attention * torch.stack(values)).sum(0)
-        output = self.hypernet_q(value)
-        modulation, code = output.split([self.imnet.mod_dim, output.shape[1] - self.imnet.mod_dim], dim=1)
+        modulation, code = self.split_output(self.hypernet_q(value))
         return modulation, code if self.mod_input else value
+
+    def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:
+        attention = [(self.prenet_q, pixels), (self.imnet_k, 4 * pixels), (self.imnet_v, 4 * pixels)]
+        return [*attention, (self.hypernet_q, pixels), (self.imnet_k.layers[-1].out_features, 4 * pixels)]

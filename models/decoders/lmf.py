@@ -10,13 +10,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.continuous import Field, Latent, LocalEnsembleModel
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.registry import make
 from utils.coords import Corners, cell_in_pixels
+from utils.errors import InputError
+
+
+def hidden_width(imnet_spec: Mapping[str, Any]) -> int:
+    """`hidden_dim` of the render MLP that a spec describes: the latent codes are as wide."""
+    return (imnet_spec.get("args") or {}).get("hidden_dim", 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +52,14 @@ class LMFDecoder(LocalEnsembleModel):
     def make_render_mlp(self, imnet_spec: Mapping[str, Any], in_dim: int) -> LMMLP:
         """The render MLP for inputs of `in_dim` channels."""
         imnet = make(imnet_spec, in_dim=in_dim, out_dim=3)
-        # Four corners of hidden units; modulations are looked up per run, so a scattered query holds those too.
-        self.floats_per_query = 4 * imnet.hidden_dim
+        if not isinstance(imnet, LMMLP):
+            raise InputError(f"the render MLP of an LMF decoder is an 'lmmlp', not '{imnet_spec['name']}'")
+        self.floats_per_query = 4 * imnet.hidden_dim  # four corners
         return imnet
+
+    def split_output(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """The latent MLP's output (B, mod_dim + c, h, w) -> modulations and what follows them."""
+        return output.split([self.imnet.mod_dim, output.shape[1] - self.imnet.mod_dim], dim=1)
 
     def modulate(self, latent: Latent, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Latent and cell -> modulations (B, mod_dim, h, w) and code (B, code_dim, h, w)."""
@@ -67,9 +78,6 @@ class LMFDecoder(LocalEnsembleModel):
         """The render MLP's first layer at the positions, before modulation: (K, K, B, *T, hidden_dim)."""
         of_offset = self.imnet.layers[0].weight[:, self.code_dim : self.code_dim + 2]
         return corners.gather(field.table) + corners.project_offset(of_offset)
-
-    def encode(self, image: Tensor) -> Latent:
-        return Latent(self.encoder(image), image)
 
     def field(self, latent: Latent, cell: Tensor) -> ModulatedField:
         modulation, code = self.modulate(latent, cell)
@@ -92,6 +100,13 @@ class LMFDecoder(LocalEnsembleModel):
     def with_cell(self, field: ModulatedField, cell: Tensor) -> ModulatedField:
         """The same modulations read with another output pixel size."""
         return replace(field, table=self.tabulate(field.code, cell))
+
+    def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:
+        """The latent MLP's part of `network_runs`."""
+        raise NotImplementedError
+
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        return [*self.latent_runs(pixels), (self.imnet, self.corners * queries)]
 
     def query(self, field: ModulatedField, corners: Corners) -> Tensor:
         scales, shifts = (

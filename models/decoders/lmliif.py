@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.continuous import Latent
-from models.decoders.lmf import LMFDecoder
+from models.decoders.lmf import LMFDecoder, hidden_width
+from models.encoders import make_encoder
 from models.layers.mlp import linear_on_map, unfolded_linear
 from models.registry import make, register
 from utils.coords import cell_in_pixels
@@ -41,11 +42,10 @@ class LMLIIF(LMFDecoder):
         self.cell_decode = cell_decode
         self.mod_input = mod_input
         self.lr_skip = lr_skip
-        self.encoder = make(encoder_spec)
+        self.encoder = make_encoder(encoder_spec)
         self.latent_dim = self.encoder.out_dim * (9 if feat_unfold else 1)
         cell_dim = 2 if cell_decode else 0
-        hidden_dim = imnet_spec.get("args", {}).get("hidden_dim", 16)
-        self.code_dim = hidden_dim if mod_input else self.encoder.out_dim
+        self.code_dim = hidden_width(imnet_spec) if mod_input else self.encoder.out_dim
         self.imnet = self.make_render_mlp(imnet_spec, in_dim=self.code_dim + 2 + cell_dim)
         self.hypernet = make(
             hypernet_spec,
@@ -59,6 +59,8 @@ class LMLIIF(LMFDecoder):
         hidden = unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold)
         if self.cell_decode:
             hidden = hidden + linear_on_map(cell_in_pixels(cell, latent.features.shape[-2:]), of_cell)
-        output = self.hypernet.after_first_on_map(hidden)
-        modulation, code = output.split([self.imnet.mod_dim, output.shape[1] - self.imnet.mod_dim], dim=1)
+        modulation, code = self.split_output(self.hypernet.after_first_on_map(hidden))
         return modulation, code if self.mod_input else latent.features
+
+    def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:
+        return [(self.hypernet, pixels)]

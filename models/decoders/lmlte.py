@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from models.continuous import Latent
-from models.decoders.lmf import LMFDecoder, ModulatedField
+from models.decoders.lmf import LMFDecoder, ModulatedField, hidden_width
+from models.encoders import make_encoder
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
@@ -39,10 +40,10 @@ class LMLTE(LMFDecoder):
         self.local_ensemble = local_ensemble
         self.cell_decode = cell_decode
         self.mod_input = mod_input
-        self.encoder = make(encoder_spec)
+        self.encoder = make_encoder(encoder_spec)
         self.coef = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
         self.freq = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
-        wave_dim = imnet_spec.get("args", {}).get("hidden_dim", 16) if mod_input else hidden_dim
+        wave_dim = hidden_width(imnet_spec) if mod_input else hidden_dim
         self.imnet = self.make_render_mlp(imnet_spec, in_dim=wave_dim)
         self.hypernet = make(
             hypernet_spec, in_dim=hidden_dim, out_dim=self.imnet.mod_dim + (2 * wave_dim if mod_input else 0)
@@ -53,13 +54,17 @@ class LMLTE(LMFDecoder):
     def modulate(self, latent: Latent, cell: Tensor) -> tuple[Tensor, Tensor]:
         coef, freq = self.coef(latent.features), self.freq(latent.features)
         waves = fourier_features(fourier_table(coef, freq, phases(freq, cell, self.phase)), 1.0, 1.0)
-        output = self.hypernet(waves).permute(0, 3, 1, 2)
-        modulation, code = output.split([self.imnet.mod_dim, output.shape[1] - self.imnet.mod_dim], dim=1)
+        modulation, code = self.split_output(self.hypernet(waves).permute(0, 3, 1, 2))
         return modulation, code if self.mod_input else torch.cat([coef, freq], dim=1)
 
     def tabulate(self, code: Tensor, cell: Tensor) -> Tensor:
         coef, freq = code.chunk(2, dim=1)
         return fourier_table(coef, freq, phases(freq, cell, self.imphase if self.mod_input else self.phase))
+
+    def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:
+        return [
+            (network, pixels) for network in (self.coef, self.freq, self.phase, self.hypernet) if network is not None
+        ]
 
     def first_layer(self, field: ModulatedField, corners: Corners) -> Tensor:
         return self.imnet.layers[0](fourier_features(corners.gather(field.table), *corners.offsets()))

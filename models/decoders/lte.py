@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.continuous import Field, Latent, LocalEnsembleModel
+from models.encoders import make_encoder
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
@@ -16,10 +18,12 @@ class FourierDecoder(LocalEnsembleModel):
     """What LTE and LTE+ share: a subclass says how frequencies are ordered and what becomes of the features."""
 
     interleaved: bool
+    decoder: str
+    """Name of the MLP."""
 
     def __init__(self, encoder_spec: Mapping[str, Any], hidden_dim: int):
         super().__init__()
-        self.encoder = make(encoder_spec)
+        self.encoder = make_encoder(encoder_spec)
         self.coef = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
         self.freq = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
         self.phase = nn.Linear(2, hidden_dim // 2, bias=False)
@@ -28,9 +32,6 @@ class FourierDecoder(LocalEnsembleModel):
     def decode(self, features: Tensor) -> Tensor:
         """(..., hidden_dim) -> (..., 3)."""
         raise NotImplementedError
-
-    def encode(self, image: Tensor) -> Latent:
-        return Latent(self.encoder(image), image)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
         features = latent.features
@@ -41,12 +42,18 @@ class FourierDecoder(LocalEnsembleModel):
         table = corners.gather(field.table)
         return corners.blend(self.decode(fourier_features(table, *corners.offsets())))
 
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        at_corners = self.corners * queries
+        mlp = getattr(self, self.decoder)
+        return [(self.coef, pixels), (self.freq, pixels), (self.phase, at_corners), (mlp, at_corners)]
+
 
 @register("lte")
 class LTE(FourierDecoder):
     """LTE with its MLP; the bilinear LR picture is added."""
 
     interleaved = True
+    decoder = "imnet"
 
     def __init__(self, encoder_spec: Mapping[str, Any], imnet_spec: Mapping[str, Any], hidden_dim: int = 256):
         super().__init__(encoder_spec, hidden_dim)
@@ -61,6 +68,7 @@ class LTEFast(FourierDecoder):
     """LTE+: the MLP held as `num_layer` hidden 1x1 convolutions; frequencies first all of y, then all of x."""
 
     interleaved = False
+    decoder = "layers"
 
     def __init__(self, encoder_spec: Mapping[str, Any], num_layer: int = 3, hidden_dim: int = 256, out_dim: int = 3):
         super().__init__(encoder_spec, hidden_dim)
@@ -71,8 +79,6 @@ class LTEFast(FourierDecoder):
 
     def decode(self, features: Tensor) -> Tensor:
         for layer in self.layers:
-            if isinstance(layer, nn.Conv2d):
-                features = nn.functional.linear(features, layer.weight[:, :, 0, 0], layer.bias)
-            else:
-                features = layer(features)
+            is_conv = isinstance(layer, nn.Conv2d)
+            features = F.linear(features, layer.weight[:, :, 0, 0], layer.bias) if is_conv else layer(features)
         return features

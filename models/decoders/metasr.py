@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.continuous import ContinuousModel, Field, Latent
+from models.encoders import make_encoder
 from models.layers.mlp import MLP, unfolded
-from models.registry import make, register
-from utils.coords import Grid, cell_at, pixel_containing
+from models.registry import register
+from utils.coords import Grid, cell_at, offset_from_corner
 
 # Distinct filters that a grid may need for one filter per (row offset, column offset) to pay off.
 MOST_FILTERS = 4096
@@ -29,13 +30,10 @@ class MetaSR(ContinuousModel):
 
     def __init__(self, encoder_spec: Mapping[str, Any]):
         super().__init__()
-        self.encoder = make(encoder_spec)
+        self.encoder = make_encoder(encoder_spec)
         self.latent_dim = 9 * self.encoder.out_dim
         self.imnet = MLP(3, 3 * self.latent_dim, [256])
         self.floats_per_query = 4 * self.latent_dim
-
-    def encode(self, image: Tensor) -> Latent:
-        return Latent(self.encoder(image), image)
 
     def field(self, latent: Latent, cell: Tensor) -> MetaField:
         return MetaField(unfolded(latent.features), cell=cell)
@@ -43,19 +41,22 @@ class MetaSR(ContinuousModel):
     def sample(self, field: MetaField, coord: Tensor) -> Tensor:
         height, width = field.size
         cell = cell_at(field.cell, coord)  # (B, 1 or Q, 2)
-        rows, offset_y = pixel_containing(coord[..., 0] - cell[..., 0] / 2, height)
-        columns, offset_x = pixel_containing(coord[..., 1] - cell[..., 1] / 2, width)
+        rows, offset_y = offset_from_corner(coord[..., 0], cell[..., 0], height)
+        columns, offset_x = offset_from_corner(coord[..., 1], cell[..., 1], width)
         latent = torch.stack([t[i] for t, i in zip(field.table.flatten(1, 2), rows * width + columns, strict=True)])
         relative_cell = (cell[..., 0] * height / 2).expand_as(offset_y)
         filters = self.imnet(torch.stack([offset_y, offset_x, relative_cell], dim=-1))
         return (latent[..., None, :] @ filters.unflatten(-1, (self.latent_dim, 3)))[..., 0, :]
 
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        return [(self.imnet, queries), (3 * self.latent_dim, queries)]
+
     def render(self, field: MetaField, grid: Grid) -> Tensor:
         if field.cell.dim() != 2 or not (field.cell == field.cell[:1]).all():
             return super().render(field, grid)
         (height, width), cell = field.size, field.cell[0]
-        rows, offset_y = pixel_containing(grid.rows - cell[0] / 2, height)
-        columns, offset_x = pixel_containing(grid.columns - cell[1] / 2, width)
+        rows, offset_y = offset_from_corner(grid.rows, cell[0], height)
+        columns, offset_x = offset_from_corner(grid.columns, cell[1], width)
         # Offsets repeat along a grid, but for rounding: one filter serves all positions of equal offsets.
         offset_y, which_y = distinct(offset_y)
         offset_x, which_x = distinct(offset_x)

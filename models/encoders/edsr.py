@@ -46,6 +46,7 @@ class EDSR(nn.Module):
         self.head = nn.Sequential(conv3x3(3, n_feats))
         blocks = [residual_block(n_feats, res_scale) for _ in range(n_resblocks)]
         self.body = nn.Sequential(*blocks, conv3x3(n_feats, n_feats))
+        self.upsamples = not no_upsampling
         self.out_dim = n_feats if no_upsampling else 3
         self.tail = None if no_upsampling else nn.Sequential(upsampler(n_feats, scale), conv3x3(n_feats, 3))
 

@@ -53,6 +53,7 @@ class RCAN(nn.Module):
             blocks = [attention_block(n_feats, reduction) for _ in range(n_resblocks)]
             groups.append(Residual(*blocks, conv3x3(n_feats, n_feats)))
         self.body = nn.Sequential(*groups, conv3x3(n_feats, n_feats))
+        self.upsamples = not no_upsampling
         self.out_dim = n_feats if no_upsampling else 3
         self.tail = None if no_upsampling else nn.Sequential(upsampler(n_feats, scale), conv3x3(n_feats, 3))
 

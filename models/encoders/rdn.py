@@ -60,6 +60,7 @@ class RDN(nn.Module):
         self.SFENet2 = conv(G0, G0, RDNkSize)
         self.RDBs = nn.ModuleList([ResidualDenseBlock(G0, growth, layers, RDNkSize) for _ in range(blocks)])
         self.GFF = nn.Sequential(conv(blocks * G0, G0, 1), conv(G0, G0, RDNkSize))
+        self.upsamples = not no_upsampling
         self.out_dim = G0 if no_upsampling else 3
         self.UPNet = None
         if not no_upsampling:

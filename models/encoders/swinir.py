@@ -169,6 +169,7 @@ class SwinIR(nn.Module):
             if embed_dim % heads:
                 raise InputError(f"swinir cannot share embed_dim {embed_dim} among {heads} heads; give a multiple")
         self.window = window_size
+        self.upsamples = False
         self.out_dim = out_dim
         self.conv_first = conv3x3(3, embed_dim)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(embed_dim)))

@@ -8,11 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CROP = 48  # LR pixels: larger pictures are attended crop by crop, as in the published program
-LARGEST_PATCH_NORM = 1e-4
-
-
-def conv_prelu(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.PReLU())
+SMALLEST_NORM = 1e-4
 
 
 class CrossScaleAttention(nn.Module):
@@ -26,9 +22,9 @@ class CrossScaleAttention(nn.Module):
         super().__init__()
         self.scales = tuple(scales)
         self.softmax_scale = softmax_scale
-        self.conv_match_1 = conv_prelu(channels, channels // 2)
-        self.conv_match_2 = conv_prelu(channels, channels // 2)
-        self.conv_assembly = conv_prelu(channels, channels)
+        self.conv_match_1 = nn.Sequential(nn.Conv2d(channels, channels // 2, 1), nn.PReLU())
+        self.conv_match_2 = nn.Sequential(nn.Conv2d(channels, channels // 2, 1), nn.PReLU())
+        self.conv_assembly = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.PReLU())
         for scale in self.scales:
             down = nn.Conv2d(channels, channels, 3, stride=scale, padding=1)
             setattr(self, "down" if scale == 2 else f"downx{scale}", down)
@@ -54,7 +50,7 @@ class CrossScaleAttention(nn.Module):
 
         reduced = F.interpolate(features, scale_factor=1 / scale, mode="bilinear", align_corners=False)
         keys = F.unfold(self.conv_match_2(reduced), 3, padding=1)  # (B, C/2 * 9, K)
-        keys = keys / keys.norm(dim=1, keepdim=True).clamp(min=LARGEST_PATCH_NORM)
+        keys = keys / keys.norm(dim=1, keepdim=True).clamp(min=SMALLEST_NORM)
         queries = F.unfold(self.conv_match_1(features), 3, padding=1)  # (B, C/2 * 9, h * w)
         attention = (self.softmax_scale * (keys.transpose(1, 2) @ queries)).softmax(dim=1)  # (B, K, h * w)
 

@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ import torch
 from PIL import Image
 
 import datasets
+from datasets.folders import picture_size, without_partner
 from datasets.implicit import augmented
 from utils.coords import Grid
 from utils.errors import InputError
-from utils.images import read_rgb, resize_bicubic
+from utils.images import open_picture, read_rgb, resize_bicubic, to_tensor
 
 
 def folder(root, **arguments):
@@ -22,6 +25,28 @@ def folder(root, **arguments):
 
 def wrapper(name, dataset, **arguments):
     return datasets.make({"name": name, "args": arguments}, dataset=dataset)
+
+
+def paired(lr, hr, **arguments):
+    paths = {"root_path_1": str(lr), "root_path_2": str(hr)}
+    return datasets.make({"name": "paired-image-folders", "args": {**paths, **arguments}})
+
+
+def mistake(make, *words) -> None:
+    """`make()` must raise an InputError of one line that holds the `words`."""
+    with pytest.raises(InputError) as caught:
+        make()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == [], message
+
+
+def write_pictures(folder: Path, **sizes) -> Path:
+    """Black pictures of (height, width) under their names."""
+    folder.mkdir(parents=True)
+    for name, (height, width) in sizes.items():
+        Image.new("RGB", (width, height)).save(folder / f"{name}.png")
+    return folder
 
 
 @pytest.mark.parametrize("cache", ["none", "bin", "in_memory"])
@@ -43,6 +68,26 @@ def test_bin_cache_notices_a_changed_picture(pictures) -> None:
     assert (pictures.parent / "_bin_pictures").is_dir()
 
 
+def test_pictures_of_the_bin_cache_make_tensors_without_warnings(pictures) -> None:
+    dataset = folder(pictures, cache="bin")
+    expected = read_rgb(pictures / "a.png")
+    samples = wrapper("sr-implicit-paired", paired(pictures, pictures, cache="bin"))
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # else PyTorch warns of read-only arrays once in a process, perhaps in another test
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            item = samples[0]
+            to_tensor(samples.pair(0)[0])
+            wrapper("sr-implicit-downsampled", dataset, scale_min=2)[0]
+    finally:
+        torch.set_warn_always(always)
+    assert torch.equal(item["inp"], to_tensor(expected))
+
+    dataset[0][:] = 0
+    assert np.array_equal(dataset[0], expected)
+
+
 def test_selection(pictures, tmp_path) -> None:
     (tmp_path / "split.json").write_text(json.dumps({"test": ["c.png", "a.png"]}))
     split = {"split_file": str(tmp_path / "split.json"), "split_key": "test"}
@@ -54,6 +99,104 @@ def test_selection(pictures, tmp_path) -> None:
         folder(tmp_path / "nothere")
     with pytest.raises(InputError, match="cache 'ram'"):
         folder(pictures, cache="ram")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"test": []}', ["'test'", "list of file names"]),
+        ('{"test": "a.png"}', ["'test'", "list of file names"]),
+        ('{"test": ["a.png", "x.png"]}', ["x.png", "pictures"]),
+        ('["a.png"]', ["no key 'test'"]),
+        ("a.png", ["not JSON"]),
+    ],
+)
+def test_split_files_that_name_no_pictures(pictures, tmp_path, content, words) -> None:
+    (tmp_path / "split.json").write_text(content)
+    split = {"split_file": str(tmp_path / "split.json"), "split_key": "test"}
+    mistake(lambda: folder(pictures, **split), "split.json", *words)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "expected"),
+    [
+        ("first_k", 0, "whole number from 1 or null"),
+        ("first_k", -1, "whole number from 1 or null"),
+        ("first_k", True, "whole number"),
+        ("repeat", 0, "whole number from 1"),
+        ("repeat", None, "whole number from 1"),
+        ("repeat", "2", "whole number from 1"),
+        ("root_path", None, "folder or a list"),
+        ("root_path", 5, "folder or a list"),
+        ("root_path", [], "folder or a list"),
+        ("root_path", ["pictures", 5], "folder or a list"),
+        ("split_file", 5, "a path"),
+        ("split_file", ".", "JSON file"),
+    ],
+)
+def test_wrong_arguments_of_folders(pictures, argument, value, expected) -> None:
+    arguments = {"root_path": str(pictures), argument: value}
+    mistake(lambda: datasets.make({"name": "image-folder", "args": arguments}), argument, expected)
+    pairs = {f"{name}_{i}": path for name, path in arguments.items() if name == "root_path" for i in (1, 2)}
+    rest = {name: value for name, value in arguments.items() if name != "root_path"}
+    spec = {"name": "paired-image-folders", "args": {**pairs, **rest}}
+    mistake(lambda: datasets.make(spec), argument + "_1" * (argument == "root_path"), expected)
+
+
+DOWNSAMPLED, FIXED, VARIED = "sr-implicit-downsampled", "sr-implicit-fixed-resolution", "sr-implicit-uniform-varied"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        (DOWNSAMPLED, {"inp_size": "x"}, ["inp_size is 'x'", "whole number from 1 or null"]),
+        (DOWNSAMPLED, {"inp_size": 0}, ["inp_size is 0"]),
+        (DOWNSAMPLED, {"sample_q": 0}, ["sample_q is 0"]),
+        (DOWNSAMPLED, {"sample_q": 2.5}, ["sample_q is 2.5"]),
+        (DOWNSAMPLED, {"augment": "maybe"}, ["augment is 'maybe'", "true or false"]),
+        (DOWNSAMPLED, {"scale_min": "2"}, ["scale_min is '2'", "number above 0"]),
+        (DOWNSAMPLED, {"scale_min": None}, ["scale_min is null"]),
+        (DOWNSAMPLED, {"scale_min": 0}, ["scale_min is 0"]),
+        (DOWNSAMPLED, {"scale_max": float("inf")}, ["scale_max is inf"]),
+        (DOWNSAMPLED, {"scale_min": 3, "scale_max": 2}, ["scale_min 3", "scale_max 2"]),
+        ("sr-implicit-downsampled-fast", {"inp_size": "x"}, ["inp_size is 'x'"]),
+        ("sr-implicit-paired-fast", {"inp_size": 0}, ["inp_size is 0"]),
+        ("sr-implicit-paired", {"inp_size": 2.0}, ["inp_size is 2.0"]),
+        (VARIED, {"size_min": 0}, ["size_min is 0"]),
+        (VARIED, {"size_min": 8, "size_max": "9"}, ["size_max is '9'"]),
+        (VARIED, {"size_min": 8, "gt_resize": -1}, ["gt_resize is -1"]),
+        (FIXED, {"inp_res": [8, 0], "out_res": 8}, ["inp_res is [8, 0]", "[height, width]"]),
+        (FIXED, {"inp_res": 8, "out_res": [8, 8, 8]}, ["out_res is [8, 8, 8]"]),
+        (FIXED, {"inp_res": "8x8", "out_res": 8}, ["inp_res is '8x8'"]),
+    ],
+)
+def test_wrong_arguments_of_wrappers(pictures, name, arguments, words) -> None:
+    pairs = name in (VARIED, "sr-implicit-paired", "sr-implicit-paired-fast")
+    dataset = paired(pictures, pictures) if pairs else folder(pictures)
+    mistake(lambda: wrapper(name, dataset, **arguments), *words)
+
+
+def test_misspelt_arguments_of_pairs(pictures) -> None:
+    mistake(lambda: paired(pictures, pictures, reapet=3), "reapet", "'repeat'")
+    pairs = paired(pictures, pictures, first_k=2, repeat=3, cache="in_memory")
+    assert (len(pairs), len(pairs.lr.pictures), len(pairs.hr.pictures)) == (6, 2, 2)
+
+
+def test_wrappers_refuse_the_wrong_kind_of_data_set(pictures) -> None:
+    single, pairs = folder(pictures), paired(pictures, pictures)
+    for name, arguments in {
+        "sr-implicit-paired": {},
+        "sr-implicit-paired-fast": {},
+        "sr-implicit-uniform-varied": {"size_min": 8},
+    }.items():
+        mistake(lambda n=name, a=arguments: wrapper(n, single, **a), f"{name} takes", "use 'paired-image-folders'")
+    for name, arguments in {
+        "sr-implicit-downsampled": {},
+        "sr-implicit-downsampled-fast": {},
+        "sr-implicit-fixed-resolution": {"inp_res": 8, "out_res": 8},
+    }.items():
+        mistake(lambda n=name, a=arguments: wrapper(n, pairs, **a), f"{name} takes", "use 'image-folder'")
+    mistake(lambda: wrapper("sr-implicit-downsampled", {"name": "image-folder"}), "single pictures")
 
 
 def test_downsampled_crop_is_the_hr_crop_reduced(pictures) -> None:
@@ -114,12 +257,11 @@ def test_augmentation_treats_lr_and_hr_alike() -> None:
 
 def pair_folders(tmp_path, lr_size, hr_size, count=1):
     for name, size in {"lr": lr_size, "hr": hr_size}.items():
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(parents=True)
         for i in range(count if name == "hr" else 1):
             ramp = np.broadcast_to(np.arange(size[1], dtype=np.uint8)[None, :, None], (*size, 3))
             Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / name / f"{i}.png")
-    paths = {"root_path_1": str(tmp_path / "lr"), "root_path_2": str(tmp_path / "hr")}
-    return datasets.make({"name": "paired-image-folders", "args": paths})
+    return paired(tmp_path / "lr", tmp_path / "hr")
 
 
 def test_paired_crops_cover_the_same_part(tmp_path) -> None:
@@ -133,20 +275,106 @@ def test_paired_crops_cover_the_same_part(tmp_path) -> None:
 
 
 def test_pairs_that_do_not_fit_are_named(tmp_path) -> None:
-    with pytest.raises(InputError, match=r"0\.png"):
-        wrapper("sr-implicit-paired", pair_folders(tmp_path, (20, 30), (40, 90))).pair(0)
-    (tmp_path / "more").mkdir()
-    with pytest.raises(InputError, match="2 pictures"):
-        pair_folders(tmp_path / "more", (20, 30), (40, 60), count=2)
+    pairs = pair_folders(tmp_path, (20, 30), (40, 90))
+    words = ("lr/0.png", "30x20", "hr/0.png", "90x40", "integer scale")
+    mistake(lambda: wrapper("sr-implicit-paired", pairs), *words)
+    mistake(
+        lambda: pair_folders(tmp_path / "more", (20, 30), (40, 60), count=2), "1 pictures", "2 pictures", "hr/1.png"
+    )
+
+
+@pytest.mark.parametrize("hr_size", [(19, 60), (40, 29)])
+def test_hr_pictures_smaller_than_lr_are_named_at_once(tmp_path, hr_size) -> None:
+    lr = write_pictures(tmp_path / "lr", a=(20, 30), b=(20, 30))
+    hr = write_pictures(tmp_path / "hr", a=(40, 60), b=hr_size)
+    mistake(lambda: paired(lr, hr), str(lr / "b.png"), "30x20", str(hr / "b.png"), f"{hr_size[1]}x{hr_size[0]}")
+    (hr / "b.png").write_text("broken")
+    mistake(lambda: paired(lr, hr), str(hr / "b.png"), "not a picture")
+
+
+@pytest.mark.parametrize(
+    ("lr", "hr", "alone"),
+    [
+        ("babyx2 headx2", "baby bird head", "bird"),
+        ("img10x2 img2x2", "img1 img10 img2", "img1"),
+        ("img10x2 img1x2 img2x2", "img1 img2", "img10x2"),
+        ("baby bird head", "baby head", "bird"),
+        ("1 2", "p q r", "r"),
+        ("1 2 3", "p q", "3"),
+    ],
+)
+def test_file_without_partner(lr, hr, alone) -> None:
+    lr, hr = ([Path(f"{name}.png") for name in names.split()] for names in (lr, hr))
+    assert without_partner(lr, hr) == Path(f"{alone}.png")
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_sizes_from_headers_are_those_of_the_upright_pictures(tmp_path, ending, orientation) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{ending}"
+    Image.new("RGB", (40, 20)).save(path, exif=exif)
+    assert picture_size(path) == open_picture(path).size[::-1] == ((20, 40) if orientation == 1 else (40, 20))
+
+
+ONE_SIZE = {"a": (24, 24), "b": (24, 24)}
+LYING = {"a": (16, 24), "b": (16, 24)}
+MANY_SIZES = {"a": (24, 24), "b": (24, 32)}
+TWO_SCALES = {"a": (48, 48), "b": (72, 72)}
+
+
+@pytest.mark.parametrize(
+    ("name", "lr", "hr", "arguments", "words"),
+    [
+        (DOWNSAMPLED, None, MANY_SIZES, {"inp_size": 8, "scale_max": 3, "sample_q": 9, "augment": True}, []),
+        (DOWNSAMPLED, None, MANY_SIZES, {"inp_size": 8, "scale_min": 2}, []),
+        (DOWNSAMPLED, None, MANY_SIZES, {"inp_size": 8, "scale_max": 2}, ["set sample_q"]),
+        (DOWNSAMPLED, None, MANY_SIZES, {"scale_min": 2, "sample_q": 9}, ["set inp_size", "12x12", "16x12"]),
+        (DOWNSAMPLED, None, ONE_SIZE, {"scale_max": 2, "sample_q": 9}, ["set inp_size"]),
+        (DOWNSAMPLED, None, ONE_SIZE, {"scale_min": 2, "augment": True}, []),
+        (DOWNSAMPLED, None, LYING, {"scale_min": 2}, []),
+        (DOWNSAMPLED, None, LYING, {"scale_min": 2, "augment": True}, ["set inp_size"]),
+        ("sr-implicit-downsampled-fast", None, MANY_SIZES, {"inp_size": 8, "scale_max": 2}, []),
+        ("sr-implicit-paired", MANY_SIZES, MANY_SIZES, {"sample_q": 9}, ["set inp_size"]),
+        ("sr-implicit-paired", MANY_SIZES, MANY_SIZES, {"inp_size": 8}, []),
+        ("sr-implicit-paired", ONE_SIZE, TWO_SCALES, {"inp_size": 8}, ["set sample_q"]),
+        ("sr-implicit-paired", ONE_SIZE, TWO_SCALES, {"sample_q": 9}, []),
+        (VARIED, ONE_SIZE, TWO_SCALES, {"size_min": 30, "size_max": 40}, ["set sample_q"]),
+        (VARIED, ONE_SIZE, TWO_SCALES, {"size_min": 30, "size_max": 40, "sample_q": 9, "augment": True}, []),
+        (VARIED, ONE_SIZE, TWO_SCALES, {"size_min": 30, "size_max": 40, "gt_resize": 20}, []),
+        (VARIED, MANY_SIZES, MANY_SIZES, {"size_min": 30}, ["LR pictures of one size"]),
+        (FIXED, None, MANY_SIZES, {"inp_res": [8, 9], "out_res": 20}, []),
+        (FIXED, None, MANY_SIZES, {"inp_res": [8, 9], "out_res": 20, "augment": True}, ["inp_res square"]),
+    ],
+)
+def test_batches_are_refused_exactly_when_items_cannot_be_stacked(tmp_path, name, lr, hr, arguments, words) -> None:
+    hr = write_pictures(tmp_path / "hr", **hr)
+    dataset = folder(hr) if lr is None else paired(write_pictures(tmp_path / "lr", **lr), hr)
+    samples = wrapper(name, dataset, **arguments)
+    samples.check_batches(1)
+    random.seed(0)
+    items = [samples[index] for index in (0, 1) * 20]
+    shapes = {tuple(value.shape for value in item.values()) for item in items}
+    if words:
+        assert len(shapes) > 1
+        mistake(lambda: samples.check_batches(2), "batch_size 2", name, *words)
+    else:
+        assert len(shapes) == 1
+        samples.check_batches(2)
+
+
+@pytest.mark.parametrize("batch_size", [0, "16", None])
+def test_batch_sizes_that_are_none(pictures, batch_size) -> None:
+    samples = wrapper(DOWNSAMPLED, folder(pictures), inp_size=8, sample_q=9)
+    mistake(lambda: samples.check_batches(batch_size), "batch_size is", "whole number from 1")
 
 
 def test_varied_and_fixed_sizes(tmp_path, pictures) -> None:
-    paired = datasets.make(
-        {"name": "paired-image-folders", "args": {"root_path_1": str(pictures), "root_path_2": str(pictures)}}
-    )
-    varied = wrapper("sr-implicit-uniform-varied", paired, size_min=20, size_max=40)
+    pairs = paired(pictures, pictures)
+    varied = wrapper("sr-implicit-uniform-varied", pairs, size_min=20, size_max=40)
     assert [varied.pair(i)[1].shape[0] for i in range(3)] == [20, 30, 40]
-    assert wrapper("sr-implicit-uniform-varied", paired, size_min=20, gt_resize=24).pair(1)[1].shape == (24, 24, 3)
+    assert wrapper("sr-implicit-uniform-varied", pairs, size_min=20, gt_resize=24).pair(1)[1].shape == (24, 24, 3)
     fixed = wrapper("sr-implicit-fixed-resolution", folder(pictures), inp_res=[9, 16], out_res=30)
     assert [p.shape for p in fixed.pair(0)] == [(9, 16, 3), (30, 30, 3)]
 
@@ -156,5 +384,3 @@ def test_crops_and_queries_that_are_too_large(pictures) -> None:
         wrapper("sr-implicit-downsampled", folder(pictures), inp_size=40, scale_min=4).pair(0)
     with pytest.raises(InputError, match="sample_q"):
         wrapper("sr-implicit-downsampled", folder(pictures), inp_size=4, scale_min=1, sample_q=17)[0]
-    with pytest.raises(InputError, match="scale_min"):
-        wrapper("sr-implicit-downsampled", folder(pictures), scale_min=3, scale_max=2)

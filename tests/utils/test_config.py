@@ -7,7 +7,7 @@ import yaml
 
 import datasets
 import models
-from utils.config import check_keys, load_config, merge
+from utils.config import MAPPING, NUMBERS, TEXT, check_keys, check_types, load_config, merge, whole
 from utils.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -23,6 +23,12 @@ def test_extends_merges_deeply_and_relative_to_the_file(tmp_path) -> None:
     write(tmp_path / "base.yaml", a={"x": 1, "y": 2}, b=[1, 2], c=3)
     child = write(tmp_path / "sub" / "child.yaml", extends="../base.yaml", a={"y": 5}, b=[9])
     assert load_config(child) == {"a": {"x": 1, "y": 5}, "b": [9], "c": 3}
+
+
+def test_exponents_are_numbers(tmp_path) -> None:
+    (tmp_path / "c.yaml").write_text("a: 1e-4\nb: -2.5E3\nc: 1e\nd: 12\ne: .5e2")
+    config = load_config(tmp_path / "c.yaml", ["f=3e-5"])
+    assert config == {"a": 1e-4, "b": -2500.0, "c": "1e", "d": 12, "e": 50.0, "f": 3e-5}
 
 
 def test_another_name_replaces_its_arguments() -> None:
@@ -44,6 +50,25 @@ def test_files_that_are_no_configs(tmp_path, text) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"a": {"n": 1.5}}, "a.n should be a whole number from 1"),
+        ({"a": {"n": True}}, "a.n should be a whole number"),
+        ({"a": {"n": 0}}, "from 1, not 0"),
+        ({"a": 3}, "a should be a mapping"),
+        ({"b": [1, "x"]}, "b should be a list of numbers"),
+        ({"c": 3}, "c should be text"),
+        (3, "mapping"),
+    ],
+)
+def test_values_of_the_wrong_kind(config, words) -> None:
+    kinds = {"a": MAPPING, "a.n": whole(1), "b": NUMBERS, "c": TEXT}
+    check_types({"a": {"n": 3}, "b": [1, 2.5], "c": None}, kinds, "c.yaml")
+    with pytest.raises(InputError, match=words):
+        check_types(config, kinds, "c.yaml")
+
+
 def test_missing_file_cycle_override_and_key(tmp_path) -> None:
     with pytest.raises(InputError, match=r"nothere\.yaml"):
         load_config(tmp_path / "nothere.yaml")
@@ -56,12 +81,13 @@ def test_missing_file_cycle_override_and_key(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("train-*/train_*.yaml")), ids=lambda p: p.stem)
-def test_every_training_config_builds_its_model(path) -> None:
+def test_every_training_config_builds_its_model_and_samples(path, pictures) -> None:
     import train
 
     config = load_config(path)
-    check_keys(config, train.KEYS, str(path))
+    check_types(config, train.KINDS, str(path))
+    assert {kind.split(".")[0] for kind in train.KINDS} >= config.keys()
     assert isinstance(models.make(config["model"]), models.ContinuousModel)
     for key in ("train_dataset", "val_dataset"):
-        for part in ("dataset", "wrapper"):
-            assert config[key][part]["name"] in datasets.registry.factories
+        config[key]["dataset"]["args"].update(root_path=str(pictures), cache="none")
+        assert len(datasets.make_wrapped(config[key], key)) > 0

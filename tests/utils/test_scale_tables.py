@@ -91,7 +91,9 @@ def test_pooled_threshold_spends_the_budget_on_all_pictures() -> None:
 
 
 def test_files_round_trip_and_published_ones_load(tmp_path) -> None:
-    table = ScaleTable({6.0: (Level(1, 0.25), Level(1.5, 0.3), Level(6, 1.0))}, {"model": "abc", "measure": "curvature"})
+    table = ScaleTable(
+        {6.0: (Level(1, 0.25), Level(1.5, 0.3), Level(6, 1.0))}, {"model": "abc", "measure": "curvature"}
+    )
     save_table(tmp_path / "t.yaml", table)
     assert load_table(tmp_path / "t.yaml", "abc") == table
     (tmp_path / "published.yaml").write_text("{6: {4: 0.55, 1: 0.32, 2: 0.41, 6: 1}}")
