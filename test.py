@@ -19,12 +19,13 @@ from datasets.implicit import ImplicitDataset
 from models.filters import FILTERS
 from utils import cli
 from utils.checkpoints import load_upscaler, weights_hash
-from utils.config import MAPPING, NUMBERS, TEXT, Kind, check_keys, check_types, load_config, require, whole
+from utils.config import check_keys, check_types, load_config, require
 from utils.devices import select_device
 from utils.errors import InputError
 from utils.evaluation import control, measure_pair, repeatable
 from utils.files import atomic_file, check_target, distinct_names
 from utils.images import to_pixels, to_tensor, write_picture
+from utils.kinds import FOLDERS, MAPPING, NUMBERS, TEXT, whole
 from utils.metrics import Protocol, find_protocol, parse_eval_type
 from utils.scale_tables import ScaleTable, find_table
 from utils.upscaler import Upscaler
@@ -35,7 +36,6 @@ KINDS = {
     "test_dataset": MAPPING, "eval_type": TEXT,
 }  # fmt: skip
 SET_KEYS = ("hr", "lr", "first_k")
-PATHS = Kind("a folder or a list of folders", lambda v: isinstance(v, str | list))
 PILLOW_LR = "made with Pillow's bicubic"
 
 
@@ -117,7 +117,7 @@ def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
     if min(scales) <= 0:
         raise InputError(f"{arguments.config}: scales should be above 0, not {min(scales):g}")
     for name, spec in config["datasets"].items():
-        check_types(spec, {"hr": PATHS, "lr": PATHS, "first_k": whole(1)}, f"datasets.{name}")
+        check_types(spec, {"hr": FOLDERS, "lr": FOLDERS, "first_k": whole(1)}, f"datasets.{name}")
         check_keys(spec, SET_KEYS, f"datasets.{name}")
         for scale in scales:
             yield make_task(name, spec, scale, protocol)

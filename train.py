@@ -17,11 +17,12 @@ from tqdm import tqdm
 import datasets
 import models
 from utils import checkpoints, cli, training
-from utils.config import MAPPING, NUMBER, NUMBERS, TEXT, check_keys, check_types, load_config, require, whole
+from utils.config import check_keys, check_types, load_config, require
 from utils.devices import select_device
 from utils.errors import InputError
 from utils.evaluation import check_validation, measure_pair, repeatable, validate
 from utils.images import to_tensor
+from utils.kinds import MAPPING, NUMBER, NUMBERS, TEXT, whole
 from utils.metrics import find_protocol, parse_eval_type
 from utils.normalization import Normalization
 from utils.upscaler import Upscaler

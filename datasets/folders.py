@@ -10,12 +10,12 @@ import numpy as np
 from PIL import ExifTags, Image
 from torch.utils.data import Dataset
 
-from datasets.arguments import check_folders, check_path, check_whole_number
 from datasets.registry import register
 from utils.coords import Size
 from utils.errors import InputError
 from utils.files import atomic_file
 from utils.images import list_pictures, open_picture, read_rgb
+from utils.kinds import FOLDERS, PATH, check, whole
 
 CACHES = ("none", "bin", "in_memory")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
@@ -55,10 +55,10 @@ class ImageFolder(Dataset):
     ):
         if cache not in CACHES:
             raise InputError(f"image-folder: cache '{cache}' does not exist; choose one of {', '.join(CACHES)}")
-        check_folders("root_path", root_path)
-        check_path("split_file", split_file, optional=True)
-        check_whole_number("first_k", first_k, optional=True)
-        check_whole_number("repeat", repeat)
+        check("root_path", root_path, FOLDERS)
+        check("split_file", split_file, PATH, optional=True)
+        check("first_k", first_k, whole(1), optional=True)
+        check("repeat", repeat, whole(1))
         root = find_folder(root_path)
         self.paths = list_pictures(root) if split_file is None else _split(root, split_file, split_key)
         self.paths = self.paths[:first_k]
@@ -108,8 +108,8 @@ class PairedImageFolders(Dataset):
         repeat: int = 1,
         cache: str = "none",
     ):
-        check_folders("root_path_1", root_path_1)
-        check_folders("root_path_2", root_path_2)
+        check("root_path_1", root_path_1, FOLDERS)
+        check("root_path_2", root_path_2, FOLDERS)
         self.lr = ImageFolder(root_path_1, split_file, split_key, first_k, repeat, cache)
         self.hr = ImageFolder(root_path_2, split_file, split_key, first_k, repeat, cache)
         if len(self.lr.paths) != len(self.hr.paths):

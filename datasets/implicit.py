@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datasets.arguments import check_positive_number, check_switch, check_whole_number, checked_size
 from datasets.registry import name_of, register
 from utils.coords import Grid, Size, cell_of, positions_of
 from utils.errors import InputError
 from utils.images import resize_bicubic, to_tensor
+from utils.kinds import POSITIVE, SIZE, SWITCH, check, whole
 
 
 class ImplicitDataset(Dataset):
@@ -35,8 +35,8 @@ class ImplicitDataset(Dataset):
             needed = ("LR and HR pictures in pairs", "paired-image-folders")
             needed = needed if self.takes_pairs else ("single pictures", "image-folder")
             raise InputError(f"{name_of(self)} takes {needed[0]}, not '{name_of(dataset)}'; use '{needed[1]}'")
-        check_switch("augment", augment)
-        check_whole_number("sample_q", sample_q, optional=True)
+        check("augment", augment, SWITCH)
+        check("sample_q", sample_q, whole(1), optional=True)
         self.dataset = dataset
         self.augment = augment
         self.sample_q = sample_q
@@ -59,7 +59,7 @@ class ImplicitDataset(Dataset):
     def check_batches(self, batch_size: int) -> None:
         """InputError when items of different shapes would meet in a batch, with the key to set; batches of 1 always
         pass."""
-        check_whole_number("batch_size", batch_size)
+        check("batch_size", batch_size, whole(1))
         if batch_size == 1:
             return
         sizes = self.possible_sizes()
@@ -128,7 +128,7 @@ class Paired(ImplicitDataset):
         self, dataset: Dataset, inp_size: int | None = None, augment: bool = False, sample_q: int | None = None
     ):
         super().__init__(dataset, augment, sample_q)
-        check_whole_number("inp_size", inp_size, optional=True)
+        check("inp_size", inp_size, whole(1), optional=True)
         self.inp_size = inp_size
         for index, (lr, hr) in enumerate(dataset.pair_sizes):
             self._scale(lr, hr, index)
@@ -179,9 +179,9 @@ class Downsampled(ImplicitDataset):
         sample_q: int | None = None,
     ):
         super().__init__(dataset, augment, sample_q)
-        check_whole_number("inp_size", inp_size, optional=True)
-        check_positive_number("scale_min", scale_min)
-        check_positive_number("scale_max", scale_max, optional=True)
+        check("inp_size", inp_size, whole(1), optional=True)
+        check("scale_min", scale_min, POSITIVE)
+        check("scale_max", scale_max, POSITIVE, optional=True)
         self.inp_size = inp_size
         self.scale_min = scale_min
         self.scale_max = scale_min if scale_max is None else scale_max
@@ -220,7 +220,7 @@ def crop_sizes(side: int, scale: float) -> tuple[Size, Size]:
 
 def one_query_a_pixel(inp_size: int | None) -> int | None:
     """`sample_q` of the fast variants: as many as the LR crop has pixels; None for whole pictures."""
-    check_whole_number("inp_size", inp_size, optional=True)
+    check("inp_size", inp_size, whole(1), optional=True)
     return None if inp_size is None else inp_size**2
 
 
@@ -268,9 +268,9 @@ class UniformVaried(ImplicitDataset):
         sample_q: int | None = None,
     ):
         super().__init__(dataset, augment, sample_q)
-        check_whole_number("size_min", size_min)
-        check_whole_number("size_max", size_max, optional=True)
-        check_whole_number("gt_resize", gt_resize, optional=True)
+        check("size_min", size_min, whole(1))
+        check("size_max", size_max, whole(1), optional=True)
+        check("gt_resize", gt_resize, whole(1), optional=True)
         self.size_min = size_min
         self.size_max = size_min if size_max is None else size_max
         self.gt_resize = gt_resize
@@ -302,8 +302,9 @@ class FixedResolution(ImplicitDataset):
         sample_q: int | None = None,
     ):
         super().__init__(dataset, augment, sample_q)
-        self.inp_res = checked_size("inp_res", inp_res)
-        self.out_res = checked_size("out_res", out_res)
+        check("inp_res", inp_res, SIZE)
+        check("out_res", out_res, SIZE)
+        self.inp_res, self.out_res = ((r, r) if isinstance(r, int) else tuple(r) for r in (inp_res, out_res))
 
     def possible_sizes(self) -> set[tuple[Size, Size]]:
         return {(self.inp_res, self.out_res)}

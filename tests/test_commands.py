@@ -471,7 +471,8 @@ def test_mistakes_with_tables(table, pictures, checkpoint, capsys) -> None:
         ({"--cmsr_path": "bad.yaml"}, "bad.yaml"),
         ({"--cmsr_mse": -1}, "--cmsr_mse"),
         ({"--model": "bicubic"}, "LM-LIIF"),
-        ({"--cmsr_path": None}, "configs/cmsr/result/small_2e-05.yaml"),
+        ({"--cmsr_path": None}, "configs/cmsr/result/small.yaml"),
+        ({"--cmsr_path": None, "--cmsr_mse": 2e-5}, "configs/cmsr/result/small_2e-05.yaml"),
     ]
     for change, word in cases:
         given = {key: value for key, value in {**options, **change}.items() if value is not None}

@@ -105,10 +105,10 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cmsr", nargs="?", type=boolean, const=True, default=False, metavar="BOOL", help="render easy regions lower"
     )
-    parser.add_argument("--cmsr_path", "--cmsr-path", metavar="TABLE", help="scale2mod table (default: by --cmsr_mse)")
     parser.add_argument(
-        "--cmsr_mse", "--cmsr-mse", type=float, default=2e-5, help="picks configs/cmsr/result/MODEL_MSE.yaml"
+        "--cmsr_path", "--cmsr-path", metavar="TABLE", help="scale2mod table (default: configs/cmsr/result/MODEL.yaml)"
     )
+    parser.add_argument("--cmsr_mse", "--cmsr-mse", type=float, help="take configs/cmsr/result/MODEL_MSE.yaml instead")
     parser.add_argument("--cmsr-from", type=float, default=4, metavar="SCALE", help="full rendering up to this scale")
     parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
 

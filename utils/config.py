@@ -1,14 +1,14 @@
 """Configs: YAML with `extends:`, command-line overrides, and keys that are checked."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from utils.errors import InputError, nearest_name
+from utils.kinds import MAPPING, Kind, check
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -55,38 +55,14 @@ def check_keys(config: Mapping[str, Any], known: Iterable[str], where: str) -> N
             raise InputError(f"{where}: unknown key '{key}'; {nearest_name(key, known)}")
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a config value should be: in words, and as a test."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-
-def whole(minimum: int) -> Kind:
-    return Kind(f"a whole number from {minimum}", lambda v: type(v) is int and v >= minimum)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-NUMBER = Kind("a number", is_number)
-NUMBERS = Kind("a list of numbers", lambda v: isinstance(v, list | tuple) and all(map(is_number, v)))
-TEXT = Kind("text", lambda v: isinstance(v, str))
-MAPPING = Kind("a mapping of keys to values", lambda v: isinstance(v, Mapping))
-
-
 def check_types(config: Any, kinds: Mapping[str, Kind], where: str) -> None:
     """InputError for the first value that is not of its kind; `kinds` by dotted key, absent and null values pass."""
-    if not isinstance(config, Mapping):
-        raise InputError(f"{where} should be {MAPPING.words}, not {config!r}")
+    check(where, config, MAPPING)
     for dotted, kind in kinds.items():
         value: Any = config
         for key in dotted.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
-        if value is not None and not kind.fits(value):
-            raise InputError(f"{where}: {dotted} should be {kind.words}, not {value!r}")
+        check(f"{where}: {dotted}", value, kind, optional=True)
 
 
 def require(config: Mapping[str, Any], key: str, where: str) -> Any:

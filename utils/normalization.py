@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from utils.config import MAPPING, NUMBERS, check_keys, check_types
+from utils.config import check_keys, check_types
 from utils.errors import InputError
+from utils.kinds import MAPPING, NUMBERS
 
 
 @dataclass(frozen=True)

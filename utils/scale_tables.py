@@ -201,10 +201,11 @@ def check_controllable(upscaler: Upscaler, name: str | Path) -> None:
         raise InputError(f"{name} is no LM-LIIF, LM-LTE or LM-CiaoSR; CMSR needs one of these")
 
 
-def find_table(upscaler: Upscaler, model: str | Path, path: str | None, mse: float, force: bool) -> ScaleTable:
-    """The table at `path`, or the one of this model and error in configs/cmsr/result."""
+def find_table(upscaler: Upscaler, model: str | Path, path: str | None, mse: float | None, force: bool) -> ScaleTable:
+    """The table at `path`, or of configs/cmsr/result the one of this model, of the error `mse` where it is given."""
     check_controllable(upscaler, model)
-    if mse < 0:
+    if mse is not None and mse < 0:
         raise InputError(f"--cmsr_mse {mse:g}: expected a number from 0")
-    path = path or f"configs/cmsr/result/{Path(model).stem}_{mse:g}.yaml"
+    name = Path(model).stem if mse is None else f"{Path(model).stem}_{mse:g}"
+    path = path or f"configs/cmsr/result/{name}.yaml"
     return load_table(path, weights_hash(upscaler.model), force)
