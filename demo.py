@@ -31,13 +31,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     target.add_argument("--scale", type=cli.scale, help="2.5, or 3x1.5 for height x width")
     target.add_argument("--size", type=cli.size, help="output size in pixels, 1920x1080 for width x height")
     parser.add_argument("--model", default=SHIPPED, help="a checkpoint, or nearest, bilinear, bicubic, lanczos")
-    parser.add_argument(
-        "--fast",
-        type=cli.boolean,
-        default=True,
-        metavar="BOOL",
-        help="False samples position by position as in training: slower, the same picture",
-    )
+    cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
     parser.add_argument("--cmsr-map", metavar="FILE", help="picture of which region was rendered at which scale")
     cli.add_device_options(parser)

@@ -58,13 +58,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--scales", type=cli.numbers, help="other scales than the config's, such as 2,3.5,6")
     parser.add_argument("--json", help="results file (default: save/results/CONFIG.json)")
     parser.add_argument("--save-images", metavar="FOLDER", help="write every output picture below this folder")
-    parser.add_argument(
-        "--fast",
-        type=cli.boolean,
-        default=True,
-        metavar="BOOL",
-        help="False samples eval_bsize positions at a time as in training: slower, the same picture",
-    )
+    cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
     cli.add_device_options(parser)
     return parser.parse_args(argv)

@@ -63,3 +63,9 @@ def pictures(tmp_path: Path) -> Path:
         blobs = generator.integers(0, 256, (9, 7, 3), dtype=np.uint8)
         Image.fromarray(blobs).resize(size[::-1], Image.Resampling.BICUBIC).save(folder / f"{name}.png")
     return folder
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in a folder of the test's own, so that relative paths land there."""
+    monkeypatch.chdir(tmp_path)

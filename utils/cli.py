@@ -100,6 +100,17 @@ def size(text: str) -> tuple[int, int]:
     return int(parts[1]), int(parts[0])
 
 
+def add_fast_option(parser: argparse.ArgumentParser) -> None:
+    """`--fast`, a real boolean under the published programs' name."""
+    parser.add_argument(
+        "--fast",
+        type=boolean,
+        default=True,
+        metavar="BOOL",
+        help="False samples position by position as in training: slower, the same picture",
+    )
+
+
 def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
     """`--cmsr` and what goes with it, under the published programs' names."""
     parser.add_argument(

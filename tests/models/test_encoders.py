@@ -168,11 +168,12 @@ def test_swinir_takes_any_size(size):
     assert features.isfinite().all()
 
 
-def test_swinir_reflects_below_and_to_the_right():
+@pytest.mark.parametrize(("size", "pads"), [((17, 23), (0, 1, 0, 7)), ((5, 40), (0, 0, 0, 3)), ((8, 8), (0, 0, 0, 0))])
+def test_swinir_reflects_below_and_to_the_right(size, pads):
     encoder = small("swinir")
-    image = picture(1, 3, 17, 23)
+    image = picture(1, 3, *size)
     with torch.inference_mode():
-        by_hand = encoder(F.pad(image, (0, 1, 0, 7), mode="reflect"))[:, :, :17, :23]
+        by_hand = encoder(F.pad(image, pads, mode="reflect"))[:, :, : size[0], : size[1]]
         torch.testing.assert_close(encoder(image), by_hand)
 
 

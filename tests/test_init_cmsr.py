@@ -1,0 +1,82 @@
+"""init_cmsr.py and --cmsr as users call them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+import demo
+import init_cmsr
+import test
+from tests.commands import call, mistake
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+@pytest.fixture
+def table(pictures, checkpoint) -> Path:
+    """A scale2mod table of the small model."""
+    samples = {
+        "dataset": {"name": "image-folder", "args": {"root_path": str(pictures)}},
+        "wrapper": {"name": "sr-implicit-downsampled", "args": {"inp_size": 16, "scale_min": 2}},
+    }
+    Path("init.yaml").write_text(yaml.safe_dump({"dataset": samples}))
+    options = ("--config", "init.yaml", "--model", checkpoint, "--save_path", "t.yaml")
+    call(init_cmsr, *options, "--scales", "6", "--mse_threshold", "1e-3")
+    call(init_cmsr, *options, "--scales", "5.5", "--mse_threshold", "1e-3")
+    return Path("t.yaml")
+
+
+def test_tables_are_made_extended_and_used(table, pictures, checkpoint, capsys) -> None:
+    content = yaml.safe_load(table.read_text())
+    assert list(content["scale2mod"]) == [5.5, 6]
+    assert content["rule"] == "window"
+    assert not table.with_suffix(".partial").exists()
+    cmsr = ("--model", checkpoint, "--cmsr", "True", "--cmsr_path", table)
+    call(demo, "--input", pictures / "a.png", "--output", "o.png", "--scale", 6, *cmsr, "--cmsr-map", "map.png")
+    out = capsys.readouterr().out
+    assert re.search(r"CMSR: [\d.]+% of the queries", out)
+    assert Image.open("o.png").size == Image.open("map.png").size == (288, 384)
+    Path("c.yaml").write_text(yaml.safe_dump({"scales": [3, 8], "datasets": {"X": {"hr": str(pictures)}}}))
+    call(test, "--config", "c.yaml", "--json", "r.json", *cmsr, "--cmsr-from", 2)
+    out = capsys.readouterr().out
+    assert "ends at x6" in out
+    assert "of the decoder time" in out
+    scores = json.loads(Path("r.json").read_text())["results"][0]["mean"]["small+cmsr"]
+    assert {"psnr", "share", "decoder_seconds", "psnr_to_full"} <= scores.keys()
+
+
+def test_up_to_the_trained_scale_everything_is_rendered(table, pictures, checkpoint, capsys) -> None:
+    cmsr = ("--model", checkpoint, "--cmsr", "--cmsr_path", table)
+    call(demo, "--input", pictures / "a.png", "--output", "o.png", "--scale", 4, *cmsr)
+    assert "100.0% of the queries" in capsys.readouterr().out
+
+
+def test_mistakes_with_tables(table, pictures, checkpoint, capsys) -> None:
+    options = {
+        "--input": pictures / "a.png",
+        "--output": "o.png",
+        "--scale": 6,
+        "--model": checkpoint,
+        "--cmsr_path": table,
+    }
+    Path("bad.yaml").write_text("just text")
+    cases = [
+        ({"--cmsr_path": "nothere.yaml"}, "nothere.yaml"),
+        ({"--cmsr_path": "bad.yaml"}, "bad.yaml"),
+        ({"--cmsr_mse": -1}, "--cmsr_mse"),
+        ({"--model": "bicubic"}, "LM-LIIF"),
+        ({"--cmsr_path": None}, "configs/cmsr/result/small.yaml"),
+        ({"--cmsr_path": None, "--cmsr_mse": 2e-5}, "configs/cmsr/result/small_2e-05.yaml"),
+    ]
+    for change, word in cases:
+        given = {key: value for key, value in {**options, **change}.items() if value is not None}
+        assert word in mistake(capsys, demo, *(part for pair in given.items() for part in pair), "--cmsr")
+    init = ("--config", "init.yaml", "--model", checkpoint, "--scales", "6")
+    assert "--mse_threshold" in mistake(capsys, init_cmsr, *init, "--save_path", "n.yaml", "--mse_threshold", "-1")
+    assert "--force" in mistake(capsys, init_cmsr, *init, "--save_path", table, "--mse_threshold", "2e-3")
+    assert not Path("o.png").exists()
+    assert not Path("n.yaml").exists()

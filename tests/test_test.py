@@ -1,0 +1,97 @@
+"""test.py as users call it: tables, JSON, pictures, and one line for every mistake."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+import demo
+import test
+from tests.commands import call, mistake
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+def test_results_as_table_json_and_pictures(pictures, checkpoint, capsys) -> None:
+    Path("t.yaml").write_text(
+        yaml.safe_dump({"protocol": "benchmark", "scales": [2, 3], "datasets": {"Noise": {"hr": str(pictures)}}})
+    )
+    call(test, "--config", "t.yaml", "--model", "bicubic", checkpoint, "--json", "r.json", "--save-images", "out")
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("Noise x2", "Noise x3", "a.png", "mean", "small", "Pillow", "luma"))
+    report = json.loads(Path("r.json").read_text())
+    assert {"device", "versions", "models"} <= report.keys()
+    assert len(report["models"]["small"]["weights_hash"]) == 12
+    first = report["results"][0]
+    assert (first["dataset"], first["scale"], first["protocol"], first["quantised"]) == ("Noise", 2, "benchmark", False)
+    scores = [row["bicubic"]["psnr"] for row in first["pictures"].values()]
+    assert first["mean"]["bicubic"]["psnr"] == pytest.approx(sum(scores) / 3)
+    assert Image.open("out/Noise/x3/small/a.png").size == (48, 63)
+
+
+def test_lr_pictures_from_files_and_authors_configs(pictures, tmp_path, capsys) -> None:
+    for path in pictures.iterdir():
+        picture = Image.open(path)
+        lr = tmp_path / f"lr/X2/{path.name}"
+        lr.parent.mkdir(parents=True, exist_ok=True)
+        picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.NEAREST).save(lr)
+    ours = {"protocol": "rgb", "scales": [2], "datasets": {"N": {"hr": str(pictures), "lr": "lr/X{scale}"}}}
+    theirs = {
+        "test_dataset": {
+            "dataset": {"name": "paired-image-folders", "args": {"root_path_1": "lr/X2", "root_path_2": str(pictures)}},
+            "wrapper": {"name": "sr-implicit-paired"},
+            "batch_size": 1,
+        },
+        "eval_type": None,
+        "eval_bsize": 500,
+    }
+    reports = []
+    for config in (ours, theirs):
+        Path("t.yaml").write_text(yaml.safe_dump(config))
+        call(test, "--config", "t.yaml", "--model", "nearest", "--json", "r.json", "--fast", config is ours)
+        reports.append(json.loads(Path("r.json").read_text())["results"][0])
+    assert reports[0]["pictures"] == reports[1]["pictures"]
+    assert "X2" in reports[0]["lr_source"]
+    assert reports[1]["lr_source"] == "from files"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"protocol": "benchmrk", "scales": [2], "datasets": {}}, ["benchmrk"]),
+        ({"scales": [2], "datasets": {"X": {"hr": "nothere"}}}, ["nothere"]),
+        ({"scales": [2], "datasets": {"X": {"hd": "nothere"}}}, ["'hd'", "hr"]),
+        ({"scale": [2]}, ["'scales'"]),
+        ({"scales": 2, "datasets": {"X": {"hr": "nothere"}}}, ["scales", "list"]),
+        ({"scales": [], "datasets": {"X": {"hr": "nothere"}}}, ["scales"]),
+        ({"scales": [2], "datasets": ["X"]}, ["datasets", "mapping"]),
+        ({"scales": [2], "datasets": {"X": {"hr": "h", "lr": "{x}"}}}, ["{x}", "{scale}"]),
+        ({"test_dataset": {}, "datasets": {}}, ["alone"]),
+    ],
+)
+def test_evaluation_mistakes(capsys, config, words) -> None:
+    Path("t.yaml").write_text(yaml.safe_dump(config))
+    line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic", "--json", "r.json")
+    assert all(word in line for word in words)
+    assert not Path("r.json").exists()
+
+
+def test_lr_pictures_of_another_scale_are_refused(pictures, capsys) -> None:
+    Path("t.yaml").write_text(
+        yaml.safe_dump({"scales": [2], "datasets": {"X": {"hr": str(pictures), "lr": str(pictures)}}})
+    )
+    line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic")
+    assert "do not fit the scale 2" in line
+
+
+def test_models_and_pictures_of_one_stem_keep_apart(pictures, checkpoint) -> None:
+    Path("m").mkdir()
+    Path("m/small.pth").write_bytes(checkpoint.read_bytes())
+    Image.open(pictures / "a.png").save(pictures / "a.bmp")
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"X": {"hr": str(pictures)}}}))
+    call(test, "--config", "t.yaml", "--model", checkpoint, "m/small.pth", "--save-images", "out")
+    assert len(list(Path("out").rglob("*.png"))) == 2 * 4
+    call(demo, "--input", pictures, "--output", "folder", "--model", "nearest", "--scale", 1)
+    assert sorted(p.name for p in Path("folder").iterdir()) == ["a.bmp.png", "a.png.png", "b.png", "c.png"]
