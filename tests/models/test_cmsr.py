@@ -108,3 +108,12 @@ def test_a_last_level_below_the_target_is_enlarged(model) -> None:
         controlled = render_controlled(model, field, image, (60, 60), LEVELS[:2])
     assert controlled.picture.shape == (1, 3, 60, 60)
     assert controlled.queries <= 4 * 36
+
+
+def test_the_latent_is_left_as_it_was(model) -> None:
+    """Levels are painted in place, from the input picture on; the caller's own copy must not change."""
+    image = torch.rand(1, 3, 6, 6)
+    before = image.clone()
+    with torch.inference_mode():
+        render_controlled(model, field_for(model, image, (60, 60)), image, (60, 60), LEVELS)
+    assert torch.equal(image, before)
