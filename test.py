@@ -16,10 +16,10 @@ from tqdm import tqdm
 import datasets
 from datasets.folders import find_folder
 from datasets.implicit import ImplicitDataset
-from models.filters import FILTERS
+from models.decoders.lmf import LMFDecoder
 from utils import cli
 from utils.checkpoints import load_upscaler, weights_hash
-from utils.config import check_keys, check_types, load_config, require
+from utils.config import check_keys, check_types, load_config, plain_number, require
 from utils.devices import select_device
 from utils.errors import InputError
 from utils.evaluation import control, measure_pair, repeatable
@@ -30,12 +30,11 @@ from utils.metrics import Protocol, find_protocol, parse_eval_type
 from utils.scale_tables import ScaleTable, find_table
 from utils.upscaler import Upscaler
 
-KEYS = ("protocol", "scales", "datasets", "data_norm", "eval_bsize", "test_dataset", "eval_type")
 KINDS = {
     "protocol": TEXT, "scales": NUMBERS, "datasets": MAPPING, "data_norm": MAPPING, "eval_bsize": whole(1),
     "test_dataset": MAPPING, "eval_type": TEXT,
 }  # fmt: skip
-SET_KEYS = ("hr", "lr", "first_k")
+SET_KINDS = {"hr": FOLDERS, "lr": FOLDERS, "first_k": whole(1)}
 PILLOW_LR = "made with Pillow's bicubic"
 
 
@@ -67,7 +66,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     config = load_config(arguments.config, arguments.set)
-    check_keys(config, KEYS, arguments.config)
+    check_keys(config, KINDS, arguments.config)
     check_types(config, KINDS, arguments.config)
     device, notice = select_device(arguments.device, arguments.gpu)
     if notice:
@@ -111,8 +110,8 @@ def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
     if min(scales) <= 0:
         raise InputError(f"{arguments.config}: scales should be above 0, not {min(scales):g}")
     for name, spec in config["datasets"].items():
-        check_types(spec, {"hr": FOLDERS, "lr": FOLDERS, "first_k": whole(1)}, f"datasets.{name}")
-        check_keys(spec, SET_KEYS, f"datasets.{name}")
+        check_types(spec, SET_KINDS, f"datasets.{name}")
+        check_keys(spec, SET_KINDS, f"datasets.{name}")
         for scale in scales:
             yield make_task(name, spec, scale, protocol)
 
@@ -124,7 +123,7 @@ def make_task(name: str, spec: Mapping[str, Any], scale: float, protocol: Protoc
     if spec.get("lr"):
         patterns = [spec["lr"]] if isinstance(spec["lr"], str) else spec["lr"]
         try:
-            lr = find_folder([pattern.format(scale=number(scale)) for pattern in patterns])
+            lr = find_folder([pattern.format(scale=plain_number(scale)) for pattern in patterns])
         except (KeyError, IndexError, ValueError):
             raise InputError(f"datasets.{name}: lr '{patterns[0]}' may hold only {{scale}} in braces") from None
         pairs = {"name": "paired-image-folders", "args": {"root_path_1": lr, "root_path_2": hr, **arguments}}
@@ -132,11 +131,6 @@ def make_task(name: str, spec: Mapping[str, Any], scale: float, protocol: Protoc
     pictures = {"name": "image-folder", "args": {"root_path": hr, **arguments}}
     downsampled = {"name": "sr-implicit-downsampled", "args": {"scale_min": scale}}
     return Task(name, scale, PILLOW_LR, wrap(pictures, downsampled), protocol)
-
-
-def number(value: float) -> float | int:
-    """2 for 2.0: folders are called X2."""
-    return int(value) if value == int(value) else value
 
 
 def wrap(dataset: Mapping[str, Any], wrapper: Mapping[str, Any]) -> ImplicitDataset:
@@ -173,7 +167,8 @@ def evaluate(task: Task, upscalers: Mapping[str, Upscaler], queries: int | None,
 
 def find_tables(arguments: Any, upscalers: Mapping[str, Upscaler]) -> dict[str, ScaleTable]:
     """The scale2mod table of every model that CMSR can control; at least one."""
-    paths = {label: path for label, path in zip(upscalers, arguments.model, strict=True) if path not in FILTERS}
+    models = zip(upscalers, arguments.model, strict=True)
+    paths = {label: path for label, path in models if isinstance(upscalers[label].model, LMFDecoder)}
     if not paths:
         raise InputError("--cmsr: none of the models is an LM-LIIF, LM-LTE or LM-CiaoSR")
     path, mse, force = arguments.cmsr_path, arguments.cmsr_mse, arguments.force

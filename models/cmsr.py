@@ -1,10 +1,11 @@
 """CMSR (LMF, CVPR 2024): controllable multi-scale rendering, which renders easy regions at a lower scale.
 
-How easy an LR pixel is, is read from its modulations (`LMFDecoder.intensity`). Thresholds say up to which intensity a
+How easy an LR pixel is, is read from its modulations (or by another of MEASURES). Thresholds say up to which value a
 lower scale will do; a picture is then rendered level by level, each enlarged bilinearly and overwritten where more is
-needed."""
+needed.
+"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.decoders.lmf import LMFDecoder, ModulatedField
-from utils.coords import AxisRuns, Corners, Grid, Size, cell_of, look_up_runs, sample_bilinear
+from utils.coords import Corners, Grid, Size, cell_of, look_up_runs, sample_bilinear
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ def intensity(model: LMFDecoder, field: ModulatedField, image: Tensor) -> Tensor
 
 
 def curvature(model: LMFDecoder, field: ModulatedField, image: Tensor) -> Tensor:
-    """Ours: the largest second difference of the LR picture within 3x3 pixels, (B, h, w), as interpolation errs by
-    those.
+    """Ours: the largest second difference of the LR picture within 3x3 pixels, (B, h, w), by which interpolation errs.
 
     Needs no query, and spends fewer at the same loss than the published measure (see the README).
     """
@@ -74,7 +74,8 @@ def render_controlled(
 
     `image` (B, 3, h, w), normalised, is what the first level starts from; `levels` in order of scale, the last one
     taking all that is left. Per axis no level is larger than the target; levels behind the first of the target's size
-    are not needed. A last level below the target is enlarged bilinearly."""
+    are not needed. A last level below the target is enlarged bilinearly.
+    """
     levels = needed_levels(levels, field.size, size)
     bounds = torch.tensor([level.threshold for level in levels[:-1]], device=image.device)
     # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
@@ -83,8 +84,10 @@ def render_controlled(
     for number, level in enumerate(levels):
         grid_size = level_size(level.scale, field.size, size)
         picture = F.interpolate(picture, grid_size, mode="bilinear", align_corners=False)
-        cell = cell_of(grid_size, field.size, model.trained_scales[1]).to(image.device).expand(field.batch, 2)
-        queries += paint(model, model.with_cell(field, cell), picture, wanted == number)
+        here = wanted == number
+        if here.any():
+            cell = cell_of(grid_size, field.size, model.trained_scales[1]).to(image.device).expand(field.batch, 2)
+            queries += paint(model, model.with_cell(field, cell), picture, here)
     if picture.shape[-2:] != size:
         picture = F.interpolate(picture, size, mode="bilinear", align_corners=False)
     scales = tuple(level.scale for level in levels)
@@ -119,19 +122,13 @@ def paint(model: LMFDecoder, field: ModulatedField, picture: Tensor, wanted: Ten
     columns = look_up_runs(grid.columns, field.size[1], model.local_ensemble, within_pixels=True)
     in_rows, in_columns = rows.pixels(grid.rows, field.size[0]), columns.pixels(grid.columns, field.size[1])
     chosen = wanted[:, in_rows[:, None], in_columns].nonzero()  # (N, 3): picture, run of y, run of x
-    for part in _blocks(model, field, rows, columns, chosen):
+    fitting = max(1, model.band_queries(field) // (rows.longest * columns.longest))
+    for part in chosen.split(fitting):
         corners = Corners.of_chosen_runs(rows.lookup, columns.lookup, field.size, part)
         y, x = rows.members()[part[:, 1]], columns.members()[part[:, 2]]  # (N, Ly), (N, Lx)
         index = part[:, 0, None, None], slice(None), y[:, :, None], x[:, None, :]
         picture[index] = model.query(field, corners) + _skip(field, grid, part[:, 0], y, x)
     return int((rows.length[chosen[:, 1]] * columns.length[chosen[:, 2]]).sum())
-
-
-def _blocks(
-    model: LMFDecoder, field: ModulatedField, rows: AxisRuns, columns: AxisRuns, chosen: Tensor
-) -> Iterator[Tensor]:
-    """`chosen` in parts whose positions fit a band."""
-    return iter(chosen.split(max(1, model.band_queries(field) // (rows.longest * columns.longest))))
 
 
 def _skip(field: ModulatedField, grid: Grid, picture: Tensor, y: Tensor, x: Tensor) -> Tensor | float:

@@ -80,3 +80,11 @@ def test_mistakes_with_tables(table, pictures, checkpoint, capsys) -> None:
     assert "--force" in mistake(capsys, init_cmsr, *init, "--save_path", table, "--mse_threshold", "2e-3")
     assert not Path("o.png").exists()
     assert not Path("n.yaml").exists()
+
+
+def test_models_that_cannot_be_controlled_stand_beside(table, pictures, checkpoint, capsys) -> None:
+    Path("c.yaml").write_text(yaml.safe_dump({"scales": [6], "datasets": {"X": {"hr": str(pictures)}}}))
+    options = ("--config", "c.yaml", "--json", "r.json", "--cmsr", "--cmsr_path", table)
+    call(test, *options, "--model", "bicubic", checkpoint)
+    assert set(json.loads(Path("r.json").read_text())["results"][0]["mean"]) == {"bicubic", "small", "small+cmsr"}
+    assert "none of the models" in mistake(capsys, test, *options, "--model", "bicubic")

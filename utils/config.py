@@ -65,6 +65,11 @@ def check_types(config: Any, kinds: Mapping[str, Kind], where: str) -> None:
         check(f"{where}: {dotted}", value, kind, optional=True)
 
 
+def plain_number(value: float) -> float | int:
+    """2 for 2.0, as people write scales in files and folder names."""
+    return int(value) if value == int(value) else value
+
+
 def require(config: Mapping[str, Any], key: str, where: str) -> Any:
     """`config[key]`, or InputError when it is missing."""
     if config.get(key) is None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from models.cmsr import MEASURES, Level, level_size
 from models.decoders.lmf import LMFDecoder
 from utils.checkpoints import weights_hash
-from utils.config import check_keys
+from utils.config import check_keys, plain_number
 from utils.coords import Grid, Size, cell_of, output_size, pixel_centers, pixel_index
 from utils.errors import InputError, nearest_name
 from utils.files import atomic_file
@@ -70,8 +70,9 @@ def load_table(path: str | Path, model_hash: str | None = None, force: bool = Fa
         about = {key: value for key, value in content.items() if key != "scale2mod"}
         check_keys(about, ABOUT, str(path))
         content = content["scale2mod"]
-    if about.get("measure", "intensity") not in MEASURES:
-        raise InputError(f"{path}: unknown measure '{about['measure']}'; {nearest_name(about['measure'], MEASURES)}")
+    measure = str(about.get("measure", "intensity"))
+    if measure not in MEASURES:
+        raise InputError(f"{path}: unknown measure '{measure}'; {nearest_name(measure, MEASURES)}")
     if model_hash and about.get("model", model_hash) != model_hash and not force:
         raise InputError(
             f"{path} was made for the weights {about['model']}, not {model_hash}; make another or give --force"
@@ -88,7 +89,7 @@ def load_table(path: str | Path, model_hash: str | None = None, force: bool = Fa
 def save_table(path: str | Path, table: ScaleTable) -> None:
     """Write a table, all or nothing."""
     targets = {
-        _number(target): {_number(level.scale): round(level.threshold, 6) for level in levels}
+        plain_number(target): {plain_number(level.scale): round(level.threshold, 6) for level in levels}
         for target, levels in sorted(table.levels.items())
     }
     with atomic_file(path) as temporary:
@@ -103,10 +104,6 @@ def _levels(entries: Mapping[Any, Any]) -> tuple[Level, ...]:
     if not levels or any(level.scale <= 0 or level.threshold < 0 for level in levels):
         raise ValueError
     return tuple(levels)
-
-
-def _number(value: float) -> float | int:
-    return int(value) if value == int(value) else value
 
 
 @dataclass(frozen=True)
