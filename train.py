@@ -147,7 +147,7 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
 
     training.seed_everything(seed)
     model = checkpoints.make_continuous(require(config, "model", arguments.config))
-    upscaler = Upscaler(model, Normalization.from_config(config.get("data_norm")), device)
+    upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
     optimizer = training.make_optimizer(model, require(config, "optimizer", arguments.config))
     workers = config.get("num_workers", 0)
     loader = DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=device.type == "cuda")

@@ -1,7 +1,7 @@
 """Wrappers that turn pictures into samples of a continuous function: an LR picture, positions, and the colours there.
 
 Every item is a dict: `inp` (3, h, w) in [0, 1], `coord` (Q, 2) positions, `cell` (2,) output pixel size, `gt` (Q, 3)
-in [0, 1].
+in [0, 1]; 1 channel instead of 3 with `one_channel`.
 """
 
 import random
@@ -23,23 +23,28 @@ class ImplicitDataset(Dataset):
     """Base of the wrappers: a subclass says which LR and HR picture make an item (`pair`).
 
     `augment`: flips and transposes, each with probability 1/2. `sample_q`: so many random HR pixels without
-    replacement, None for all of them in row-major order. InputError when `dataset` gives pairs and the wrapper takes
+    replacement, None for all of them in row-major order. `one_channel`: a random colour channel of each item, on its
+    own, as LeRF trains. InputError when `dataset` gives pairs and the wrapper takes
     single pictures (`takes_pairs`), or the other way round.
     """
 
     takes_pairs = False
     remedy = "set inp_size"  # for LR pictures that differ in size
 
-    def __init__(self, dataset: Dataset, augment: bool = False, sample_q: int | None = None):
+    def __init__(
+        self, dataset: Dataset, augment: bool = False, sample_q: int | None = None, one_channel: bool = False
+    ):
         if getattr(dataset, "paired", None) is not self.takes_pairs:
             needed = ("LR and HR pictures in pairs", "paired-image-folders")
             needed = needed if self.takes_pairs else ("single pictures", "image-folder")
             raise InputError(f"{name_of(self)} takes {needed[0]}, not '{name_of(dataset)}'; use '{needed[1]}'")
         check("augment", augment, SWITCH)
         check("sample_q", sample_q, whole(1), optional=True)
+        check("one_channel", one_channel, SWITCH)
         self.dataset = dataset
         self.augment = augment
         self.sample_q = sample_q
+        self.one_channel = one_channel
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -83,7 +88,9 @@ class ImplicitDataset(Dataset):
         if self.augment:
             lr, hr = augmented(lr, hr)
         coord, gt = self._queries(hr, index)
-        return {"inp": to_tensor(lr), "coord": coord, "cell": cell_of(hr.shape[:2]), "gt": gt}
+        channel = random.randrange(3) if self.one_channel else 0
+        channels = slice(channel, channel + 1) if self.one_channel else slice(None)
+        return {"inp": to_tensor(lr)[channels], "coord": coord, "cell": cell_of(hr.shape[:2]), "gt": gt[:, channels]}
 
     def _queries(self, hr: np.ndarray, index: int) -> tuple[Tensor, Tensor]:
         """Positions (Q, 2) and colours (Q, 3)."""
@@ -125,9 +132,14 @@ class Paired(ImplicitDataset):
     takes_pairs = True
 
     def __init__(
-        self, dataset: Dataset, inp_size: int | None = None, augment: bool = False, sample_q: int | None = None
+        self,
+        dataset: Dataset,
+        inp_size: int | None = None,
+        augment: bool = False,
+        sample_q: int | None = None,
+        one_channel: bool = False,
     ):
-        super().__init__(dataset, augment, sample_q)
+        super().__init__(dataset, augment, sample_q, one_channel)
         check("inp_size", inp_size, whole(1), optional=True)
         self.inp_size = inp_size
         for index, (lr, hr) in enumerate(dataset.pair_sizes):
@@ -177,8 +189,9 @@ class Downsampled(ImplicitDataset):
         scale_max: float | None = None,
         augment: bool = False,
         sample_q: int | None = None,
+        one_channel: bool = False,
     ):
-        super().__init__(dataset, augment, sample_q)
+        super().__init__(dataset, augment, sample_q, one_channel)
         check("inp_size", inp_size, whole(1), optional=True)
         check("scale_min", scale_min, POSITIVE)
         check("scale_max", scale_max, POSITIVE, optional=True)

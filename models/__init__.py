@@ -4,7 +4,7 @@ A new method is one new file in `decoders/` (or `encoders/`) with a class entere
 below.
 """
 
-from models import decoders, encoders, filters, layers
+from models import decoders, encoders, filters, layers, lerf
 from models.continuous import ContinuousModel, Field, Latent
 from models.registry import load_parameters, make, register, registry
 
@@ -16,6 +16,7 @@ __all__ = [
     "encoders",
     "filters",
     "layers",
+    "lerf",
     "load_parameters",
     "make",
     "register",

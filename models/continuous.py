@@ -48,6 +48,9 @@ class ContinuousModel(nn.Module):
     trained_scales: tuple[float, float] | None = (1.0, 4.0)
     """Smallest and largest scale the model has seen; callers clip the cell at the largest (`utils.coords.cell_of`)."""
 
+    normalization: tuple[float, float] = (0.5, 0.5)
+    """(sub, div) of pictures in [0, 1] for this model, unless a config's `data_norm` or a checkpoint says otherwise."""
+
     floats_per_query: int = 64
     """Size of the widest intermediate for one position: decides how many positions a band holds."""
 

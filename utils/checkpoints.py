@@ -70,7 +70,7 @@ def load_upscaler(
     content = load_checkpoint(path)
     try:
         made = make_continuous(content["model"], load_sd=True).eval()
-        return Upscaler(made, Normalization.from_config(content.get("data_norm") or data_norm), device)
+        return Upscaler(made, Normalization.for_model(made, content.get("data_norm") or data_norm), device)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # whatever a file may hold

@@ -21,6 +21,8 @@ Size = tuple[int, int]
 # The four-corner lookups are shifted by this much, so that no position lies on the border of two LR pixels (LIIF).
 CORNER_EPSILON = 1e-6
 INSIDE = (-1 + 1e-6, 1 - 1e-6)  # where shifted lookups are clamped to
+# Positions this close (LR pixels) to a pixel centre count as on it when taps are chosen: float32 cannot tell.
+TAP_EPSILON = 1e-3
 LARGEST_OUTPUT = 2**30  # pixels: 12 GB while they are computed, 3 GB more as 8-bit RGB
 # Longer runs are cut, so that a block of them stays small at any scale.
 LONGEST_RUN = 32
@@ -147,15 +149,36 @@ def sample_nearest(table: Tensor, coord: Tensor) -> Tensor:
     return table.flatten(1, 2).gather(1, index[..., None].expand(-1, -1, table.shape[3]))
 
 
-def axis_taps(position: Tensor, n: int, reach: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels within `reach` (LR pixels) of each position (*S): index clamped to 0..n-1, and signed distance, (*S, T).
+@dataclass(frozen=True)
+class AxisTaps:
+    """The pixels that positions (*S) along one axis are resampled from, nearest T: `index` (T, *S) int64 in 0..n-1,
+    `distance` (T, *S) position minus pixel centre in stretched pixels, `inside` (T, *S) whether it is in the
+    support."""
 
-    T fits the largest `reach`, which broadcasts against the positions; where it is smaller some taps lie beyond it.
+    index: Tensor
+    distance: Tensor
+    inside: Tensor
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(index, distance, inside) of one tap after the other."""
+        return iter(list(zip(self.index, self.distance, self.inside, strict=True)))
+
+
+def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor) -> AxisTaps:
+    """Pixels within `radius` * `stretch` LR pixels of each position, a broadcasting `stretch` per position.
+
+    Beyond the border pixels are replicated. Of two pixels exactly at the two ends of the support the first one counts
+    (LeRF's convention; filters are zero there). T fits the largest stretch.
     """
     center = ((position + 1) * n - 1) / 2
-    first = (center - reach).floor() + 1
-    taps = first[..., None] + torch.arange(math.ceil(2 * float(reach.max())), device=position.device)
-    return taps.clamp(0, n - 1).long(), taps - center[..., None]
+    reach = radius * stretch
+    first = (center - reach - TAP_EPSILON).ceil()
+    # Full support for T taps is 2 * reach wide, one less than the pixels that could lie in it.
+    steps = torch.arange(math.ceil(2 * float(reach.max()) - TAP_EPSILON), device=position.device)
+    tap = first + steps.view(-1, *[1] * first.dim())  # (T, *S)
+    distance = center - tap
+    inside = distance > TAP_EPSILON - reach
+    return AxisTaps(tap.clamp(0, n - 1).long(), (distance / stretch).float(), inside)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from models.continuous import ContinuousModel
 from utils.config import check_keys, check_types
 from utils.errors import InputError
 from utils.kinds import MAPPING, NUMBERS
@@ -37,7 +38,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Normalization:
-    """`data_norm` of a config: how inputs are normalised and outputs read, (x - 0.5) / 0.5 unless it says otherwise."""
+    """`data_norm` of a config: how inputs are normalised and outputs read."""
 
     inp: Affine = Affine()
     gt: Affine = Affine()
@@ -54,6 +55,14 @@ class Normalization:
             if any(len(values) not in (1, 3) for values in affine.values()) or 0 in affine.get("div", []):
                 raise InputError(f"data_norm.{key}: sub and div need one or three numbers each, div not 0")
         return cls(*(Affine(**{k: tuple(v) for k, v in data_norm.get(key, {}).items()}) for key in ("inp", "gt")))
+
+    @classmethod
+    def for_model(cls, model: ContinuousModel, data_norm: Mapping[str, Any] | None = None) -> "Normalization":
+        """`from_config`, or the model's own where there is no `data_norm`."""
+        if data_norm:
+            return cls.from_config(data_norm)
+        own = Affine(*((value,) for value in model.normalization))
+        return cls(own, own)
 
     def to_config(self) -> dict[str, Any]:
         """The inverse of `from_config`."""

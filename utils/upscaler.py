@@ -14,13 +14,18 @@ from utils.normalization import Normalization
 
 @dataclass(frozen=True)
 class Upscaler:
-    """Pictures in [0, 1] through a model: `encode` once, then `render` at any number of sizes."""
+    """Pictures in [0, 1] through a model: `encode` once, then `render` at any number of sizes.
+
+    Without a `normalization` it is the model's own.
+    """
 
     model: ContinuousModel
-    normalization: Normalization = Normalization()
+    normalization: Normalization | None = None
     device: torch.device = torch.device("cpu")
 
     def __post_init__(self) -> None:
+        if self.normalization is None:
+            object.__setattr__(self, "normalization", Normalization.for_model(self.model))
         self.model.to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()

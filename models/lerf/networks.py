@@ -1,0 +1,104 @@
+"""LeRF-L and LeRF-G as networks: what look-up tables are made from."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.continuous import BAND_BYTES
+from models.lerf.patterns import PATTERNS
+from models.lerf.stages import EnsembleLeRF, round_through
+from models.registry import register
+from utils.kinds import check, whole
+
+DENSE_LAYERS = 4
+
+
+class Conv(nn.Module):
+    """A convolution under the published name, `conv`."""
+
+    def __init__(self, in_dim: int, out_dim: int, kernel: tuple[int, int] = (1, 1)):
+        super().__init__()
+        self.conv = nn.Conv2d(in_dim, out_dim, kernel)
+        nn.init.kaiming_normal_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, columns: Tensor) -> Tensor:
+        """The convolution as a matrix on columns that are whole patches: (in_dim * kernel area, N) -> (out_dim, N)."""
+        return torch.addmm(self.conv.bias[:, None], self.conv.weight.flatten(1), columns)
+
+
+class DenseConv(nn.Module):
+    """1x1 convolution with ReLU whose output is appended to its input."""
+
+    def __init__(self, in_dim: int, width: int):
+        super().__init__()
+        self.conv1 = Conv(in_dim, width)
+
+    def forward(self, columns: Tensor) -> Tensor:
+        return torch.cat([columns, F.relu(self.conv1(columns))])
+
+
+class SRNet(nn.Module):
+    """Four pixels through one convolution over all of them, four dense layers, and tanh."""
+
+    def __init__(self, kernel: tuple[int, int], width: int, out_dim: int):
+        super().__init__()
+        self.conv1 = Conv(1, width, kernel)
+        for layer in range(DENSE_LAYERS):
+            setattr(self, f"conv{layer + 2}", DenseConv(width * (layer + 1), width))
+        self.conv6 = Conv(width * (DENSE_LAYERS + 1), out_dim)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(4, N) in [0, 1] -> (K, N) in [-1, 1], in float32 also under autocast."""
+        hidden = F.relu(self.conv1(pixels))
+        for layer in range(DENSE_LAYERS):
+            hidden = getattr(self, f"conv{layer + 2}")(hidden)
+        return torch.tanh(self.conv6(hidden).float())
+
+
+class SRUnit(nn.Module):
+    """A network on the four pixels of a pattern, (4, N) in [0, 1] -> (K, N) in [-1, 1]."""
+
+    def __init__(self, pattern: str, width: int, out_dim: int):
+        super().__init__()
+        offsets = PATTERNS[pattern]
+        columns = len({dx for _, dx in offsets})
+        kernel = (2, 2) if columns == 2 else (1, len(offsets))
+        self.model = SRNet(kernel, width, out_dim)
+        self.widest = width * (DENSE_LAYERS + 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        # Parts whose intermediates fit the cache; a network has nothing to gain from more columns at once.
+        columns = max(1, BAND_BYTES // (4 * self.widest))
+        return torch.cat([self.model(part) for part in pixels.split(columns, dim=1)], dim=1)
+
+
+class LeRFNetwork(EnsembleLeRF):
+    """LeRF-L or LeRF-G with a network as each unit; each unit's answer is rounded to 1/127, as a table holds it."""
+
+    def __init__(self, kernel: str, nf: int, modes: str, support: int, antialias: bool):
+        super().__init__(kernel, modes, support, antialias)
+        check("nf", nf, whole(1))
+        for name, _, pattern, values in self.units():
+            setattr(self, name, SRUnit(pattern, nf, values))
+
+    def respond(self, unit: str, pixels: Tensor) -> Tensor:
+        return round_through(getattr(self, unit)(pixels / 255) * 127)
+
+
+@register("lerf-l")
+class LeRFL(LeRFNetwork):
+    """Amplified linear kernels; units of `nf` features on the patterns `modes`, kernels over `support` x `support`
+    pixels."""
+
+    def __init__(self, nf: int = 64, modes: str = "sct", support: int = 2, antialias: bool = True):
+        super().__init__("linear", nf, modes, support, antialias)
+
+
+@register("lerf-g")
+class LeRFG(LeRFNetwork):
+    """Steerable Gaussian kernels; units of `nf` features on the patterns `modes`, kernels over `support` x `support`
+    pixels."""
+
+    def __init__(self, nf: int = 64, modes: str = "sct", support: int = 2, antialias: bool = True):
+        super().__init__("gauss", nf, modes, support, antialias)

@@ -1,0 +1,104 @@
+"""LeRF (CVPR 2023): the two stages that networks and tables share, pre-filter and hyper-parameters."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from models.continuous import Latent
+from models.kernels import AmplifiedLinear, Kernel, SteerableGaussian
+from models.lerf.patterns import PATTERNS, ROTATIONS, neighbourhood
+from models.resampler import Resampler
+from utils.errors import InputError
+
+KERNELS: dict[str, type[Kernel]] = {"linear": AmplifiedLinear, "gauss": SteerableGaussian}
+SUPPORTS = (2, 4)
+
+
+def make_kernel(name: str, support: int) -> Kernel:
+    """A kernel whose hyper-parameters are predicted, over `support` x `support` pixels (2 as published, or 4)."""
+    if name not in KERNELS:
+        raise InputError(f"unknown kernel '{name}'; expected {' or '.join(KERNELS)}")
+    if support not in SUPPORTS:
+        raise InputError(f"support is {support!r}; expected {' or '.join(map(str, SUPPORTS))} pixels")
+    return KERNELS[name](support / 2)
+
+
+class StraightThroughRound(torch.autograd.Function):
+    """Rounding, half to even, whose gradient is that of the identity."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+round_through = StraightThroughRound.apply
+
+
+class LeRF(Resampler):
+    """Base of all LeRF models: the pre-filtered picture, resampled with a kernel that each pixel shapes for itself.
+
+    Pictures are in [0, 1], any number of channels. A subclass implements `stages`.
+    """
+
+    normalization = (0.0, 1.0)
+
+    def stages(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) in [0, 1] -> the pre-filtered picture (B, C, h', w') in 0..255 and its hyper-parameters (B, K,
+        C, h', w') in [0, 1]."""
+        raise NotImplementedError
+
+    def encode(self, image: Tensor) -> Latent:
+        feature, hyper = self.stages(image)
+        return Latent(torch.cat([feature / 255, hyper.flatten(1, 2)], dim=1), image)
+
+
+class EnsembleLeRF(LeRF):
+    """LeRF-L and LeRF-G: every channel for itself; each stage sums what its units say of the patterns in `modes`,
+    turned in four directions.
+
+    Stage 1 has one unit per pattern, stage 2 two, of which the second one sees the pattern turned by 90 and 270 degrees
+    (directional ensemble). A subclass implements `respond`.
+    """
+
+    def __init__(self, kernel: str, modes: str, support: int, antialias: bool):
+        super().__init__(make_kernel(kernel, support), antialias)
+        if not modes or len(set(modes)) != len(modes) or not set(modes) <= set(PATTERNS):
+            raise InputError(f"modes is {modes!r}; expected some of the letters {''.join(PATTERNS)}, each once")
+        self.modes = modes
+
+    def units(self) -> Iterator[tuple[str, int, str, int]]:
+        """(name, stage, pattern, values it gives) of every unit."""
+        for stage, directions, values in ((1, 1, 1), (2, 2, len(self.kernel.hyper_parameters))):
+            for mode in self.modes:
+                for direction in range(directions):
+                    yield f"s{stage}_{mode}r{direction}", stage, mode, values
+
+    def respond(self, unit: str, pixels: Tensor) -> Tensor:
+        """What a unit says of (4, N) pixels in 0..255: (K, N), in -127..127."""
+        raise NotImplementedError
+
+    def ensemble(self, stage: int, levels: Tensor) -> Tensor:
+        """Sum of a stage's units over patterns and directions, for (N, h, w) pictures in 0..255: (K, N, h, w)."""
+        total = 0
+        for mode in self.modes:
+            for direction in range(stage):
+                turns = range(direction, ROTATIONS, stage)
+                pixels = torch.cat([neighbourhood(levels, mode, turn) for turn in turns], dim=1)
+                values = self.respond(f"s{stage}_{mode}r{direction}", pixels)  # (K, turns * N * h * w)
+                total = total + values.unflatten(1, (len(turns), *levels.shape)).sum(1)
+        return total
+
+    def stages(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        levels = (image * 255).round().flatten(0, 1)  # (B * C, h, w)
+        # Sums are multiples of 1/16, exact in float32, so that ties are rounded as they should be.
+        sharpened = self.ensemble(1, levels)[0] / len(self.modes)
+        feature = round_through(sharpened.clamp(0, 255))
+        shape = self.ensemble(2, feature) / (len(self.modes) * ROTATIONS) + 127
+        hyper = round_through(shape.clamp(0, 255)) / 255
+        batch = image.shape[:2]
+        return feature.unflatten(0, batch), hyper.unflatten(1, batch).transpose(0, 1)
