@@ -1,0 +1,71 @@
+"""LeRF as look-up tables: networks sampled every 16 levels, read by 4-simplex interpolation."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from models.lerf.networks import LeRFNetwork
+from models.lerf.stages import KERNELS, EnsembleLeRF, round_through
+from models.registry import register
+
+INTERVAL = 16  # levels between samples
+SAMPLES = 256 // INTERVAL + 1  # the last one is 255 and sits where 256 would
+STEPS = tuple(SAMPLES**axis for axis in (3, 2, 1, 0))  # of the index along each of the four pixels
+ENTRIES = SAMPLES**4
+
+
+def sampled_levels() -> Tensor:
+    """(17,) levels 0, 16, ..., 240, 255 at which tables are sampled."""
+    return (torch.arange(SAMPLES) * INTERVAL).clamp(max=255)
+
+
+def interpolate(table: Tensor, pixels: Tensor) -> Tensor:
+    """Simplex interpolation of a table (83521, K) at whole levels 0..255 of four pixels (4, N): (K, N).
+
+    Within its cell of 16 levels a point lies between five corners: from the lower one on, axes are added in the order
+    of their fractions, and the weights are the steps between those. With whole values in the table results are exact
+    multiples of 1/16.
+    """
+    low = (pixels / INTERVAL).floor()
+    fraction, order = (pixels - low * INTERVAL).sort(dim=0, descending=True)  # (4, N)
+    steps = torch.tensor(STEPS, device=pixels.device)
+    start = (low.long() * steps[:, None]).sum(0)
+    corners = torch.cat([start[None], start + steps[order].cumsum(0)])  # (5, N)
+    edges = torch.cat([torch.full_like(fraction[:1], INTERVAL), fraction, torch.zeros_like(fraction[:1])])
+    weights = (edges[:-1] - edges[1:]) / INTERVAL  # (5, N)
+    return nn.functional.embedding_bag(corners.T, table, per_sample_weights=weights.T, mode="sum").T
+
+
+@register("lerf-lut")
+class LookUpLeRF(EnsembleLeRF):
+    """LeRF-L (`kernel` linear) or LeRF-G (gauss) with a table as each unit, a parameter (83521, K) under the unit's name.
+
+    Tables hold whole numbers from -127 to 127; in training they are rounded on the way, so that what is fine-tuned is
+    what is stored in 8 bits.
+    """
+
+    def __init__(self, kernel: str = "gauss", modes: str = "sct", support: int = 2, antialias: bool = True):
+        super().__init__(kernel, modes, support, antialias)
+        for name, _, _, values in self.units():
+            setattr(self, name, nn.Parameter(torch.zeros(ENTRIES, values)))
+
+    def respond(self, unit: str, pixels: Tensor) -> Tensor:
+        return interpolate(round_through(getattr(self, unit).clamp(-127, 127)), pixels)
+
+    def tables(self) -> Iterator[tuple[str, Tensor]]:
+        """Every unit's name and its table as stored, (83521, K) int8."""
+        for name, *_ in self.units():
+            yield name, getattr(self, name).detach().clamp(-127, 127).round().to(torch.int8)
+
+
+@torch.no_grad()
+def tabulated(network: LeRFNetwork) -> LookUpLeRF:
+    """The tables of a network: each unit's answers at all combinations of the sampled levels."""
+    kernel = next(name for name, kind in KERNELS.items() if isinstance(network.kernel, kind))
+    model = LookUpLeRF(kernel, network.modes, round(2 * network.kernel.radius), network.antialias)
+    levels = sampled_levels().to(next(network.parameters()))
+    pixels = torch.cartesian_prod(levels, levels, levels, levels).T  # (4, 83521)
+    for name, *_ in model.units():
+        getattr(model, name).copy_(network.respond(name, pixels).T)
+    return model
