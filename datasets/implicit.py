@@ -31,9 +31,7 @@ class ImplicitDataset(Dataset):
     takes_pairs = False
     remedy = "set inp_size"  # for LR pictures that differ in size
 
-    def __init__(
-        self, dataset: Dataset, augment: bool = False, sample_q: int | None = None, one_channel: bool = False
-    ):
+    def __init__(self, dataset: Dataset, augment: bool = False, sample_q: int | None = None, one_channel: bool = False):
         if getattr(dataset, "paired", None) is not self.takes_pairs:
             needed = ("LR and HR pictures in pairs", "paired-image-folders")
             needed = needed if self.takes_pairs else ("single pictures", "image-folder")

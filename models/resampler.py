@@ -1,6 +1,5 @@
 """The one resampler: output pixels as weighted sums of the pixels around them, for filters, networks and tables."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -14,6 +14,7 @@ import models
 from models.filters import FILTERS
 from utils.errors import InputError, nearest_name
 from utils.files import atomic_file
+from utils.lerf_files import holds_tables, pickled_network_spec, tables_spec
 from utils.mmediting import ciaosr_spec, is_mmediting
 from utils.normalization import Normalization
 from utils.upscaler import Upscaler
@@ -36,7 +37,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise InputError(f"{path} is refused: it holds more than tensors and would run code when loaded") from None
+            return {"model": _pickled_network(path)}
         raise InputError(f"{path} is not a checkpoint; expected a file written by torch.save") from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, IndexError) as error:
         reason = (str(error) or "empty file").splitlines()[0]
@@ -53,10 +54,31 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def _pickled_network(path: Path) -> dict[str, Any]:
+    """The one kind of file with more than tensors in it that is read, without running any of it."""
+    try:
+        return pickled_network_spec(path)
+    except InputError as error:
+        raise InputError(
+            f"{path} is refused: it holds more than tensors and would run code when loaded, and is not one of the LeRF "
+            f"authors' files ({error})"
+        ) from None
+
+
+def load_folder(folder: Path) -> dict[str, Any]:
+    """The content of a folder that is a model: tables under the LeRF authors' names, or one checkpoint of ours."""
+    if holds_tables(folder):
+        return {"model": tables_spec(folder)}
+    checkpoints = sorted(folder.glob("*.pth"))
+    if len(checkpoints) != 1:
+        raise InputError(f"{folder} holds {len(checkpoints)} checkpoints and no LUT_*.npy; name one file")
+    return load_checkpoint(checkpoints[0])
+
+
 def load_upscaler(
     model: str | Path, device: torch.device | None = None, data_norm: Mapping[str, Any] | None = None
 ) -> Upscaler:
-    """The model of a checkpoint file, or a filter by its registry name (`bicubic`), ready for pictures.
+    """The model of a checkpoint file or folder, or a filter by its registry name (`bicubic`), ready for pictures.
 
     The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
     config's), else (x - 0.5) / 0.5.
@@ -67,7 +89,7 @@ def load_upscaler(
     path = Path(model)
     if not path.exists() and not path.suffix:
         raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), FILTERS)}")
-    content = load_checkpoint(path)
+    content = load_folder(path) if path.is_dir() else load_checkpoint(path)
     try:
         made = make_continuous(content["model"], load_sd=True).eval()
         return Upscaler(made, Normalization.for_model(made, content.get("data_norm") or data_norm), device)

@@ -1,5 +1,5 @@
 """LeRF: kernels predicted per LR pixel by networks or look-up tables, one resampler for all."""
 
-from models.lerf import networks, tables
+from models.lerf import imdn, networks, tables
 
-__all__ = ["networks", "tables"]
+__all__ = ["imdn", "networks", "tables"]

@@ -1,6 +1,7 @@
 """LeRF (CVPR 2023): the two stages that networks and tables share, pre-filter and hyper-parameters."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,6 +71,12 @@ class EnsembleLeRF(LeRF):
         if not modes or len(set(modes)) != len(modes) or not set(modes) <= set(PATTERNS):
             raise InputError(f"modes is {modes!r}; expected some of the letters {''.join(PATTERNS)}, each once")
         self.modes = modes
+
+    def arguments(self) -> dict[str, Any]:
+        """What tables of this model are made with."""
+        kernel = next(name for name, kind in KERNELS.items() if isinstance(self.kernel, kind))
+        support = round(2 * self.kernel.radius)
+        return {"kernel": kernel, "modes": self.modes, "support": support, "antialias": self.antialias}
 
     def units(self) -> Iterator[tuple[str, int, str, int]]:
         """(name, stage, pattern, values it gives) of every unit."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.lerf.networks import LeRFNetwork
-from models.lerf.stages import KERNELS, EnsembleLeRF, round_through
+from models.lerf.stages import EnsembleLeRF, round_through
 from models.registry import register
 
 INTERVAL = 16  # levels between samples
@@ -39,7 +39,7 @@ def interpolate(table: Tensor, pixels: Tensor) -> Tensor:
 
 @register("lerf-lut")
 class LookUpLeRF(EnsembleLeRF):
-    """LeRF-L (`kernel` linear) or LeRF-G (gauss) with a table as each unit, a parameter (83521, K) under the unit's name.
+    """LeRF-L (`kernel` linear) or LeRF-G (gauss) with a table as each unit, a parameter (83521, K) of the unit's name.
 
     Tables hold whole numbers from -127 to 127; in training they are rounded on the way, so that what is fine-tuned is
     what is stored in 8 bits.
@@ -62,8 +62,7 @@ class LookUpLeRF(EnsembleLeRF):
 @torch.no_grad()
 def tabulated(network: LeRFNetwork) -> LookUpLeRF:
     """The tables of a network: each unit's answers at all combinations of the sampled levels."""
-    kernel = next(name for name, kind in KERNELS.items() if isinstance(network.kernel, kind))
-    model = LookUpLeRF(kernel, network.modes, round(2 * network.kernel.radius), network.antialias)
+    model = LookUpLeRF(**network.arguments())
     levels = sampled_levels().to(next(network.parameters()))
     pixels = torch.cartesian_prod(levels, levels, levels, levels).T  # (4, 83521)
     for name, *_ in model.units():

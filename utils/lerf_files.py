@@ -1,0 +1,146 @@
+"""Files of the LeRF authors' programs: pickled networks, read without running code, and folders of .npy tables."""
+
+import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import models
+from models.lerf.patterns import PATTERNS
+from models.lerf.tables import ENTRIES, LookUpLeRF
+from utils.errors import InputError
+from utils.files import atomic_file
+
+# What a pickled module is rebuilt from; every other name in the file becomes an Inert.
+REBUILDERS = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    **{("torch", name): getattr(torch, name) for name in ("FloatStorage", "HalfStorage", "LongStorage")},
+}
+KERNEL_OF_VALUES = {1: "linear", 3: "gauss"}
+
+
+class Inert:
+    """Stands for whatever a file names: takes any arguments and state, does nothing with them."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> "Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: Any, **named: Any):
+        self.state: Any = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def append(self, value: Any) -> None: ...
+
+    def extend(self, values: Any) -> None: ...
+
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+
+
+class Unpickler(pickle.Unpickler):
+    """An unpickler that knows tensors and nothing else: no name in a file is ever imported or called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return REBUILDERS.get((module, name), Inert)
+
+
+class Restricted:
+    """What torch.load uses of the pickle module, with the restricted unpickler everywhere."""
+
+    Unpickler = Unpickler
+
+    @staticmethod
+    def load(file: Any, **arguments: Any) -> Any:
+        return Unpickler(file, **arguments).load()
+
+
+def read_pickled_module(path: str | Path) -> dict[str, Tensor]:
+    """The parameters of a whole module that torch.save pickled; InputError when the file holds anything else."""
+    try:
+        module = torch.load(path, map_location="cpu", pickle_module=Restricted, weights_only=False)
+    except Exception as error:  # a file made to be refused can make torch.load fail in any way
+        raise InputError(f"{path} holds no network that can be read ({type(error).__name__})") from None
+    parameters = dict(_parameters(module, ""))
+    if not parameters:
+        raise InputError(f"{path} holds no network")
+    return parameters
+
+
+def _parameters(module: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    if not isinstance(module, Inert) or not isinstance(module.state, Mapping):
+        return
+    for name, value in (module.state.get("_parameters") or {}).items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{name}", value.detach()
+    for name, child in (module.state.get("_modules") or {}).items():
+        yield from _parameters(child, f"{prefix}{name}.")
+
+
+def pickled_network_spec(path: str | Path) -> dict[str, Any]:
+    """`{name, args, sd}` of the LeRF-L, LeRF-G or LeRF-Net that a `Model_*.pth` of the authors' programs holds."""
+    parameters = read_pickled_module(path)
+    if "stage1.model.0.weight" in parameters:
+        return {"name": "lerf-net", "args": {"nf": len(parameters["stage1.model.0.weight"])}, "sd": parameters}
+    modes = "".join(name[3] for name in parameters if re.fullmatch(r"s1_[a-z]r0\.model\.conv1\.conv\.bias", name))
+    if not modes:
+        raise InputError(f"{path} holds a network that is no LeRF-L, LeRF-G or LeRF-Net")
+    values = len(parameters[f"s2_{modes[0]}r0.model.conv6.conv.bias"])
+    width = len(parameters[f"s1_{modes[0]}r0.model.conv1.conv.bias"])
+    return {"name": "lerf-l" if values == 1 else "lerf-g", "args": {"nf": width, "modes": modes}, "sd": parameters}
+
+
+def holds_tables(folder: Path) -> bool:
+    """Whether a folder has tables under the authors' names."""
+    return any(folder.glob("LUT*_s[12]_*.npy"))
+
+
+def tables_spec(folder: Path) -> dict[str, Any]:
+    """`{name, args, sd}` of the tables in a folder, `LUT_s1_sr0.npy` ..., or fine-tuned ones, `LUTft_s1_sr0.npy` ...,
+    which are preferred where both are there. InputError names a file that is missing or of another shape."""
+    tuned = "ft" if any(folder.glob("LUTft_*.npy")) else ""
+    modes = "".join(mode for mode in PATTERNS if (folder / f"LUT{tuned}_s1_{mode}r0.npy").exists())
+    first = _read_table(folder / f"LUT{tuned}_s2_{modes[:1] or 's'}r0.npy")
+    kernel = KERNEL_OF_VALUES.get(first.shape[1])
+    if kernel is None:
+        raise InputError(f"{folder}: tables of stage 2 hold {first.shape[1]} values an entry; expected 1 or 3")
+    spec = {"name": "lerf-lut", "args": {"kernel": kernel, "modes": modes or "sct"}}
+    units = {name: values for name, _, _, values in models.make(spec).units()}
+    tables = {name: _read_table(folder / f"LUT{tuned}_{name}.npy") for name in units}
+    for name, table in tables.items():
+        if table.shape != (ENTRIES, units[name]):
+            file, shape = folder / f"LUT{tuned}_{name}.npy", (ENTRIES, units[name])
+            raise InputError(f"{file} is {tuple(table.shape)}; expected {shape}")
+    return {**spec, "sd": tables}
+
+
+def _read_table(path: Path) -> Tensor:
+    """(83521, K) int8."""
+    try:
+        table = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(
+            f"no table {path}; a folder of tables needs one for every stage, pattern and direction"
+        ) from None
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path} is no table ({error})") from None
+    if table.dtype != np.int8 or table.ndim != 2:
+        raise InputError(
+            f"{path} holds {table.dtype} of shape {table.shape}; expected int8 of shape ({ENTRIES}, values)"
+        )
+    return torch.from_numpy(table)
+
+
+def write_tables(folder: Path, model: LookUpLeRF) -> None:
+    """The tables of a model as the authors' programs read them, `LUT_s1_sr0.npy` ..."""
+    for name, table in model.tables():
+        with atomic_file(folder / f"LUT_{name}.npy") as temporary, open(temporary, "wb") as file:
+            np.save(file, table.numpy())
