@@ -1,0 +1,67 @@
+"""CPU kernels in C++: plain arrays in and out, built on first use, with PyTorch wherever they are not available."""
+
+import ctypes
+import functools
+import logging
+import threading
+
+import torch
+from torch import Tensor
+
+from models.native import build
+from utils.errors import InputError
+
+BACKENDS = ("auto", "native", "torch")
+
+_outcomes: dict[str, ctypes.CDLL | build.BuildError] = {}
+_lock = threading.Lock()
+
+
+def library(name: str) -> ctypes.CDLL | None:
+    """The kernels of NAME.cpp, or None where they cannot be had, which the first such call of a process reports."""
+    outcome = _outcome(name)
+    if isinstance(outcome, build.BuildError):
+        _tell(str(outcome))
+        return None
+    return outcome
+
+
+def choose(backend: str, name: str, *tensors: Tensor | None) -> ctypes.CDLL | None:
+    """The kernels of NAME.cpp when `backend` and the tensors of a call are for them; None means: use PyTorch.
+
+    Kernels take float32 on the CPU and have no gradients. "auto" uses them for such tensors, if they can be had;
+    "torch" never does; "native" raises InputError where they cannot be used.
+    """
+    if backend == "torch":
+        return None
+    given = [tensor for tensor in tensors if tensor is not None]
+    reason = None
+    if any(tensor.device.type != "cpu" or tensor.dtype != torch.float32 for tensor in given):
+        reason = "it computes float32 on the CPU"
+    elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
+        reason = "it has no gradients"
+    if backend == "auto":
+        return None if reason else library(name)
+    if backend != "native":
+        raise InputError(f"unknown backend '{backend}'; known are: {', '.join(BACKENDS)}")
+    outcome = build.BuildError(reason) if reason else _outcome(name)
+    if isinstance(outcome, build.BuildError):
+        raise InputError(f"backend 'native' is not possible here: {outcome}")
+    return outcome
+
+
+def _outcome(name: str) -> ctypes.CDLL | build.BuildError:
+    """The library, or why there is none, found out once per process."""
+    with _lock:
+        if name not in _outcomes:
+            try:
+                _outcomes[name] = build.load(name)
+            except build.BuildError as error:
+                _outcomes[name] = error
+        return _outcomes[name]
+
+
+@functools.cache
+def _tell(reason: str) -> None:
+    """One line on stderr, once."""
+    logging.getLogger("continua").warning("native kernels not used, PyTorch instead (slower): %s", reason)

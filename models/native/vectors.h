@@ -1,0 +1,31 @@
+// The widest vectors of the CPU that is compiled for, as the compiler's vector types (GCC and Clang).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+constexpr int VECTOR_BYTES = 64;
+#elif defined(__AVX__)
+constexpr int VECTOR_BYTES = 32;
+#else
+constexpr int VECTOR_BYTES = 16;
+#endif
+
+constexpr int LANES = VECTOR_BYTES / sizeof(float);
+
+typedef float Floats __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t Ints __attribute__((vector_size(VECTOR_BYTES)));
+
+// memcpy is how C++ spells an unaligned load or store; compilers make one instruction of it.
+template <class Vector, class Element>
+inline Vector load(const Element *from) {
+    Vector vector;
+    std::memcpy(&vector, from, sizeof vector);
+    return vector;
+}
+
+template <class Vector, class Element>
+inline void store(Element *to, Vector vector) {
+    std::memcpy(to, &vector, sizeof vector);
+}
