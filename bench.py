@@ -20,7 +20,7 @@ from utils import cli, costs, plotting
 from utils.checkpoints import load_upscaler
 from utils.config import load_config, require
 from utils.control_curve import control_curve
-from utils.coords import output_size
+from utils.coords import output_size, scale_text
 from utils.evaluation import repeatable
 from utils.files import atomic_file
 from utils.images import check_writable, to_pixels, to_tensor
@@ -204,7 +204,7 @@ def cost(arguments: Any) -> None:
         plotting.check_available()
         check_writable(arguments.plot)
     sizes = [output_size(arguments.input, scale) for scale in arguments.scales]
-    labels = [cli.scale_text(scale) for scale in arguments.scales]
+    labels = [scale_text(scale) for scale in arguments.scales]
     rows = {}
     for config in arguments.configs:
         with torch.device("meta"):

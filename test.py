@@ -16,37 +16,54 @@ from tqdm import tqdm
 import datasets
 from datasets.folders import find_folder
 from datasets.implicit import ImplicitDataset
+from datasets.warped import WarpedImageFolders
 from models.decoders.lmf import LMFDecoder
 from utils import cli
 from utils.checkpoints import load_upscaler, weights_hash
 from utils.config import check_keys, check_types, load_config, plain_number, require
+from utils.coords import Scale, parse_scale, scale_text
 from utils.devices import select_device
 from utils.errors import InputError
-from utils.evaluation import control, measure_pair, repeatable
+from utils.evaluation import control, measure_pair, measure_warp, repeatable
 from utils.files import atomic_file, check_target, distinct_names
 from utils.images import to_pixels, to_tensor, write_picture
-from utils.kinds import FOLDERS, MAPPING, NUMBERS, TEXT, whole
+from utils.kinds import FOLDERS, MAPPING, SCALES, TEXT, TEXTS, whole
 from utils.metrics import Protocol, find_protocol, parse_eval_type
 from utils.scale_tables import ScaleTable, find_table
 from utils.upscaler import Upscaler
 
 KINDS = {
-    "protocol": TEXT, "scales": NUMBERS, "datasets": MAPPING, "data_norm": MAPPING, "eval_bsize": whole(1),
-    "test_dataset": MAPPING, "eval_type": TEXT,
+    "protocol": TEXT, "scales": SCALES, "warps": TEXTS, "datasets": MAPPING, "data_norm": MAPPING,
+    "eval_bsize": whole(1), "test_dataset": MAPPING, "eval_type": TEXT,
 }  # fmt: skip
-SET_KINDS = {"hr": FOLDERS, "lr": FOLDERS, "first_k": whole(1)}
+SET_KINDS = {"hr": FOLDERS, "lr": FOLDERS, "warp": FOLDERS, "first_k": whole(1)}
 PILLOW_LR = "made with Pillow's bicubic"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One data set at one scale (None where the pictures themselves decide)."""
+    """One data set at one scale (None where the pictures themselves decide), or under one kind of `warp`."""
 
     name: str
-    scale: float | None
+    scale: Scale | None
     lr_source: str
-    samples: ImplicitDataset
+    samples: ImplicitDataset | WarpedImageFolders
     protocol: Protocol
+    warp: str | None = None
+
+    @property
+    def label(self) -> str:
+        """`x2`, `x3x1.5`, `isc`, or nothing."""
+        return self.warp or (f"x{scale_text(self.scale)}" if self.scale else "")
+
+    def measure(self, index: int, upscaler: Upscaler, queries: int | None) -> tuple[dict[str, float], torch.Tensor]:
+        """Scores and output picture (3, H, W) of picture `index`."""
+        with repeatable(index):
+            if isinstance(self.samples, WarpedImageFolders):
+                lr, hr, homography = self.samples[index]
+                return measure_warp(upscaler, to_tensor(lr), to_tensor(hr), homography, self.protocol)
+            lr, hr = map(to_tensor, self.samples.pair(index))
+        return measure_pair(upscaler, lr, hr, self.protocol, self.scale, queries)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -54,7 +71,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--config", required=True, help="YAML file, see configs/test-lmf")
     parser.add_argument("--model", required=True, nargs="+", help="checkpoints, or nearest, bilinear, bicubic, lanczos")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
-    parser.add_argument("--scales", type=cli.numbers, help="other scales than the config's, such as 2,3.5,6")
+    parser.add_argument("--scales", type=cli.scales, help="other scales than the config's, such as 2,3.5,3x1.5")
     parser.add_argument("--json", help="results file (default: save/results/CONFIG.json)")
     parser.add_argument("--save-images", metavar="FOLDER", help="write every output picture below this folder")
     cli.add_fast_option(parser)
@@ -81,10 +98,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = []
     for task in tasks:
         rows = evaluate(task, upscalers, queries, arguments.save_images)
-        if tables:
+        if tables and not task.warp:
             add_controlled(rows, task, upscalers, tables, arguments)
         results.append(summary(task, rows))
-        notices = {t.notice(task.scale) for t in tables.values() if task.scale}
+        notices = {t.notice(max(task.scale)) for t in tables.values() if task.scale}
         print(table(task, rows, sorted(filter(None, notices))))
     report = {"config": arguments.config, **environment(device), "models": describe(upscalers), "results": results}
     with atomic_file(results_path) as temporary:
@@ -101,36 +118,58 @@ def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
         protocol, scale = parse_eval_type(config.get("eval_type"))
         samples = datasets.make_wrapped(config["test_dataset"], "test_dataset")
         made = config["test_dataset"]["dataset"]["name"] != "paired-image-folders"
-        yield Task(samples.path(0).parent.name, scale, PILLOW_LR if made else "from files", samples, protocol)
+        lr_source = PILLOW_LR if made else "from files"
+        yield Task(samples.path(0).parent.name, scale and (scale, scale), lr_source, samples, protocol)
         return
     protocol = find_protocol(config.get("protocol"))
-    scales = arguments.scales or require(config, "scales", arguments.config)
-    if not scales or not config.get("datasets"):
-        raise InputError(f"{arguments.config}: needs at least one of 'datasets' and one of 'scales'")
-    if min(scales) <= 0:
-        raise InputError(f"{arguments.config}: scales should be above 0, not {min(scales):g}")
+    scales = arguments.scales or [parse_scale(scale) for scale in config.get("scales") or ()]
+    warps = config.get("warps") or ()
+    if not (scales or warps) or not config.get("datasets"):
+        raise InputError(f"{arguments.config}: needs at least one of 'datasets' and one of 'scales' or 'warps'")
     for name, spec in config["datasets"].items():
         check_types(spec, SET_KINDS, f"datasets.{name}")
         check_keys(spec, SET_KINDS, f"datasets.{name}")
         for scale in scales:
             yield make_task(name, spec, scale, protocol)
+        for warp in warps:
+            yield make_warp_task(name, spec, warp, protocol)
 
 
-def make_task(name: str, spec: Mapping[str, Any], scale: float, protocol: Protocol) -> Task:
-    """A data set `{hr: folders, lr: folder patterns with {scale}, first_k}` at one scale."""
+def make_task(name: str, spec: Mapping[str, Any], scale: Scale, protocol: Protocol) -> Task:
+    """A data set `{hr: folders, lr: folder patterns, first_k}` at one scale, {scale} or {height}x{width} in the
+    patterns."""
     arguments = {"first_k": spec.get("first_k")}
     hr = require(spec, "hr", f"datasets.{name}")
     if spec.get("lr"):
-        patterns = [spec["lr"]] if isinstance(spec["lr"], str) else spec["lr"]
-        try:
-            lr = find_folder([pattern.format(scale=plain_number(scale)) for pattern in patterns])
-        except (KeyError, IndexError, ValueError):
-            raise InputError(f"datasets.{name}: lr '{patterns[0]}' may hold only {{scale}} in braces") from None
+        height, width = map(plain_number, scale)
+        lr = find_pattern(
+            spec, "lr", name, scale=height if height == width else scale_text(scale), height=height, width=width
+        )
         pairs = {"name": "paired-image-folders", "args": {"root_path_1": lr, "root_path_2": hr, **arguments}}
-        return Task(name, scale, f"from {lr}", wrap(pairs, {"name": "sr-implicit-paired"}), protocol)
+        wrapper = {"name": "sr-implicit-paired", "args": {"scale": list(scale)}}
+        return Task(name, scale, f"from {lr}", wrap(pairs, wrapper), protocol)
     pictures = {"name": "image-folder", "args": {"root_path": hr, **arguments}}
-    downsampled = {"name": "sr-implicit-downsampled", "args": {"scale_min": scale}}
+    downsampled = {"name": "sr-implicit-downsampled", "args": {"scale_min": list(scale)}}
     return Task(name, scale, PILLOW_LR, wrap(pictures, downsampled), protocol)
+
+
+def make_warp_task(name: str, spec: Mapping[str, Any], warp: str, protocol: Protocol) -> Task:
+    """A data set `{hr: folders, warp: folder patterns with {warp}, first_k}` under one kind of warp."""
+    hr = require(spec, "hr", f"datasets.{name}")
+    require(spec, "warp", f"datasets.{name}")
+    lr = find_pattern(spec, "warp", name, warp=warp)
+    samples = WarpedImageFolders(lr, hr, spec.get("first_k"))
+    return Task(name, None, f"and homographies from {lr}", samples, protocol, warp)
+
+
+def find_pattern(spec: Mapping[str, Any], key: str, name: str, **values: Any) -> Path:
+    """The first folder that exists of the patterns `spec[key]`, with `values` filled in."""
+    patterns = [spec[key]] if isinstance(spec[key], str) else spec[key]
+    try:
+        return find_folder([str(pattern).format(**values) for pattern in patterns])
+    except (KeyError, IndexError, ValueError):
+        allowed = ", ".join(f"{{{value}}}" for value in values)
+        raise InputError(f"datasets.{name}: {key} '{patterns[0]}' may hold only {allowed} in braces") from None
 
 
 def wrap(dataset: Mapping[str, Any], wrapper: Mapping[str, Any]) -> ImplicitDataset:
@@ -151,16 +190,13 @@ def evaluate(task: Task, upscalers: Mapping[str, Upscaler], queries: int | None,
     given."""
     rows: dict[str, Any] = {}
     names = distinct_names([task.samples.path(index) for index in range(len(task.samples))])
-    for index in tqdm(range(len(task.samples)), desc=f"{task.name} {task.scale or ''}", leave=False, disable=None):
-        with repeatable(index):
-            lr, hr = map(to_tensor, task.samples.pair(index))
+    for index in tqdm(range(len(task.samples)), desc=f"{task.name} {task.label}", leave=False, disable=None):
         path = task.samples.path(index)
         rows[path.name] = {}
         for label, upscaler in upscalers.items():
-            scores, picture = measure_pair(upscaler, lr, hr, task.protocol, task.scale, queries)
-            rows[path.name][label] = scores
+            rows[path.name][label], picture = task.measure(index, upscaler, queries)
             if folder:
-                place = Path(folder) / task.name / f"x{task.scale or 0:g}" / label.strip("/.").replace("/", "_")
+                place = Path(folder) / task.name / (task.label or "x0") / label.strip("/.").replace("/", "_")
                 write_picture(place / f"{names[path]}.png", to_pixels(picture))
     return rows
 
@@ -187,10 +223,10 @@ def add_controlled(
         with repeatable(index):
             lr, hr = map(to_tensor, task.samples.pair(index))
         path, size = task.samples.path(index), tuple(hr.shape[-2:])
-        scale = task.scale or max(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
+        scale = task.scale or tuple(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
         for label, table in tables.items():
             report = control(upscalers[label], lr, size, table, arguments.cmsr_from)
-            scores = task.protocol.measure(report.picture, hr, (scale, scale))
+            scores = task.protocol.measure(report.picture, hr, scale)
             rows[path.name][f"{label}+cmsr"] = {**scores, **report.figures()}
 
 
@@ -204,17 +240,16 @@ def means(rows: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def table(task: Task, rows: Mapping[str, Any], notices: Sequence[str] = ()) -> str:
-    """PSNR / SSIM of every picture and their mean, aligned, below any `notices`."""
+    """PSNR / SSIM, or mPSNR, of every picture and their mean, aligned, below any `notices`."""
     lines = {**rows, "mean": means(rows)}
     first = max(map(len, lines))
     widths = {label: max(len(label), len("-00.000/0.0000")) for label in lines["mean"]}
-    scale = f" x{task.scale:g}" if task.scale else ""
-    text = [f"\n{task.name}{scale}, PSNR/SSIM, {task.protocol.description}, LR {task.lr_source}"]
-    text += notices
+    metrics = "mPSNR" if task.warp else "PSNR/SSIM"
+    where = task.protocol.warp_description if task.warp else task.protocol.description
+    text = [f"\n{task.name} {task.label}, {metrics}, {where}, LR {task.lr_source}", *notices]
     text.append(" " * first + "".join(f"  {label:>{width}}" for label, width in widths.items()))
     for name, row in lines.items():
-        cells = (f"{row[label]['psnr']:.3f}/{row[label]['ssim']:.4f}" for label in widths)
-        text.append(f"{name:{first}}" + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths.values(), strict=True)))
+        text.append(f"{name:{first}}" + "".join(f"  {score_text(row[label]):>{w}}" for label, w in widths.items()))
     for label, scores in lines["mean"].items():
         if "share" in scores:
             time_ratio = scores["decoder_seconds"] / scores["decoder_seconds_full"]
@@ -224,6 +259,10 @@ def table(task: Task, rows: Mapping[str, Any], notices: Sequence[str] = ()) -> s
                 f"{loss:.4f} dB lost, PSNR to full rendering {scores['psnr_to_full']:.2f} dB"
             )
     return "\n".join(text)
+
+
+def score_text(scores: Mapping[str, float]) -> str:
+    return f"{scores['mpsnr']:.3f}" if "mpsnr" in scores else f"{scores['psnr']:.3f}/{scores['ssim']:.4f}"
 
 
 def summary(task: Task, rows: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,9 +276,10 @@ def summary(task: Task, rows: Mapping[str, Any]) -> dict[str, Any]:
 
     return {
         "dataset": task.name,
-        "scale": task.scale,
+        "scale": task.scale and (task.scale[0] if task.scale[0] == task.scale[1] else task.scale),
+        "warp": task.warp,
         "protocol": task.protocol.name,
-        "protocol_description": task.protocol.description,
+        "protocol_description": task.protocol.warp_description if task.warp else task.protocol.description,
         "quantised": task.protocol.quantised,
         "lr_source": task.lr_source,
         "pictures": {name: all_finite(row) for name, row in rows.items()},

@@ -4,7 +4,9 @@ Every item is a dict: `inp` (3, h, w) in [0, 1], `coord` (Q, 2) positions, `cell
 in [0, 1]; 1 channel instead of 3 with `one_channel`.
 """
 
+import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.registry import name_of, register
-from utils.coords import Grid, Size, cell_of, positions_of
+from utils.coords import Grid, Scale, Size, cell_of, parse_scale, positions_of
 from utils.errors import InputError
 from utils.images import resize_bicubic, to_tensor
-from utils.kinds import POSITIVE, SIZE, SWITCH, check, whole
+from utils.kinds import POSITIVE, SCALE, SIZE, SWITCH, check, whole
 
 
 class ImplicitDataset(Dataset):
@@ -121,10 +123,10 @@ def random_corner(size: Size, crop: Size, path: Path) -> Size:
 
 @register("sr-implicit-paired")
 class Paired(ImplicitDataset):
-    """LR pictures from files (`paired-image-folders`); the scale is the integer HR // LR.
+    """LR pictures from files (`paired-image-folders`) at a `scale` (a number or [height, width]); None: HR // LR.
 
-    `inp_size`: a random LR crop of that side; None: the whole picture, HR cut at the right and bottom to scale * LR.
-    InputError names the files of a pair that no integer scale fits.
+    `inp_size`: a random LR crop of that side; None: the whole picture, HR cut at the right and bottom to scale * LR,
+    rounded up. InputError names the files of a pair that the scale, or no integer scale, fits.
     """
 
     takes_pairs = True
@@ -136,19 +138,27 @@ class Paired(ImplicitDataset):
         augment: bool = False,
         sample_q: int | None = None,
         one_channel: bool = False,
+        scale: float | Sequence[float] | None = None,
     ):
         super().__init__(dataset, augment, sample_q, one_channel)
         check("inp_size", inp_size, whole(1), optional=True)
+        check("scale", scale, SCALE, optional=True)
         self.inp_size = inp_size
+        self.scale = None if scale is None else parse_scale(scale)
+        if inp_size and self.scale and any(factor % 1 for factor in self.scale):
+            raise InputError("sr-implicit-paired: crops need a whole scale; remove inp_size or the scale")
         for index, (lr, hr) in enumerate(dataset.pair_sizes):
             self._scale(lr, hr, index)
 
-    def _scale(self, lr: Size, hr: Size, index: int) -> int:
-        scale = hr[0] // lr[0]
-        if scale < 1 or hr[1] // lr[1] != scale:
+    def _scale(self, lr: Size, hr: Size, index: int) -> Scale:
+        scale, words = self.scale, "the scale asked for"
+        if scale is None:
+            scale, words = (hr[0] // lr[0], hr[0] // lr[0]), "one integer scale"
+        gaps = (abs(n_hr - factor * n_lr) - max(1, factor) for n_hr, n_lr, factor in zip(hr, lr, scale, strict=True))
+        if min(scale) == 0 or max(gaps) >= 0:
             raise InputError(
                 f"{self.path(index)}, {hr[1]}x{hr[0]}, does not fit its LR picture {self.dataset.lr_path(index)}, "
-                f"{lr[1]}x{lr[0]}, by one integer scale"
+                f"{lr[1]}x{lr[0]}, by {words}"
             )
         return scale
 
@@ -156,25 +166,32 @@ class Paired(ImplicitDataset):
         sizes = set()
         for index, (lr, hr) in enumerate(self.dataset.pair_sizes):
             scale = self._scale(lr, hr, index)
-            height, width = lr if self.inp_size is None else (self.inp_size, self.inp_size)
-            sizes.add(((height, width), (height * scale, width * scale)))
+            crop = lr if self.inp_size is None else (self.inp_size, self.inp_size)
+            sizes.add((crop, covered_size(crop, scale, hr)))
         return sizes
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         lr, hr = self.dataset[index]
         scale = self._scale(lr.shape[:2], hr.shape[:2], index)
-        y, x, height, width = 0, 0, *lr.shape[:2]
         if self.inp_size is not None:
-            height = width = self.inp_size
-            y, x = random_corner(lr.shape[:2], (height, width), self.path(index))
-        hr = hr[y * scale : (y + height) * scale, x * scale : (x + width) * scale]
-        return lr[y : y + height, x : x + width], hr
+            side, (y_scale, x_scale) = self.inp_size, map(int, scale)
+            y, x = random_corner(lr.shape[:2], (side, side), self.path(index))
+            lr, hr = lr[y : y + side, x : x + side], hr[y * y_scale :, x * x_scale :]
+        height, width = covered_size(lr.shape[:2], scale, hr.shape[:2])
+        return lr, hr[:height, :width]
+
+
+def covered_size(lr: Size, scale: Scale, hr: Size) -> Size:
+    """What an LR picture enlarged by `scale` covers of an HR picture, both from their upper left corner."""
+    height, width = (min(n, math.ceil(m * f - 1e-6)) for n, m, f in zip(hr, lr, scale, strict=True))
+    return height, width
 
 
 @register("sr-implicit-downsampled")
 class Downsampled(ImplicitDataset):
     """LR pictures made on the fly with Pillow's bicubic, at a scale drawn uniformly from [scale_min, scale_max].
 
+    `scale_min` may be [height, width], one pair of scales for whole pictures, without a `scale_max`.
     `inp_size`: a random HR square of round(inp_size * scale) becomes an LR square of that side; None: the whole
     picture, cut at the right and bottom to round(floor(side / scale) * scale).
     """
@@ -183,7 +200,7 @@ class Downsampled(ImplicitDataset):
         self,
         dataset: Dataset,
         inp_size: int | None = None,
-        scale_min: float = 1,
+        scale_min: float | Sequence[float] = 1,
         scale_max: float | None = None,
         augment: bool = False,
         sample_q: int | None = None,
@@ -191,37 +208,40 @@ class Downsampled(ImplicitDataset):
     ):
         super().__init__(dataset, augment, sample_q, one_channel)
         check("inp_size", inp_size, whole(1), optional=True)
-        check("scale_min", scale_min, POSITIVE)
+        check("scale_min", scale_min, SCALE)
         check("scale_max", scale_max, POSITIVE, optional=True)
+        if isinstance(scale_min, Sequence) and (inp_size or scale_max):
+            raise InputError(f"scale_min {list(scale_min)} is for whole pictures; remove inp_size and scale_max")
         self.inp_size = inp_size
-        self.scale_min = scale_min
-        self.scale_max = scale_min if scale_max is None else scale_max
-        if self.scale_min > self.scale_max:
-            raise InputError(f"scale_min {self.scale_min} is larger than scale_max {self.scale_max}")
+        self.smallest = parse_scale(scale_min)
+        self.largest = self.smallest if scale_max is None else parse_scale(scale_max)
+        if self.smallest > self.largest:
+            raise InputError(f"scale_min {scale_min} is larger than scale_max {scale_max}")
 
     def possible_sizes(self) -> set[tuple[Size, Size]]:
-        scales = (self.scale_min, self.scale_max)
+        scales = (self.smallest, self.largest)
         if self.inp_size is not None:
-            return {crop_sizes(self.inp_size, scale) for scale in scales}
+            return {crop_sizes(self.inp_size, scale[0]) for scale in scales}
         return {whole_sizes(size, scale) for size in self.dataset.sizes() for scale in scales}
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         hr = self.dataset[index]
-        scale = random.uniform(self.scale_min, self.scale_max)
+        between = random.random()
+        scale = tuple(low + (high - low) * between for low, high in zip(self.smallest, self.largest, strict=True))
         if self.inp_size is None:
             lr_size, (height, width) = whole_sizes(hr.shape[:2], scale)
             y, x = 0, 0
         else:
-            lr_size, (height, width) = crop_sizes(self.inp_size, scale)
+            lr_size, (height, width) = crop_sizes(self.inp_size, scale[0])
             y, x = random_corner(hr.shape[:2], (height, width), self.path(index))
         hr = hr[y : y + height, x : x + width]
         return resize_bicubic(hr, lr_size), hr
 
 
-def whole_sizes(size: Size, scale: float) -> tuple[Size, Size]:
+def whole_sizes(size: Size, scale: Scale) -> tuple[Size, Size]:
     """LR and HR size of a whole picture of `size`: floor(size / scale), and that times `scale`."""
-    height, width = (max(1, int(side / scale + 1e-9)) for side in size)
-    return (height, width), (round(height * scale), round(width * scale))
+    height, width = (max(1, int(side / factor + 1e-9)) for side, factor in zip(size, scale, strict=True))
+    return (height, width), (round(height * scale[0]), round(width * scale[1]))
 
 
 def crop_sizes(side: int, scale: float) -> tuple[Size, Size]:

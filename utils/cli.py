@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from utils.coords import Scale, parse_scale
 from utils.errors import InputError
 
 
@@ -39,21 +40,15 @@ def boolean(text: str) -> bool:
     return meaning[text.lower()]
 
 
-def scale(text: str) -> tuple[float, float]:
+def scale(text: str) -> Scale:
     """`2.5` or `3x1.5` (height x width) -> (height, width) factors, above 0."""
-    parts = text.lower().split("x")
     try:
-        factors = [float(part) for part in parts]
-    except ValueError:
-        factors = []
-    if len(factors) not in (1, 2) or not all(0 < factor < float("inf") for factor in factors):
-        raise argparse.ArgumentTypeError(
-            f"expected a number above 0 such as 2.5, or HEIGHTxWIDTH such as 3x1.5, not '{text}'"
-        )
-    return factors[0], factors[-1]
+        return parse_scale(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def scales(text: str) -> list[tuple[float, float]]:
+def scales(text: str) -> list[Scale]:
     """`2,3x1.5,4` -> list of (height, width) factors."""
     return [scale(part) for part in text.split(",")]
 
@@ -74,11 +69,6 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, not '{text}'")
     return int(text)
-
-
-def scale_text(factors: tuple[float, float]) -> str:
-    """The inverse of `scale`."""
-    return f"{factors[0]:g}" if factors[0] == factors[1] else f"{factors[0]:g}x{factors[1]:g}"
 
 
 def numbers(text: str) -> list[float]:

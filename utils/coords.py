@@ -3,11 +3,11 @@
 A position is (y, x) in [-1, 1]; pixel i of n covers [-1 + 2i/n, -1 + 2(i+1)/n] and has its centre in the middle. A
 *cell* is the size of one output pixel in the same unit, (2/H, 2/W). "LR pixels" as a unit of length means `n / 2`
 times that. Sub-pixel faults come from computing positions in many places, so models take them from here and nowhere
-else.
+else; `utils/homographies.py` is the same for warps.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,12 +17,11 @@ from torch import Tensor
 from utils.errors import InputError
 
 Size = tuple[int, int]
+Scale = tuple[float, float]
 
 # The four-corner lookups are shifted by this much, so that no position lies on the border of two LR pixels (LIIF).
 CORNER_EPSILON = 1e-6
 INSIDE = (-1 + 1e-6, 1 - 1e-6)  # where shifted lookups are clamped to
-# Positions this close (LR pixels) to a pixel centre count as on it when taps are chosen: float32 cannot tell.
-TAP_EPSILON = 1e-3
 LARGEST_OUTPUT = 2**30  # pixels: 12 GB while they are computed, 3 GB more as 8-bit RGB
 # Longer runs are cut, so that a block of them stays small at any scale.
 LONGEST_RUN = 32
@@ -50,6 +49,17 @@ class Grid:
         """The pixel centres of an (H, W) picture."""
         return cls(pixel_centers(size[0], device), pixel_centers(size[1], device))
 
+    @classmethod
+    def of_scale(cls, size: Size, scale: Scale, output_size: Size) -> "Grid":
+        """The pixels of an (H, W) output, float64, centre to centre on an (h, w) picture enlarged by exactly `scale`
+        (height factor, width factor), as LeRF places them; the same as `of_size` where H = scale * h."""
+        return cls(
+            *(
+                (torch.arange(n_out, dtype=torch.float64) - (n_out - 1) / 2) * (2 / (factor * n))
+                for n, factor, n_out in zip(size, scale, output_size, strict=True)
+            )
+        )
+
     @property
     def size(self) -> Size:
         return len(self.rows), len(self.columns)
@@ -66,7 +76,24 @@ class Grid:
             yield band, replace(self, rows=self.rows[band])
 
 
-def output_size(size: Size, scale: tuple[float, float]) -> Size:
+def parse_scale(value: float | str | Sequence[float]) -> Scale:
+    """(height factor, width factor) of 2.5, [3, 1.5] or the text `3x1.5`; InputError for anything else."""
+    parts = value.lower().split("x") if isinstance(value, str) else value
+    try:
+        factors = [float(part) for part in (parts if isinstance(parts, Sequence) else [parts])]
+    except (TypeError, ValueError):
+        factors = []
+    if len(factors) not in (1, 2) or not all(0 < factor < math.inf for factor in factors):
+        raise InputError(f"expected a number above 0 such as 2.5, or HEIGHTxWIDTH such as 3x1.5, not '{value}'")
+    return factors[0], factors[-1]
+
+
+def scale_text(factors: Scale) -> str:
+    """The inverse of `parse_scale`: `2.5`, `3x1.5`."""
+    return f"{factors[0]:g}" if factors[0] == factors[1] else f"{factors[0]:g}x{factors[1]:g}"
+
+
+def output_size(size: Size, scale: Scale) -> Size:
     """(H, W) of an (h, w) picture enlarged by `scale` = (height factor, width factor), rounded half up, at least 1."""
     for factor in scale:
         if not (math.isfinite(factor) and factor > 0):
@@ -149,6 +176,14 @@ def sample_nearest(table: Tensor, coord: Tensor) -> Tensor:
     return table.flatten(1, 2).gather(1, index[..., None].expand(-1, -1, table.shape[3]))
 
 
+def bilinear_taps(position: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The two pixels that `sample_bilinear` reads for positions (*S) along one axis, (2, *S), and how far from the
+    first to the second each position is, (*S) in [0, 1)."""
+    center = ((position + 1) * (n / 2) - 0.5).clamp(0, n - 1)  # rounded as grid_sample does
+    first = center.floor()
+    return torch.stack([first, (first + 1).clamp(max=n - 1)]).long(), center - first
+
+
 @dataclass(frozen=True)
 class AxisTaps:
     """The pixels that positions (*S) along one axis are resampled from, nearest T: `index` (T, *S) int64 in 0..n-1,
@@ -164,20 +199,25 @@ class AxisTaps:
         return iter(list(zip(self.index, self.distance, self.inside, strict=True)))
 
 
+def tap_epsilon(n: int) -> float:
+    """Positions this close (LR pixels) to a pixel centre count as on it when taps are chosen: float32 cannot tell."""
+    return 1e-6 + 2e-7 * n
+
+
 def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor) -> AxisTaps:
     """Pixels within `radius` * `stretch` LR pixels of each position, a broadcasting `stretch` per position.
 
     Beyond the border pixels are replicated. Of two pixels exactly at the two ends of the support the first one counts
     (LeRF's convention; filters are zero there). T fits the largest stretch.
     """
-    center = ((position + 1) * n - 1) / 2
+    center, epsilon = ((position + 1) * n - 1) / 2, tap_epsilon(n)
     reach = radius * stretch
-    first = (center - reach - TAP_EPSILON).ceil()
+    first = (center - reach - epsilon).ceil()
     # Full support for T taps is 2 * reach wide, one less than the pixels that could lie in it.
-    steps = torch.arange(math.ceil(2 * float(reach.max()) - TAP_EPSILON), device=position.device)
+    steps = torch.arange(math.ceil(2 * float(reach.max()) - epsilon), device=position.device)
     tap = first + steps.view(-1, *[1] * first.dim())  # (T, *S)
     distance = center - tap
-    inside = distance > TAP_EPSILON - reach
+    inside = distance > epsilon - reach
     return AxisTaps(tap.clamp(0, n - 1).long(), (distance / stretch).float(), inside)
 
 
@@ -241,6 +281,22 @@ class AxisRuns:
             part = slice(first, last)
             lookup = AxisLookup(self.lookup.index[:, part], self.lookup.offset[:, part])
             yield slice(starts[first], ends[last - 1]), real[part].flatten().nonzero()[:, 0], lookup
+
+    def bands(self, pixels: int) -> Iterator[tuple[slice, slice, "AxisRuns"]]:
+        """Pieces that look at few LR pixels, `pixels` in a row unless one run needs more: (those LR pixels, output
+        positions, the piece with both counted from its own first)."""
+        nearest, farthest = self.lookup.index.amin(0).tolist(), self.lookup.index.amax(0).tolist()
+        starts, ends = self.start.tolist(), (self.start + self.length).tolist()
+        first = 0
+        while first < len(starts):
+            last = first + 1
+            while last < len(starts) and farthest[last] < nearest[first] + pixels:
+                last += 1
+            index = self.lookup.index[:, first:last] - nearest[first]
+            lookup = AxisLookup(index, self.lookup.offset[:, first:last])
+            piece = AxisRuns(lookup, self.start[first:last] - starts[first], self.length[first:last])
+            yield slice(nearest[first], farthest[last - 1] + 1), slice(starts[first], ends[last - 1]), piece
+            first = last
 
 
 def look_up_runs(position: Tensor, n: int, local_ensemble: bool, within_pixels: bool = False) -> AxisRuns:

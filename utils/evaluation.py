@@ -13,12 +13,15 @@ from torch.utils.data import DataLoader
 
 from datasets.implicit import ImplicitDataset
 from models.cmsr import ControlledPicture, Level
-from utils.coords import Size
+from utils.coords import Scale, Size, scale_text
 from utils.errors import InputError
+from utils.homographies import Homography
 from utils.images import to_tensor
 from utils.metrics import Protocol, psnr
 from utils.scale_tables import ScaleTable
 from utils.upscaler import Upscaler
+
+WARP_FRAME = 4  # LR pixels
 
 
 def measure_pair(
@@ -26,21 +29,32 @@ def measure_pair(
     lr: Tensor,
     hr: Tensor,
     protocol: Protocol,
-    scale: float | None = None,
+    scale: Scale | None = None,
     queries: int | None = None,
 ) -> tuple[dict[str, float], Tensor]:
     """Render `lr` (3, h, w) at the size of `hr` (3, H, W), both in [0, 1]: metrics and the picture (3, H, W).
 
-    `scale` sets the protocol's shave where it is not the ratio of the sizes; `queries` as in `Upscaler.render`.
+    `scale` (height, width) sets the protocol's shave where it is not the ratio of the sizes; `queries` as in
+    `Upscaler.render`.
     """
     size = tuple(hr.shape[-2:])
     ratios = tuple(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
-    if scale and max(abs(ratio / scale - 1) for ratio in ratios) > 0.1 + 1 / min(lr.shape[-2:]):
+    deviation = max(abs(ratio / factor - 1) for ratio, factor in zip(ratios, scale or ratios, strict=True))
+    if deviation > 0.1 + 1 / min(lr.shape[-2:]):
         sizes = f"LR is {lr.shape[-1]}x{lr.shape[-2]}, HR {size[1]}x{size[0]}"
-        raise InputError(f"the LR pictures do not fit the scale {scale:g}: {sizes}")
+        raise InputError(f"the LR pictures do not fit the scale {scale_text(scale)}: {sizes}")
     picture = upscaler.render(upscaler.encode(lr), size, queries)[0].cpu()
-    scales = (scale, scale) if scale else ratios
-    return protocol.measure(picture, hr, scales), picture
+    return protocol.measure(picture, hr, scale or ratios), picture
+
+
+def measure_warp(
+    upscaler: Upscaler, lr: Tensor, hr: Tensor, homography: Homography, protocol: Protocol
+) -> tuple[dict[str, float], Tensor]:
+    """Warp `lr` (3, h, w) to the size of `hr` (3, H, W), both in [0, 1], without antialiasing, as published: metrics
+    over what lies WARP_FRAME LR pixels inside, and the picture (3, H, W)."""
+    size = tuple(hr.shape[-2:])
+    picture = upscaler.warp(upscaler.encode(lr), homography, size, antialias=False)[0][0].cpu()
+    return protocol.measure_warped(picture, hr, homography.interior(tuple(lr.shape[-2:]), size, WARP_FRAME)), picture
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,17 @@ def _is_side(value: Any) -> bool:
     return type(value) is int and value >= 1
 
 
+def _is_scale(value: Any) -> bool:
+    factors = value if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2 else [value]
+    return all(_is_number(factor) and math.isfinite(factor) and factor > 0 for factor in factors)
+
+
 NUMBER = Kind("a number", _is_number)
 NUMBERS = Kind("a list of numbers", _is_list_of(_is_number))
 POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and math.isfinite(v) and v > 0)
+SCALE = Kind("a number above 0 or [height, width]", _is_scale)
+SCALES = Kind("a list of scales such as 2 or 3x1.5", _is_list_of(lambda v: isinstance(v, str) or _is_scale(v)))
+TEXTS = Kind("a list of texts", _is_list_of(lambda v: isinstance(v, str)))
 SWITCH = Kind("true or false", lambda v: isinstance(v, bool))
 TEXT = Kind("text", lambda v: isinstance(v, str))
 MAPPING = Kind("a mapping of keys to values", lambda v: isinstance(v, Mapping))

@@ -19,6 +19,11 @@ def psnr(picture: Tensor, target: Tensor) -> float:
     return math.inf if mse == 0 else -10 * math.log10(mse)
 
 
+def masked_psnr(picture: Tensor, target: Tensor, mask: Tensor) -> float:
+    """mPSNR: `psnr` of two (C, H, W) pictures over the pixels where `mask` (H, W) is true; nan when it nowhere is."""
+    return psnr(picture[:, mask], target[:, mask]) if mask.any() else math.nan
+
+
 def luma(picture: Tensor) -> Tensor:
     """(..., 3, H, W) RGB in [0, 1] -> (..., 1, H, W) luma of BT.601, 16/256 to 235/256."""
     weights = picture.new_tensor(LUMA_BT601) / 256
@@ -54,8 +59,8 @@ def ssim(picture: Tensor, target: Tensor) -> float:
 class Protocol:
     """Which pixels and channels count.
 
-    `shave(scale)` pixels are cut from each side, `luma` compares brightness only; values are compared as they are
-    (`quantised` false) or rounded to 8 bits first.
+    `shave(scale)` pixels are cut from each side (for SSIM, too, unless `ssim_whole`), `luma` compares brightness only;
+    values are compared as they are (`quantised` false) or rounded to 8 bits first.
     """
 
     name: str
@@ -63,12 +68,11 @@ class Protocol:
     shave: Callable[[float], int]
     luma: bool = False
     quantised: bool = False
+    ssim_whole: bool = False
 
     def measure(self, picture: Tensor, target: Tensor, scale: tuple[float, float]) -> dict[str, float]:
         """`psnr` in dB and `ssim` of two (3, H, W) pictures in [0, 1]; `scale` (height, width) sets the shave."""
-        picture, target = picture.clamp(0, 1), target.clamp(0, 1)
-        if self.quantised:
-            picture, target = ((x * 255).round() / 255 for x in (picture, target))
+        picture, target = self.values(picture), self.values(target)
         if self.luma:
             picture, target = luma(picture), luma(target)
         shave = self.shave(max(scale))
@@ -77,9 +81,24 @@ class Protocol:
             raise InputError(
                 f"a picture of {width}x{height} is too small for protocol '{self.name}': it cuts {shave} pixels a side"
             )
+        whole = picture, target
         if shave:
-            picture, target = (x[..., shave:-shave, shave:-shave] for x in (picture, target))
-        return {"psnr": psnr(picture, target), "ssim": ssim(picture, target)}
+            picture, target = (x[..., shave:-shave, shave:-shave] for x in whole)
+        return {"psnr": psnr(picture, target), "ssim": ssim(*whole) if self.ssim_whole else ssim(picture, target)}
+
+    def measure_warped(self, picture: Tensor, target: Tensor, mask: Tensor) -> dict[str, float]:
+        """`mpsnr` in dB of two (3, H, W) pictures in [0, 1], over RGB where `mask` (H, W) is true."""
+        return {"mpsnr": masked_psnr(self.values(picture), self.values(target), mask)}
+
+    @property
+    def warp_description(self) -> str:
+        """As `description`, for `measure_warped`."""
+        return f"RGB inside a frame of LR pixels, {'8-bit' if self.quantised else 'not quantised'}"
+
+    def values(self, picture: Tensor) -> Tensor:
+        """What of a picture is compared: clipped to [0, 1] and, if quantised, rounded to 8 bits."""
+        picture = picture.clamp(0, 1)
+        return (picture * 255).round() / 255 if self.quantised else picture
 
 
 PROTOCOLS = {
@@ -89,6 +108,14 @@ PROTOCOLS = {
         Protocol("div2k", "RGB, shave scale + 6, not quantised", shave=lambda scale: math.ceil(scale) + 6),
         Protocol("benchmark", "luma BT.601, shave scale, not quantised", shave=math.ceil, luma=True),
         Protocol("benchmark-8bit", "luma BT.601, shave scale, 8-bit", shave=math.ceil, luma=True, quantised=True),
+        Protocol(
+            "lerf",
+            "luma BT.601, shave whole part of the scale (not for SSIM), 8-bit",
+            shave=int,
+            luma=True,
+            quantised=True,
+            ssim_whole=True,
+        ),
     )
 }
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from models.cmsr import ControlledPicture, Level, render_controlled
 from models.continuous import ContinuousModel, Field, Latent
 from utils.coords import Grid, Size, cell_of
+from utils.homographies import LARGEST_CELL, Homography
 from utils.normalization import Normalization
 
 
@@ -59,6 +60,27 @@ class Upscaler:
             values = [self.model.sample(field, part) for part in coord.split(queries, dim=1)]
             picture = torch.cat(values, dim=1).transpose(1, 2).unflatten(2, size)
         return self.normalization.gt.invert_(picture).clamp_(0, 1)
+
+    @torch.inference_mode()
+    def warp(self, latent: Latent, homography: Homography, size: Size, antialias: bool = True) -> tuple[Tensor, Tensor]:
+        """Latent -> its picture under a homography of the input's pixels, (B, 3, H, W) in [0, 1], clipped, for `size`
+        (H, W), and which output pixels lie inside the input picture, (H, W); the others show its border.
+
+        Every input pixel is prepared for the size that output pixels have there, at least that of the largest trained
+        scale; without `antialias` at most for its own size.
+        """
+        input_size = tuple(latent.image.shape[-2:])
+        largest_scale = self.model.trained_scales and self.model.trained_scales[1]
+        largest_cell = LARGEST_CELL if antialias else 1.0
+        cell = homography.cell(input_size, largest_scale, largest_cell).to(self.device)
+        field = self.model.field(latent, cell.expand(len(latent.image), -1, -1, -1))
+        picture = latent.image.new_empty(len(latent.image), 3, *size)
+        inside = torch.empty(size, dtype=torch.bool)
+        for rows, coord, inside[rows] in homography.bands(input_size, size, self.model.band_queries(field)):
+            coord = coord.float().to(self.device)
+            values = self.model.sample(field, coord.flatten(0, 1).expand(len(picture), -1, -1))
+            picture[:, :, rows] = values.transpose(1, 2).unflatten(2, coord.shape[:2])
+        return self.normalization.gt.invert_(picture).clamp_(0, 1), inside
 
     @torch.inference_mode()
     def render_controlled(

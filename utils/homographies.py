@@ -1,0 +1,193 @@
+"""Warps: positions and pixel sizes under a homography, and files that hold one."""
+
+import math
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.coords import Scale, Size, check_output_size
+from utils.errors import InputError
+from utils.files import atomic_file
+
+# Where a homography shrinks more than this, kernels are stretched no further: what they cost grows with its square.
+LARGEST_CELL = 8.0
+SINGULAR = 1e-12
+
+
+@dataclass(frozen=True)
+class Homography:
+    """A map of input pixels (x, y, 1) to output pixels; the centres of pixels are whole numbers.
+
+    `matrix` (3, 3), float64 on the CPU. InputError for a singular matrix, or one with values that are no numbers.
+    """
+
+    matrix: Tensor
+
+    def __post_init__(self) -> None:
+        matrix = self.matrix.double()
+        if matrix.shape != (3, 3) or not matrix.isfinite().all():
+            raise InputError("a homography is 3x3 finite numbers")
+        # Lengths of rows and columns differ by units, so they are divided out before it is asked whether any is lost.
+        balanced = matrix / matrix.norm(dim=1, keepdim=True).clamp(min=1e-300)
+        balanced = balanced / balanced.norm(dim=0, keepdim=True).clamp(min=1e-300)
+        if torch.linalg.det(balanced).abs() < SINGULAR:
+            raise InputError("the homography is singular: it maps the picture to a line; give an invertible matrix")
+
+    @classmethod
+    def scaling(cls, scale: Scale) -> "Homography":
+        """Enlarging by (height factor, width factor) from the picture's upper left corner."""
+        y, x = scale
+        matrix = [[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]
+        return cls(torch.tensor(matrix, dtype=torch.float64))
+
+    @classmethod
+    def rotation(cls, degrees: float, size: Size, output_size: Size, scale: Scale = (1, 1)) -> "Homography":
+        """Enlarging an (h, w) picture by `scale` and turning it counter-clockwise, centre to centre of the output."""
+        angle = math.radians(degrees)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        turn = torch.tensor([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]], dtype=torch.float64)
+        shrink = torch.diag(torch.tensor([scale[1], scale[0], 1], dtype=torch.float64))
+        return cls(_shift(output_size, 1) @ turn @ shrink @ _shift(size, -1))
+
+    def inverse(self) -> "Homography":
+        return Homography(torch.linalg.inv(self.matrix))
+
+    def facing(self, size: Size) -> Tensor:
+        """The matrix with the sign that makes the third coordinate positive at the centre of an (h, w) picture."""
+        centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2, 1], dtype=torch.float64)
+        return -self.matrix if self.matrix[2] @ centre < 0 else self.matrix
+
+    def bands(self, size: Size, output_size: Size, queries: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Row bands of the warped (H, W) output of an (h, w) picture, at most `queries` positions each: the rows, their
+        positions in the picture (rows, W, 2), float64, clipped to it, and which of them lie inside (rows, W)."""
+        inverse = torch.linalg.inv(self.facing(size))
+        columns = torch.arange(output_size[1], dtype=torch.float64)
+        step = max(1, queries // output_size[1])
+        for start in range(0, output_size[0], step):
+            rows = torch.arange(start, min(start + step, output_size[0]), dtype=torch.float64)[:, None]
+            x, y, w = (a * columns + b * rows + c for a, b, c in inverse)
+            ahead = w > SINGULAR
+            x, y = (v / torch.where(ahead, w, 1) for v in (x, y))
+            coord = torch.stack([(2 * y + 1) / size[0] - 1, (2 * x + 1) / size[1] - 1], dim=-1)
+            inside = ahead & (coord.abs() <= 1).all(-1)
+            yield slice(start, start + len(rows)), coord.clamp(-1, 1), inside
+
+    def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
+        """Which output pixels show, nearest, an input pixel at least `frame` pixels from the border: (H, W) bool."""
+        interior = torch.empty(output_size, dtype=torch.bool)
+        for rows, coord, inside in self.bands(size, output_size, output_size[0] * output_size[1]):
+            pixel = (((coord + 1) * torch.tensor(size) - 1) / 2).round()
+            interior[rows] = inside & ((pixel >= frame) & (pixel <= torch.tensor(size) - 1 - frame)).all(-1)
+        return interior
+
+    def cell(self, size: Size, largest_scale: float | None = None, largest_cell: float = LARGEST_CELL) -> Tensor:
+        """Size of an output pixel at each pixel of an (h, w) picture, (1, 2, h, w) in positions.
+
+        Per axis how far a step of one output pixel in either direction goes at most, the length of a row of the inverse
+        map's derivative: right for scalings and rotations. At least as at the `largest_scale` trained for, at most
+        `largest_cell` input pixels.
+        """
+        matrix = self.facing(size)
+        y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in size), indexing="ij")
+        u, v, w = (a * x + b * y + c for a, b, c in matrix)
+        w = w.clamp(min=1e-9)
+        derivative = torch.stack(
+            [
+                torch.stack([matrix[row, column] - position / w * matrix[2, column] for column in (0, 1)], dim=-1)
+                for row, position in ((0, u), (1, v))
+            ],
+            dim=-2,
+        )  # (h, w, 2, 2), times w: how (x, y) of the output changes with (x, y) of the input
+        determinant = torch.linalg.det(derivative)
+        (a, b), (c, d) = derivative[..., 0, :].unbind(-1), derivative[..., 1, :].unbind(-1)
+        tiny = determinant.abs() < SINGULAR
+        per_pixel = w / torch.where(tiny, 1, determinant).abs()
+        cell = torch.stack([torch.hypot(c, a), torch.hypot(d, b)]) * per_pixel  # (2, h, w), y first
+        smallest = 0.0 if largest_scale is None else 1 / largest_scale
+        cell = torch.where(tiny, largest_cell, cell).clamp(smallest, largest_cell)
+        return (cell * 2 / torch.tensor(size)[:, None, None]).float()[None]
+
+
+def _shift(size: Size, sign: int) -> Tensor:
+    """Moves the centre of an (h, w) picture to the origin (sign -1) or back (1)."""
+    shift = torch.eye(3, dtype=torch.float64)
+    shift[0, 2], shift[1, 2] = sign * (size[1] - 1) / 2, sign * (size[0] - 1) / 2
+    return shift
+
+
+def rotated_size(size: Size, degrees: float, scale: Scale = (1, 1)) -> Size:
+    """(H, W) that holds all of an (h, w) picture enlarged by `scale` and turned."""
+    height, width = (n * factor for n, factor in zip(size, scale, strict=True))
+    cosine, sine = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+    fitting = (math.ceil(round(side, 6)) for side in (height * cosine + width * sine, width * cosine + height * sine))
+    return check_output_size(tuple(max(1, side) for side in fitting))
+
+
+def read_homography(source: str | Path) -> Homography:
+    """The homography of a `.pth`, `.npy` or text file, or of text: nine numbers, row by row, with blanks or commas
+    between.
+
+    InputError when there is no such file, it holds something else, or the matrix is singular.
+    """
+    path = Path(source)
+    text = str(source)
+    try:
+        if path.suffix in (".pth", ".pt", ".npy") or path.is_file():
+            values = _read_matrix(path)
+        elif "," in text or len(text.split()) > 1:
+            values = _parse_matrix(text)
+        else:
+            raise InputError("no such file; give a .pth, .npy or text file, or nine numbers with commas between")
+        return Homography(values.reshape(3, 3))
+    except InputError as error:
+        raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
+
+
+def _read_matrix(path: Path) -> Tensor:
+    """Nine numbers of a file, float64."""
+    try:
+        if path.suffix == ".npy":
+            content = np.load(path, allow_pickle=False)
+        elif path.suffix in (".pth", ".pt"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            return _parse_matrix(path.read_text())
+        return _nine(torch.as_tensor(content, dtype=torch.float64).flatten())
+    except FileNotFoundError:
+        raise InputError("no such file") from None
+    except (
+        pickle.UnpicklingError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        UnicodeDecodeError,
+    ) as error:
+        raise InputError(f"holds no matrix ({str(error).splitlines()[0] if str(error) else 'empty file'})") from None
+
+
+def _parse_matrix(text: str) -> Tensor:
+    parts = text.replace(",", " ").replace(";", " ").replace("[", " ").replace("]", " ").split()
+    try:
+        return _nine(torch.tensor([float(part) for part in parts], dtype=torch.float64))
+    except ValueError:
+        raise InputError("a matrix is nine numbers, row by row, with blanks or commas between") from None
+
+
+def _nine(values: Tensor) -> Tensor:
+    if values.numel() != 9:
+        raise InputError(f"a matrix has nine numbers, row by row, not {values.numel()}")
+    return values
+
+
+def write_homography(path: str | Path, homography: Homography) -> None:
+    """As text, three rows of three numbers; reading it gives the same matrix."""
+    rows = (" ".join(f"{value!r}" for value in row) for row in homography.matrix.tolist())
+    with atomic_file(path) as temporary:
+        temporary.write_text("\n".join(rows) + "\n")
