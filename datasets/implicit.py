@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.registry import name_of, register
-from utils.coords import Grid, Scale, Size, cell_of, parse_scale, positions_of
+from utils.coords import Grid, Scale, Size, cell_of, parse_scale, positions_of, scale_text
 from utils.errors import InputError
 from utils.images import resize_bicubic, to_tensor
 from utils.kinds import POSITIVE, SCALE, SIZE, SWITCH, check, whole
@@ -151,14 +151,17 @@ class Paired(ImplicitDataset):
             self._scale(lr, hr, index)
 
     def _scale(self, lr: Size, hr: Size, index: int) -> Scale:
-        scale, words = self.scale, "the scale asked for"
+        scale = self.scale
         if scale is None:
-            scale, words = (hr[0] // lr[0], hr[0] // lr[0]), "one integer scale"
-        gaps = (abs(n_hr - factor * n_lr) - max(1, factor) for n_hr, n_lr, factor in zip(hr, lr, scale, strict=True))
-        if min(scale) == 0 or max(gaps) >= 0:
+            scale = (hr[0] // lr[0], hr[0] // lr[0])
+            fits = hr[1] // lr[1] == scale[1] >= 1
+        else:
+            deviations = (abs(n_hr / n_lr / factor - 1) for n_hr, n_lr, factor in zip(hr, lr, scale, strict=True))
+            fits = max(deviations) < 0.1 + 1 / min(lr)
+        if not fits:
             raise InputError(
                 f"{self.path(index)}, {hr[1]}x{hr[0]}, does not fit its LR picture {self.dataset.lr_path(index)}, "
-                f"{lr[1]}x{lr[0]}, by {words}"
+                f"{lr[1]}x{lr[0]}, by {'one integer scale' if self.scale is None else f'the scale {scale_text(scale)}'}"
             )
         return scale
 

@@ -83,7 +83,7 @@ def test_lr_pictures_of_another_scale_are_refused(pictures, capsys) -> None:
         yaml.safe_dump({"scales": [2], "datasets": {"X": {"hr": str(pictures), "lr": str(pictures)}}})
     )
     line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic")
-    assert "do not fit the scale 2" in line
+    assert "by the scale 2" in line
 
 
 def test_models_and_pictures_of_one_stem_keep_apart(pictures, checkpoint) -> None:
