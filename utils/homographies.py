@@ -175,9 +175,10 @@ def _read_matrix(path: Path) -> Tensor:
 def _parse_matrix(text: str) -> Tensor:
     parts = text.replace(",", " ").replace(";", " ").replace("[", " ").replace("]", " ").split()
     try:
-        return _nine(torch.tensor([float(part) for part in parts], dtype=torch.float64))
+        values = [float(part) for part in parts]
     except ValueError:
         raise InputError("a matrix is nine numbers, row by row, with blanks or commas between") from None
+    return _nine(torch.tensor(values, dtype=torch.float64))
 
 
 def _nine(values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from utils.errors import InputError, nearest_name
@@ -32,6 +32,7 @@ WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
     ".pnm": ("PPM", {}),
     ".jp2": ("JPEG2000", {}),
 }
+TRANSPARENT = ("PNG", "WEBP", "TIFF", "JPEG2000")  # formats that are written with an alpha channel
 ROWS = 256  # of a picture converted at a time
 
 
@@ -173,6 +174,32 @@ def resize_bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
+def holds_transparency(path: str | Path) -> bool:
+    """Whether the format of the file's ending is written with transparency."""
+    return WRITTEN[Path(path).suffix.lower()][0] in TRANSPARENT
+
+
+def parse_colour(colour: str) -> tuple[int, int, int] | None:
+    """(red, green, blue) of a CSS name or `#rrggbb`, None for `transparent`; InputError for anything else."""
+    if colour == "transparent":
+        return None
+    try:
+        return ImageColor.getcolor(colour, "RGB")
+    except ValueError:
+        raise InputError(f"unknown colour '{colour}'; give transparent, a name such as black, or #rrggbb") from None
+
+
+def with_background(pixels: np.ndarray, inside: np.ndarray, colour: str) -> np.ndarray:
+    """(H, W, 3) or grey (H, W) uint8 with what is not `inside` (H, W) in `colour`, (H, W, 3), or transparent, (H, W,
+    4); unchanged where everything is inside."""
+    if inside.all():
+        return pixels
+    rgb = parse_colour(colour)
+    pixels = np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
+    filled = np.where(inside[:, :, None], pixels, np.array(rgb or (0, 0, 0), np.uint8))
+    return filled if rgb else np.dstack([filled, np.where(inside, 255, 0).astype(np.uint8)])
+
+
 def check_writable(path: str | Path) -> Path:
     """`path`, when a picture can be written there in the format of its ending, with folders yet to make; makes none.
 
@@ -188,8 +215,8 @@ def check_writable(path: str | Path) -> Path:
 def write_picture(path: str | Path, pixels: np.ndarray) -> None:
     """Write (H, W, 3) or (H, W) uint8, in the format of the file's ending, all or nothing; makes the folder.
 
-    Exact but for JPEG, which is written at quality 95 with colours at full resolution. InputError as `check_writable`,
-    and when the format cannot hold the picture.
+    Formats with transparency take (H, W, 4), too. Exact but for JPEG, which is written at quality 95 with colours at
+    full resolution. InputError as `check_writable`, and when the format cannot hold the picture.
     """
     path = check_writable(path)
     form, options = WRITTEN[path.suffix.lower()]

@@ -64,7 +64,7 @@ class Upscaler:
     @torch.inference_mode()
     def warp(self, latent: Latent, homography: Homography, size: Size, antialias: bool = True) -> tuple[Tensor, Tensor]:
         """Latent -> its picture under a homography of the input's pixels, (B, 3, H, W) in [0, 1], clipped, for `size`
-        (H, W), and which output pixels lie inside the input picture, (H, W); the others show its border.
+        (H, W), and which output pixels lie inside the input picture, (H, W) on the CPU; the others are black.
 
         Every input pixel is prepared for the size that output pixels have there, at least that of the largest trained
         scale; without `antialias` at most for its own size.
@@ -74,13 +74,15 @@ class Upscaler:
         largest_cell = LARGEST_CELL if antialias else 1.0
         cell = homography.cell(input_size, largest_scale, largest_cell).to(self.device)
         field = self.model.field(latent, cell.expand(len(latent.image), -1, -1, -1))
-        picture = latent.image.new_empty(len(latent.image), 3, *size)
+        picture = latent.image.new_zeros(len(latent.image), 3, *size)
         inside = torch.empty(size, dtype=torch.bool)
         for rows, coord, inside[rows] in homography.bands(input_size, size, self.model.band_queries(field)):
-            coord = coord.float().to(self.device)
-            values = self.model.sample(field, coord.flatten(0, 1).expand(len(picture), -1, -1))
-            picture[:, :, rows] = values.transpose(1, 2).unflatten(2, coord.shape[:2])
-        return self.normalization.gt.invert_(picture).clamp_(0, 1), inside
+            coord = coord[inside[rows]].float().to(self.device)  # (N, 2)
+            if len(coord):
+                values = self.model.sample(field, coord.expand(len(picture), -1, -1)).transpose(1, 2)  # (B, 3, N)
+                filled = self.normalization.gt.invert_(values[..., None]).clamp_(0, 1)[..., 0]
+                picture[:, :, rows][:, :, inside[rows].to(self.device)] = filled
+        return picture, inside
 
     @torch.inference_mode()
     def render_controlled(
