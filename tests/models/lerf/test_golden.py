@@ -1,0 +1,103 @@
+"""LeRF gives the published program's features, hyper-parameters, pictures and scores."""
+
+import json
+
+import pytest
+import torch
+
+import models
+from models.kernels import AmplifiedLinear, SteerableGaussian
+from models.resampler import Resampler, ResamplingField
+from tests.golden_cases import FOLDER, arrays, assert_close, fill, manifest
+from utils.checkpoints import load_upscaler
+from utils.coords import Grid
+from utils.evaluation import measure_pair, measure_warp
+from utils.homographies import Homography, read_homography
+from utils.images import read_rgb, to_tensor
+from utils.metrics import find_protocol
+
+CASES = manifest("lerf")
+KERNELS = {"gauss": SteerableGaussian(), "linear": AmplifiedLinear()}
+SCORES = json.loads((FOLDER / "lerf-g.metrics.json").read_text())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_parameter_names(name) -> None:
+    model = models.make({"name": name, "args": {"nf": CASES[name]["args"]["nf"]}})
+    assert {n: list(p.shape) for n, p in model.named_parameters()} == dict(CASES[name]["parameters"])
+
+
+def test_networks_are_exact(shared) -> None:
+    stored = arrays("lerf", "lerf-g")
+    model = load_upscaler(shared / "data/lerf-g/Model_050000.pth").model
+    with torch.inference_mode():
+        feature, hyper = model.stages(stored["image"][None] / 255)
+    assert torch.equal(feature.to(torch.uint8), stored["feature"])
+    levels = (hyper * 255).round().to(torch.uint8)
+    assert torch.equal(levels.transpose(1, 2).flatten(1, 2), stored["hyper"])  # channels of one colour side by side
+
+
+def test_lerf_net() -> None:
+    stored = arrays("lerf", "lerf-net")
+    model = fill(models.make({"name": "lerf-net"}))
+    with torch.inference_mode():
+        feature, hyper = model.stages(stored["image"][None] / 255)
+    assert_close(feature, stored["feature"], 1e-3)
+    assert_close(hyper.flatten(1, 2), stored["hyper"], 1e-3)
+
+
+def resampling_field(kind: str) -> tuple[Resampler, ResamplingField, dict[str, torch.Tensor]]:
+    stored = arrays("lerf", "resampling")
+    hyper = stored["alpha"]
+    if kind == "gauss":  # stored with the channels of one colour side by side
+        hyper = stored["hyper"].unflatten(0, (3, 3)).transpose(0, 1).flatten(0, 1)
+    table = torch.cat([stored["feature"], hyper]).permute(1, 2, 0)[None]
+    return Resampler(KERNELS[kind]), ResamplingField(table, stretch=torch.ones(1, 2, 1, 1)), stored
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+@pytest.mark.parametrize("scale", [(2, 2), (4, 4), (1.5, 2), (2.7, 3.3)])
+def test_resampling_at_scales(kind, scale) -> None:
+    resampler, field, stored = resampling_field(kind)
+    expected = stored[f"{kind}_{scale[0]}_{scale[1]}"]
+    grid = Grid.of_scale(field.size, scale, tuple(expected.shape[1:]))
+    rows, columns = (((p + 1) * n - 1) / 2 for p, n in zip((grid.rows, grid.columns), field.size, strict=True))
+    inside = [(y >= 1) & (y <= n - 2) for y, n in zip((rows, columns), field.size, strict=True)]
+    difference = (resampler.render(field, grid)[0] - expected)[:, inside[0]][:, :, inside[1]]
+    assert_close(difference, torch.zeros_like(difference), 1e-3)
+    assert difference.numel() > 0.6 * expected.numel()
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_resampling_under_a_homography(kind) -> None:
+    resampler, field, stored = resampling_field(kind)
+    expected = stored[f"{kind}_warp"]
+    size = tuple(expected.shape[1:])
+    ((_, coord, inside),) = Homography(stored["homography"]).bands(field.size, size, size[0] * size[1])
+    warped = resampler.sample(field, coord.flatten(0, 1)[None])[0].T.unflatten(1, size)
+    position = ((coord + 1) * torch.tensor(field.size) - 1) / 2
+    inside &= ((position >= 1) & (position <= torch.tensor(field.size) - 2)).all(-1)
+    assert inside.float().mean() > 0.4
+    assert_close(warped[:, inside], expected[:, inside], 1e-3)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_published_tables_on_set5(shared, scale) -> None:
+    upscaler = load_upscaler(shared / "data/lerf-g")
+    folder = shared / f"data/Set5/LR_bicubic/rrLR_X{scale}.00_{scale}.00"
+    for name, (psnr, ssim) in SCORES["sr"][str(scale)].items():
+        lr, hr = read_rgb(folder / name), read_rgb(shared / "data/Set5/HR" / name)
+        hr = hr[: scale * lr.shape[0], : scale * lr.shape[1]]
+        scores, _ = measure_pair(upscaler, to_tensor(lr), to_tensor(hr), find_protocol("lerf"), (scale, scale))
+        assert scores["psnr"] == pytest.approx(psnr, abs=0.005)
+        assert scores["ssim"] == pytest.approx(ssim, abs=0.0005)
+
+
+@pytest.mark.parametrize("warp", ["isc", "osc"])
+def test_published_tables_on_warped_set5(shared, warp) -> None:
+    upscaler = load_upscaler(shared / "data/lerf-g")
+    for name, mpsnr in SCORES["warp"][warp].items():
+        lr, hr = (to_tensor(read_rgb(shared / "data/Set5" / kind / name)) for kind in (warp, "HR"))
+        homography = read_homography((shared / "data/Set5" / warp / name).with_suffix(".pth"))
+        scores, _ = measure_warp(upscaler, lr, hr, homography, find_protocol("lerf"))
+        assert scores["mpsnr"] == pytest.approx(mpsnr, abs=0.005)
