@@ -23,13 +23,14 @@ SINGULAR = 1e-12
 class Homography:
     """A map of input pixels (x, y, 1) to output pixels; the centres of pixels are whole numbers.
 
-    `matrix` (3, 3), float64 on the CPU. InputError for a singular matrix, or one with values that are no numbers.
+    `matrix` (3, 3), kept in float64 on the CPU. InputError for a singular matrix, or values that are no numbers.
     """
 
     matrix: Tensor
 
     def __post_init__(self) -> None:
-        matrix = self.matrix.double()
+        matrix = self.matrix.detach().cpu().double()
+        object.__setattr__(self, "matrix", matrix)
         if matrix.shape != (3, 3) or not matrix.isfinite().all():
             raise InputError("a homography is 3x3 finite numbers")
         # Lengths of rows and columns differ by units, so they are divided out before it is asked whether any is lost.

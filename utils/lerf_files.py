@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ KERNEL_OF_VALUES = {1: "linear", 3: "gauss"}
 
 class Inert:
     """Stands for whatever a file names: takes any arguments and state, does nothing with them."""
+
+    dump_patches = False  # what torch.load asks classes in files of before PyTorch 1.6
 
     def __new__(cls, *arguments: Any, **named: Any) -> "Inert":
         return super().__new__(cls)
@@ -66,7 +69,9 @@ class Restricted:
 def read_pickled_module(path: str | Path) -> dict[str, Tensor]:
     """The parameters of a whole module that torch.save pickled; InputError when the file holds anything else."""
     try:
-        module = torch.load(path, map_location="cpu", pickle_module=Restricted, weights_only=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about classes whose source it cannot compare
+            module = torch.load(path, map_location="cpu", pickle_module=Restricted, weights_only=False)
     except Exception as error:  # a file made to be refused can make torch.load fail in any way
         raise InputError(f"{path} holds no network that can be read ({type(error).__name__})") from None
     parameters = dict(_parameters(module, ""))
