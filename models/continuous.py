@@ -1,6 +1,6 @@
 """The one interface of the project: a picture is encoded once and rendered on any grid of positions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,10 @@ class Latent:
 
     features: Tensor
     image: Tensor
+
+    def rows(self, rows: slice) -> "Latent":
+        """Some rows of LR pixels; the image stays whole."""
+        return replace(self, features=self.features[:, :, rows])
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class ContinuousModel(nn.Module):
     floats_per_query: int = 64
     """Size of the widest intermediate for one position: decides how many positions a band holds."""
 
+    backend: str = "auto"
+    """What computes on a CPU, see `models.native.choose`; models without kernels of their own need not care."""
+
     encoder: nn.Module
 
     def encode(self, image: Tensor) -> Latent:
@@ -78,6 +85,10 @@ class ContinuousModel(nn.Module):
             coord = band.coord().flatten(0, 1).expand(field.batch, -1, -1)  # (B, rows * W, 2)
             output[:, :, rows] = self.sample(field, coord).transpose(1, 2).unflatten(2, band.size)
         return output
+
+    def render_latent(self, latent: Latent, cell: Tensor, grid: Grid) -> Tensor:
+        """`render` of the latent's `field`, for a single size: models may do without holding all of the field."""
+        return self.render(self.field(latent, cell), grid)
 
     def forward(self, image: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """(B, 3, h, w) pictures, (B, Q, 2) positions, (B, 2) output pixel sizes -> (B, Q, 3), all normalised."""
@@ -116,11 +127,21 @@ class LocalEnsembleModel(ContinuousModel):
         return values if field.skip is None else values + sample_bilinear(field.skip, coord)
 
     def render(self, field: Field, grid: Grid) -> Tensor:
-        height, width = field.size
-        rows = look_up_runs(grid.rows, height, self.local_ensemble)
-        columns = look_up_runs(grid.columns, width, self.local_ensemble)
-        runs_y, runs_x = self._block_runs(field, rows, columns)
         output = field.table.new_empty(field.batch, 3, *grid.size)
+        self.paint(field, grid, *self.runs(field.size, grid), output)
+        return output
+
+    def runs(self, size: Size, grid: Grid) -> tuple[AxisRuns, AxisRuns]:
+        """The runs of a grid's rows and columns, for (h, w) LR pixels."""
+        rows, columns = (
+            look_up_runs(positions, n, self.local_ensemble)
+            for positions, n in zip((grid.rows, grid.columns), size, strict=True)
+        )
+        return rows, columns
+
+    def paint(self, field: Field, grid: Grid, rows: AxisRuns, columns: AxisRuns, output: Tensor) -> None:
+        """Fill `output` (B, 3, H, W), the values on a grid whose runs are given."""
+        runs_y, runs_x = self._block_runs(field, rows, columns)
         for span_y, real_y, y in rows.blocks(runs_y):
             for span_x, real_x, x in columns.blocks(runs_x):
                 rgb = self.query(field, Corners.of_runs(y, x, field.size, field.batch))  # (B, Ry, Rx, Ly, Lx, 3)
@@ -129,7 +150,6 @@ class LocalEnsembleModel(ContinuousModel):
             if field.skip is not None:
                 coord = Grid(grid.rows[span_y], grid.columns).coord().expand(field.batch, -1, -1, -1)
                 output[:, :, span_y] += sample_bilinear(field.skip, coord).permute(0, 3, 1, 2)
-        return output
 
     def _block_runs(self, field: Field, rows: AxisRuns, columns: AxisRuns) -> tuple[int, int]:
         """How many runs of each axis a block takes: whole rows when they fit, else a part of one."""

@@ -1,7 +1,7 @@
 """CiaoSR (Cao et al., CVPR 2023): attention over the latents around a position, with cross-scale non-local features."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,10 @@ class NonLocalLatent(Latent):
     """A latent with its `non_local` features (B, 64 per scale, h, w), or None."""
 
     non_local: Tensor | None = None
+
+    def rows(self, rows: slice) -> "NonLocalLatent":
+        non_local = None if self.non_local is None else self.non_local[:, :, rows]
+        return replace(super().rows(rows), non_local=non_local)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from models.decoders.lmf import LMFDecoder, hidden_width
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import unfolded
 from models.registry import make, register
-from utils.coords import cell_in_pixels
+from utils.coords import Size
 from utils.errors import InputError
 
 # LR pixels attended at a time: the attention holds about 8000 numbers for each.
@@ -67,23 +67,23 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         """The render MLP, under the name that the other LMF decoders give it."""
         return self.imnet_q
 
-    def modulate(self, latent: NonLocalLatent, cell: Tensor) -> tuple[Tensor, Tensor]:
+    def modulate(self, latent: NonLocalLatent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         batch, _, height, width = latent.features.shape
         neighbourhood = unfolded(latent.features).flatten(0, 2)  # (B * h * w, 576)
         non_local = None if latent.non_local is None else latent.non_local.permute(0, 2, 3, 1).flatten(0, 2)
-        cells = cell_in_pixels(cell, (height, width)).expand(-1, -1, height, width).permute(0, 2, 3, 1).flatten(0, 2)
+        cells = cell.expand(-1, -1, height, width).permute(0, 2, 3, 1).flatten(0, 2)
         outputs = []
         for start in range(0, len(neighbourhood), BAND_PIXELS):
             band = slice(start, start + BAND_PIXELS)
             extra = None if non_local is None else non_local[band]
-            outputs.append(self._attend(neighbourhood[band], extra, cells[band], (height, width)))
+            outputs.append(self._attend(neighbourhood[band], extra, cells[band], size))
         modulation, code = (
             torch.cat(parts).unflatten(0, (batch, height, width)) for parts in zip(*outputs, strict=True)
         )
         return modulation.permute(0, 3, 1, 2), code.permute(0, 3, 1, 2)
 
     def _attend(
-        self, neighbourhood: Tensor, non_local: Tensor | None, cell: Tensor, size: tuple[int, int]
+        self, neighbourhood: Tensor, non_local: Tensor | None, cell: Tensor, size: Size
     ) -> tuple[Tensor, Tensor]:
         """Modulations and codes of N LR pixels, from (N, 576), (N, 64) and (N, 2)."""
         # The published weights read the unfolded channels as (3, 3, 64), which is not the order they were unfolded in,

@@ -9,15 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from models import native
 from models.continuous import Field, Latent, LocalEnsembleModel
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
+from models.native.lmf import RenderStage
 from models.registry import make
-from utils.coords import Corners, cell_in_pixels
+from utils.coords import AxisRuns, Corners, Grid, Size, cell_in_pixels, look_up
 from utils.errors import InputError
+
+# Size of the modulations of a band of LR rows, in `render_latent`: many bands mean much computed twice at their seams.
+FIELD_BYTES = 32 << 20
 
 
 def hidden_width(imnet_spec: Mapping[str, Any]) -> int:
@@ -28,11 +32,10 @@ def hidden_width(imnet_spec: Mapping[str, Any]) -> int:
 @dataclass(frozen=True, kw_only=True)
 class ModulatedField(Field):
     """A field whose `table` is what an LR pixel gives the render MLP's first layer, made of `code` (B, c, h, w), the
-    compressed latent, and the cell; `scales` and `shifts` (D, B, h, w, hidden_dim) modulate the D layers."""
+    compressed latent, and the cell; `modulation` (B, h, w, mod_dim) as the render MLP takes it."""
 
     code: Tensor
-    scales: Tensor | None
-    shifts: Tensor | None
+    modulation: Tensor
 
 
 class LMFDecoder(LocalEnsembleModel):
@@ -45,6 +48,9 @@ class LMFDecoder(LocalEnsembleModel):
     """Up to where intensities are scanned when a scale2mod table is made."""
 
     imnet: LMMLP
+    reads_offset = True
+    """Whether the render MLP reads [code, offset, cell]; if not, Fourier features of the position."""
+
     code_dim: int
     cell_decode: bool
     lr_skip: bool
@@ -61,45 +67,69 @@ class LMFDecoder(LocalEnsembleModel):
         """The latent MLP's output (B, mod_dim + c, h, w) -> modulations and what follows them."""
         return output.split([self.imnet.mod_dim, output.shape[1] - self.imnet.mod_dim], dim=1)
 
-    def modulate(self, latent: Latent, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Latent and cell -> modulations (B, mod_dim, h, w) and code (B, code_dim, h, w)."""
+    def modulate(self, latent: Latent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+        """Latent -> modulations (B, mod_dim, h, w) and code (B, code_dim, h, w).
+
+        The latent may be some rows of a picture of `size`; `cell` (B, 2, h or 1, w or 1) is in LR pixels.
+        """
         raise NotImplementedError
 
     def tabulate(self, code: Tensor, cell: Tensor) -> Tensor:
-        """The render MLP's first layer on [code, cell], (B, h, w, hidden_dim): all of it but the offset columns."""
+        """The render MLP's first layer on [code, cell], (B, h, w, hidden_dim): all of it but the offset columns.
+
+        `cell` as `modulate` takes it.
+        """
         first = self.imnet.layers[0]
         of_code, _, of_cell = first.weight.tensor_split([self.code_dim, self.code_dim + 2], dim=1)
         hidden = linear_on_map(code, of_code, first.bias)
         if self.cell_decode:
-            hidden = hidden + linear_on_map(cell_in_pixels(cell, code.shape[-2:]), of_cell)
+            hidden = hidden + linear_on_map(cell, of_cell)
         return hidden.permute(0, 2, 3, 1)
 
     def first_layer(self, field: ModulatedField, corners: Corners) -> Tensor:
         """The render MLP's first layer at the positions, before modulation: (K, K, B, *T, hidden_dim)."""
-        of_offset = self.imnet.layers[0].weight[:, self.code_dim : self.code_dim + 2]
-        return corners.gather(field.table) + corners.project_offset(of_offset)
+        return corners.gather(field.table) + corners.project_offset(self.of_offset())
+
+    def of_offset(self) -> Tensor:
+        """The columns of the render MLP's first layer that read the offset, (hidden_dim, 2)."""
+        return self.imnet.layers[0].weight[:, self.code_dim : self.code_dim + 2]
 
     def field(self, latent: Latent, cell: Tensor) -> ModulatedField:
-        modulation, code = self.modulate(latent, cell)
-        scales, shifts = self.imnet.split(modulation.permute(0, 2, 3, 1))
+        return self._field_of_rows(latent, cell, slice(0, latent.features.shape[2]))
+
+    def _field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> ModulatedField:
+        """The field of some rows of LR pixels; its `skip` is the whole picture."""
+        size = tuple(latent.features.shape[-2:])
+        around = slice(max(rows.start - 1, 0), rows.stop + 1)  # latent MLPs read 3x3 pixels
+        inner = slice(rows.start - around.start, rows.stop - around.start)
+        cell = cell_in_pixels(cell, size)
+        cell_around = cell[:, :, around] if cell.shape[2] > 1 else cell
+        modulation, code = self.modulate(latent.rows(around), cell_around, size)
+        code = code[:, :, inner]
         return ModulatedField(
-            table=self.tabulate(code, cell),
+            table=self.tabulate(code, cell[:, :, rows] if cell.shape[2] > 1 else cell),
             skip=latent.image if self.lr_skip else None,
             code=code,
-            scales=scales,
-            shifts=shifts,
+            modulation=modulation[:, :, inner].permute(0, 2, 3, 1),
         )
+
+    def render_latent(self, latent: Latent, cell: Tensor, grid: Grid) -> Tensor:
+        batch, _, height, width = latent.features.shape
+        output = latent.features.new_empty(batch, 3, *grid.size)
+        rows, columns = self.runs((height, width), grid)
+        for pixels, span, piece in rows.bands(max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * batch * width))):
+            field = self._field_of_rows(latent, cell, pixels)
+            self.paint(field, Grid(grid.rows[span], grid.columns), piece, columns, output[:, :, span])
+        return output
 
     def intensity(self, field: ModulatedField) -> Tensor:
         """How much each LR pixel modulates, (B, h, w): mean magnitude of the second half of its modulations (the
         shifts)."""
-        layers = [layer for half in (field.scales, field.shifts) if half is not None for layer in half]
-        modulation = torch.cat(layers, dim=-1)
-        return modulation[..., modulation.shape[-1] // 2 :].abs().mean(-1)
+        return field.modulation[..., self.imnet.mod_dim // 2 :].abs().mean(-1)
 
     def with_cell(self, field: ModulatedField, cell: Tensor) -> ModulatedField:
         """The same modulations read with another output pixel size."""
-        return replace(field, table=self.tabulate(field.code, cell))
+        return replace(field, table=self.tabulate(field.code, cell_in_pixels(cell, field.size)))
 
     def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:
         """The latent MLP's part of `network_runs`."""
@@ -111,6 +141,40 @@ class LMFDecoder(LocalEnsembleModel):
     def query(self, field: ModulatedField, corners: Corners) -> Tensor:
         scales, shifts = (
             None if layers is None else (corners.gather(layer) for layer in layers)
-            for layers in (field.scales, field.shifts)
+            for layers in self.imnet.split(field.modulation)
         )
         return corners.blend(self.imnet.after_first(self.first_layer(field, corners), scales, shifts))
+
+    def kernels(self, field: ModulatedField) -> RenderStage | None:
+        """The native render stage for a field, or None where PyTorch is to compute."""
+        parameters = list(self.imnet.parameters())
+        library = native.choose(self.backend, "lmf", field.table, field.modulation, field.skip, *parameters)
+        if library is None:
+            return None
+        waves = 0 if self.reads_offset else self.imnet.layers[0].in_features
+        return RenderStage(
+            library,
+            self.imnet.hidden_dim,
+            self.imnet.hidden_depth,
+            waves,
+            self.imnet.mod_scale,
+            self.imnet.mod_shift,
+            parameters if waves else [self.of_offset(), *parameters[2:]],
+            field.table,
+            field.modulation,
+            field.skip,
+        )
+
+    def paint(self, field: ModulatedField, grid: Grid, rows: AxisRuns, columns: AxisRuns, output: Tensor) -> None:
+        kernels = self.kernels(field)
+        if kernels is None:
+            super().paint(field, grid, rows, columns, output)
+        else:
+            kernels.render(rows, columns, (grid.rows, grid.columns), output)
+
+    def sample(self, field: ModulatedField, coord: Tensor) -> Tensor:
+        kernels = self.kernels(field)
+        if kernels is None:
+            return super().sample(field, coord)
+        y, x = (look_up(coord[..., axis], field.size[axis], self.local_ensemble) for axis in (0, 1))
+        return kernels.sample(y, x, coord)

@@ -10,7 +10,7 @@ from models.decoders.lmf import LMFDecoder, hidden_width
 from models.encoders import make_encoder
 from models.layers.mlp import linear_on_map, unfolded_linear
 from models.registry import make, register
-from utils.coords import cell_in_pixels
+from utils.coords import Size
 
 
 @register("lmliif")
@@ -53,12 +53,12 @@ class LMLIIF(LMFDecoder):
             out_dim=self.imnet.mod_dim + (self.code_dim if mod_input else 0),
         )
 
-    def modulate(self, latent: Latent, cell: Tensor) -> tuple[Tensor, Tensor]:
+    def modulate(self, latent: Latent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         first = self.hypernet.layers[0]
         of_latent, of_cell = first.weight.split([self.latent_dim, first.in_features - self.latent_dim], dim=1)
         hidden = unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold)
         if self.cell_decode:
-            hidden = hidden + linear_on_map(cell_in_pixels(cell, latent.features.shape[-2:]), of_cell)
+            hidden = hidden + linear_on_map(cell, of_cell)
         modulation, code = self.split_output(self.hypernet.after_first_on_map(hidden))
         return modulation, code if self.mod_input else latent.features
 

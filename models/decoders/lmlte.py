@@ -12,7 +12,7 @@ from models.encoders import make_encoder
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
-from utils.coords import Corners, cell_in_pixels
+from utils.coords import Corners, Size
 
 
 @register("lmlte")
@@ -25,6 +25,7 @@ class LMLTE(LMFDecoder):
     """
 
     lr_skip = True
+    reads_offset = False
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class LMLTE(LMFDecoder):
         self.phase = nn.Linear(2, hidden_dim // 2, bias=False) if cell_decode else None
         self.imphase = nn.Linear(2, wave_dim // 2, bias=False) if cell_decode and mod_input else None
 
-    def modulate(self, latent: Latent, cell: Tensor) -> tuple[Tensor, Tensor]:
+    def modulate(self, latent: Latent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         coef, freq = self.coef(latent.features), self.freq(latent.features)
         waves = fourier_features(fourier_table(coef, freq, phases(freq, cell, self.phase)), 1.0, 1.0)
         modulation, code = self.split_output(self.hypernet(waves).permute(0, 3, 1, 2))
@@ -74,4 +75,4 @@ def phases(freq: Tensor, cell: Tensor, layer: nn.Linear | None) -> Tensor:
     """Phases (B, C/2, h or 1, w or 1) that a layer gives frequencies (B, C, h, w) for a cell; zero without a layer."""
     if layer is None:
         return freq.new_zeros(len(freq), freq.shape[1] // 2, 1, 1)
-    return linear_on_map(cell_in_pixels(cell, freq.shape[-2:]), layer.weight)
+    return linear_on_map(cell, layer.weight)

@@ -13,8 +13,8 @@ def fourier_table(coef: Tensor, freq: Tensor, phase: Tensor, interleaved: bool =
     then all x; `phase` (B, C/2, h or 1, w or 1).
     """
     along_y, along_x = (freq[:, 0::2], freq[:, 1::2]) if interleaved else freq.chunk(2, dim=1)
-    phase = phase.expand(-1, -1, *coef.shape[-2:])
-    return torch.cat([coef, along_y, along_x, phase], dim=1).permute(0, 2, 3, 1)
+    parts = coef, along_y, along_x, phase.expand(-1, -1, *coef.shape[-2:])
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1)
 
 
 def fourier_features(table: Tensor, offset_y: Tensor | float, offset_x: Tensor | float) -> Tensor:

@@ -1,6 +1,6 @@
 """The render MLP of LMF: a tiny MLP whose hidden units are scaled and shifted by the LR pixel it paints for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -44,11 +44,12 @@ class LMMLP(nn.Module):
         """(..., in_dim) inputs and (..., mod_dim) modulations, broadcasting, -> (..., out_dim)."""
         return self.after_first(self.layers[0](x), *self.split(modulation))
 
-    def split(self, modulation: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """(..., mod_dim) -> scales and shifts, each (hidden_depth, ..., hidden_dim) contiguous, or None if left out."""
-        halves = modulation.unflatten(-1, (-1, self.hidden_depth, self.hidden_dim))  # (..., 1 or 2, D, hidden_dim)
-        halves = halves.permute(-3, -2, *range(modulation.dim() - 1), -1).contiguous().unbind()
-        return halves[0] if self.mod_scale else None, halves[-1] if self.mod_shift else None
+    def split(self, modulation: Tensor) -> tuple[Sequence[Tensor] | None, Sequence[Tensor] | None]:
+        """(..., mod_dim) -> scales and shifts, each one (..., hidden_dim) a layer, or None if left out."""
+        layers = modulation.split(self.hidden_dim, dim=-1)
+        return layers[: self.hidden_depth] if self.mod_scale else None, (
+            layers[-self.hidden_depth :] if self.mod_shift else None
+        )
 
     def after_first(
         self, hidden: Tensor, scales: Iterable[Tensor] | None = None, shifts: Iterable[Tensor] | None = None

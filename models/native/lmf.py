@@ -1,0 +1,141 @@
+"""The render stage of LMF on the kernels of lmf.cpp: tensors in, values written into a tensor."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from utils.coords import AxisLookup, AxisRuns, bilinear_taps
+
+_POINTER = ctypes.c_void_p
+_NUMBER = ctypes.c_int64
+
+
+class _Network(ctypes.Structure):
+    _fields_ = (
+        *((name, _NUMBER) for name in ("hidden", "depth", "waves", "has_scale", "has_shift")),
+        ("parameters", _POINTER),
+    )
+
+
+class _Field(ctypes.Structure):
+    _fields_ = (
+        ("height", _NUMBER),
+        ("width", _NUMBER),
+        ("table", _POINTER),
+        ("table_stride", _NUMBER),
+        ("modulation", _POINTER),
+        ("modulation_stride", _NUMBER),
+        ("skip", _POINTER),
+        ("skip_strides", _NUMBER * 4),
+    )
+
+
+class _Axis(ctypes.Structure):
+    _fields_ = (
+        *((name, _NUMBER) for name in ("runs", "longest", "positions")),
+        *((name, _POINTER) for name in ("index", "offset", "start", "length", "skip_index", "skip_fraction")),
+    )
+
+
+@dataclass(frozen=True)
+class RenderStage:
+    """A modulated MLP and the LR pixels it reads, all float32 on the CPU.
+
+    The MLP has `depth` modulated layers, `hidden` wide, and a last one; `parameters` are their weights (out, in) and
+    biases in turn. With `waves` Fourier features `table` (B, h, w, 2.5 * waves) holds amplitudes of cosines and of
+    sines, frequencies along y and along x, and phases; with 0 it is (B, h, w, hidden), what the first layer gives but
+    for the offset (y, x), whose columns (hidden, 2) are that layer's only parameters. `modulation` (B, h, w, C):
+    scales, if `has_scale`, then shifts, if `has_shift`, of layer after layer. `skip` (B, 3, h', w') is added at every
+    position by bilinear interpolation, border replicated.
+    """
+
+    library: ctypes.CDLL
+    hidden: int
+    depth: int
+    waves: int
+    has_scale: bool
+    has_shift: bool
+    parameters: Sequence[Tensor]
+    table: Tensor
+    modulation: Tensor
+    skip: Tensor | None
+
+    def render(
+        self,
+        rows: AxisRuns,
+        columns: AxisRuns,
+        positions: tuple[Tensor, Tensor],
+        output: Tensor,
+        chosen: Tensor | None = None,
+    ) -> None:
+        """Fill `output` (B, 3, H, W), of any strides: the grid of `positions` (rows (H,), columns (W,)) in runs.
+
+        With `chosen` (B, runs of rows, runs of columns) only those pairs of runs.
+        """
+        axes = [self._axis(*given) for given in zip((rows, columns), positions, (2, 3), strict=True)]
+        mask = None if chosen is None else chosen.to(torch.uint8).contiguous()
+        strides = (_NUMBER * 4)(*output.stride())
+        self._call("lmf_render", axes, len(rows.lookup.index) ** 2, _address(mask), _address(output), strides)
+
+    def sample(self, y: AxisLookup, x: AxisLookup, coord: Tensor) -> Tensor:
+        """Values (B, Q, 3) at positions `coord` (B, Q, 2), whose lookups are `y` and `x`, (K, B, Q) each."""
+        output = self.table.new_empty(*coord.shape[:2], 3)
+        every = torch.arange(output.shape[0] * output.shape[1])
+        axes = []
+        for lookup, axis in ((y, 0), (x, 1)):
+            flat = AxisLookup(lookup.index.flatten(1), lookup.offset.flatten(1)[..., None])
+            axes.append(self._axis(AxisRuns(flat, every, torch.ones_like(every)), coord[..., axis].flatten(), 2 + axis))
+        self._call("lmf_sample", axes, len(y.index) ** 2, _address(output))
+        return output
+
+    def _axis(self, runs: AxisRuns, positions: Tensor, dimension: int) -> tuple[_Axis, list[Tensor]]:
+        """The positions of an axis, `dimension` of the skip picture, and the tensors that the structure points at."""
+        kept = [runs.lookup.index, runs.lookup.offset.float(), runs.start, runs.length]
+        if self.skip is not None:
+            index, fraction = bilinear_taps(positions, self.skip.shape[dimension])
+            kept += [index, fraction.float()]
+        kept = [tensor.contiguous() for tensor in kept]
+        addresses = [tensor.data_ptr() for tensor in kept] + [None] * (6 - len(kept))
+        return _Axis(len(runs.start), runs.longest, len(positions), *addresses), kept
+
+    def _call(self, function: str, axes: list[tuple[_Axis, list[Tensor]]], corners: int, *arguments: object) -> None:
+        """One of the library's functions, with the network and the field in front and the threads behind."""
+        parameters = torch.cat([tensor.detach().flatten() for tensor in self.parameters])
+        network = _Network(self.hidden, self.depth, self.waves, self.has_scale, self.has_shift, _address(parameters))
+        table, modulation = _rows(self.table), _rows(self.modulation)
+        batch, height, width, _ = table.shape
+        skip_strides = (_NUMBER * 4)(*(() if self.skip is None else self.skip.stride()))
+        field = _Field(
+            height,
+            width,
+            _address(table),
+            table.stride(2),
+            _address(modulation),
+            modulation.stride(2),
+            _address(self.skip),
+            skip_strides,
+        )
+        getattr(self.library, function)(
+            ctypes.byref(network),
+            ctypes.byref(field),
+            _NUMBER(batch),
+            _NUMBER(corners),
+            *(ctypes.byref(axis) for axis, _ in axes),
+            *arguments,
+            ctypes.c_int(torch.get_num_threads()),
+        )
+
+
+def _rows(table: Tensor) -> Tensor:
+    """(B, h, w, C) whose pixels lie at equal distances, each in one piece."""
+    batch, height, width, _ = table.shape
+    batch_stride, row, pixel, channel = table.stride()
+    regular = channel == 1 and row == width * pixel and (batch == 1 or batch_stride == height * row)
+    return table if regular else table.contiguous()
+
+
+def _address(tensor: Tensor | None) -> ctypes.c_void_p | None:
+    return None if tensor is None else ctypes.c_void_p(tensor.data_ptr())
