@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.decoders.lmf import LMFDecoder, ModulatedField
-from utils.coords import Corners, Grid, Size, cell_of, look_up_runs, sample_bilinear
+from utils.coords import AxisRuns, Corners, Grid, Size, cell_of, look_up_runs, sample_bilinear
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,31 @@ def paint(model: LMFDecoder, field: ModulatedField, picture: Tensor, wanted: Ten
     rows = look_up_runs(grid.rows, field.size[0], model.local_ensemble, within_pixels=True)
     columns = look_up_runs(grid.columns, field.size[1], model.local_ensemble, within_pixels=True)
     in_rows, in_columns = rows.pixels(grid.rows, field.size[0]), columns.pixels(grid.columns, field.size[1])
-    chosen = wanted[:, in_rows[:, None], in_columns].nonzero()  # (N, 3): picture, run of y, run of x
+    chosen = wanted[:, in_rows[:, None], in_columns]  # (B, runs of y, runs of x)
+    kernels = model.kernels(field)
+    if kernels is None:
+        _paint_chosen(model, field, grid, rows, columns, picture, chosen)
+    else:
+        kernels.render(rows, columns, (grid.rows, grid.columns), picture, chosen)
+    return int((chosen * (rows.length[:, None] * columns.length)).sum())
+
+
+def _paint_chosen(
+    model: LMFDecoder,
+    field: ModulatedField,
+    grid: Grid,
+    rows: AxisRuns,
+    columns: AxisRuns,
+    picture: Tensor,
+    chosen: Tensor,
+) -> None:
+    """Overwrite `picture` (B, 3, H, W) in the pairs of runs that are `chosen` (B, runs of rows, runs of columns)."""
     fitting = max(1, model.band_queries(field) // (rows.longest * columns.longest))
-    for part in chosen.split(fitting):
+    for part in chosen.nonzero().split(fitting):  # (N, 3): picture, run of y, run of x
         corners = Corners.of_chosen_runs(rows.lookup, columns.lookup, field.size, part)
         y, x = rows.members()[part[:, 1]], columns.members()[part[:, 2]]  # (N, Ly), (N, Lx)
         index = part[:, 0, None, None], slice(None), y[:, :, None], x[:, None, :]
         picture[index] = model.query(field, corners) + _skip(field, grid, part[:, 0], y, x)
-    return int((rows.length[chosen[:, 1]] * columns.length[chosen[:, 2]]).sum())
 
 
 def _skip(field: ModulatedField, grid: Grid, picture: Tensor, y: Tensor, x: Tensor) -> Tensor | float:

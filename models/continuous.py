@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from utils.coords import AxisRuns, Corners, Grid, Size, look_up_runs, sample_bilinear
+from models.native.lmf import RenderStage
+from utils.coords import AxisRuns, Corners, Grid, Size, look_up, look_up_runs, sample_bilinear
 
 # Size of a band's or block's widest intermediate: larger ones leave the CPU's cache and are slower.
 BAND_BYTES = 4 << 20
@@ -59,7 +60,10 @@ class ContinuousModel(nn.Module):
     """Size of the widest intermediate for one position: decides how many positions a band holds."""
 
     backend: str = "auto"
-    """What computes on a CPU, see `models.native.choose`; models without kernels of their own need not care."""
+    """What computes on a CPU, see `models.native.choose`."""
+
+    kernel_library: str | None = None
+    """Name of the native kernels that the model can use."""
 
     encoder: nn.Module
 
@@ -122,7 +126,15 @@ class LocalEnsembleModel(ContinuousModel):
         """Values (B, *T, 3) at the positions that `corners` describes."""
         raise NotImplementedError
 
+    def kernels(self, field: Field) -> RenderStage | None:
+        """What renders the field without PyTorch, or None."""
+        return None
+
     def sample(self, field: Field, coord: Tensor) -> Tensor:
+        kernels = self.kernels(field)
+        if kernels is not None:
+            y, x = (look_up(coord[..., axis], field.size[axis], self.local_ensemble) for axis in (0, 1))
+            return kernels.sample(y, x, coord)
         values = self.query(field, Corners.of_points(coord, field.size, self.local_ensemble))
         return values if field.skip is None else values + sample_bilinear(field.skip, coord)
 
@@ -141,6 +153,10 @@ class LocalEnsembleModel(ContinuousModel):
 
     def paint(self, field: Field, grid: Grid, rows: AxisRuns, columns: AxisRuns, output: Tensor) -> None:
         """Fill `output` (B, 3, H, W), the values on a grid whose runs are given."""
+        kernels = self.kernels(field)
+        if kernels is not None:
+            kernels.render(rows, columns, (grid.rows, grid.columns), output)
+            return
         runs_y, runs_x = self._block_runs(field, rows, columns)
         for span_y, real_y, y in rows.blocks(runs_y):
             for span_x, real_x, x in columns.blocks(runs_x):

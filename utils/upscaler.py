@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models import native
 from models.cmsr import ControlledPicture, Level, render_controlled
 from models.continuous import ContinuousModel, Field, Latent
 from utils.coords import Grid, Size, cell_of
@@ -17,14 +18,17 @@ from utils.normalization import Normalization
 class Upscaler:
     """Pictures in [0, 1] through a model: `encode` once, then `render` at any number of sizes.
 
-    Without a `normalization` it is the model's own.
+    Without a `normalization` it is the model's own. `backend` as in `models.native.choose`.
     """
 
     model: ContinuousModel
     normalization: Normalization | None = None
     device: torch.device = torch.device("cpu")
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
+        native.check(self.backend, self.model.kernel_library)
+        self.model.backend = self.backend
         if self.normalization is None:
             object.__setattr__(self, "normalization", Normalization.for_model(self.model))
         self.model.to(self.device, memory_format=torch.channels_last)
@@ -39,10 +43,13 @@ class Upscaler:
     @torch.inference_mode()
     def field(self, latent: Latent, size: Size) -> Field:
         """Latent -> field for an output of `size` (H, W), its cell clipped at the largest trained scale."""
+        return self.model.field(latent, self._cell(latent, size))
+
+    def _cell(self, latent: Latent, size: Size) -> Tensor:
         input_size = tuple(latent.image.shape[-2:])
         largest_scale = self.model.trained_scales and self.model.trained_scales[1]
         cell = cell_of(size, input_size, largest_scale).to(self.device)
-        return self.model.field(latent, cell.expand(len(latent.image), 2))
+        return cell.expand(len(latent.image), 2)
 
     @torch.inference_mode()
     def render(self, latent: Latent, size: Size, queries: int | None = None) -> Tensor:
@@ -51,11 +58,11 @@ class Upscaler:
         With `queries`, positions are sampled one by one in passes of so many, as in training, instead of as a grid:
         slower, the same picture.
         """
-        field = self.field(latent, size)
         grid = Grid.of_size(size, self.device)
         if queries is None:
-            picture = self.model.render(field, grid)
+            picture = self.model.render_latent(latent, self._cell(latent, size), grid)
         else:
+            field = self.field(latent, size)
             coord = grid.coord().flatten(0, 1).expand(len(latent.image), -1, -1)
             values = [self.model.sample(field, part) for part in coord.split(queries, dim=1)]
             picture = torch.cat(values, dim=1).transpose(1, 2).unflatten(2, size)

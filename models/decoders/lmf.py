@@ -17,7 +17,7 @@ from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.native.lmf import RenderStage
 from models.registry import make
-from utils.coords import AxisRuns, Corners, Grid, Size, cell_in_pixels, look_up
+from utils.coords import Corners, Grid, Size, cell_in_pixels
 from utils.errors import InputError
 
 # Size of the modulations of a band of LR rows, in `render_latent`: many bands mean much computed twice at their seams.
@@ -48,6 +48,7 @@ class LMFDecoder(LocalEnsembleModel):
     """Up to where intensities are scanned when a scale2mod table is made."""
 
     imnet: LMMLP
+    kernel_library = "lmf"
     reads_offset = True
     """Whether the render MLP reads [code, offset, cell]; if not, Fourier features of the position."""
 
@@ -146,35 +147,15 @@ class LMFDecoder(LocalEnsembleModel):
         return corners.blend(self.imnet.after_first(self.first_layer(field, corners), scales, shifts))
 
     def kernels(self, field: ModulatedField) -> RenderStage | None:
-        """The native render stage for a field, or None where PyTorch is to compute."""
-        parameters = list(self.imnet.parameters())
-        library = native.choose(self.backend, "lmf", field.table, field.modulation, field.skip, *parameters)
+        imnet, parameters = self.imnet, list(self.imnet.parameters())
+        tensors = (field.table, field.modulation, field.skip)
+        library = native.choose(self.backend, self.kernel_library, *tensors, *parameters)
         if library is None:
             return None
-        waves = 0 if self.reads_offset else self.imnet.layers[0].in_features
-        return RenderStage(
-            library,
-            self.imnet.hidden_dim,
-            self.imnet.hidden_depth,
-            waves,
-            self.imnet.mod_scale,
-            self.imnet.mod_shift,
-            parameters if waves else [self.of_offset(), *parameters[2:]],
-            field.table,
-            field.modulation,
-            field.skip,
-        )
-
-    def paint(self, field: ModulatedField, grid: Grid, rows: AxisRuns, columns: AxisRuns, output: Tensor) -> None:
-        kernels = self.kernels(field)
-        if kernels is None:
-            super().paint(field, grid, rows, columns, output)
+        waves = 0
+        if self.reads_offset:
+            parameters[:2] = [self.of_offset()]
         else:
-            kernels.render(rows, columns, (grid.rows, grid.columns), output)
-
-    def sample(self, field: ModulatedField, coord: Tensor) -> Tensor:
-        kernels = self.kernels(field)
-        if kernels is None:
-            return super().sample(field, coord)
-        y, x = (look_up(coord[..., axis], field.size[axis], self.local_ensemble) for axis in (0, 1))
-        return kernels.sample(y, x, coord)
+            waves = imnet.layers[0].in_features
+        shape = imnet.hidden_dim, imnet.hidden_depth, waves, imnet.mod_scale, imnet.mod_shift
+        return RenderStage(library, *shape, parameters, *tensors)

@@ -50,6 +50,14 @@ def choose(backend: str, name: str, *tensors: Tensor | None) -> ctypes.CDLL | No
     return outcome
 
 
+def check(backend: str, name: str | None) -> None:
+    """InputError when `backend` is not for a model whose kernels are those of NAME.cpp (None: it has none)."""
+    if backend == "native" and name is None:
+        raise InputError("backend 'native' is not possible here: this model has no kernels; use auto or torch")
+    if backend != "auto":
+        choose(backend, name or "")
+
+
 def _outcome(name: str) -> ctypes.CDLL | build.BuildError:
     """The library, or why there is none, found out once per process."""
     with _lock:
