@@ -94,9 +94,9 @@ def shrunk(hr: np.ndarray, scale: Scale, path: Path) -> np.ndarray:
 
 
 def reduced_side(side: int, factor: float) -> int:
-    """LR pixels of the longest part of `side` HR pixels that is a whole number of both, if one of the last 20 is."""
+    """LR pixels of the longest part of `side` HR pixels that is a whole number of both, if that takes at most 5 %."""
     longest = int(side / factor + 1e-9)
-    for candidate in range(longest, max(0, longest - 20), -1):
+    for candidate in range(longest, int(0.95 * longest), -1):
         if abs(candidate * factor - round(candidate * factor)) < 1e-6:
             return candidate
     return longest

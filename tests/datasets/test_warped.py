@@ -1,0 +1,113 @@
+"""Pictures under homographies, and the program that makes test sets of them and of pairs of scales."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import datasets
+from datasets import make_benchmark
+from datasets.make_benchmark import WARPS, between, random_homography
+from tests.commands import call, mistake
+from utils.checkpoints import load_upscaler
+from utils.evaluation import measure_warp
+from utils.homographies import read_homography
+from utils.images import read_rgb, to_tensor
+from utils.metrics import find_protocol
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+@pytest.fixture
+def made(pictures):
+    """The folder in which make_benchmark has put its pictures."""
+    call(make_benchmark, pictures, "--scales", "1.5x2.0,2.4", "--warps", "isc,osc", "--seed", 3, "--output", "made")
+    return pictures.parent / "made"
+
+
+def test_scales_are_exact(pictures, made) -> None:
+    for name in ("a", "b", "c"):
+        height, width = read_rgb(pictures / f"{name}.png").shape[:2]
+        lr = Image.open(made / f"LR_bicubic/rrLR_X1.50_2.00/{name}.png")
+        assert (lr.height * 3 % 2, lr.height, lr.width) == (0, int(height / 1.5) // 2 * 2, width // 2)
+    pairs = datasets.make(
+        {
+            "name": "paired-image-folders",
+            "args": {"root_path_1": made / "LR_bicubic/rrLR_X2.40_2.40", "root_path_2": pictures},
+        }
+    )
+    samples = datasets.make({"name": "sr-implicit-paired", "args": {"scale": 2.4}}, dataset=pairs)
+    lr, hr = samples.pair(0)
+    assert hr.shape[0] == pytest.approx(2.4 * lr.shape[0])
+    enlarged = load_upscaler("bicubic")(to_tensor(lr), hr.shape[:2])[0]
+    assert (enlarged - to_tensor(hr)).abs().mean() < 0.03
+
+
+@pytest.mark.parametrize("warp", WARPS)
+def test_warped_pictures_show_what_their_matrix_says(pictures, made, warp) -> None:
+    samples = datasets.make(
+        {"name": "warped-image-folders", "args": {"root_path_1": str(made / warp), "root_path_2": str(pictures)}}
+    )
+    assert len(samples) == 3
+    for index in range(3):
+        lr, hr, homography = samples[index]
+        assert samples.path(index).name[0] == "abc"[index]
+        score, _ = measure_warp(
+            load_upscaler("bicubic"), to_tensor(lr), to_tensor(hr), homography, find_protocol("lerf")
+        )
+        assert score["mpsnr"] > 24 or np.isnan(score["mpsnr"])
+
+
+def test_everything_follows_from_the_seed(pictures, made) -> None:
+    manifest = json.loads((made / "manifest.json").read_text())
+    for warp in WARPS:
+        for name, entry in manifest["warps"][warp].items():
+            matrix = read_homography(made / warp / name.replace("png", "txt")).matrix
+            assert torch.equal(matrix, torch.tensor(entry["matrix"], dtype=torch.float64))
+            assert Image.open(made / warp / name).size == tuple(reversed(entry["lr_size"]))
+    shutil.copy(pictures / "a.png", pictures / "0.png")  # one more picture leaves the others as they are
+    call(make_benchmark, pictures, "--warps", "isc", "--seed", 3, "--output", "again")
+    call(make_benchmark, pictures, "--warps", "isc", "--seed", 4, "--output", "other")
+    again, other = (
+        json.loads((made.parent / f / "manifest.json").read_text())["warps"]["isc"] for f in ("again", "other")
+    )
+    assert again["b.png"] == manifest["warps"]["isc"]["b.png"]
+    assert other["b.png"] != again["b.png"]
+
+
+@pytest.mark.parametrize("warp", WARPS)
+def test_homographies_stay_inside_and_in_scale(warp) -> None:
+    scales, inwards = WARPS[warp]
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        homography, (height, width) = random_homography((200, 300), scales, inwards, generator)
+        corners = torch.tensor([[-0.5, width - 0.5, -0.5], [-0.5, -0.5, height - 0.5], [1, 1, 1]], dtype=torch.float64)
+        x, y, w = homography.matrix @ corners
+        assert (
+            (x / w >= -0.5 - 1e-6) & (x / w <= 299.5 + 1e-6) & (y / w >= -0.5 - 1e-6) & (y / w <= 199.5 + 1e-6)
+        ).all()
+        assert scales[0] * 0.95 <= 300 / width <= scales[1] * 1.05
+
+
+def test_four_points_set_a_homography() -> None:
+    source, target = torch.rand(4, 2, dtype=torch.float64) * 9, torch.rand(4, 2, dtype=torch.float64) * 9
+    sent = between(source, target) @ torch.cat([source.T, torch.ones(1, 4, dtype=torch.float64)])
+    assert torch.allclose((sent[:2] / sent[2]).T, target, atol=1e-6)
+
+
+def test_mistakes_are_explained(pictures, made, capsys) -> None:
+    assert "--scales or --warps" in mistake(capsys, make_benchmark, pictures)
+    assert "no folder nothere" in mistake(capsys, make_benchmark, "nothere", "--warps", "isc")
+    assert "isc or osc" in mistake(capsys, make_benchmark, pictures, "--warps", "ics")
+    assert "too small" in mistake(capsys, make_benchmark, pictures, "--scales", "100", "--output", "x")
+    warped = {"name": "warped-image-folders", "args": {"root_path_1": str(made / "isc"), "root_path_2": str(pictures)}}
+    (made / "isc/b.txt").unlink()
+    with pytest.raises(Exception, match=r"isc/b\.png has no homography"):
+        datasets.make(warped)
+    (made / "isc/b.txt").write_text("1 2 3")
+    (pictures / "c.png").unlink()
+    with pytest.raises(Exception, match=r"isc/c\.png has no HR picture"):
+        datasets.make(warped)
