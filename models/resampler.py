@@ -1,14 +1,19 @@
 """The one resampler: output pixels as weighted sums of the pixels around them, for filters, networks and tables."""
 
+import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from models import native
 from models.continuous import ContinuousModel, Field, Latent
-from models.kernels import Kernel, SeparableKernel
+from models.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
+from models.native.lerf import resample_grid, resample_points
 from utils.coords import AxisTaps, Grid, axis_taps, cell_in_pixels, first_pixels, sample_nearest
+
+NATIVE_KERNELS: dict[type[Kernel], str] = {AmplifiedLinear: "linear", SteerableGaussian: "gauss"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,13 @@ class Resampler(ContinuousModel):
     def field(self, latent: Latent, cell: Tensor) -> ResamplingField:
         output_pixel = cell_in_pixels(cell, latent.features.shape[-2:]) / 2
         stretch = output_pixel.clamp(min=1) if self.antialias else torch.ones_like(output_pixel)
+        if self.library(latent.features) is not None:  # kernels read planes, so the table is a view of them
+            return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
+
+    def library(self, *tensors: Tensor) -> ctypes.CDLL | None:
+        """The native kernels, where there are some for this kernel and these tensors."""
+        return native.choose(self.backend, "resampler", *tensors) if type(self.kernel) in NATIVE_KERNELS else None
 
     def taps(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
         """Taps (*S, T) of positions (*S) along one axis of n pixels."""
@@ -53,6 +64,11 @@ class Resampler(ContinuousModel):
         return total / norm
 
     def sample(self, field: ResamplingField, coord: Tensor) -> Tensor:
+        library = self.library(field.table, coord)
+        if library is not None:
+            planes, name = field.table.permute(0, 3, 1, 2).contiguous(), NATIVE_KERNELS[type(self.kernel)]
+            stretch, radius = field.stretch.contiguous(), self.kernel.radius
+            return resample_points(library, name, planes, coord.contiguous(), stretch, radius).transpose(1, 2)
         stretch = sample_nearest(field.stretch.permute(0, 2, 3, 1), coord)  # (B, Q, 2)
         y = self.taps(coord[..., 0], field.size[0], stretch[..., 0])
         x = self.taps(coord[..., 1], field.size[1], stretch[..., 1])
@@ -70,6 +86,9 @@ class Resampler(ContinuousModel):
     def render(self, field: ResamplingField, grid: Grid) -> Tensor:
         if field.stretch.shape[-2:] != (1, 1):  # the kernel varies over the picture
             return super().render(field, grid)
+        library = self.library(field.table, grid.rows, grid.columns)
+        if library is not None:
+            return self.render_natively(library, field, grid)
         channels = field.table.shape[-1] // (1 + len(self.kernel.hyper_parameters))
         output = field.table.new_empty(field.batch, *grid.size, channels)
         for picture, stretch, resized in zip(field.table, field.stretch[:, :, 0, 0], output, strict=True):
@@ -77,6 +96,15 @@ class Resampler(ContinuousModel):
             for rows, band in grid.bands(self.band_queries(field)):
                 resized[rows] = self.resample(picture, self.taps(band.rows, field.size[0], stretch[0]), x)
         return output.permute(0, 3, 1, 2)
+
+    def render_natively(self, library: ctypes.CDLL, field: ResamplingField, grid: Grid) -> Tensor:
+        planes, name = field.table.permute(0, 3, 1, 2).contiguous(), NATIVE_KERNELS[type(self.kernel)]
+        pictures = []
+        for picture, stretch in zip(planes, field.stretch[:, :, 0, 0], strict=True):
+            y = self.taps(grid.rows, field.size[0], stretch[0])
+            x = self.taps(grid.columns, field.size[1], stretch[1])
+            pictures.append(resample_grid(library, name, picture, y, x))
+        return pictures[0][None] if len(pictures) == 1 else torch.stack(pictures)
 
     def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:
         """A picture's table (h, w, (1 + K) * C) on the grid whose rows and columns have the taps y and x: (H, W,

@@ -1,12 +1,16 @@
 """LeRF as look-up tables: networks sampled every 16 levels, read by 4-simplex interpolation."""
 
+import ctypes
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
+from models import native
 from models.lerf.networks import LeRFNetwork
+from models.lerf.patterns import PATTERNS, ROTATIONS, turned
 from models.lerf.stages import EnsembleLeRF, round_through
+from models.native.lerf import table_stage
 from models.registry import register
 
 INTERVAL = 16  # levels between samples
@@ -52,6 +56,23 @@ class LookUpLeRF(EnsembleLeRF):
 
     def respond(self, unit: str, pixels: Tensor) -> Tensor:
         return interpolate(round_through(getattr(self, unit).clamp(-127, 127)), pixels)
+
+    def stages(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        library = native.choose(self.backend, "lerf", image, *self.parameters())
+        if library is None:
+            return super().stages(image)
+        levels = (image * 255).round().clamp(0, 255).to(torch.uint8).contiguous().flatten(0, 1)  # (B * C, h, w)
+        feature = self.look_up(library, 1, levels)[0]
+        hyper = self.look_up(library, 2, feature).float() / 255
+        return feature.float().unflatten(0, image.shape[:2]), hyper.unflatten(1, image.shape[:2]).transpose(0, 1)
+
+    def look_up(self, library: ctypes.CDLL, stage: int, levels: Tensor) -> Tensor:
+        """A stage by the kernels: (N, h, w) uint8 -> (K, N, h, w) uint8."""
+        turns = [(mode, turn) for mode in self.modes for turn in range(ROTATIONS // 2)]
+        tables = [getattr(self, f"s{stage}_{mode}r{turn % stage}") for mode, turn in turns]
+        offsets = [[turned(offset, turn) for offset in PATTERNS[mode]] for mode, turn in turns]
+        terms = len(self.modes) * (1 if stage == 1 else ROTATIONS)
+        return table_stage(library, levels, tables, offsets, INTERVAL * terms, 0 if stage == 1 else 127)
 
     def tables(self) -> Iterator[tuple[str, Tensor]]:
         """Every unit's name and its table as stored, (83521, K) int8."""

@@ -1,4 +1,4 @@
-// LeRF's table stages: what all units of a stage say of all pixels, summed, in whole numbers. See lerf.py for the arrays.
+// LeRF's table stages: what the units of a stage say of all pixels, summed in whole numbers. Arrays as in lerf.py.
 
 #include <algorithm>
 #include <cmath>

@@ -1,81 +1,18 @@
-// Resampling with kernels that each LR pixel shapes for itself: weighted means of the pixels around a position. See
-// resampler.py for the arrays.
+// Resampling with kernels that each LR pixel shapes for itself: weighted means of the pixels around a position.
+// Arrays as in lerf.py.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include "kernels.h"
 #include "parallel.h"
 #include "vectors.h"
 
 namespace {
 
-typedef uint32_t Words __attribute__((vector_size(VECTOR_BYTES)));
-
 constexpr int POINTS = 4096;  // arbitrary positions a thread takes at a time
-
-inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
-inline Floats magnitude(Floats a) { return a > 0 ? a : -a; }
-
-template <class To, class From>
-inline To bits_of(From from) {
-    return load<To>(reinterpret_cast<const char *>(&from));
-}
-
-// 2^x for x <= 127, relative error below 3e-7; below 2^-126 it stays there.
-inline Floats exp2(Floats x) {
-    constexpr float ROUNDER = 12582912;  // 1.5 * 2^23: a float this large has no digits behind the point
-    x = maximum(x, Floats{} - 126);
-    const Floats rounded = x + ROUNDER;
-    const Floats f = x - (rounded - ROUNDER);  // -1/2..1/2
-    // Taylor's series of exp(f * ln 2) to the sixth power: its remainder is below 2e-7 there.
-    Floats power = Floats{} + 1.5403530e-4f;
-    power = power * f + 1.3333558e-3f;
-    power = power * f + 9.6181291e-3f;
-    power = power * f + 5.5504109e-2f;
-    power = power * f + 2.4022651e-1f;
-    power = power * f + 6.9314718e-1f;
-    power = power * f + 1;
-    return bits_of<Floats>(bits_of<Words>(power) + (bits_of<Words>(rounded) << 23));
-}
-
-// A kernel turns a pixel's hyper-parameters into coefficients once, those into terms of a row of positions, and these
-// into weights. `HYPER` hyper-parameters, as many coefficients.
-
-// Amplified linear: max(0, 1 - a |dy|) * max(0, 1 - a |dx|).
-struct Linear {
-    static constexpr int HYPER = 1;
-    template <class T>
-    static void prepare(const T *hyper, T *coefficient) {
-        coefficient[0] = 2 * hyper[0] - 1;
-    }
-    static Floats along_y(const Floats *coefficient, Floats dy) {
-        return maximum(1 - coefficient[0] * magnitude(dy), Floats{});
-    }
-    static Floats weight(const Floats *coefficient, Floats y, Floats dx) {
-        return y * maximum(1 - coefficient[0] * magnitude(dx), Floats{});
-    }
-};
-
-// Steerable Gaussian: exp(-1/2 (y^2 - 2 r y x + x^2)) for y = 10 sigma_x dy and x = 10 sigma_y dx, computed as
-// 2^-((y - r x)^2 + (1 - r^2) x^2), which does not cancel where r is near 1, with the factor within y and x.
-struct Gauss {
-    static constexpr int HYPER = 3;
-    template <class T>
-    static void prepare(const T *hyper, T *coefficient) {
-        constexpr float SCALE = 8.4932180f;  // 10 * sqrt(log2(e) / 2)
-        const T r = 2 * hyper[0] - 1, x = SCALE * hyper[2];
-        coefficient[0] = SCALE * hyper[1];
-        coefficient[1] = r * x;
-        coefficient[2] = (1 - r) * (1 + r) * x * x;
-    }
-    static Floats along_y(const Floats *coefficient, Floats dy) { return coefficient[0] * dy; }
-    static Floats weight(const Floats *coefficient, Floats y, Floats dx) {
-        const Floats skewed = y - coefficient[1] * dx;
-        return exp2(-(coefficient[2] * dx * dx) - skewed * skewed);
-    }
-};
 
 // What positions along one axis are resampled from, nearest pixels first: all (taps, positions).
 struct Axis {
@@ -154,7 +91,11 @@ class RowsOfGrid {
                 active.resize(count + 1);
                 active[count++] = {fetch(y.index[t * y.positions + number]), y.distance[t * y.positions + number]};
             }
-        for (int64_t lane = 0; lane < x.lanes; lane += LANES) lanes(count, lane);
+        for (int64_t lane = 0; lane < x.lanes; lane += LANES)
+            if (count == 2 && x.taps == 2)  // loops of known length are unrolled
+                lanes(2, 2, lane);
+            else
+                lanes(count, x.taps, lane);
         for (int64_t column = 0; column < int64_t(x.place.size()); ++column) out[column] = rendered[x.place[column]];
     }
 
@@ -191,19 +132,19 @@ class RowsOfGrid {
         return to;
     }
 
-    void lanes(int64_t count, int64_t lane) {
+    __attribute__((always_inline)) void lanes(int64_t count, int64_t taps, int64_t lane) {
         for (int64_t row = 0; row < count; ++row)
-            for (int64_t t = 0; t < x.taps; ++t) {
+            for (int64_t t = 0; t < taps; ++t) {
                 const float *pixel = active[row].fetched + t * PARTS * x.lanes + lane;
                 Floats coefficient[Kernel::HYPER];
                 for (int k = 0; k < Kernel::HYPER; ++k) coefficient[k] = load<Floats>(pixel + (1 + k) * x.lanes);
-                terms[row * x.taps + t] = {Kernel::along_y(coefficient, Floats{} + active[row].distance), pixel};
+                terms[row * taps + t] = {Kernel::along_y(coefficient, Floats{} + active[row].distance), pixel};
             }
         for (int64_t step = 0; step < x.steps; ++step) {
             Floats total = {}, norm = {};
             for (int64_t row = 0; row < count; ++row)
-                for (int64_t t = 0; t < x.taps; ++t) {
-                    const Term &term = terms[row * x.taps + t];
+                for (int64_t t = 0; t < taps; ++t) {
+                    const Term &term = terms[row * taps + t];
                     Floats coefficient[Kernel::HYPER];
                     for (int k = 0; k < Kernel::HYPER; ++k)
                         coefficient[k] = load<Floats>(term.pixel + (1 + k) * x.lanes);
@@ -231,10 +172,10 @@ class RowsOfGrid {
 };
 
 template <class Kernel>
-void grid(const float *planes, int64_t channels, int64_t height, int64_t width, const Axis &y, const Axis &x, float *out,
-          int threads) {
+void grid(const float *planes, int64_t channels, int64_t height, int64_t width, const Axis &y, const Axis &x,
+          float *out, int threads) {
     const Runs runs(x);
-    // Bands of about as many rows as there are LR pixels in a few: the first rows of a band fetch what others hold.
+    // The first row of a band fetches LR pixels that the band above held already, so bands are not too low.
     const int64_t band = std::max<int64_t>(16, (y.positions + 15) / 16), bands = (y.positions + band - 1) / band;
     const int64_t area = height * width;
     parallel(channels * bands, threads, [&] {
@@ -247,6 +188,134 @@ void grid(const float *planes, int64_t channels, int64_t height, int64_t width, 
     });
 }
 
+// How many taps an axis needs at most, and how close to a pixel a position counts as on it.
+struct Support {
+    int64_t most_taps;
+    float epsilon;
+};
+
+// The same taps as utils.coords.axis_taps, for LANES positions along one axis of n pixels.
+class PointsOnAxis {
+  public:
+    struct Tap {
+        Ints index;
+        Floats distance;
+        Ints inside;
+    };
+
+    PointsOnAxis(int64_t n, float radius, const Support &support)
+        : taps(support.most_taps), n(float(n)), radius(radius), epsilon(support.epsilon) {}
+
+    // Position `lane` in LR pixels. The product is rounded on its own, as PyTorch does it: fused with the subtraction it
+    // would be another float, a distance a little off, and near the end of the support another tap.
+    void place(int lane, float position) {
+        const volatile float scaled = (position + 1) * n;
+        center[lane] = (scaled - 1) / 2;
+    }
+
+    int64_t nearest(int lane) const { return int64_t(std::clamp(std::rint(center[lane]), 0.f, n - 1)); }
+
+    // Taps of all lanes, up to the last one that is inside the support of any.
+    void find_taps() {
+        const Floats at = load<Floats>(center), wide = load<Floats>(stretch), reach = radius * wide;
+        float first[LANES], end[LANES];
+        store(first, at - reach - epsilon);
+        store(end, 2 * reach - epsilon);
+        for (int lane = 0; lane < LANES; ++lane) {
+            first[lane] = std::ceil(first[lane]);
+            end[lane] = std::ceil(end[lane]);
+        }
+        for (count = 0; count < int64_t(taps.size()); ++count) {
+            const Floats pixel = load<Floats>(first) + float(count), distance = at - pixel;
+            const Ints inside = (distance > epsilon - reach) & (float(count) < load<Floats>(end));
+            bool any = false;
+            for (int lane = 0; lane < LANES; ++lane) any |= inside[lane] != 0;
+            if (!any) break;
+            const Floats within = minimum(maximum(pixel, Floats{}), Floats{} + (n - 1));
+            taps[count] = {__builtin_convertvector(within, Ints), distance / wide, inside};
+        }
+    }
+
+    float stretch[LANES] = {};
+    std::vector<Tap> taps;
+    int64_t count = 0;  // of taps that were found
+
+  private:
+    const float n, radius, epsilon;
+    float center[LANES] = {};
+};
+
+template <class Kernel>
+class BlockOfPoints {
+  public:
+    BlockOfPoints(int64_t channels, int64_t height, int64_t width, float radius, const Support &y, const Support &x)
+        : channels(channels), height(height), width(width), y(height, radius, y), x(width, radius, x) {}
+
+    // Up to LANES positions: out[c] (count), `out_stride` apart.
+    void operator()(const float *planes, const float *stretch, bool one_stretch, const float *coord, int count,
+                    float *out, int64_t out_stride) {
+        const int64_t area = height * width;
+        for (int lane = 0; lane < LANES; ++lane) {
+            const int point = std::min(lane, count - 1);
+            y.place(lane, coord[2 * point]);
+            x.place(lane, coord[2 * point + 1]);
+            const int64_t pixel = one_stretch ? 0 : y.nearest(lane) * width + x.nearest(lane);
+            y.stretch[lane] = stretch[pixel];
+            x.stretch[lane] = stretch[pixel + (one_stretch ? 1 : area)];
+        }
+        y.find_taps();
+        x.find_taps();
+        for (int64_t channel = 0; channel < channels; ++channel) {
+            const Floats mean = blend(planes + channel * area, channels * area);
+            for (int lane = 0; lane < count; ++lane) out[channel * out_stride + lane] = mean[lane];
+        }
+    }
+
+  private:
+    Floats blend(const float *plane, int64_t hyper_stride) const {
+        Floats total = {}, norm = {};
+        for (int64_t row = 0; row < y.count; ++row)
+            for (int64_t column = 0; column < x.count; ++column) {
+                const auto &tap_y = y.taps[row], &tap_x = x.taps[column];
+                int32_t place[LANES];
+                store(place, tap_y.index * int32_t(width) + tap_x.index);
+                Floats parts[1 + Kernel::HYPER], coefficient[Kernel::HYPER];
+                for (int part = 0; part < 1 + Kernel::HYPER; ++part) {
+                    float found[LANES];
+                    for (int lane = 0; lane < LANES; ++lane) found[lane] = plane[part * hyper_stride + place[lane]];
+                    parts[part] = load<Floats>(found);
+                }
+                Kernel::prepare(parts + 1, coefficient);
+                const Floats along_y = Kernel::along_y(coefficient, tap_y.distance);
+                Floats weight = Kernel::weight(coefficient, along_y, tap_x.distance);
+                weight = (tap_y.inside & tap_x.inside) ? weight : Floats{};
+                total += weight * parts[0];
+                norm += weight;
+            }
+        return total / norm;
+    }
+
+    const int64_t channels, height, width;
+    PointsOnAxis y, x;
+};
+
+template <class Kernel>
+void points(const float *planes, int64_t batch, int64_t channels, int64_t height, int64_t width, const float *stretch,
+            bool one_stretch, float radius, const Support &y, const Support &x, const float *coord, int64_t queries,
+            float *out, int threads) {
+    const int64_t parts = (queries + POINTS - 1) / POINTS, area = height * width;
+    parallel(batch * parts, threads, [&] {
+        return [&, block = BlockOfPoints<Kernel>(channels, height, width, radius, y, x)](int64_t item) mutable {
+            const int64_t picture = item / parts, start = item % parts * POINTS;
+            for (int64_t point = start; point < std::min(start + POINTS, queries); point += LANES)
+                block(planes + picture * (1 + Kernel::HYPER) * channels * area,
+                      stretch + picture * 2 * (one_stretch ? 1 : area), one_stretch,
+                      coord + 2 * (picture * queries + point), int(std::min<int64_t>(LANES, queries - point)),
+                      out + picture * channels * queries + point, queries);
+        };
+    });
+}
+
 }  // namespace
 
 extern "C" void resample_grid(int32_t gauss, const float *planes, int64_t channels, int64_t height, int64_t width,
@@ -255,4 +324,12 @@ extern "C" void resample_grid(int32_t gauss, const float *planes, int64_t channe
                               int64_t x_taps, int64_t columns, float *out, int32_t threads) {
     const Axis y{y_index, y_distance, y_inside, y_taps, rows}, x{x_index, x_distance, x_inside, x_taps, columns};
     (gauss ? grid<Gauss> : grid<Linear>)(planes, channels, height, width, y, x, out, threads);
+}
+
+extern "C" void resample_points(int32_t gauss, const float *planes, int64_t batch, int64_t channels, int64_t height,
+                                int64_t width, const float *stretch, int32_t one_stretch, float radius, int64_t y_taps,
+                                float y_epsilon, int64_t x_taps, float x_epsilon, const float *coord, int64_t queries,
+                                float *out, int32_t threads) {
+    (gauss ? points<Gauss> : points<Linear>)(planes, batch, channels, height, width, stretch, one_stretch, radius,
+                                             {y_taps, y_epsilon}, {x_taps, x_epsilon}, coord, queries, out, threads);
 }

@@ -1,0 +1,71 @@
+// Kernels that a pixel shapes for itself, on vectors, and what they are computed with.
+#pragma once
+
+#include <cstdint>
+
+#include "vectors.h"
+
+typedef uint32_t Words __attribute__((vector_size(VECTOR_BYTES)));
+
+inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
+inline Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
+inline Floats magnitude(Floats a) { return a > 0 ? a : -a; }
+
+template <class To, class From>
+inline To bits_of(From from) {
+    return load<To>(reinterpret_cast<const char *>(&from));
+}
+
+// 2^x for x <= 127, relative error below 3e-7; below 2^-126 it stays there.
+inline Floats exp2(Floats x) {
+    constexpr float ROUNDER = 12582912;  // 1.5 * 2^23: a float this large has no digits behind the point
+    x = maximum(x, Floats{} - 126);
+    const Floats rounded = x + ROUNDER;
+    const Floats f = x - (rounded - ROUNDER);  // -1/2..1/2
+    // Taylor's series of exp(f * ln 2) to the sixth power: its remainder is below 2e-7 there.
+    Floats power = Floats{} + 1.5403530e-4f;
+    power = power * f + 1.3333558e-3f;
+    power = power * f + 9.6181291e-3f;
+    power = power * f + 5.5504109e-2f;
+    power = power * f + 2.4022651e-1f;
+    power = power * f + 6.9314718e-1f;
+    power = power * f + 1;
+    return bits_of<Floats>(bits_of<Words>(power) + (bits_of<Words>(rounded) << 23));
+}
+
+// A kernel turns a pixel's hyper-parameters into coefficients once, those into terms of a row of positions, and these
+// into weights. `HYPER` hyper-parameters, as many coefficients.
+
+// Amplified linear: max(0, 1 - a |dy|) * max(0, 1 - a |dx|).
+struct Linear {
+    static constexpr int HYPER = 1;
+    template <class T>
+    static void prepare(const T *hyper, T *coefficient) {
+        coefficient[0] = 2 * hyper[0] - 1;
+    }
+    static Floats along_y(const Floats *coefficient, Floats dy) {
+        return maximum(1 - coefficient[0] * magnitude(dy), Floats{});
+    }
+    static Floats weight(const Floats *coefficient, Floats y, Floats dx) {
+        return y * maximum(1 - coefficient[0] * magnitude(dx), Floats{});
+    }
+};
+
+// Steerable Gaussian: exp(-1/2 (y^2 - 2 r y x + x^2)) for y = 10 sigma_x dy and x = 10 sigma_y dx, computed as
+// 2^-((y - r x)^2 + (1 - r^2) x^2), which does not cancel where r is near 1, with the factor within y and x.
+struct Gauss {
+    static constexpr int HYPER = 3;
+    template <class T>
+    static void prepare(const T *hyper, T *coefficient) {
+        constexpr float SCALE = 8.4932180f;  // 10 * sqrt(log2(e) / 2)
+        const T r = 2 * hyper[0] - 1, x = SCALE * hyper[2];
+        coefficient[0] = SCALE * hyper[1];
+        coefficient[1] = r * x;
+        coefficient[2] = (1 - r) * (1 + r) * x * x;
+    }
+    static Floats along_y(const Floats *coefficient, Floats dy) { return coefficient[0] * dy; }
+    static Floats weight(const Floats *coefficient, Floats y, Floats dx) {
+        const Floats skewed = y - coefficient[1] * dx;
+        return exp2(-(coefficient[2] * dx * dx) - skewed * skewed);
+    }
+};

@@ -1,0 +1,142 @@
+"""LeRF on the CPU: table stages (lerf.cpp) and the resampler (resampler.cpp), tensors in, tensors out.
+
+All tensors are contiguous. A wrong shape or type is a mistake of the caller's code and raises ValueError.
+"""
+
+import ctypes
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from utils.coords import AxisTaps, tap_epsilon
+
+ENTRIES = 17**4
+PIXELS = 4
+HYPER_PARAMETERS = {"linear": 1, "gauss": 3}  # of the kernels that resampler.cpp knows
+
+_INT = ctypes.c_int32
+_LONG = ctypes.c_int64
+_FLOAT = ctypes.c_float
+
+
+def table_stage(
+    library: ctypes.CDLL,
+    levels: Tensor,
+    tables: Sequence[Tensor],
+    offsets: Sequence[Sequence[tuple[int, int]]],
+    divisor: float,
+    offset: float,
+) -> Tensor:
+    """What tables say of the four pixels around each pixel, by simplex interpolation: the sum, exact in whole numbers,
+    / `divisor` + `offset`, rounded half to even and clipped to 0..255, (K, N, h, w) uint8.
+
+    `levels` (N, h, w) uint8, border replicated; `tables`, each (83521, K) float32, K 1 or 3, taken as whole numbers in
+    -127..127. `offsets`, one for each table, are (dy, dx) of its four pixels. It is also read at the same ones turned
+    by 180 degrees; seen from the last pixel they have to be the four in reverse order.
+    """
+    values = tables[0].shape[1]
+    _check(levels, torch.uint8, (None, None, None))
+    if len(tables) != len(offsets) or values not in (1, 3):
+        raise ValueError(f"{len(tables)} tables of {values} values for {len(offsets)} patterns")
+    for table, pixels in zip(tables, offsets, strict=True):
+        _check(table, torch.float32, (ENTRIES, values))
+        turned = [(pixels[-1][0] - dy, pixels[-1][1] - dx) for dy, dx in reversed(pixels)]
+        if len(pixels) != PIXELS or list(pixels) != turned:
+            raise ValueError(f"pattern {pixels} is not the same from its last pixel")
+    places = torch.tensor(offsets, dtype=torch.int32)  # (units, 4, 2)
+    out = torch.empty(values, *levels.shape, dtype=torch.uint8)
+    library.lerf_stage(
+        (ctypes.c_void_p * len(tables))(*(table.data_ptr() for table in tables)),
+        _pointer(places),
+        _INT(len(tables)),
+        _INT(values),
+        _pointer(levels),
+        *map(_LONG, levels.shape),
+        _FLOAT(divisor),
+        _FLOAT(offset),
+        _pointer(out),
+        _INT(torch.get_num_threads()),
+    )
+    return out
+
+
+def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:
+    """A picture on the grid whose rows (H) and columns (W) have the taps y and x: (C, H, W) float32.
+
+    `planes` ((1 + K) * C, h, w) float32 holds C channels, then C of each of the K hyper-parameters of `kernel`.
+    """
+    channels = _channels(kernel, planes)
+    axes = []
+    for taps in (y, x):
+        for tensor, dtype in ((taps.index, torch.int64), (taps.distance, torch.float32), (taps.inside, torch.bool)):
+            _check(tensor, dtype, taps.index.shape)
+        axes += [*map(_pointer, (taps.index, taps.distance, taps.inside)), *map(_LONG, taps.index.shape)]
+    out = torch.empty(channels, y.index.shape[1], x.index.shape[1])
+    library.resample_grid(
+        _INT(kernel == "gauss"),
+        _pointer(planes),
+        _LONG(channels),
+        *map(_LONG, planes.shape[1:]),
+        *axes,
+        _pointer(out),
+        _INT(torch.get_num_threads()),
+    )
+    return out
+
+
+def resample_points(
+    library: ctypes.CDLL, kernel: str, planes: Tensor, coord: Tensor, stretch: Tensor, radius: float
+) -> Tensor:
+    """Pictures at any positions `coord` (B, Q, 2), with the taps of `utils.coords.axis_taps`: (B, C, Q) float32.
+
+    `planes` (B, (1 + K) * C, h, w) as in `resample_grid`; `stretch` (B, 2, 1, 1), or (B, 2, h, w) where it varies.
+    """
+    channels = _channels(kernel, planes[0])
+    batch, _, height, width = planes.shape
+    one_stretch = stretch.shape[2:] == (1, 1)
+    _check(planes, torch.float32, (None, None, None, None))
+    _check(coord, torch.float32, (batch, None, 2))
+    _check(stretch, torch.float32, (batch, 2, 1, 1) if one_stretch else (batch, 2, height, width))
+    supports = []
+    for size, largest in zip((height, width), stretch.amax((0, 2, 3)).tolist(), strict=True):
+        epsilon = tap_epsilon(size)
+        supports += [_LONG(math.ceil(2 * radius * largest - epsilon)), _FLOAT(epsilon)]
+    out = torch.empty(batch, channels, coord.shape[1])
+    library.resample_points(
+        _INT(kernel == "gauss"),
+        _pointer(planes),
+        *map(_LONG, (batch, channels, height, width)),
+        _pointer(stretch),
+        _INT(one_stretch),
+        _FLOAT(radius),
+        *supports,
+        _pointer(coord),
+        _LONG(coord.shape[1]),
+        _pointer(out),
+        _INT(torch.get_num_threads()),
+    )
+    return out
+
+
+def _channels(kernel: str, planes: Tensor) -> int:
+    """C of ((1 + K) * C, h, w)."""
+    _check(planes, torch.float32, (None, None, None))
+    channels, rest = divmod(len(planes), 1 + HYPER_PARAMETERS[kernel])
+    if rest:
+        raise ValueError(f"{len(planes)} planes are no channels with hyper-parameters for a {kernel} kernel")
+    return channels
+
+
+def _check(tensor: Tensor, dtype: torch.dtype, shape: Sequence[int | None]) -> None:
+    """ValueError unless the tensor is on the CPU, contiguous, and of that type and shape; None stands for any size."""
+    sizes = [size if expected is None else expected for size, expected in zip(tensor.shape, shape, strict=False)]
+    if tensor.dtype != dtype or len(shape) != tensor.dim() or list(tensor.shape) != sizes:
+        raise ValueError(f"{tensor.dtype} of shape {tuple(tensor.shape)}; expected {dtype} of shape {tuple(shape)}")
+    if not tensor.is_contiguous() or tensor.device.type != "cpu":
+        raise ValueError("a tensor is not contiguous on the CPU")
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
