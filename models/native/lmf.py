@@ -105,16 +105,16 @@ class RenderStage:
         """One of the library's functions, with the network and the field in front and the threads behind."""
         parameters = torch.cat([tensor.detach().flatten() for tensor in self.parameters])
         network = _Network(self.hidden, self.depth, self.waves, self.has_scale, self.has_shift, _address(parameters))
-        table, modulation = _rows(self.table), _rows(self.modulation)
+        (table, table_stride), (modulation, modulation_stride) = _rows(self.table), _rows(self.modulation)
         batch, height, width, _ = table.shape
         skip_strides = (_NUMBER * 4)(*(() if self.skip is None else self.skip.stride()))
         field = _Field(
             height,
             width,
             _address(table),
-            table.stride(2),
+            table_stride,
             _address(modulation),
-            modulation.stride(2),
+            modulation_stride,
             _address(self.skip),
             skip_strides,
         )
@@ -129,12 +129,13 @@ class RenderStage:
         )
 
 
-def _rows(table: Tensor) -> Tensor:
-    """(B, h, w, C) whose pixels lie at equal distances, each in one piece."""
-    batch, height, width, _ = table.shape
+def _rows(table: Tensor) -> tuple[Tensor, int]:
+    """(B, h, w, C) whose pixels lie at equal distances, each in one piece, and that distance in floats."""
+    batch, height, width, channels = table.shape
     batch_stride, row, pixel, channel = table.stride()
-    regular = channel == 1 and row == width * pixel and (batch == 1 or batch_stride == height * row)
-    return table if regular else table.contiguous()
+    if channel == 1 and row == width * pixel and (batch == 1 or batch_stride == height * row):
+        return table, pixel
+    return table.contiguous(), channels
 
 
 def _address(tensor: Tensor | None) -> ctypes.c_void_p | None:

@@ -1,9 +1,10 @@
-"""Every model gives the published programs' pictures, through both ways of rendering."""
+"""Every model gives the published programs' pictures, through both ways of rendering, on all its backends."""
 
 import pytest
 import torch
 
 import models
+from models import native
 from tests.golden_cases import arrays, assert_close, fill, manifest
 from utils.coords import Grid, cell_of
 
@@ -21,10 +22,17 @@ def test_output_and_parameters(name: str) -> None:
     grid = Grid.of_size(size)
     with torch.inference_mode():
         field = model.field(model.encode(stored["image"]), cell)
-        rendered = model.render(field, grid)
-        sampled = model.sample(field, grid.coord().flatten(0, 1).expand(batch, -1, -1))
-    assert_close(rendered, stored["output"], 1e-4)
-    assert_close(sampled.transpose(1, 2).unflatten(2, size), stored["output"], 1e-4)
+        for model.backend in backends_of(model):
+            rendered = model.render(field, grid)
+            sampled = model.sample(field, grid.coord().flatten(0, 1).expand(batch, -1, -1))
+            assert_close(rendered, stored["output"], 1e-4)
+            assert_close(sampled.transpose(1, 2).unflatten(2, size), stored["output"], 1e-4)
+
+
+def backends_of(model: models.ContinuousModel) -> list[str]:
+    """PyTorch, and the model's own kernels if there are any."""
+    name = model.kernel_library
+    return ["torch"] if name is None or native.library(name) is None else ["torch", "native"]
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("asym")])

@@ -1,0 +1,117 @@
+"""Building the kernels: several processes at once, and what happens where they cannot be built."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models import native
+from models.native import build
+from tests.commands import ROOT
+from utils.errors import InputError
+
+LOAD = "from models import native; native.library('lmf'); native.library('lmf'); print(native.library('lmf') is None)"
+needs_compiler = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """A process that has built nothing yet, with an empty cache."""
+    monkeypatch.setattr(native, "_outcomes", {})
+    monkeypatch.setenv("CONTINUA_CACHE", str(tmp_path / "cache"))
+    native._tell.cache_clear()
+    build.toolchain.cache_clear()
+    yield monkeypatch
+    build.toolchain.cache_clear()
+
+
+def start(code: str, **environment: object) -> subprocess.Popen:
+    environment = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, **pipes)
+
+
+@needs_compiler
+def test_two_processes_on_an_empty_cache(tmp_path) -> None:
+    processes = [start(LOAD, CONTINUA_CACHE=tmp_path / "new" / "cache") for _ in range(2)]
+    assert [process.communicate(timeout=300) for process in processes] == [("False\n", "")] * 2
+    (library,) = (tmp_path / "new" / "cache").iterdir()  # nothing half-written stays
+    assert library.name.startswith("lmf-")
+
+
+def test_without_a_compiler_one_line(tmp_path) -> None:
+    printed, told = start(LOAD, CONTINUA_CACHE=tmp_path / "cache", PATH=tmp_path, CXX="").communicate(timeout=300)
+    assert printed == "True\n"
+    (line,) = told.splitlines()
+    assert "no C++ compiler" in line
+    assert not (tmp_path / "cache").exists()
+
+
+def broken_compiler(folder: Path) -> dict[str, str]:
+    return {"CXX": "false"}
+
+
+def unknown_flag(folder: Path) -> dict[str, str]:
+    return {"CONTINUA_CXXFLAGS": "--no-such-flag"}
+
+
+def unwritable_cache(folder: Path) -> dict[str, str]:
+    (folder / "file").touch()
+    return {"CONTINUA_CACHE": str(folder / "file" / "cache")}
+
+
+def broken_library(folder: Path) -> dict[str, str]:
+    """The compiler tells its macros but leaves an empty file."""
+    compiler = folder / "compiler"
+    compiler.write_text("#!/bin/sh\nexit 0\n")
+    compiler.chmod(0o755)
+    return {"CXX": str(compiler)}
+
+
+@pytest.mark.parametrize(
+    ("breakage", "words"),
+    [
+        (broken_compiler, "compiler false fails"),
+        (unknown_flag, "no-such-flag"),
+        (unwritable_cache, "CONTINUA_CACHE"),
+        (broken_library, "CONTINUA_CACHE"),
+    ],
+)
+def test_breakage_is_told_once_and_pytorch_computes(forgetful, caplog, tmp_path, breakage, words) -> None:
+    for name, value in breakage(tmp_path).items():
+        forgetful.setenv(name, value)
+    with caplog.at_level(logging.WARNING, logger="continua"):
+        assert native.library("lmf") is None
+        assert native.choose("auto", "lmf") is None
+    (record,) = caplog.records
+    assert words in record.getMessage()
+    assert "\n" not in record.getMessage()
+    with pytest.raises(InputError, match=words) as caught:
+        native.choose("native", "lmf")
+    assert "\n" not in str(caught.value)
+
+
+@needs_compiler
+def test_flags_and_sources_make_libraries_of_their_own(forgetful, tmp_path) -> None:
+    first = build.load("lmf")._name
+    assert build.load("lmf")._name == first
+    build.toolchain.cache_clear()
+    forgetful.setenv("CONTINUA_CXXFLAGS", "-DANYTHING")
+    second = build.load("lmf")._name
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for source in build.SOURCES.glob("*.[ch]*"):
+        (sources / source.name).write_bytes(source.read_bytes())
+    (sources / "parallel.h").write_text((sources / "parallel.h").read_text() + "// changed\n")
+    forgetful.setattr(build, "SOURCES", sources)
+    assert len({first, second, build.load("lmf")._name}) == 3
+
+
+def test_unknown_backends_are_explained() -> None:
+    with pytest.raises(InputError, match=r"'nativ'.*auto, native, torch"):
+        native.choose("nativ", "lmf")
+    with pytest.raises(InputError, match="no kernels"):
+        native.check("native", None)

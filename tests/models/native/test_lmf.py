@@ -1,0 +1,139 @@
+"""LMF's kernels paint what PyTorch paints: grids, positions, chosen regions, for every shape of render MLP."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import models
+from models import native
+from models.cmsr import Level, render_controlled
+from models.decoders import lmf
+from tests.conftest import SMALL_LMLIIF
+from tests.golden_cases import assert_close
+from utils.coords import Grid, cell_of
+from utils.errors import InputError
+from utils.upscaler import Upscaler
+
+pytestmark = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
+
+ENCODER = SMALL_LMLIIF["args"]["encoder_spec"]
+SMALL = {"name": "mlp", "args": {"hidden_list": [12]}}
+
+
+@st.composite
+def specs(draw) -> dict:
+    """Small LMF decoders of every kind."""
+    mod_scale, mod_shift = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
+    shape = {"hidden_dim": draw(st.sampled_from([16, 16, 8, 24, 6])), "hidden_depth": draw(st.integers(1, 4))}
+    imnet = {"name": "lmmlp", "args": {**shape, "mod_scale": mod_scale, "mod_shift": mod_shift}}
+    name = draw(st.sampled_from(["lmliif", "lmlte", "lmciaosr"]))
+    mod_input = draw(st.booleans())
+    if name == "lmciaosr":
+        networks = {"prenet_q": SMALL, "hypernet_q": SMALL, "imnet_q": imnet, "imnet_k": SMALL, "imnet_v": SMALL}
+        return {"name": name, "args": {"encoder": ENCODER, **networks, "mod_input": mod_input}}
+    args = {"encoder_spec": ENCODER, "imnet_spec": imnet, "hypernet_spec": SMALL, "mod_input": mod_input}
+    args |= {"local_ensemble": draw(st.booleans()), "cell_decode": draw(st.booleans())}
+    own = {"hidden_dim": 20} if name == "lmlte" else {"lr_skip": draw(st.booleans())}
+    return {"name": name, "args": {**args, **own}}
+
+
+def with_backend(model: models.ContinuousModel, backend: str) -> models.ContinuousModel:
+    model.backend = backend
+    return model
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    spec=specs(),
+    batch=st.integers(1, 2),
+    input_size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    size=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    seed=st.integers(0, 1000),
+)
+def test_native_equals_portable(spec, batch, input_size, size, seed) -> None:
+    torch.manual_seed(seed)
+    model = models.make(spec).eval()
+    for parameter in model.parameters():  # as large as after training, so that no part of the MLP is idle
+        parameter.data *= 2
+    image, cell = torch.rand(batch, 3, *input_size) * 2 - 1, cell_of(size).expand(batch, 2)
+    grid, coord = Grid.of_size(size), torch.rand(batch, 37, 2) * 2.2 - 1.1
+    with torch.inference_mode():
+        latent = model.encode(image)
+        field = model.field(latent, cell)
+        measured = model.intensity(field)
+        levels = [Level(1, float(measured.quantile(0.3)) + 1e-4), Level(50, 1)]
+
+        def results(backend: str) -> list[torch.Tensor]:
+            model.backend = backend
+            controlled = render_controlled(model, field, image, size, levels).picture
+            return [model.render(field, grid), model.sample(field, coord), controlled]
+
+        for computed, expected in zip(results("native"), results("torch"), strict=True):
+            assert_close(computed, expected, 1e-5 * max(1.0, float(expected.abs().max())))
+
+
+@pytest.fixture
+def model() -> models.ContinuousModel:
+    torch.manual_seed(0)
+    return models.make(SMALL_LMLIIF).eval()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_any_strides(model, memory_format) -> None:
+    """Fields made by convolutions in either memory format, sliced, and of transposed pictures."""
+    model = model.to(memory_format=memory_format)
+    image = torch.rand(2, 3, 9, 7).to(memory_format=memory_format)
+    cell = cell_of((30, 20)).expand(2, 2)
+    with torch.inference_mode():
+        for picture in (image, image.transpose(2, 3), image[:, :, 2:-1, 1:]):
+            field = model.field(model.encode(picture), cell)
+            computed = with_backend(model, "native").render(field, Grid.of_size((30, 20)))
+            assert_close(computed, with_backend(model, "torch").render(field, Grid.of_size((30, 20))), 1e-5)
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("scale", [(4, 4), (2.7, 1.3), (0.4, 0.6), (3, 40)])
+def test_bands_of_a_latent_equal_the_whole(monkeypatch, model, backend, scale) -> None:
+    model.backend = backend
+    image, size = torch.rand(2, 3, 23, 11), (round(23 * scale[0]), round(11 * scale[1]))
+    cell = cell_of(size).expand(2, 2)
+    with torch.inference_mode():
+        latent = model.encode(image)
+        whole = model.render(model.field(latent, cell), Grid.of_size(size))
+        for rows in (1, 5):
+            monkeypatch.setattr(lmf, "FIELD_BYTES", rows * 4 * model.imnet.mod_dim * 2 * 11)
+            assert_close(model.render_latent(latent, cell, Grid.of_size(size)), whole, 1e-5)
+            cell_map = cell[:, :, None, None].expand(2, 2, 23, 11)
+            assert_close(model.render_latent(latent, cell_map, Grid.of_size(size)), whole, 1e-5)
+
+
+@torch.inference_mode()
+def test_threads_change_nothing(model) -> None:
+    image, before = torch.rand(3, 20, 30), torch.get_num_threads()
+    pictures = []
+    try:
+        for threads in (1, 3):
+            upscaler = Upscaler(model, backend="native")
+            latent = upscaler.encode(image)
+            torch.set_num_threads(threads)
+            pictures.append(model.render(upscaler.field(latent, (77, 200)), Grid.of_size((77, 200))))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*pictures)
+
+
+def test_gradients_go_through_pytorch(model) -> None:
+    coord, cell = torch.rand(1, 9, 2), torch.full((1, 2), 0.1)
+    model(torch.rand(1, 3, 6, 6), coord, cell).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.imnet.parameters())
+    model.backend = "native"
+    with pytest.raises(InputError, match="gradients"):
+        model(torch.rand(1, 3, 6, 6), coord, cell)
+
+
+def test_other_precisions_go_through_pytorch(model) -> None:
+    image, coord, cell = torch.rand(1, 3, 6, 6), torch.rand(1, 9, 2), torch.full((1, 2), 0.1)
+    with torch.inference_mode():
+        expected = model(image, coord, cell)
+        assert_close(model.double()(image.double(), coord.double(), cell.double()).float(), expected, 1e-5)

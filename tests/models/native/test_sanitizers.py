@@ -1,0 +1,64 @@
+"""The same cases on kernels that check every memory access and every undefined operation."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.native import build
+from tests.commands import ROOT
+
+FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g"
+
+
+def runtime() -> str | None:
+    """The shared library that instrumented code needs in the process before anything else."""
+    try:
+        compiler, _, _ = build.toolchain()
+    except build.BuildError:
+        return None
+    found = subprocess.run([*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=False)
+    path = Path(found.stdout.strip())
+    return str(path.resolve()) if path.is_absolute() and path.exists() else None
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """What a process needs to build and run instrumented kernels; skips where the compiler cannot make them."""
+    preload = runtime()
+    if preload is None:
+        pytest.skip("the compiler has no address sanitizer that can be loaded into Python")
+    checks = {"ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": preload}
+    own = {"CONTINUA_CXXFLAGS": FLAGS, "CONTINUA_CACHE": str(tmp_path / "cache")}
+    return {**os.environ, **checks, **own}
+
+
+def run(environment: dict[str, str], *command: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cases", ["test_lmf.py"])
+def test_cases_pass(environment, cases) -> None:
+    done = run(environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).with_name(cases)))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "skipped" not in done.stdout
+
+
+def test_a_fault_is_found(environment, tmp_path) -> None:
+    """The test above is not vacuous: a read behind the end of an array ends the process."""
+    source = 'extern "C" float read(const float *from, int at) { float own[2] = {*from, 1}; return own[at]; }'
+    (tmp_path / "fault.cpp").write_text(source)
+    code = (
+        "import ctypes, pathlib, sys; from models.native import build; build.SOURCES = pathlib.Path(sys.argv[1]);"
+        "read = build.load('fault').read; read.restype = ctypes.c_float;"
+        "print(read(ctypes.byref(ctypes.c_float(5)), int(sys.argv[2])))"
+    )
+    assert run(environment, "-c", code, str(tmp_path), "0").stdout == "5.0\n"
+    fault = run(environment, "-c", code, str(tmp_path), "2")
+    assert fault.returncode != 0
+    assert "Sanitizer" in fault.stderr or "runtime error" in fault.stderr
