@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from utils import cli
-from utils.checkpoints import load_upscaler
+from utils.checkpoints import load_upscaler, on_upsampler
 from utils.coords import Size, check_output_size, output_size
 from utils.devices import select_device
 from utils.errors import InputError
@@ -43,9 +43,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--scale", type=cli.scale, help="2.5, or 3x1.5 for height x width")
     target.add_argument("--size", type=cli.size, help="output size in pixels, 1920x1080 for width x height")
-    parser.add_argument(
-        "--model", default=SHIPPED, help="checkpoint, folder of tables, or nearest, bilinear, bicubic, ..."
-    )
+    cli.add_model_options(parser, default=SHIPPED)
     warp = parser.add_mutually_exclusive_group()
     warp.add_argument("--rotate", type=float, metavar="DEGREES", help="turn counter-clockwise, enlarged by --scale")
     warp.add_argument(
@@ -61,6 +59,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
     parser.add_argument("--cmsr-map", metavar="FILE", help="picture of which region was rendered at which scale")
+    cli.add_backend_option(parser)
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -143,7 +142,9 @@ class Worker:
 
     def __init__(self, device: torch.device, arguments: Any):
         self.arguments = arguments
-        self.upscaler = load_upscaler(arguments.model, device)
+        self.upscaler = load_upscaler(arguments.model, device, backend=arguments.backend)
+        if arguments.upsampler:
+            self.upscaler = on_upsampler(self.upscaler, load_upscaler(arguments.upsampler, device))
         self.queries = None if arguments.fast else REFERENCE_QUERIES
         self.homography = None if arguments.homography is None else read_homography(arguments.homography)
         self.table = None

@@ -19,7 +19,7 @@ from datasets.implicit import ImplicitDataset
 from datasets.warped import WarpedImageFolders
 from models.decoders.lmf import LMFDecoder
 from utils import cli
-from utils.checkpoints import load_upscaler, weights_hash
+from utils.checkpoints import load_upscaler, on_upsampler, weights_hash
 from utils.config import check_keys, check_types, load_config, plain_number, require
 from utils.coords import Scale, parse_scale, scale_text
 from utils.devices import select_device
@@ -69,13 +69,14 @@ class Task:
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(prog="test.py", description="PSNR and SSIM of models on test sets, per picture and mean.")
     parser.add_argument("--config", required=True, help="YAML file, see configs/test-lmf")
-    parser.add_argument("--model", required=True, nargs="+", help="checkpoints, or nearest, bilinear, bicubic, lanczos")
+    cli.add_model_options(parser, required=True, nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
     parser.add_argument("--scales", type=cli.scales, help="other scales than the config's, such as 2,3.5,3x1.5")
     parser.add_argument("--json", help="results file (default: save/results/CONFIG.json)")
     parser.add_argument("--save-images", metavar="FOLDER", help="write every output picture below this folder")
     cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
+    cli.add_backend_option(parser)
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -90,7 +91,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(notice)
     results_path = check_target(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     tasks = list(make_tasks(config, arguments))
-    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"))
+    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"), arguments.backend)
+    if arguments.upsampler:
+        upsampler = load_upscaler(arguments.upsampler, device, backend=arguments.backend)
+        upscalers = {label: on_upsampler(upscaler, upsampler) for label, upscaler in upscalers.items()}
     queries = None if arguments.fast else config.get("eval_bsize") or 30000
 
     tables = find_tables(arguments, upscalers) if arguments.cmsr else {}
@@ -177,12 +181,12 @@ def wrap(dataset: Mapping[str, Any], wrapper: Mapping[str, Any]) -> ImplicitData
 
 
 def load_upscalers(
-    names: Sequence[str], device: torch.device, data_norm: Mapping[str, Any] | None
+    names: Sequence[str], device: torch.device, data_norm: Mapping[str, Any] | None, backend: str
 ) -> dict[str, Upscaler]:
     """Models under the labels of the table: file stems, or whole paths where stems are the same."""
     stems = [Path(name).stem for name in names]
     labels = [stem if stems.count(stem) == 1 else name for stem, name in zip(stems, names, strict=True)]
-    return {label: load_upscaler(name, device, data_norm) for label, name in zip(labels, names, strict=True)}
+    return {label: load_upscaler(name, device, data_norm, backend) for label, name in zip(labels, names, strict=True)}
 
 
 def evaluate(task: Task, upscalers: Mapping[str, Upscaler], queries: int | None, folder: str | None) -> dict[str, Any]:

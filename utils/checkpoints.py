@@ -12,6 +12,7 @@ from torch import nn
 
 import models
 from models.filters import FILTERS
+from models.lerf.imdn import LeRFNet, LeRFNetPlus
 from utils.errors import InputError, nearest_name
 from utils.files import atomic_file
 from utils.lerf_files import holds_tables, pickled_network_spec, tables_spec
@@ -76,27 +77,40 @@ def load_folder(folder: Path) -> dict[str, Any]:
 
 
 def load_upscaler(
-    model: str | Path, device: torch.device | None = None, data_norm: Mapping[str, Any] | None = None
+    model: str | Path,
+    device: torch.device | None = None,
+    data_norm: Mapping[str, Any] | None = None,
+    backend: str = "auto",
 ) -> Upscaler:
     """The model of a checkpoint file or folder, or a filter by its registry name (`bicubic`), ready for pictures.
 
     The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
-    config's), else (x - 0.5) / 0.5.
+    config's), else the model's own. `backend` as in `models.native.choose`.
     """
     device = device or torch.device("cpu")
     if str(model) in FILTERS:
-        return Upscaler(models.make({"name": str(model)}), device=device)
+        return Upscaler(models.make({"name": str(model)}), device=device, backend=backend)
     path = Path(model)
     if not path.exists() and not path.suffix:
         raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), FILTERS)}")
     content = load_folder(path) if path.is_dir() else load_checkpoint(path)
     try:
         made = make_continuous(content["model"], load_sd=True).eval()
-        return Upscaler(made, Normalization.for_model(made, content.get("data_norm") or data_norm), device)
+        return Upscaler(made, Normalization.for_model(made, content.get("data_norm") or data_norm), device, backend)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # whatever a file may hold
         raise InputError(f"{path} describes a model that cannot be built: {error!r}") from None
+
+
+def on_upsampler(net: Upscaler, upsampler: Upscaler) -> Upscaler:
+    """LeRF-Net++: a LeRF-Net that works on what `upsampler` enlarges by 2. InputError when `net` is no LeRF-Net, or the
+    upsampler was trained with another normalisation than its own."""
+    if type(net.model) is not LeRFNet:
+        raise InputError(f"an upsampler is for a lerf-net, not for a {type(net.model).__name__}")
+    if upsampler.normalization != Normalization.for_model(upsampler.model):
+        raise InputError("this upsampler has a data_norm of its own; only (x - 0.5) / 0.5 is possible here")
+    return Upscaler(LeRFNetPlus.of(net.model, upsampler.model), net.normalization, net.device, net.backend)
 
 
 def make_continuous(spec: Mapping[str, Any], load_sd: bool = False) -> models.ContinuousModel:

@@ -3,7 +3,10 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from models.filters import FILTERS
+from models.native import BACKENDS
 from utils.coords import Scale, parse_scale
 from utils.errors import InputError
 
@@ -112,6 +115,26 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cmsr_mse", "--cmsr-mse", type=float, help="take configs/cmsr/result/MODEL_MSE.yaml instead")
     parser.add_argument("--cmsr-from", type=float, default=4, metavar="SCALE", help="full rendering up to this scale")
     parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
+
+
+def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
+    """`--model` and what it may stand on."""
+    parser.add_argument(
+        "--model", help=f"checkpoint, folder of LeRF tables, or a filter: {', '.join(FILTERS)}", **model
+    )
+    parser.add_argument(
+        "--upsampler", metavar="MODEL", help="LeRF-Net++: put a LeRF-Net on what this model enlarges by 2"
+    )
+
+
+def add_backend_option(parser: argparse.ArgumentParser) -> None:
+    """`--backend`, what computes on a CPU."""
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="auto",
+        help="on a CPU: native kernels, PyTorch, or native where a compiler is there",
+    )
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:

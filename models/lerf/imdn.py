@@ -101,6 +101,15 @@ class LeRFNetPlus(LeRFNet):
             raise InputError(f"upsampler '{upsampler_spec['name']}' is only a part of a model; name a decoder")
         self.upsampler = upsampler.requires_grad_(False).eval()
 
+    @classmethod
+    def of(cls, net: LeRFNet, upsampler: ContinuousModel) -> "LeRFNetPlus":
+        """A trained LeRF-Net on a trained upsampler."""
+        width = net.stage1.model[0].out_channels
+        plus = cls({"name": "nearest"}, width, round(2 * net.kernel.radius), net.antialias)
+        plus.load_state_dict(net.state_dict())
+        plus.upsampler = upsampler.requires_grad_(False).eval()
+        return plus
+
     def train(self, mode: bool = True) -> "LeRFNetPlus":
         super().train(mode)
         self.upsampler.eval()
