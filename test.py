@@ -170,10 +170,11 @@ def find_pattern(spec: Mapping[str, Any], key: str, name: str, **values: Any) ->
     """The first folder that exists of the patterns `spec[key]`, with `values` filled in."""
     patterns = [spec[key]] if isinstance(spec[key], str) else spec[key]
     try:
-        return find_folder([str(pattern).format(**values) for pattern in patterns])
+        folders = [str(pattern).format(**values) for pattern in patterns]
     except (KeyError, IndexError, ValueError):
         allowed = ", ".join(f"{{{value}}}" for value in values)
         raise InputError(f"datasets.{name}: {key} '{patterns[0]}' may hold only {allowed} in braces") from None
+    return find_folder(folders)
 
 
 def wrap(dataset: Mapping[str, Any], wrapper: Mapping[str, Any]) -> ImplicitDataset:

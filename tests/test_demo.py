@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 
 import demo
+import models
+from models.lerf.tables import tabulated
 from tests.commands import call, mistake
+from utils.checkpoints import save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -89,6 +92,19 @@ def test_demo_folder_goes_on_past_a_broken_picture(pictures, capsys) -> None:
         ({"--device": "tpu"}, ["tpu"]),
         ({"--device": "cuda:99"}, ["cuda:99"]),
         ({"--gpu": "first"}, ["--gpu"]),
+        ({"--backend": "cuda"}, ["--backend", "cuda"]),
+        ({"--upsampler": "bilinear"}, ["lerf-net", "Bicubic"]),
+        ({"--homography": "1,0,0,0,1,0,0,0"}, ["--homography", "--scale"]),
+        ({"--scale": None, "--homography": "1,0,0,0,1,0,0,0"}, ["1,0,0,0,1,0,0,0", "nine", "8"]),
+        ({"--scale": None, "--homography": "1,2,3,2,4,6,0,0,1"}, ["1,2,3,2,4,6,0,0,1", "singular"]),
+        ({"--scale": None, "--homography": "nothere.txt"}, ["nothere.txt"]),
+        ({"--rotate": "10", "--homography": "nothere.txt"}, ["--homography", "--rotate"]),
+        ({"--rotate": "much"}, ["--rotate"]),
+        ({"--rotate": "inf"}, ["--rotate"]),
+        ({"--rotate": "10", "--background": "blackish"}, ["blackish", "#rrggbb"]),
+        ({"--rotate": "10", "--output": "o.jpg"}, ["o.jpg", "--background"]),
+        ({"--rotate": "10", "--cmsr": "True"}, ["--cmsr"]),
+        ({"--mask": "m.png"}, ["--mask", "--rotate"]),
     ],
 )
 def test_demo_mistakes(pictures, capsys, change, words) -> None:
@@ -104,3 +120,76 @@ def test_pictures_are_never_written_over_their_folder(pictures, capsys) -> None:
     line = mistake(capsys, demo, "--input", pictures, "--output", pictures, "--model", "nearest", "--scale", 2)
     assert "overwritten" in line
     assert (pictures / "a.png").read_bytes() == before
+
+
+SMALL_LERF = {"name": "lerf-g", "args": {"nf": 4}}
+
+
+@pytest.fixture(params=["lerf-g", "lerf-lut", "lmliif", "bicubic"])
+def model(request, checkpoint) -> str:
+    """A model of every kind, as --model takes it."""
+    torch.manual_seed(0)
+    if request.param == "lmliif":
+        return str(checkpoint)
+    if request.param == "bicubic":
+        return "bicubic"
+    network = models.make(SMALL_LERF)
+    made = network if request.param == "lerf-g" else tabulated(network)
+    arguments = SMALL_LERF["args"] if request.param == "lerf-g" else made.arguments()
+    save_checkpoint("m.pth", {"model": {"name": request.param, "args": arguments, "sd": made.state_dict()}})
+    return "m.pth"
+
+
+@pytest.mark.parametrize("kind", ["grey", "rgba", "1x1", "2x2"])
+@pytest.mark.parametrize("options", [("--scale", 3), ("--scale", 1), ("--scale", 0.5), ("--rotate", 90)])
+def test_pictures_of_every_kind(pictures, model, kind, options) -> None:
+    picture = Image.open(pictures / "a.png")
+    picture = picture.convert({"grey": "L", "rgba": "RGBA"}.get(kind, "RGB"))
+    if "x" in kind:
+        picture = picture.crop((0, 0, int(kind[0]), int(kind[0])))
+    picture.save("in.png")
+    call(demo, "--input", "in.png", "--output", "o.png", "--model", model, *options)
+    output = Image.open("o.png")
+    expected = picture.size[::-1] if options[0] == "--rotate" else [max(1, round(n * options[1])) for n in picture.size]
+    assert list(output.size) == list(expected)
+    assert output.mode == ("L" if kind == "grey" else "RGB")
+
+
+def test_warps_leave_transparency_or_a_colour_outside(pictures, model) -> None:
+    shared_options = ("--input", pictures / "a.png", "--model", model, "--rotate", 30)
+    call(demo, *shared_options, "--output", "clear.png", "--mask", "mask.png")
+    call(demo, *shared_options, "--output", "red.jpg", "--background", "#ff0000")
+    call(demo, *shared_options, "--output", "red.png", "--background", "red")
+    clear, red, mask = (np.array(Image.open(name)) for name in ("clear.png", "red.png", "mask.png"))
+    assert np.array_equal(clear[..., 3], mask)
+    assert 0.4 < (mask == 255).mean() < 0.8
+    assert (red[mask == 0] == (255, 0, 0)).all()
+    assert np.array_equal(red[mask == 255], clear[mask == 255][:, :3])
+    assert Image.open("red.jpg").size == (red.shape[1], red.shape[0])
+
+
+def test_homographies_of_files_and_text_are_the_same(pictures) -> None:
+    Path("m.txt").write_text("2 0 0.5\n0 2 0.5\n0 0 1\n")
+    for name, options in {
+        "scaled.png": ("--scale", 2),
+        "file.png": ("--homography", "m.txt", "--size", "96x128"),
+        "text.png": ("--homography", "2,0,0.5, 0,2,0.5, 0,0,1", "--size", "96x128"),
+        "part.png": ("--homography", "m.txt"),
+    }.items():
+        call(demo, "--input", pictures / "a.png", "--output", name, "--model", "bicubic", *options)
+    scaled, file, text, part = (np.array(Image.open(f"{n}.png")) for n in ("scaled", "file", "text", "part"))
+    assert np.array_equal(file, text)
+    assert abs(file.astype(int) - scaled).max() <= 1
+    assert np.array_equal(part, file[:64, :48])
+
+
+def test_lerf_net_on_an_upsampler(pictures) -> None:
+    torch.manual_seed(0)
+    spec = {"name": "lerf-net", "args": {"nf": 8}}
+    save_checkpoint("net.pth", {"model": {**spec, "sd": models.make(spec).state_dict()}})
+    options = ("--input", pictures / "a.png", "--model", "net.pth", "--scale", 3)
+    call(demo, *options, "--output", "net.png")
+    call(demo, *options, "--output", "plus.png", "--upsampler", "catmull-rom")
+    net, plus = (np.array(Image.open(name)) for name in ("net.png", "plus.png"))
+    assert net.shape == plus.shape == (192, 144, 3)
+    assert not np.array_equal(net, plus)

@@ -9,6 +9,7 @@ from PIL import Image
 
 import demo
 import test
+from datasets import make_benchmark
 from tests.commands import call, mistake
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -57,6 +58,30 @@ def test_lr_pictures_from_files_and_authors_configs(pictures, tmp_path, capsys) 
     assert reports[1]["lr_source"] == "from files"
 
 
+def test_pairs_of_scales_and_warps(pictures, capsys) -> None:
+    call(make_benchmark, pictures, "--scales", "1.5x2", "--warps", "isc", "--output", ".")
+    config = {
+        "protocol": "lerf",
+        "scales": [2, "1.5x2"],
+        "warps": ["isc"],
+        "datasets": {"Own": {"hr": str(pictures), "warp": "{warp}"}},
+    }
+    Path("t.yaml").write_text(yaml.safe_dump(config))
+    call(test, "--config", "t.yaml", "--model", "bicubic", "nearest", "--json", "made.json", "--save-images", "out")
+    out = capsys.readouterr().out
+    assert all(words in out for words in ("Own x2, PSNR/SSIM", "Own x1.5x2, PSNR/SSIM", "Own isc, mPSNR"))
+    config["datasets"]["Own"]["lr"] = "LR_bicubic/rrLR_X{height:.2f}_{width:.2f}"
+    config["scales"] = ["1.5x2"]
+    Path("t.yaml").write_text(yaml.safe_dump(config))
+    call(test, "--config", "t.yaml", "--model", "bicubic", "--json", "files.json")
+    made, files = (json.loads(Path(name).read_text())["results"] for name in ("made.json", "files.json"))
+    assert [(r["scale"], r["warp"]) for r in made] == [(2, None), ([1.5, 2], None), (None, "isc")]
+    assert made[1]["mean"]["bicubic"]["psnr"] == pytest.approx(files[0]["mean"]["bicubic"]["psnr"], abs=0.3)
+    assert made[2]["mean"]["bicubic"] == files[1]["mean"]["bicubic"]
+    assert made[2]["mean"]["bicubic"]["mpsnr"] > made[2]["mean"]["nearest"]["mpsnr"]
+    assert Image.open("out/Own/isc/bicubic/a.png").size == (48, 64)
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
@@ -69,6 +94,10 @@ def test_lr_pictures_from_files_and_authors_configs(pictures, tmp_path, capsys) 
         ({"scales": [2], "datasets": ["X"]}, ["datasets", "mapping"]),
         ({"scales": [2], "datasets": {"X": {"hr": "h", "lr": "{x}"}}}, ["{x}", "{scale}"]),
         ({"test_dataset": {}, "datasets": {}}, ["alone"]),
+        ({"scales": ["2x"], "datasets": {"X": {"hr": "h"}}}, ["2x", "3x1.5"]),
+        ({"warps": "isc", "datasets": {"X": {"hr": "h"}}}, ["warps", "list"]),
+        ({"warps": ["isc"], "datasets": {"X": {"hr": "h"}}}, ["datasets.X", "'warp'"]),
+        ({"warps": ["isc"], "datasets": {"X": {"hr": "h", "warp": "nothere/{warp}"}}}, ["nothere/isc"]),
     ],
 )
 def test_evaluation_mistakes(capsys, config, words) -> None:
