@@ -12,15 +12,20 @@ from utils.coords import Size
 
 
 def parameter_counts(model: ContinuousModel) -> tuple[int, int]:
-    """Parameters of the encoder and of the decoder."""
-    encoder = sum(parameter.numel() for parameter in model.encoder.parameters())
+    """Parameters of the encoder (none in models without) and of everything else."""
+    encoder = sum(parameter.numel() for parameter in encoder_of(model).parameters())
     return encoder, sum(parameter.numel() for parameter in model.parameters()) - encoder
 
 
 def encoder_macs(model: ContinuousModel, size: Size) -> int:
     """Multiply-adds of encoding one (h, w) picture, as PyTorch counts them; a model on the meta device computes
     nothing."""
-    return counted_macs(model.encoder, torch.empty(1, 3, *size, device=next(model.parameters()).device))
+    return counted_macs(encoder_of(model), torch.empty(1, 3, *size, device=next(model.parameters()).device))
+
+
+def encoder_of(model: ContinuousModel) -> nn.Module:
+    """The model's encoder, or one that does nothing."""
+    return getattr(model, "encoder", nn.Identity())
 
 
 def decoder_macs(model: ContinuousModel, size: Size, output_size: Size) -> int:

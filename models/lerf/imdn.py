@@ -81,6 +81,9 @@ class LeRFNet(LeRF):
         self.stage1 = IMDN(CHANNELS, CHANNELS, nf)
         self.stage2 = IMDN(CHANNELS, CHANNELS * len(self.kernel.hyper_parameters), nf)
 
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        return [(self.stage1, pixels), (self.stage2, pixels)]
+
     def stages(self, image: Tensor) -> tuple[Tensor, Tensor]:
         feature = self.stage1(image) * 127 + 127
         hyper = self.stage2(feature / 255) / 2 + 0.5
@@ -114,6 +117,11 @@ class LeRFNetPlus(LeRFNet):
         super().train(mode)
         self.upsampler.eval()
         return self
+
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        encoder = [(self.upsampler.encoder, pixels)] if hasattr(self.upsampler, "encoder") else []
+        of_upsampler = [*encoder, *self.upsampler.network_runs(pixels, 4 * pixels)]
+        return [*of_upsampler, *super().network_runs(4 * pixels, queries)]
 
     @torch.no_grad()
     def enlarged(self, image: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.continuous import BAND_BYTES
-from models.lerf.patterns import PATTERNS
+from models.lerf.patterns import PATTERNS, ROTATIONS
 from models.lerf.stages import EnsembleLeRF, round_through
 from models.registry import register
 from utils.kinds import check, whole
@@ -81,6 +81,10 @@ class LeRFNetwork(EnsembleLeRF):
         check("nf", nf, whole(1))
         for name, _, pattern, values in self.units():
             setattr(self, name, SRUnit(pattern, nf, values))
+
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        """Every unit sees each channel of a pixel from all, or half, of the four directions."""
+        return [(getattr(self, name), 3 * pixels * ROTATIONS // stage) for name, stage, *_ in self.units()]
 
     def respond(self, unit: str, pixels: Tensor) -> Tensor:
         return round_through(getattr(self, unit)(pixels / 255) * 127)

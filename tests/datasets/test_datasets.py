@@ -236,6 +236,26 @@ def test_items_are_colours_at_their_positions(pictures) -> None:
         assert torch.equal(colour, torch.from_numpy(hr[row, column]) / 255)
 
 
+def test_single_channels_are_those_of_the_picture(pictures) -> None:
+    samples = wrapper("sr-implicit-downsampled", folder(pictures), scale_min=2, one_channel=True)
+    whole = wrapper("sr-implicit-downsampled", folder(pictures), scale_min=2)[0]
+    seen = set()
+    for _ in range(40):
+        item = samples[0]
+        assert item["inp"].shape[0] == item["gt"].shape[1] == 1
+        channel = next(c for c in range(3) if torch.equal(item["inp"][0], whole["inp"][c]))
+        assert torch.equal(item["gt"][:, 0], whole["gt"][:, channel])
+        seen.add(channel)
+    assert seen == {0, 1, 2}
+
+
+def test_pairs_of_scales(pictures) -> None:
+    lr, hr = wrapper("sr-implicit-downsampled", folder(pictures), scale_min=[1.5, 2]).pair(1)
+    assert (lr.shape, hr.shape) == ((40, 35, 3), (60, 70, 3))
+    with pytest.raises(InputError, match="whole pictures"):
+        wrapper("sr-implicit-downsampled", folder(pictures), scale_min=[1.5, 2], inp_size=8)
+
+
 @pytest.mark.parametrize("arguments", [{"scale_max": 4}, {"scale_min": 2}])
 def test_fast_variants_draw_one_query_an_lr_pixel(pictures, arguments) -> None:
     item = wrapper("sr-implicit-downsampled-fast", folder(pictures), inp_size=8, **arguments)[0]

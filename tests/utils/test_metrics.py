@@ -54,6 +54,29 @@ def test_quantised_protocol_rounds_first() -> None:
     assert find_protocol("benchmark").measure(almost, target, (2, 2))["psnr"] < 60
 
 
+def test_lerf_protocol_shaves_for_psnr_only() -> None:
+    protocol, target = find_protocol("lerf"), torch.rand(3, 40, 44)
+    wrong_outside = target.clone()
+    wrong_outside[:, :2] = 1 - wrong_outside[:, :2]
+    scores = protocol.measure(wrong_outside, target, (1.5, 2.9))
+    assert scores["psnr"] == math.inf
+    assert scores["ssim"] < 0.99
+    assert protocol.measure(wrong_outside, target, (1.5, 1.9))["psnr"] < math.inf
+    almost = (target * 255).round() / 255 + 0.4 / 255
+    assert protocol.measure(almost, (target * 255).round() / 255, (1, 1))["psnr"] == math.inf
+
+
+def test_mpsnr_counts_the_mask_only() -> None:
+    protocol, target, mask = find_protocol("lerf"), torch.rand(3, 20, 20), torch.zeros(20, 20, dtype=torch.bool)
+    mask[3:9, 5:7] = True
+    picture = torch.where(mask, target, 1 - target)
+    assert protocol.measure_warped(picture, target, mask)["mpsnr"] == math.inf
+    picture[1, 4, 6] = (target[1, 4, 6] + 0.5) % 1
+    expected = psnr((picture * 255).round()[:, mask] / 255, (target * 255).round()[:, mask] / 255)
+    assert protocol.measure_warped(picture, target, mask)["mpsnr"] == pytest.approx(expected)
+    assert math.isnan(protocol.measure_warped(picture, target, ~mask & mask)["mpsnr"])
+
+
 def test_names() -> None:
     assert parse_eval_type("div2k-4")[0].name == "div2k"
     assert parse_eval_type("benchmark-3") == (find_protocol("benchmark"), 3)
