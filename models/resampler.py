@@ -46,9 +46,13 @@ class Resampler(ContinuousModel):
             return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
 
+    @property
+    def kernel_library(self) -> str | None:
+        return "resampler" if type(self.kernel) in NATIVE_KERNELS else None
+
     def library(self, *tensors: Tensor) -> ctypes.CDLL | None:
         """The native kernels, where there are some for this kernel and these tensors."""
-        return native.choose(self.backend, "resampler", *tensors) if type(self.kernel) in NATIVE_KERNELS else None
+        return self.kernel_library and native.choose(self.backend, self.kernel_library, *tensors)
 
     def taps(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
         """Taps (*S, T) of positions (*S) along one axis of n pixels."""

@@ -1,0 +1,180 @@
+"""LeRF's kernels give what PyTorch gives: table stages exactly, resampling on grids and at any positions."""
+
+import functools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import models
+from models import native
+from models.lerf.patterns import PATTERNS
+from models.native.lerf import resample_grid, resample_points, table_stage
+from tests.golden_cases import assert_close
+from utils.coords import Grid, axis_taps, cell_of
+
+pytestmark = pytest.mark.skipif(
+    native.library("lerf") is None or native.library("resampler") is None, reason="needs a C++ compiler"
+)
+
+SIDES = st.integers(1, 24)
+SIZES = st.tuples(SIDES, SIDES)
+KERNELS = st.sampled_from(["gauss", "linear"])
+SUPPORTS = st.sampled_from([2, 4])
+
+
+def make(kernel: str, modes: str = "s", support: int = 2, antialias: bool = True) -> models.ContinuousModel:
+    args = {"kernel": kernel, "modes": modes, "support": support, "antialias": antialias}
+    return models.make({"name": "lerf-lut", "args": args}).eval()
+
+
+@functools.cache
+def with_tables(kernel: str, modes: str, largest: int) -> models.ContinuousModel:
+    model = make(kernel, modes)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data = torch.randint(-largest, largest + 1, parameter.shape).float()
+    return model
+
+
+def with_backend(model: models.ContinuousModel, backend: str) -> models.ContinuousModel:
+    model.backend = backend
+    return model
+
+
+def random_latent(model: models.ContinuousModel, batch: int, channels: int, size: tuple[int, int]) -> models.Latent:
+    """Pictures and hyper-parameters in whole levels, the extreme ones more often than others."""
+    planes = (1 + len(model.kernel.hyper_parameters)) * channels
+    levels = (torch.rand(batch, planes, *size) * 300 - 22).clamp(0, 255).round()
+    return models.Latent(levels / 255, levels)
+
+
+def assert_same_levels(native: Tensor, portable: Tensor) -> None:
+    """Equal to 1e-5, and after rounding to 8 bits, but where the level is half-way between two."""
+    assert_close(native, portable, 1e-5)
+    levels = portable * 255
+    tie = (levels - levels.floor() - 0.5).abs() < 255e-5
+    assert torch.equal((native * 255).round()[~tie], levels.round()[~tie])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    kernel=KERNELS,
+    modes=st.sampled_from(["s", "c", "t", "sc", "ts", "sct"]),
+    batch=st.integers(1, 2),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 140)),
+    smooth=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_stages_are_exact(kernel, modes, batch, size, smooth, seed) -> None:
+    torch.manual_seed(seed)
+    model = with_tables(kernel, modes, 8 if smooth else 127)
+    picture = torch.rand(batch, 3, *size)
+    if smooth:  # equal and nearly equal fractions, and sums that are not clipped
+        picture = picture * 0.02 + 0.5
+    with torch.inference_mode():
+        native_feature, native_hyper = with_backend(model, "native").stages(picture)
+        feature, hyper = with_backend(model, "torch").stages(picture)
+    assert torch.equal(native_feature, feature)
+    assert torch.equal(native_hyper, hyper)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    kernel=KERNELS,
+    support=SUPPORTS,
+    antialias=st.booleans(),
+    batch=st.integers(1, 2),
+    channels=st.sampled_from([1, 3, 4]),
+    input_size=SIZES,
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    seed=st.integers(0, 1000),
+)
+def test_grids(kernel, support, antialias, batch, channels, input_size, size, seed) -> None:
+    torch.manual_seed(seed)
+    model = make(kernel, support=support, antialias=antialias)
+    latent = random_latent(model, batch, channels, input_size)
+    top, left = (int(torch.randint(0, n, ())) for n in size)
+    whole = Grid.of_size(size)
+    windows = [whole, Grid(whole.rows[top:], whole.columns[left:]), Grid(whole.rows[:1], whole.columns.flip(0))]
+    cell = cell_of(size).expand(batch, 2)
+    with torch.inference_mode():
+        for grid in windows:
+            native_picture, picture = (
+                model.render(with_backend(model, backend).field(latent, cell), grid) for backend in ("native", "torch")
+            )
+            assert_same_levels(native_picture, picture)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    kernel=KERNELS,
+    support=SUPPORTS,
+    channels=st.sampled_from([1, 3]),
+    input_size=SIZES,
+    queries=st.integers(1, 40),
+    varying=st.booleans(),
+    centres=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_positions(kernel, support, channels, input_size, queries, varying, centres, seed) -> None:
+    """Against PyTorch one position at a time: how many taps it takes depends on what else is in the batch."""
+    torch.manual_seed(seed)
+    model = make(kernel, support=support)
+    latent = random_latent(model, 2, channels, input_size)
+    coord = torch.rand(2, queries, 2) * 2.4 - 1.2
+    if centres:
+        positions = Grid.of_size(input_size).coord().flatten(0, 1)
+        coord = positions[torch.randint(len(positions), (2, queries))]
+    cell = cell_of(input_size) * torch.rand(2, 2) * 3
+    if varying:
+        cell = cell[:, :, None, None] * torch.rand(2, 2, *input_size)
+    with torch.inference_mode():
+        model = with_backend(model, "native")
+        actual = model.sample(model.field(latent, cell), coord)
+        model = with_backend(model, "torch")
+        for picture in range(2):
+            one = models.Latent(latent.features[picture : picture + 1], latent.image[picture : picture + 1])
+            field = model.field(one, cell[picture : picture + 1])
+            values = [model.sample(field, point[None, None]) for point in coord[picture]]
+            assert_same_levels(actual[picture], torch.cat(values, dim=1)[0])
+
+
+def test_a_grid_is_its_positions() -> None:
+    torch.manual_seed(0)
+    model = with_backend(make("gauss"), "native")
+    latent = random_latent(model, 1, 3, (9, 13))
+    grid = Grid.of_size((31, 40))
+    with torch.inference_mode():
+        field = model.field(latent, cell_of((31, 40))[None])
+        sampled = model.sample(field, grid.coord().flatten(0, 1)[None]).transpose(1, 2).unflatten(2, (31, 40))
+        assert_close(model.render(field, grid), sampled, 1e-5)
+
+
+def test_training_goes_through_pytorch() -> None:
+    model = with_backend(make("linear"), "auto")
+    torch.manual_seed(0)
+    model.s1_sr0.data = torch.randint(60, model.s1_sr0.shape).float()  # the picture is neither black nor even
+    values = model(torch.rand(1, 3, 8, 8), torch.rand(1, 5, 2), cell_of((16, 16))[None])
+    values.sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
+def test_wrong_arrays_are_refused() -> None:
+    levels, table = torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(17**4, 1)
+    library = native.library("lerf")
+    for wrong in ((levels.float(), [table], [PATTERNS["s"]]), (levels, [table[:5]], [PATTERNS["s"]])):
+        with pytest.raises(ValueError, match="expected"):
+            table_stage(library, *wrong, 16, 0)
+    with pytest.raises(ValueError, match="from its last pixel"):
+        table_stage(library, levels, [table], [[(0, 0), (0, 1), (1, 1), (1, 0)]], 16, 0)
+    with pytest.raises(ValueError, match="contiguous"):
+        table_stage(library, levels.expand(3, 4, 4).transpose(1, 2)[:, :, :3], [table], [PATTERNS["s"]], 16, 0)
+    taps = axis_taps(torch.zeros(3), 4, 1, torch.ones(1))
+    library = native.library("resampler")
+    with pytest.raises(ValueError, match="7 planes"):
+        resample_grid(library, "gauss", torch.zeros(7, 4, 4), taps, taps)
+    with pytest.raises(ValueError, match="expected"):
+        resample_points(library, "linear", torch.zeros(1, 2, 4, 4), torch.zeros(2, 3, 2), torch.ones(1, 2, 1, 1), 1)
