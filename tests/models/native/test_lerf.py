@@ -64,7 +64,7 @@ def assert_same_levels(native: Tensor, portable: Tensor) -> None:
     kernel=KERNELS,
     modes=st.sampled_from(["s", "c", "t", "sc", "ts", "sct"]),
     batch=st.integers(1, 2),
-    size=st.tuples(st.integers(1, 40), st.integers(1, 140)),
+    size=st.tuples(st.integers(1, 36), st.integers(1, 80)),
     smooth=st.booleans(),
     seed=st.integers(0, 1000),
 )
@@ -81,7 +81,7 @@ def test_stages_are_exact(kernel, modes, batch, size, smooth, seed) -> None:
     assert torch.equal(native_hyper, hyper)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     kernel=KERNELS,
     support=SUPPORTS,
@@ -108,7 +108,7 @@ def test_grids(kernel, support, antialias, batch, channels, input_size, size, se
             assert_same_levels(native_picture, picture)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     kernel=KERNELS,
     support=SUPPORTS,
