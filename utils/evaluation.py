@@ -15,7 +15,7 @@ from datasets.implicit import ImplicitDataset
 from models.cmsr import ControlledPicture, Level
 from utils.coords import Scale, Size, scale_text
 from utils.errors import InputError
-from utils.homographies import Homography
+from utils.homographies import Homography, rotated_size
 from utils.images import to_tensor
 from utils.metrics import Protocol, psnr
 from utils.scale_tables import ScaleTable
@@ -55,6 +55,18 @@ def measure_warp(
     size = tuple(hr.shape[-2:])
     picture = upscaler.warp(upscaler.encode(lr), homography, size, antialias=False)[0][0].cpu()
     return protocol.measure_warped(picture, hr, homography.interior(tuple(lr.shape[-2:]), size, WARP_FRAME)), picture
+
+
+def turned_back(upscaler: Upscaler, picture: Tensor, degrees: float) -> float:
+    """PSNR in dB of the middle half of `picture` (3, h, w) in [0, 1] after turning it and turning it back."""
+    size: Size = tuple(picture.shape[-2:])
+    turned_size = rotated_size(size, degrees)
+    there, back = Homography.rotation(degrees, size, turned_size), Homography.rotation(-degrees, turned_size, size)
+    turned, _ = upscaler.warp(upscaler.encode(picture), there, turned_size)
+    returned, _ = upscaler.warp(upscaler.encode(turned), back, size)
+    height, width = size
+    middle = (..., slice(height // 4, height - height // 4), slice(width // 4, width - width // 4))
+    return psnr(returned[0].cpu()[middle], picture[middle])
 
 
 @dataclass(frozen=True)
