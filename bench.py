@@ -1,14 +1,8 @@
-"""Speed, memory, cost: `python bench.py encode | train | memory | cost`; the README's figures come from here."""
+"""Speed, memory, cost of models on this machine; the README's figures come from here. See `bench.py --help`."""
 
 import dataclasses
 import json
-import multiprocessing
-import platform
-import resource
-import statistics
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +10,27 @@ import torch
 
 import datasets
 import models
-from utils import cli, costs, plotting
+from utils import benchmarks, cli, costs, plotting
 from utils.checkpoints import load_upscaler
 from utils.config import load_config, require
 from utils.control_curve import control_curve
 from utils.coords import output_size, scale_text
 from utils.evaluation import repeatable
 from utils.files import atomic_file
-from utils.images import check_writable, to_pixels, to_tensor
+from utils.images import check_writable, to_tensor
 from utils.scale_tables import check_controllable
-from utils.upscaler import Upscaler
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
+LMF = tuple(f"configs/train-lmf/train_edsr-baseline-{name}.yaml" for name in ("lmliif", "lmlte", "lmciaosr"))
 SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
 
+MEASURES = {
+    "render": benchmarks.render,
+    "encode": benchmarks.encode,
+    "train": benchmarks.train,
+    "end-to-end": benchmarks.end_to_end,
+    "memory": benchmarks.memory,
+}
 CMSR_CURVES = (
     ("intensity", "window", (2e-6, 5e-6, 1e-5, 2e-5, 5e-5)),
     ("intensity", "pooled", (1e-7, 2e-7, 5e-7, 1e-6, 2e-6)),
@@ -47,16 +48,24 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     common.add_argument("--json", help="also write the figures to this file")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def add(name: str, model: str, size: str, description: str) -> cli.Parser:
+    measured = "a checkpoint, a filter, or a training config (random weights)"
+
+    def add(name: str, model: str | None, size: str, description: str) -> cli.Parser:
         command = commands.add_parser(name, parents=[common], help=description, description=description)
-        command.add_argument(
-            "--model", default=model, help="a checkpoint, a filter, or a training config (random weights)"
-        )
+        if model is not None:
+            command.add_argument("--model", default=model, help=measured)
+        cli.add_backend_option(command)
         command.add_argument("--input", type=cli.size, default=size, metavar="WxH", help="input size in pixels")
         return command
 
     encode = add("encode", BASELINE, "320x180", "one encoding rendered at several sizes, against separate calls")
     encode.add_argument("--scales", type=cli.scales, default="1.5,2,2.5,3,4", help="scales to render")
+    render = add("render", None, "320x180", "rendering at several scales, against a matrix product of as much work")
+    render.add_argument("--models", nargs="+", default=LMF, help=f"each {measured}")
+    render.add_argument("--scales", type=cli.scales, default="2,3x1.5,3.3,4,8", help="scales to render")
+    render.add_argument("--plot", help="also draw time against output pixels to this picture (needs matplotlib)")
+    whole = add("end-to-end", BASELINE, "320x180", "a whole picture against its encoder alone")
+    whole.add_argument("--size", type=cli.size, default="1280x720", metavar="WxH", help="output size in pixels")
     train = add("train", SMALL, "32x32", "a training step against the encoder's own forward and backward")
     train.add_argument("--batch", type=int, default=8, help="pictures a step")
     train.add_argument("--queries", type=int, default=1024, help="positions a picture")
@@ -85,20 +94,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.command in ("cost", "cmsr"):
         {"cost": cost, "cmsr": cmsr}[arguments.command](arguments)
         return
+    if plot := vars(arguments).get("plot"):
+        plotting.check_available()
+        check_writable(plot)
     torch.set_num_threads(arguments.threads)
-    measure = {"encode": encode, "train": train, "memory": memory}[arguments.command]
-    settings = {key: value for key, value in vars(arguments).items() if key != "json"}
-    report = {"settings": settings, "machine": machine(), "figures": measure(arguments)}
-    print(f"{arguments.model}, {report['machine']['cpu']}, {arguments.threads} threads")
-    for name, figure in report["figures"].items():
-        print(f"{name:48} {figure if isinstance(figure, str) else format(figure, '.4g')}")
+    figures = MEASURES[arguments.command](arguments)
+    settings = {key: value for key, value in vars(arguments).items() if key not in ("json", "plot")}
+    machine = benchmarks.machine()
+    print(f"{vars(arguments).get('model', 'several models')}, {machine['cpu']}, {arguments.threads} threads")
+    for name, figure in figures.items():
+        print(f"{name:48} {figure:.4g}" if isinstance(figure, float) else f"{name:48} {figure}")
+    report = {"settings": settings, "machine": machine, "figures": figures}
     write_json(arguments.json, report)
+    if plot:
+        height, width = arguments.input
+        plotting.plot_times(plot, benchmarks.render_curves(arguments, figures), f"rendering, input {width}x{height}")
+        print(f"wrote {plot}")
 
 
 def write_json(path: str | None, report: Mapping[str, Any]) -> None:
     if path:
         with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(report, indent=1))
+            temporary.write_text(json.dumps(report, indent=1, default=dataclasses.asdict))
         print(f"wrote {path}")
 
 
@@ -109,93 +126,6 @@ def all_configs() -> list[str]:
             str, [*Path("configs/train-lmf").glob("train_*.yaml"), *Path("configs/train-original").glob("train_*.yaml")]
         )
     )
-
-
-def load(model: str) -> Upscaler:
-    """A checkpoint or filter, or the untrained model of a training config."""
-    if not model.endswith((".yaml", ".yml")):
-        return load_upscaler(model)
-    torch.manual_seed(0)
-    return Upscaler(models.make(require(load_config(model), "model", model)).eval())
-
-
-def seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Median wall time of `run` after one warm-up."""
-    run()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
-def encode(arguments: Any) -> Mapping[str, float]:
-    """Encoding once and rendering n sizes, against n calls that do both."""
-    upscaler = load(arguments.model)
-    picture = torch.rand(3, *arguments.input)
-    sizes = [output_size(arguments.input, scale) for scale in arguments.scales]
-
-    def together() -> None:
-        latent = upscaler.encode(picture)
-        for size in sizes:
-            upscaler.render(latent, size)
-
-    def separately() -> None:
-        for size in sizes:
-            upscaler(picture, size)
-
-    encoder = seconds(lambda: upscaler.encode(picture), arguments.repeats)
-    once, apart = seconds(together, arguments.repeats), seconds(separately, arguments.repeats)
-    return {
-        "encoder, s": encoder,
-        f"encode once, render {len(sizes)} sizes, s": once,
-        f"{len(sizes)} separate calls, s": apart,
-        "encoder runs saved": (apart - once) / encoder,
-        "separate / once": apart / once,
-    }
-
-
-def train(arguments: Any) -> Mapping[str, float]:
-    """Forward and backward of a training step, and of its encoder alone, both in channels_last."""
-    model = load(arguments.model).model.train()
-    image = torch.rand(arguments.batch, 3, *arguments.input).contiguous(memory_format=torch.channels_last)
-    coord = torch.rand(arguments.batch, arguments.queries, 2) * 2 - 1
-    cell = torch.full((arguments.batch, 2), 2 / (2.5 * max(arguments.input)))
-    target = torch.rand(arguments.batch, arguments.queries, 3)
-
-    def step() -> None:
-        torch.nn.functional.l1_loss(model(image, coord, cell), target).backward()
-
-    def encoder_alone() -> None:
-        features = model.encoder(image)
-        features.backward(torch.ones_like(features))
-
-    # Taken in turn, so that a busy machine slows both.
-    rounds = [(seconds(encoder_alone, 5), seconds(step, 5)) for _ in range(arguments.repeats)]
-    encoder, whole = (statistics.median(times) for times in zip(*rounds, strict=True))
-    return {"encoder, s": encoder, "step, s": whole, "step / encoder": whole / encoder}
-
-
-def memory(arguments: Any) -> Mapping[str, float]:
-    """Peak resident memory beyond what the process held after importing PyTorch and this project."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        imported, peak = pool.apply(peak_memory, (arguments.model, arguments.input, arguments.size, arguments.threads))
-    return {"after imports, MB": imported, "peak, MB": peak, "peak beyond imports, MB": peak - imported}
-
-
-def peak_memory(model: str, input_size: tuple, size: tuple, threads: int) -> tuple[float, float]:
-    """MB resident before, and at the peak of, upscaling a picture to 8-bit pixels as demo.py does."""
-    torch.set_num_threads(threads)
-    before = resident_megabytes()
-    to_pixels(load(model)(torch.rand(3, *input_size), size)[0])
-    return before, resident_megabytes()
-
-
-def resident_megabytes() -> float:
-    """Largest resident size of this process so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def cost(arguments: Any) -> None:
@@ -261,16 +191,6 @@ def cmsr(arguments: Any) -> None:
     if arguments.plot:
         plotting.plot_control_curves(arguments.plot, curves, f"CMSR at x{arguments.scale}, {arguments.pictures}")
         print(f"wrote {arguments.plot}")
-
-
-def machine() -> dict[str, str]:
-    """Processor and versions."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = f"{names[0]} x {len(names)}" if names else cpu
-    return {"cpu": cpu, "python": platform.python_version(), "torch": torch.__version__}
 
 
 if __name__ == "__main__":

@@ -48,3 +48,19 @@ def plot_costs(path: str | Path, curves: Mapping[str, Mapping[str, float]], titl
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format=Path(path).suffix[1:], dpi=120)
+
+
+def plot_times(path: str | Path, curves: Mapping[str, Mapping[int, float]], title: str) -> None:
+    """Draw {model: {output pixels: seconds}}, both axes logarithmic: straight lines of slope 1 are proportional."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in sorted(curves.items(), key=lambda item: -max(item[1].values())):
+        pixels, seconds = zip(*sorted(curve.items()), strict=True)
+        axes.plot(pixels, seconds, marker="o", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="output pixels", ylabel="seconds", title=title)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix[1:], dpi=120)

@@ -43,9 +43,10 @@ class Upscaler:
     @torch.inference_mode()
     def field(self, latent: Latent, size: Size) -> Field:
         """Latent -> field for an output of `size` (H, W), its cell clipped at the largest trained scale."""
-        return self.model.field(latent, self._cell(latent, size))
+        return self.model.field(latent, self.cell(latent, size))
 
-    def _cell(self, latent: Latent, size: Size) -> Tensor:
+    def cell(self, latent: Latent, size: Size) -> Tensor:
+        """(B, 2) output pixel size for an output of `size` (H, W), clipped at the largest trained scale."""
         input_size = tuple(latent.image.shape[-2:])
         largest_scale = self.model.trained_scales and self.model.trained_scales[1]
         cell = cell_of(size, input_size, largest_scale).to(self.device)
@@ -60,7 +61,7 @@ class Upscaler:
         """
         grid = Grid.of_size(size, self.device)
         if queries is None:
-            picture = self.model.render_latent(latent, self._cell(latent, size), grid)
+            picture = self.model.render_latent(latent, self.cell(latent, size), grid)
         else:
             field = self.field(latent, size)
             coord = grid.coord().flatten(0, 1).expand(len(latent.image), -1, -1)

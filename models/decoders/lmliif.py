@@ -58,7 +58,7 @@ class LMLIIF(LMFDecoder):
         of_latent, of_cell = first.weight.split([self.latent_dim, first.in_features - self.latent_dim], dim=1)
         hidden = unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold)
         if self.cell_decode:
-            hidden = hidden + linear_on_map(cell, of_cell)
+            hidden += linear_on_map(cell, of_cell)
         modulation, code = self.split_output(self.hypernet.after_first_on_map(hidden))
         return modulation, code if self.mod_input else latent.features
 

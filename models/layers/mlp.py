@@ -29,9 +29,10 @@ class MLP(nn.Module):
         return self.layers[1:](hidden)
 
     def after_first_on_map(self, hidden: Tensor) -> Tensor:
-        """`after_first` for a feature map, (B, hidden, h, w) -> (B, out_dim, h, w)."""
+        """`after_first` for a feature map, (B, hidden, h, w), which is overwritten -> (B, out_dim, h, w)."""
         for layer in self.layers[1:]:
-            hidden = linear_on_map(hidden, layer.weight, layer.bias) if isinstance(layer, nn.Linear) else F.relu(hidden)
+            is_linear = isinstance(layer, nn.Linear)
+            hidden = linear_on_map(hidden, layer.weight, layer.bias) if is_linear else F.relu_(hidden)
         return hidden
 
 

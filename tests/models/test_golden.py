@@ -22,7 +22,8 @@ def test_output_and_parameters(name: str) -> None:
     grid = Grid.of_size(size)
     with torch.inference_mode():
         field = model.field(model.encode(stored["image"]), cell)
-        for model.backend in backends_of(model):
+        for backend in backends_of(model):
+            model.backend = backend
             rendered = model.render(field, grid)
             sampled = model.sample(field, grid.coord().flatten(0, 1).expand(batch, -1, -1))
             assert_close(rendered, stored["output"], 1e-4)

@@ -101,23 +101,19 @@ def test_bands_of_a_latent_equal_the_whole(monkeypatch, model, backend, scale) -
     with torch.inference_mode():
         latent = model.encode(image)
         whole = model.render(model.field(latent, cell), Grid.of_size(size))
-        for rows in (1, 5):
+        for rows, given in ((1, cell), (5, cell[:, :, None, None].expand(2, 2, 23, 11))):
             monkeypatch.setattr(lmf, "FIELD_BYTES", rows * 4 * model.imnet.mod_dim * 2 * 11)
-            assert_close(model.render_latent(latent, cell, Grid.of_size(size)), whole, 1e-5)
-            cell_map = cell[:, :, None, None].expand(2, 2, 23, 11)
-            assert_close(model.render_latent(latent, cell_map, Grid.of_size(size)), whole, 1e-5)
+            assert_close(model.render_latent(latent, given, Grid.of_size(size)), whole, 1e-5)
 
 
 @torch.inference_mode()
 def test_threads_change_nothing(model) -> None:
-    image, before = torch.rand(3, 20, 30), torch.get_num_threads()
-    pictures = []
+    upscaler, before, pictures = Upscaler(model, backend="native"), torch.get_num_threads(), []
+    field = upscaler.field(upscaler.encode(torch.rand(3, 20, 30)), (77, 200))
     try:
         for threads in (1, 3):
-            upscaler = Upscaler(model, backend="native")
-            latent = upscaler.encode(image)
             torch.set_num_threads(threads)
-            pictures.append(model.render(upscaler.field(latent, (77, 200)), Grid.of_size((77, 200))))
+            pictures.append(model.render(field, Grid.of_size((77, 200))))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*pictures)
