@@ -22,10 +22,12 @@ from utils.scale_tables import check_controllable
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
 LMF = tuple(f"configs/train-lmf/train_edsr-baseline-{name}.yaml" for name in ("lmliif", "lmlte", "lmciaosr"))
+LERF = ("save/pretrained_models/lerf-g", "save/pretrained_models/lerf-l")
 SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
 
 MEASURES = {
     "render": benchmarks.render,
+    "lerf": benchmarks.lerf,
     "encode": benchmarks.encode,
     "train": benchmarks.train,
     "end-to-end": benchmarks.end_to_end,
@@ -64,6 +66,10 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     render.add_argument("--models", nargs="+", default=LMF, help=f"each {measured}")
     render.add_argument("--scales", type=cli.scales, default="2,3x1.5,3.3,4,8", help="scales to render")
     render.add_argument("--plot", help="also draw time against output pixels to this picture (needs matplotlib)")
+    lerf = add("lerf", None, "320x180", "LeRF against Pillow's bicubic resize: its stages, a picture, a warp")
+    lerf.add_argument("--models", nargs="+", default=LERF, help="each a checkpoint or a folder of tables")
+    lerf.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
+    lerf.add_argument("--size", type=cli.size, default="1280x720", metavar="WxH", help="output size in pixels")
     whole = add("end-to-end", BASELINE, "320x180", "a whole picture against its encoder alone")
     whole.add_argument("--size", type=cli.size, default="1280x720", metavar="WxH", help="output size in pixels")
     train = add("train", SMALL, "32x32", "a training step against the encoder's own forward and backward")

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 import bench
+import models
 from tests.commands import ROOT, call
+from utils.checkpoints import save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -34,3 +36,14 @@ def test_benchmarks_run(checkpoint, command, figure) -> None:
     report = json.loads(Path("b.json").read_text())
     assert figure in report["figures"]
     assert report["machine"]["torch"] == torch.__version__
+
+
+@pytest.mark.slow
+def test_lerf_against_pillow(capsys) -> None:
+    torch.manual_seed(0)
+    spec = {"name": "lerf-lut", "args": {"kernel": "linear", "modes": "s"}}
+    save_checkpoint("tables.pth", {"model": {**spec, "sd": models.make(spec).state_dict()}})
+    settings = ("--picture", ROOT / "load/samples/coffee.png", "--input", "16x9", "--size", "40x30", "--repeats", 1)
+    call(bench, "lerf", "--models", "tables.pth", *settings, "--json", "b.json")
+    figures = json.loads(Path("b.json").read_text())["figures"]
+    assert {"Pillow, s", "tables whole / Pillow", "tables warp / whole", "tables PyTorch / whole"} <= figures.keys()

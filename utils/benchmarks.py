@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 import models
 from models.decoders.lmf import LMFDecoder
@@ -25,9 +26,11 @@ from utils.checkpoints import load_upscaler
 from utils.config import load_config, require
 from utils.coords import Grid, Size, output_size, scale_text
 from utils.costs import macs_per_run
-from utils.images import to_pixels
+from utils.homographies import Homography
+from utils.images import read_picture, resize_bicubic, to_pixels, to_tensor
 from utils.upscaler import Upscaler
 
+DEGREES = 12  # of the warp that `lerf` measures
 PRODUCT_SIDE = 1024  # of the square matrices whose product other things are compared with
 
 
@@ -139,6 +142,31 @@ def end_to_end(arguments: Any) -> dict[str, Figure]:
     )
     figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
     return {**figures, "whole / encoder": ratio(times["whole"], times["encoder"])}
+
+
+def lerf(arguments: Any) -> dict[str, Figure]:
+    """LeRF models against Pillow's bicubic resize of the same picture: encoding, rendering, the whole picture, a warp
+    by a turn, and the whole picture by PyTorch alone."""
+    size, (height, width) = arguments.size, arguments.input
+    pixels = resize_bicubic(read_picture(arguments.picture)[0], arguments.input)
+    filtered, picture = Image.fromarray(pixels), to_tensor(pixels)
+    turn = Homography.rotation(DEGREES, arguments.input, size, (size[0] / height, size[1] / width))
+    runs = {"Pillow": lambda: filtered.resize((size[1], size[0]), Image.Resampling.BICUBIC)}
+    for path in arguments.models:
+        name, upscaler, portable = short_name(path), load(path, arguments.backend), load(path, "torch")
+        latent = upscaler.encode(picture)
+        runs[f"{name} encoder"] = lambda u=upscaler: u.encode(picture)
+        runs[f"{name} rendering"] = lambda u=upscaler, c=latent: u.render(c, size)
+        runs[f"{name} whole"] = lambda u=upscaler: u(picture, size)
+        runs[f"{name} warp"] = lambda u=upscaler: u.warp(u.encode(picture), turn, size)
+        runs[f"{name} whole by PyTorch"] = lambda u=portable: u(picture, size)
+    times = in_turn(runs, arguments.repeats)
+    figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
+    for name in map(short_name, arguments.models):
+        figures[f"{name} whole / Pillow"] = ratio(times[f"{name} whole"], times["Pillow"])
+        figures[f"{name} warp / whole"] = ratio(times[f"{name} warp"], times[f"{name} whole"])
+        figures[f"{name} PyTorch / whole"] = ratio(times[f"{name} whole by PyTorch"], times[f"{name} whole"])
+    return figures
 
 
 def load(model: str, backend: str = "auto") -> Upscaler:
