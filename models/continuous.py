@@ -143,6 +143,25 @@ class LocalEnsembleModel(ContinuousModel):
         self.paint(field, grid, *self.runs(field.size, grid), output)
         return output
 
+    def band_rows(self, latent: Latent) -> int | None:
+        """LR rows of the bands that `render_latent` works in; None: all at once."""
+        return None
+
+    def field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> Field:
+        """The field of some LR rows, its `skip` whole: what models with `band_rows` implement."""
+        raise NotImplementedError
+
+    def render_latent(self, latent: Latent, cell: Tensor, grid: Grid) -> Tensor:
+        band_rows = self.band_rows(latent)
+        if band_rows is None:
+            return super().render_latent(latent, cell, grid)
+        output = latent.features.new_empty(len(latent.image), 3, *grid.size)
+        rows, columns = self.runs(tuple(latent.features.shape[-2:]), grid)
+        for pixels, span, piece in rows.bands(band_rows):
+            field = self.field_of_rows(latent, cell, pixels)
+            self.paint(field, Grid(grid.rows[span], grid.columns), piece, columns, output[:, :, span])
+        return output
+
     def runs(self, size: Size, grid: Grid) -> tuple[AxisRuns, AxisRuns]:
         """The runs of a grid's rows and columns, for (h, w) LR pixels."""
         rows, columns = (

@@ -1,30 +1,17 @@
 """CiaoSR (Cao et al., CVPR 2023): attention over the latents around a position, with cross-scale non-local features."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.continuous import ContinuousModel, Field, Latent
-from models.encoders import make_encoder
+from models.continuous import ContinuousModel, Field
+from models.encoders.non_local import NonLocalEncoder, NonLocalLatent
 from models.layers.mlp import MLP, linear_on_map, unfolded, unfolded_linear
-from models.layers.non_local import CrossScaleAttention
 from models.registry import make, register
 from utils.coords import Corners, attention_reach, cell_at, cell_in_pixels, sample_bilinear, sample_nearest
-from utils.errors import InputError
-
-
-@dataclass(frozen=True)
-class NonLocalLatent(Latent):
-    """A latent with its `non_local` features (B, 64 per scale, h, w), or None."""
-
-    non_local: Tensor | None = None
-
-    def rows(self, rows: slice) -> "NonLocalLatent":
-        non_local = None if self.non_local is None else self.non_local[:, :, rows]
-        return replace(super().rows(rows), non_local=non_local)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,24 +22,6 @@ class AttentionField(Field):
     hidden_key: Tensor
     hidden_value: Tensor
     cell: Tensor
-
-
-class NonLocalEncoder(nn.Module):
-    """What CiaoSR and LM-CiaoSR share: an encoder followed by cross-scale attention."""
-
-    def make_parts(
-        self, encoder: Mapping[str, Any], local_size: int, non_local_attn: bool, multi_scale: Sequence[int]
-    ) -> None:
-        """Set `encoder`, `cs_attn` and `non_local_dim`."""
-        if local_size != 2:
-            raise InputError(f"local_size {local_size} is not supported; the published models use 2")
-        self.encoder = make_encoder(encoder)
-        self.cs_attn = CrossScaleAttention(self.encoder.out_dim, multi_scale) if non_local_attn else None
-        self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
-
-    def encode(self, image: Tensor) -> NonLocalLatent:
-        features = self.encoder(image)
-        return NonLocalLatent(features, image, None if self.cs_attn is None else self.cs_attn(features))
 
 
 @register("ciaosr")

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.decoders.ciaosr import NonLocalEncoder, NonLocalLatent
 from models.decoders.lmf import LMFDecoder, hidden_width
+from models.encoders.non_local import NonLocalEncoder, NonLocalLatent
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import unfolded
 from models.registry import make, register

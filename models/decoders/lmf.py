@@ -17,11 +17,11 @@ from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.native.lmf import RenderStage
 from models.registry import make
-from utils.coords import Corners, Grid, Size, cell_in_pixels
+from utils.coords import Corners, Size, cell_in_pixels
 from utils.errors import InputError
 
-# Size of the modulations of a band of LR rows, in `render_latent`: many bands mean much computed twice at their seams.
-FIELD_BYTES = 32 << 20
+# Size of the modulations of a band of LR rows: with many bands, much is computed twice at their seams.
+FIELD_BYTES = 48 << 20
 
 
 def hidden_width(imnet_spec: Mapping[str, Any]) -> int:
@@ -49,8 +49,8 @@ class LMFDecoder(LocalEnsembleModel):
 
     imnet: LMMLP
     kernel_library = "lmf"
-    reads_offset = True
-    """Whether the render MLP reads [code, offset, cell]; if not, Fourier features of the position."""
+    waves = 0
+    """How many Fourier features of the position the render MLP reads; 0: it reads [code, offset, cell]."""
 
     code_dim: int
     cell_decode: bool
@@ -96,10 +96,9 @@ class LMFDecoder(LocalEnsembleModel):
         return self.imnet.layers[0].weight[:, self.code_dim : self.code_dim + 2]
 
     def field(self, latent: Latent, cell: Tensor) -> ModulatedField:
-        return self._field_of_rows(latent, cell, slice(0, latent.features.shape[2]))
+        return self.field_of_rows(latent, cell, slice(0, latent.features.shape[2]))
 
-    def _field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> ModulatedField:
-        """The field of some rows of LR pixels; its `skip` is the whole picture."""
+    def field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> ModulatedField:
         size = tuple(latent.features.shape[-2:])
         around = slice(max(rows.start - 1, 0), rows.stop + 1)  # latent MLPs read 3x3 pixels
         inner = slice(rows.start - around.start, rows.stop - around.start)
@@ -114,14 +113,8 @@ class LMFDecoder(LocalEnsembleModel):
             modulation=modulation[:, :, inner].permute(0, 2, 3, 1),
         )
 
-    def render_latent(self, latent: Latent, cell: Tensor, grid: Grid) -> Tensor:
-        batch, _, height, width = latent.features.shape
-        output = latent.features.new_empty(batch, 3, *grid.size)
-        rows, columns = self.runs((height, width), grid)
-        for pixels, span, piece in rows.bands(max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * batch * width))):
-            field = self._field_of_rows(latent, cell, pixels)
-            self.paint(field, Grid(grid.rows[span], grid.columns), piece, columns, output[:, :, span])
-        return output
+    def band_rows(self, latent: Latent) -> int:
+        return max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * len(latent.image) * latent.features.shape[3]))
 
     def intensity(self, field: ModulatedField) -> Tensor:
         """How much each LR pixel modulates, (B, h, w): mean magnitude of the second half of its modulations (the
@@ -152,10 +145,7 @@ class LMFDecoder(LocalEnsembleModel):
         library = native.choose(self.backend, self.kernel_library, *tensors, *parameters)
         if library is None:
             return None
-        waves = 0
-        if self.reads_offset:
+        if not self.waves:
             parameters[:2] = [self.of_offset()]
-        else:
-            waves = imnet.layers[0].in_features
-        shape = imnet.hidden_dim, imnet.hidden_depth, waves, imnet.mod_scale, imnet.mod_shift
+        shape = imnet.hidden_dim, imnet.hidden_depth, self.waves, imnet.mod_scale, imnet.mod_shift
         return RenderStage(library, *shape, parameters, *tensors)

@@ -25,7 +25,6 @@ class LMLTE(LMFDecoder):
     """
 
     lr_skip = True
-    reads_offset = False
 
     def __init__(
         self,
@@ -44,7 +43,7 @@ class LMLTE(LMFDecoder):
         self.encoder = make_encoder(encoder_spec)
         self.coef = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
         self.freq = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
-        wave_dim = hidden_width(imnet_spec) if mod_input else hidden_dim
+        self.waves = wave_dim = hidden_width(imnet_spec) if mod_input else hidden_dim
         self.imnet = self.make_render_mlp(imnet_spec, in_dim=wave_dim)
         self.hypernet = make(
             hypernet_spec, in_dim=hidden_dim, out_dim=self.imnet.mod_dim + (2 * wave_dim if mod_input else 0)

@@ -33,8 +33,8 @@ class LMMLP(nn.Module):
         self.mod_scale = mod_scale
         self.mod_shift = mod_shift
         self.mod_dim = hidden_dim * hidden_depth * (mod_scale + mod_shift)
-        if not (mod_scale or mod_shift):
-            raise InputError("an lmmlp without mod_scale and mod_shift has nothing to modulate; set one of them")
+        if hidden_depth < 1 or not (mod_scale or mod_shift):
+            raise InputError("an lmmlp needs hidden_depth of at least 1 and mod_scale, mod_shift or both")
         layers: list[nn.Module] = []
         for depth in range(hidden_depth):
             layers += [nn.Linear(hidden_dim if depth else in_dim, hidden_dim), nn.ReLU()]
@@ -47,9 +47,8 @@ class LMMLP(nn.Module):
     def split(self, modulation: Tensor) -> tuple[Sequence[Tensor] | None, Sequence[Tensor] | None]:
         """(..., mod_dim) -> scales and shifts, each one (..., hidden_dim) a layer, or None if left out."""
         layers = modulation.split(self.hidden_dim, dim=-1)
-        return layers[: self.hidden_depth] if self.mod_scale else None, (
-            layers[-self.hidden_depth :] if self.mod_shift else None
-        )
+        first, last = layers[: self.hidden_depth], layers[-self.hidden_depth :]
+        return first if self.mod_scale else None, last if self.mod_shift else None
 
     def after_first(
         self, hidden: Tensor, scales: Iterable[Tensor] | None = None, shifts: Iterable[Tensor] | None = None
