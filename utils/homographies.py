@@ -66,17 +66,21 @@ class Homography:
     def bands(self, size: Size, output_size: Size, queries: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Row bands of the warped (H, W) output of an (h, w) picture, at most `queries` positions each: the rows, their
         positions in the picture (rows, W, 2), float64, clipped to it, and which of them lie inside (rows, W)."""
-        inverse = torch.linalg.inv(self.facing(size))
+        height, width = size
+        x, y, w = torch.linalg.inv(self.facing(size))  # pixels of the input, times w
+        forms = y * (2 / height) + w * (1 / height - 1), x * (2 / width) + w * (1 / width - 1), w
         columns = torch.arange(output_size[1], dtype=torch.float64)
         step = max(1, queries // output_size[1])
         for start in range(0, output_size[0], step):
             rows = torch.arange(start, min(start + step, output_size[0]), dtype=torch.float64)[:, None]
-            x, y, w = (a * columns + b * rows + c for a, b, c in inverse)
-            ahead = w > SINGULAR
-            x, y = (v / torch.where(ahead, w, 1) for v in (x, y))
-            coord = torch.stack([(2 * y + 1) / size[0] - 1, (2 * x + 1) / size[1] - 1], dim=-1)
-            inside = ahead & (coord.abs() <= 1).all(-1)
-            yield slice(start, start + len(rows)), coord.clamp(-1, 1), inside
+            *positions, depth = (a * columns + (b * rows + c) for a, b, c in forms)
+            inside = depth > SINGULAR
+            depth.masked_fill_(~inside, 1)
+            coord = torch.empty(*depth.shape, 2, dtype=torch.float64)
+            for axis, position in enumerate(positions):
+                inside &= position.div_(depth).abs() <= 1
+                coord[..., axis] = position.clamp_(-1, 1)
+            yield slice(start, start + len(rows)), coord, inside
 
     def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
         """Which output pixels show, nearest, an input pixel at least `frame` pixels from the border: (H, W) bool."""

@@ -85,11 +85,12 @@ class Upscaler:
         picture = latent.image.new_zeros(len(latent.image), 3, *size)
         inside = torch.empty(size, dtype=torch.bool)
         for rows, coord, inside[rows] in homography.bands(input_size, size, self.model.band_queries(field)):
-            coord = coord[inside[rows]].float().to(self.device)  # (N, 2)
-            if len(coord):
+            shown = inside[rows].flatten().nonzero()[:, 0]  # (N,) of the band's positions
+            if len(shown):
+                coord = coord.flatten(0, 1).index_select(0, shown).float().to(self.device)
                 values = self.model.sample(field, coord.expand(len(picture), -1, -1)).transpose(1, 2)  # (B, 3, N)
-                filled = self.normalization.gt.invert_(values[..., None]).clamp_(0, 1)[..., 0]
-                picture[:, :, rows][:, :, inside[rows].to(self.device)] = filled
+                values = self.normalization.gt.invert_(values[..., None]).clamp_(0, 1)[..., 0]
+                picture[:, :, rows].flatten(2).index_copy_(2, shown.to(self.device), values)
         return picture, inside
 
     @torch.inference_mode()
