@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from models import native
+from models.continuous import Latent
 from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
 from models.lerf.stages import EnsembleLeRF, round_through
-from models.native.lerf import table_stage
+from models.native.lerf import table_stage, to_levels, write_values
 from models.registry import register
 
 INTERVAL = 16  # levels between samples
@@ -57,14 +58,17 @@ class LookUpLeRF(EnsembleLeRF):
     def respond(self, unit: str, pixels: Tensor) -> Tensor:
         return interpolate(round_through(getattr(self, unit).clamp(-127, 127)), pixels)
 
-    def stages(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, image: Tensor) -> Latent:
         library = native.choose(self.backend, "lerf", image, *self.parameters())
         if library is None:
-            return super().stages(image)
-        levels = (image * 255).round().clamp(0, 255).to(torch.uint8).contiguous().flatten(0, 1)  # (B * C, h, w)
-        feature = self.look_up(library, 1, levels)[0]
-        hyper = self.look_up(library, 2, feature).float() / 255
-        return feature.float().unflatten(0, image.shape[:2]), hyper.unflatten(1, image.shape[:2]).transpose(0, 1)
+            return super().encode(image)
+        batch, channels, height, width = image.shape
+        features = torch.empty(batch, 1 + len(self.kernel.hyper_parameters), channels, height, width)
+        for picture, values in zip(image.contiguous(), features, strict=True):
+            feature = self.look_up(library, 1, to_levels(library, picture))
+            write_values(library, feature, values[:1])
+            write_values(library, self.look_up(library, 2, feature[0]), values[1:])
+        return Latent(features.flatten(1, 2), image)
 
     def look_up(self, library: ctypes.CDLL, stage: int, levels: Tensor) -> Tensor:
         """A stage by the kernels: (N, h, w) uint8 -> (K, N, h, w) uint8."""

@@ -210,3 +210,12 @@ extern "C" void lerf_stage(const float *const *tables, const int32_t *offsets, i
     (values == 1 ? stage<1> : stage<3>)(tables, offsets, count, levels, planes, height, width, divisor, offset, out,
                                         threads);
 }
+
+// `count` values in 0..1 to levels, rounded half to even; and back. Too little work for threads.
+extern "C" void lerf_levels(const float *values, int64_t count, uint8_t *levels) {
+    for (int64_t i = 0; i < count; ++i) levels[i] = uint8_t(std::rint(std::clamp(values[i] * 255.f, 0.f, 255.f)));
+}
+
+extern "C" void lerf_values(const uint8_t *levels, int64_t count, float *values) {
+    for (int64_t i = 0; i < count; ++i) values[i] = float(levels[i]) / 255.f;
+}

@@ -21,6 +21,21 @@ _LONG = ctypes.c_int64
 _FLOAT = ctypes.c_float
 
 
+def to_levels(library: ctypes.CDLL, values: Tensor) -> Tensor:
+    """Values in [0, 1], float32, as levels 0..255, uint8, rounded half to even, clipped."""
+    _check(values, torch.float32, values.shape)
+    levels = torch.empty(values.shape, dtype=torch.uint8)
+    library.lerf_levels(_pointer(values), _LONG(values.numel()), _pointer(levels))
+    return levels
+
+
+def write_values(library: ctypes.CDLL, levels: Tensor, values: Tensor) -> None:
+    """Levels / 255 into `values`, float32 of the same shape."""
+    _check(levels, torch.uint8, levels.shape)
+    _check(values, torch.float32, levels.shape)
+    library.lerf_values(_pointer(levels), _LONG(levels.numel()), _pointer(values))
+
+
 def table_stage(
     library: ctypes.CDLL,
     levels: Tensor,
