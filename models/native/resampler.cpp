@@ -206,8 +206,8 @@ class PointsOnAxis {
     PointsOnAxis(int64_t n, float radius, const Support &support)
         : taps(support.most_taps), n(float(n)), radius(radius), epsilon(support.epsilon) {}
 
-    // Position `lane` in LR pixels. The product is rounded on its own, as PyTorch does it: fused with the subtraction it
-    // would be another float, a distance a little off, and near the end of the support another tap.
+    // Position `lane` in LR pixels. The product is rounded on its own, as PyTorch does it: fused with the subtraction
+    // it would be another float, a distance a little off, and near the end of the support another tap.
     void place(int lane, float position) {
         const volatile float scaled = (position + 1) * n;
         center[lane] = (scaled - 1) / 2;
