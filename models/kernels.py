@@ -90,5 +90,6 @@ class SteerableGaussian(Kernel):
 
     def weight(self, dy: Tensor, dx: Tensor, hyper: Sequence[Tensor]) -> Tensor:
         rho, sigma_x, sigma_y = hyper
-        y, x = 10 * sigma_x * dy, 10 * sigma_y * dx
-        return torch.exp(-0.5 * (y * y - 2 * (2 * rho - 1) * y * x + x * x))
+        y, x, correlation = 10 * sigma_x * dy, 10 * sigma_y * dx, 2 * rho - 1
+        # y^2 - 2 r y x + x^2, without its cancellation where r is near 1
+        return torch.exp(-0.5 * ((y - correlation * x) ** 2 + (1 - correlation**2) * x * x))

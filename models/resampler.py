@@ -42,6 +42,8 @@ class Resampler(ContinuousModel):
     def field(self, latent: Latent, cell: Tensor) -> ResamplingField:
         output_pixel = cell_in_pixels(cell, latent.features.shape[-2:]) / 2
         stretch = output_pixel.clamp(min=1) if self.antialias else torch.ones_like(output_pixel)
+        if not (stretch > 1).any():
+            stretch = stretch.new_ones(len(stretch), 2, 1, 1)
         if self.library(latent.features) is not None:  # kernels read planes, so the table is a view of them
             return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)

@@ -213,11 +213,11 @@ def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor) -> AxisT
     center, epsilon = ((position + 1) * n - 1) / 2, tap_epsilon(n)
     reach = radius * stretch
     first = (center - reach - epsilon).ceil()
-    # Full support for T taps is 2 * reach wide, one less than the pixels that could lie in it.
-    steps = torch.arange(math.ceil(2 * float(reach.max()) - epsilon), device=position.device)
-    tap = first + steps.view(-1, *[1] * first.dim())  # (T, *S)
+    count = (2 * reach - epsilon).ceil()  # of whole numbers in an interval of that length, open at one end
+    steps = torch.arange(int(count.max()), device=position.device).view(-1, *[1] * first.dim())
+    tap = first + steps  # (T, *S)
     distance = center - tap
-    inside = distance > epsilon - reach
+    inside = (distance > epsilon - reach) & (steps < count)
     return AxisTaps(tap.clamp(0, n - 1).long(), (distance / stretch).float(), inside)
 
 

@@ -19,7 +19,13 @@ class Affine:
     sub: tuple[float, ...] = (0.5,)
     div: tuple[float, ...] = (0.5,)
 
+    @property
+    def is_identity(self) -> bool:
+        return set(self.sub) == {0.0} and set(self.div) == {1.0}
+
     def apply(self, x: Tensor, channels_last: bool = False) -> Tensor:
+        if self.is_identity:
+            return x
         sub, div = self._constants(x, channels_last)
         return (x - sub) / div
 
@@ -28,6 +34,8 @@ class Affine:
 
     def invert_(self, x: Tensor, channels_last: bool = False) -> Tensor:
         """`invert` in place: pictures can be large."""
+        if self.is_identity:
+            return x
         sub, div = self._constants(x, channels_last)
         return x.mul_(div).add_(sub)
 
