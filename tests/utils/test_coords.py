@@ -102,9 +102,23 @@ def test_gather_keeps_pictures_apart() -> None:
 
 
 def test_taps_reach_every_pixel_within_support() -> None:
-    index, distance = coords.axis_taps(coords.pixel_centers(7), 7, torch.tensor(2.0))
-    assert index.shape == (7, 4)
-    assert index[3].tolist() == [2, 3, 4, 5]
-    assert distance[3].tolist() == pytest.approx([-1, 0, 1, 2], abs=1e-5)
-    assert index.min() == 0
-    assert index.max() == 6
+    taps = coords.axis_taps(coords.pixel_centers(7), 7, 2, torch.tensor(1.0))
+    assert taps.index.shape == (4, 7)
+    assert taps.index[:, 3].tolist() == [1, 2, 3, 4]  # of two pixels at the ends of the support, the first
+    assert taps.distance[:, 3].tolist() == pytest.approx([2, 1, 0, -1], abs=1e-5)
+    assert taps.inside.all()
+    assert taps.index.min() == 0
+    assert taps.index.max() == 6
+
+
+def test_stretched_taps_are_each_position_s_own() -> None:
+    """Where the stretch varies, a position has the taps it would have alone, and others that do not count."""
+    position, stretch = torch.tensor([-0.93, -0.1, 0.3, 0.62, 0.999]), torch.tensor([1.0, 2.5, 1.0, 4.0, 1.7])
+    together = coords.axis_taps(position, 30, 1, stretch)
+    assert together.index.shape == (8, 5)
+    for i in range(5):
+        alone = coords.axis_taps(position[i], 30, 1, stretch[i])
+        counted = together.inside[:, i]
+        assert together.index[counted, i].tolist() == alone.index[alone.inside].tolist()
+        assert torch.equal(together.distance[counted, i], alone.distance[alone.inside])
+        assert bool((together.distance[counted, i].abs() <= 1 + 1e-4).all())
