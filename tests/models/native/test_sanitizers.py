@@ -10,7 +10,7 @@ import pytest
 from models.native import build
 from tests.commands import ROOT
 
-FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g"
+FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
 
 
 def runtime() -> str | None:
