@@ -15,14 +15,16 @@ from utils.checkpoints import load_upscaler
 from utils.config import load_config, require
 from utils.control_curve import control_curve
 from utils.coords import output_size, scale_text
-from utils.evaluation import repeatable
+from utils.evaluation import repeatable, turned_back
 from utils.files import atomic_file
-from utils.images import check_writable, to_tensor
+from utils.images import check_writable, list_pictures, read_rgb, to_tensor
 from utils.scale_tables import check_controllable
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
 LMF = tuple(f"configs/train-lmf/train_edsr-baseline-{name}.yaml" for name in ("lmliif", "lmlte", "lmciaosr"))
-LERF = ("save/pretrained_models/lerf-g", "save/pretrained_models/lerf-l")
+SHIPPED = "save/pretrained_models"
+LERF = (f"{SHIPPED}/lerf-g", f"{SHIPPED}/lerf-l")
+TURNED = (*LERF, f"{SHIPPED}/edsr-s_lm-liif.pth", "bilinear", "bicubic", "lanczos")
 SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
 
 MEASURES = {
@@ -79,8 +81,13 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         "memory", BASELINE, "640x360", "peak resident memory of upscaling one picture, in a process of its own"
     )
     memory.add_argument("--size", type=cli.size, default="3840x2160", metavar="WxH", help="output size in pixels")
+    turn = commands.add_parser("turn", help="PSNR of the middle of pictures after turning them there and back")
+    turn.add_argument("--models", nargs="+", default=TURNED, help="each a checkpoint, a folder of tables, or a filter")
+    turn.add_argument("--pictures", default="load/samples", help="folder of pictures")
+    turn.add_argument("--degrees", type=float, default=30, help="angle")
+    turn.add_argument("--json", help="also write the figures to this file")
     cmsr = commands.add_parser("cmsr", help="share of queries against PSNR lost by CMSR, for two ways of making tables")
-    cmsr.add_argument("--model", default="save/pretrained_models/edsr-s_lm-liif.pth", help="checkpoint of an LMF model")
+    cmsr.add_argument("--model", default=f"{SHIPPED}/edsr-s_lm-liif.pth", help="checkpoint of an LMF model")
     cmsr.add_argument("--config", default="configs/cmsr/init-train.yaml", help="pictures to make tables from")
     cmsr.add_argument("--pictures", default="load/samples", help="folder of HR pictures to try them on")
     cmsr.add_argument("--scale", type=cli.count, default=8, help="target scale")
@@ -97,8 +104,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    if arguments.command in ("cost", "cmsr"):
-        {"cost": cost, "cmsr": cmsr}[arguments.command](arguments)
+    if arguments.command in ("cost", "cmsr", "turn"):
+        {"cost": cost, "cmsr": cmsr, "turn": turn}[arguments.command](arguments)
         return
     if plot := vars(arguments).get("plot"):
         plotting.check_available()
@@ -166,6 +173,18 @@ def cost(arguments: Any) -> None:
         curves = {name: row["decoder_macs"] for name, row in rows.items() if any(row["decoder_macs"].values())}
         plotting.plot_costs(arguments.plot, curves, f"decoder cost, input {width}x{height}")
         print(f"wrote {arguments.plot}")
+
+
+def turn(arguments: Any) -> None:
+    """What is lost by resampling twice: models that sharpen return another picture than they were given."""
+    pictures = {path.name: to_tensor(read_rgb(path)) for path in list_pictures(arguments.pictures)}
+    figures = {}
+    for name in arguments.models:
+        upscaler = load_upscaler(name)
+        scores = {file: turned_back(upscaler, picture, arguments.degrees) for file, picture in pictures.items()}
+        figures[name] = scores | {"mean": sum(scores.values()) / len(scores)}
+        print(f"{name:44} mean PSNR {figures[name]['mean']:.2f} dB")
+    write_json(arguments.json, {"degrees": arguments.degrees, "pictures": arguments.pictures, "figures": figures})
 
 
 def cmsr(arguments: Any) -> None:

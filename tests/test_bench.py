@@ -91,3 +91,10 @@ def test_lerf_against_pillow(capsys) -> None:
     call(bench, "lerf", "--models", "tables.pth", *settings, "--json", "b.json")
     figures = json.loads(Path("b.json").read_text())["figures"]
     assert {"Pillow, s", "tables whole / Pillow", "tables warp / whole", "tables PyTorch / whole"} <= figures.keys()
+
+
+def test_turning_back_keeps_what_a_good_filter_keeps(pictures, capsys) -> None:
+    call(bench, "turn", "--models", "nearest", "lanczos", "--pictures", pictures, "--degrees", 30, "--json", "b.json")
+    figures = json.loads(Path("b.json").read_text())["figures"]
+    assert set(figures["lanczos"]) == {"a.png", "b.png", "c.png", "mean"}
+    assert figures["lanczos"]["mean"] > figures["nearest"]["mean"] + 3
