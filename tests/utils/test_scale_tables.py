@@ -41,7 +41,7 @@ def transcription(upscaler, pictures, target, mse):
         cell = cell_of(size)[None] * max(target / 4, 1)
         field = model.field(latent, cell)
         full = model.render(field, Grid.of_size(size)) * 0.5 + 0.5
-        modulation = torch.cat([*field.scales, *field.shifts], dim=-1)[0]
+        modulation = field.modulation[0]
         intensity = modulation[..., modulation.shape[-1] // 2 :].abs().mean(-1)
         at_output = intensity.repeat_interleave(target, 0).repeat_interleave(target, 1)
         previous = 0.0
