@@ -44,7 +44,9 @@ class Resampler(ContinuousModel):
         stretch = output_pixel.clamp(min=1) if self.antialias else torch.ones_like(output_pixel)
         if not (stretch > 1).any():
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
-        if self.library(latent.features) is not None:  # kernels read planes, so the table is a view of them
+        # Kernels read planes to render a grid, so the table is a view of them, and whole pixels where a map of cells says
+        # that positions are sampled.
+        if cell.dim() == 2 and self.library(latent.features) is not None:
             return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
 
@@ -72,9 +74,9 @@ class Resampler(ContinuousModel):
     def sample(self, field: ResamplingField, coord: Tensor) -> Tensor:
         library = self.library(field.table, coord)
         if library is not None:
-            planes, name = field.table.permute(0, 3, 1, 2).contiguous(), NATIVE_KERNELS[type(self.kernel)]
-            stretch, radius = field.stretch.contiguous(), self.kernel.radius
-            return resample_points(library, name, planes, coord.contiguous(), stretch, radius).transpose(1, 2)
+            table, stretch, positions = (t.contiguous() for t in (field.table, field.stretch, coord.transpose(1, 2)))
+            name, radius = NATIVE_KERNELS[type(self.kernel)], self.kernel.radius
+            return resample_points(library, name, table, positions, stretch, radius).transpose(1, 2)
         stretch = sample_nearest(field.stretch.permute(0, 2, 3, 1), coord)  # (B, Q, 2)
         y = self.taps(coord[..., 0], field.size[0], stretch[..., 0])
         x = self.taps(coord[..., 1], field.size[1], stretch[..., 1])

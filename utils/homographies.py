@@ -75,12 +75,12 @@ class Homography:
             rows = torch.arange(start, min(start + step, output_size[0]), dtype=torch.float64)[:, None]
             *positions, depth = (a * columns + (b * rows + c) for a, b, c in forms)
             inside = depth > SINGULAR
-            depth.masked_fill_(~inside, 1)
-            coord = torch.empty(*depth.shape, 2, dtype=torch.float64)
-            for axis, position in enumerate(positions):
-                inside &= position.div_(depth).abs() <= 1
-                coord[..., axis] = position.clamp_(-1, 1)
-            yield slice(start, start + len(rows)), coord, inside
+            depth.clamp_(min=SINGULAR)
+            planes = torch.empty(2, *depth.shape, dtype=torch.float64)  # written faster than pairs
+            for position, clipped in zip(positions, planes, strict=True):
+                torch.clamp(position.div_(depth), -1, 1, out=clipped)
+                inside &= clipped == position
+            yield slice(start, start + len(rows)), planes.movedim(0, -1), inside
 
     def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
         """Which output pixels show, nearest, an input pixel at least `frame` pixels from the border: (H, W) bool."""
@@ -98,23 +98,15 @@ class Homography:
         `largest_cell` input pixels.
         """
         matrix = self.facing(size)
-        y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in size), indexing="ij")
-        u, v, w = (a * x + b * y + c for a, b, c in matrix)
-        w = w.clamp(min=1e-9)
-        derivative = torch.stack(
-            [
-                torch.stack([matrix[row, column] - position / w * matrix[2, column] for column in (0, 1)], dim=-1)
-                for row, position in ((0, u), (1, v))
-            ],
-            dim=-2,
-        )  # (h, w, 2, 2), times w: how (x, y) of the output changes with (x, y) of the input
-        determinant = torch.linalg.det(derivative)
-        (a, b), (c, d) = derivative[..., 0, :].unbind(-1), derivative[..., 1, :].unbind(-1)
-        tiny = determinant.abs() < SINGULAR
-        per_pixel = w / torch.where(tiny, 1, determinant).abs()
-        cell = torch.stack([torch.hypot(c, a), torch.hypot(d, b)]) * per_pixel  # (2, h, w), y first
+        inverse = torch.linalg.inv(matrix)
+        y, x = torch.arange(size[0], dtype=torch.float64), torch.arange(size[1], dtype=torch.float64)
+        a, b, c = matrix[2]
+        w = (a * x + (b * y[:, None] + c)).clamp(min=1e-9)  # (h, w)
+        # Where the third coordinate of the map is w, that of its inverse is 1 / w: the quotient rule, divided by that.
+        derivatives = (inverse[row, :2] - position[:, None] * inverse[2, :2] for row, position in ((1, y), (0, x)))
+        along_y, along_x = (derivative.norm(dim=1) for derivative in derivatives)
         smallest = 0.0 if largest_scale is None else 1 / largest_scale
-        cell = torch.where(tiny, largest_cell, cell).clamp(smallest, largest_cell)
+        cell = torch.stack([along_y[:, None] * w, along_x * w]).clamp_(smallest, largest_cell)  # (2, h, w), y first
         return (cell * 2 / torch.tensor(size)[:, None, None]).float()[None]
 
 

@@ -1,6 +1,7 @@
 // Kernels that a pixel shapes for itself, on vectors, and what they are computed with.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "vectors.h"
@@ -10,6 +11,13 @@ typedef uint32_t Words __attribute__((vector_size(VECTOR_BYTES)));
 inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
 inline Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
 inline Floats magnitude(Floats a) { return a > 0 ? a : -a; }
+
+inline Floats ceiling(Floats a) {
+    float values[LANES];
+    store(values, a);
+    for (float &value : values) value = std::ceil(value);
+    return load<Floats>(values);
+}
 
 template <class To, class From>
 inline To bits_of(From from) {

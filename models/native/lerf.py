@@ -4,7 +4,6 @@ All tensors are contiguous. A wrong shape or type is a mistake of the caller's c
 """
 
 import ctypes
-import math
 from collections.abc import Sequence
 
 import torch
@@ -82,7 +81,8 @@ def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps
 
     `planes` ((1 + K) * C, h, w) float32 holds C channels, then C of each of the K hyper-parameters of `kernel`.
     """
-    channels = _channels(kernel, planes)
+    _check(planes, torch.float32, (None, None, None))
+    channels = _channels(kernel, len(planes))
     axes = []
     for taps in (y, x):
         for tensor, dtype in ((taps.index, torch.int64), (taps.distance, torch.float32), (taps.inside, torch.bool)):
@@ -102,45 +102,43 @@ def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps
 
 
 def resample_points(
-    library: ctypes.CDLL, kernel: str, planes: Tensor, coord: Tensor, stretch: Tensor, radius: float
+    library: ctypes.CDLL, kernel: str, table: Tensor, coord: Tensor, stretch: Tensor, radius: float
 ) -> Tensor:
-    """Pictures at any positions `coord` (B, Q, 2), with the taps of `utils.coords.axis_taps`: (B, C, Q) float32.
+    """Pictures at any positions `coord` (B, 2, Q), y and x, with the taps of `utils.coords.axis_taps`: (B, C, Q)
+    float32.
 
-    `planes` (B, (1 + K) * C, h, w) as in `resample_grid`; `stretch` (B, 2, 1, 1), or (B, 2, h, w) where it varies.
+    `table` (B, h, w, (1 + K) * C) float32 holds for each pixel what `resample_grid` has in planes; `stretch`
+    (B, 2, 1, 1), or (B, 2, h, w) where it varies.
     """
-    channels = _channels(kernel, planes[0])
-    batch, _, height, width = planes.shape
+    batch, height, width, planes = table.shape
+    channels = _channels(kernel, planes)
     one_stretch = stretch.shape[2:] == (1, 1)
-    _check(planes, torch.float32, (None, None, None, None))
-    _check(coord, torch.float32, (batch, None, 2))
+    _check(table, torch.float32, table.shape)
+    _check(coord, torch.float32, (batch, 2, None))
     _check(stretch, torch.float32, (batch, 2, 1, 1) if one_stretch else (batch, 2, height, width))
-    supports = []
-    for size, largest in zip((height, width), stretch.amax((0, 2, 3)).tolist(), strict=True):
-        epsilon = tap_epsilon(size)
-        supports += [_LONG(math.ceil(2 * radius * largest - epsilon)), _FLOAT(epsilon)]
-    out = torch.empty(batch, channels, coord.shape[1])
+    out = torch.empty(batch, channels, coord.shape[2])
     library.resample_points(
         _INT(kernel == "gauss"),
-        _pointer(planes),
-        *map(_LONG, (batch, channels, height, width)),
+        _pointer(table),
+        *map(_LONG, (batch, height, width, channels)),
         _pointer(stretch),
         _INT(one_stretch),
         _FLOAT(radius),
-        *supports,
+        _FLOAT(tap_epsilon(height)),
+        _FLOAT(tap_epsilon(width)),
         _pointer(coord),
-        _LONG(coord.shape[1]),
+        _LONG(coord.shape[2]),
         _pointer(out),
         _INT(torch.get_num_threads()),
     )
     return out
 
 
-def _channels(kernel: str, planes: Tensor) -> int:
-    """C of ((1 + K) * C, h, w)."""
-    _check(planes, torch.float32, (None, None, None))
-    channels, rest = divmod(len(planes), 1 + HYPER_PARAMETERS[kernel])
+def _channels(kernel: str, planes: int) -> int:
+    """C of (1 + K) * C planes."""
+    channels, rest = divmod(planes, 1 + HYPER_PARAMETERS[kernel])
     if rest:
-        raise ValueError(f"{len(planes)} planes are no channels with hyper-parameters for a {kernel} kernel")
+        raise ValueError(f"{planes} planes are no channels with hyper-parameters for a {kernel} kernel")
     return channels
 
 

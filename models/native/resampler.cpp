@@ -8,11 +8,10 @@
 
 #include "kernels.h"
 #include "parallel.h"
+#include "points.h"
 #include "vectors.h"
 
 namespace {
-
-constexpr int POINTS = 4096;  // arbitrary positions a thread takes at a time
 
 // What positions along one axis are resampled from, nearest pixels first: all (taps, positions).
 struct Axis {
@@ -188,134 +187,6 @@ void grid(const float *planes, int64_t channels, int64_t height, int64_t width, 
     });
 }
 
-// How many taps an axis needs at most, and how close to a pixel a position counts as on it.
-struct Support {
-    int64_t most_taps;
-    float epsilon;
-};
-
-// The same taps as utils.coords.axis_taps, for LANES positions along one axis of n pixels.
-class PointsOnAxis {
-  public:
-    struct Tap {
-        Ints index;
-        Floats distance;
-        Ints inside;
-    };
-
-    PointsOnAxis(int64_t n, float radius, const Support &support)
-        : taps(support.most_taps), n(float(n)), radius(radius), epsilon(support.epsilon) {}
-
-    // Position `lane` in LR pixels. The product is rounded on its own, as PyTorch does it: fused with the subtraction
-    // it would be another float, a distance a little off, and near the end of the support another tap.
-    void place(int lane, float position) {
-        const volatile float scaled = (position + 1) * n;
-        center[lane] = (scaled - 1) / 2;
-    }
-
-    int64_t nearest(int lane) const { return int64_t(std::clamp(std::rint(center[lane]), 0.f, n - 1)); }
-
-    // Taps of all lanes, up to the last one that is inside the support of any.
-    void find_taps() {
-        const Floats at = load<Floats>(center), wide = load<Floats>(stretch), reach = radius * wide;
-        float first[LANES], end[LANES];
-        store(first, at - reach - epsilon);
-        store(end, 2 * reach - epsilon);
-        for (int lane = 0; lane < LANES; ++lane) {
-            first[lane] = std::ceil(first[lane]);
-            end[lane] = std::ceil(end[lane]);
-        }
-        for (count = 0; count < int64_t(taps.size()); ++count) {
-            const Floats pixel = load<Floats>(first) + float(count), distance = at - pixel;
-            const Ints inside = (distance > epsilon - reach) & (float(count) < load<Floats>(end));
-            bool any = false;
-            for (int lane = 0; lane < LANES; ++lane) any |= inside[lane] != 0;
-            if (!any) break;
-            const Floats within = minimum(maximum(pixel, Floats{}), Floats{} + (n - 1));
-            taps[count] = {__builtin_convertvector(within, Ints), distance / wide, inside};
-        }
-    }
-
-    float stretch[LANES] = {};
-    std::vector<Tap> taps;
-    int64_t count = 0;  // of taps that were found
-
-  private:
-    const float n, radius, epsilon;
-    float center[LANES] = {};
-};
-
-template <class Kernel>
-class BlockOfPoints {
-  public:
-    BlockOfPoints(int64_t channels, int64_t height, int64_t width, float radius, const Support &y, const Support &x)
-        : channels(channels), height(height), width(width), y(height, radius, y), x(width, radius, x) {}
-
-    // Up to LANES positions: out[c] (count), `out_stride` apart.
-    void operator()(const float *planes, const float *stretch, bool one_stretch, const float *coord, int count,
-                    float *out, int64_t out_stride) {
-        const int64_t area = height * width;
-        for (int lane = 0; lane < LANES; ++lane) {
-            const int point = std::min(lane, count - 1);
-            y.place(lane, coord[2 * point]);
-            x.place(lane, coord[2 * point + 1]);
-            const int64_t pixel = one_stretch ? 0 : y.nearest(lane) * width + x.nearest(lane);
-            y.stretch[lane] = stretch[pixel];
-            x.stretch[lane] = stretch[pixel + (one_stretch ? 1 : area)];
-        }
-        y.find_taps();
-        x.find_taps();
-        for (int64_t channel = 0; channel < channels; ++channel) {
-            const Floats mean = blend(planes + channel * area, channels * area);
-            for (int lane = 0; lane < count; ++lane) out[channel * out_stride + lane] = mean[lane];
-        }
-    }
-
-  private:
-    Floats blend(const float *plane, int64_t hyper_stride) const {
-        Floats total = {}, norm = {};
-        for (int64_t row = 0; row < y.count; ++row)
-            for (int64_t column = 0; column < x.count; ++column) {
-                const auto &tap_y = y.taps[row], &tap_x = x.taps[column];
-                int32_t place[LANES];
-                store(place, tap_y.index * int32_t(width) + tap_x.index);
-                Floats parts[1 + Kernel::HYPER], coefficient[Kernel::HYPER];
-                for (int part = 0; part < 1 + Kernel::HYPER; ++part) {
-                    float found[LANES];
-                    for (int lane = 0; lane < LANES; ++lane) found[lane] = plane[part * hyper_stride + place[lane]];
-                    parts[part] = load<Floats>(found);
-                }
-                Kernel::prepare(parts + 1, coefficient);
-                const Floats along_y = Kernel::along_y(coefficient, tap_y.distance);
-                Floats weight = Kernel::weight(coefficient, along_y, tap_x.distance);
-                weight = (tap_y.inside & tap_x.inside) ? weight : Floats{};
-                total += weight * parts[0];
-                norm += weight;
-            }
-        return total / norm;
-    }
-
-    const int64_t channels, height, width;
-    PointsOnAxis y, x;
-};
-
-template <class Kernel>
-void points(const float *planes, int64_t batch, int64_t channels, int64_t height, int64_t width, const float *stretch,
-            bool one_stretch, float radius, const Support &y, const Support &x, const float *coord, int64_t queries,
-            float *out, int threads) {
-    const int64_t parts = (queries + POINTS - 1) / POINTS, area = height * width;
-    parallel(batch * parts, threads, [&] {
-        return [&, block = BlockOfPoints<Kernel>(channels, height, width, radius, y, x)](int64_t item) mutable {
-            const int64_t picture = item / parts, start = item % parts * POINTS;
-            for (int64_t point = start; point < std::min(start + POINTS, queries); point += LANES)
-                block(planes + picture * (1 + Kernel::HYPER) * channels * area,
-                      stretch + picture * 2 * (one_stretch ? 1 : area), one_stretch,
-                      coord + 2 * (picture * queries + point), int(std::min<int64_t>(LANES, queries - point)),
-                      out + picture * channels * queries + point, queries);
-        };
-    });
-}
-
 }  // namespace
 
 extern "C" void resample_grid(int32_t gauss, const float *planes, int64_t channels, int64_t height, int64_t width,
@@ -326,10 +197,11 @@ extern "C" void resample_grid(int32_t gauss, const float *planes, int64_t channe
     (gauss ? grid<Gauss> : grid<Linear>)(planes, channels, height, width, y, x, out, threads);
 }
 
-extern "C" void resample_points(int32_t gauss, const float *planes, int64_t batch, int64_t channels, int64_t height,
-                                int64_t width, const float *stretch, int32_t one_stretch, float radius, int64_t y_taps,
-                                float y_epsilon, int64_t x_taps, float x_epsilon, const float *coord, int64_t queries,
-                                float *out, int32_t threads) {
-    (gauss ? points<Gauss> : points<Linear>)(planes, batch, channels, height, width, stretch, one_stretch, radius,
-                                             {y_taps, y_epsilon}, {x_taps, x_epsilon}, coord, queries, out, threads);
+extern "C" void resample_points(int32_t gauss, const float *table, int64_t batch, int64_t height, int64_t width,
+                                int64_t channels, const float *stretch, int32_t one_stretch, float radius,
+                                float y_epsilon, float x_epsilon, const float *coord, int64_t queries, float *out,
+                                int32_t threads) {
+    const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
+    (gauss ? points<Gauss> : points<Linear>)(table, batch, channels, y, x, stretch, one_stretch, coord, queries, out,
+                                             threads);
 }

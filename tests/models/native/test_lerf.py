@@ -175,4 +175,4 @@ def test_wrong_arrays_are_refused() -> None:
     with pytest.raises(ValueError, match="7 planes"):
         resample_grid(library, "gauss", torch.zeros(7, 4, 4), taps, taps)
     with pytest.raises(ValueError, match="expected"):
-        resample_points(library, "linear", torch.zeros(1, 2, 4, 4), torch.zeros(2, 3, 2), torch.ones(1, 2, 1, 1), 1)
+        resample_points(library, "linear", torch.zeros(1, 4, 4, 2), torch.zeros(2, 2, 3), torch.ones(1, 2, 1, 1), 1)

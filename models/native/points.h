@@ -1,0 +1,207 @@
+// Resampling at any positions. Neighbouring positions mostly share their pixels, so those are fetched once for all of a
+// run of positions, as vectors that hold several taps of several channels side by side.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "kernels.h"
+#include "parallel.h"
+#include "vectors.h"
+
+constexpr int POINTS = 512;           // positions a thread takes at a time; what is known of them stays in its cache
+constexpr int GROUP = 4;              // channels in a vector
+constexpr int SPREAD = LANES / GROUP;  // taps in a vector
+
+typedef float Group __attribute__((vector_size(GROUP * sizeof(float))));
+
+// n pixels, a kernel's radius, and how close to a pixel a position counts as on it.
+struct PointsAxis {
+    int64_t n;
+    float radius, epsilon;
+
+    int64_t pixel(float number) const { return int64_t(std::min(std::max(0.f, number), float(n - 1))); }
+};
+
+// The same taps as utils.coords.axis_taps, for up to POINTS positions along one axis.
+struct PointTaps {
+    alignas(VECTOR_BYTES) float center[POINTS];   // in LR pixels
+    alignas(VECTOR_BYTES) float stretch[POINTS];
+    alignas(VECTOR_BYTES) float first[POINTS];    // number of the first tap; beyond the border pixels are replicated
+    alignas(VECTOR_BYTES) float offset[POINTS];   // from the first tap to the position, in LR pixels
+    alignas(VECTOR_BYTES) float count[POINTS];    // of taps inside the support
+    alignas(VECTOR_BYTES) float unit[POINTS];     // an LR pixel in stretched pixels
+
+    // The product is rounded on its own, as PyTorch does it: fused with the subtraction it would be another float, a
+    // distance a little off, and near the end of the support another tap.
+    void place(const PointsAxis &axis, const float *position, int points) {
+        for (int point = 0; point < points; point += LANES) {
+            float padded[LANES] = {};
+            std::memcpy(padded, position + point, std::min(LANES, points - point) * sizeof(float));
+            const volatile Floats scaled = (load<Floats>(padded) + 1) * float(axis.n);
+            store(center + point, (scaled - 1) / 2);
+        }
+    }
+
+    void find(const PointsAxis &axis, int points) {
+        Floats largest = {};
+        for (int point = 0; point < points; point += LANES) {
+            const Floats at = load<Floats>(center + point), wide = load<Floats>(stretch + point);
+            const Floats reach = axis.radius * wide, start = ceiling(at - reach - axis.epsilon);
+            largest = maximum(largest, reach);
+            store(first + point, start);
+            store(offset + point, at - start);
+            store(count + point, Floats{});
+            store(unit + point, 1 / wide);
+        }
+        float reaches[LANES];
+        store(reaches, largest);
+        const float most = std::ceil(2 * *std::max_element(reaches, reaches + LANES) - axis.epsilon);
+        for (float number = 0; number < most; ++number)
+            for (int point = 0; point < points; point += LANES) {
+                const Floats reach = axis.radius * load<Floats>(stretch + point);
+                const Floats distance = load<Floats>(center + point) - (load<Floats>(first + point) + number);
+                const Floats own_most = ceiling(2 * reach - axis.epsilon);
+                const Ints inside = (distance > axis.epsilon - reach) & (Floats{} + number < own_most);
+                store(count + point, load<Floats>(count + point) + (inside ? Floats{} + 1 : Floats{}));
+            }
+    }
+};
+
+template <class Kernel>
+class BlockOfPoints {
+  public:
+    BlockOfPoints(const PointsAxis &y, const PointsAxis &x, int64_t channels)
+        : y_axis(y), x_axis(x), channels(channels) {}
+
+    // Up to POINTS positions with coordinates `y` and `x` in one picture's table (h, w, PARTS * C), which ends before
+    // `end`: out[c] (count), `out_stride` apart.
+    void operator()(const float *table, const float *end, const float *stretch, bool one_stretch, const float *y,
+                    const float *x, int count, float *out, int64_t out_stride) {
+        y_taps.place(y_axis, y, count);
+        x_taps.place(x_axis, x, count);
+        for (int point = 0; point < (count + LANES - 1) / LANES * LANES; ++point) {  // whole vectors are computed with
+            int64_t pixel = 0;
+            if (!one_stretch)
+                pixel = y_axis.pixel(std::rint(y_taps.center[point])) * x_axis.n +
+                        x_axis.pixel(std::rint(x_taps.center[point]));
+            y_taps.stretch[point] = stretch[pixel];
+            x_taps.stretch[point] = stretch[pixel + (one_stretch ? 1 : y_axis.n * x_axis.n)];
+        }
+        y_taps.find(y_axis, count);
+        x_taps.find(x_axis, count);
+        for (int64_t channel = 0; channel < channels; channel += GROUP) {
+            blend(table + channel, end, count);
+            for (int64_t c = channel; c < std::min(channel + GROUP, channels); ++c)
+                for (int point = 0; point < count; ++point)
+                    out[c * out_stride + point] = means[GROUP * point + c - channel];
+        }
+    }
+
+  private:
+    static constexpr int PARTS = 1 + Kernel::HYPER;  // a value and its hyper-parameters
+
+    // SPREAD taps of GROUP channels, each channel of a tap a lane.
+    struct Taps {
+        Floats row, column;  // which of a position's taps it is
+        Floats counts;       // 1, or 0 in lanes without a tap of their own
+        Floats value, coefficient[Kernel::HYPER];
+    };
+
+    // Means of a group of channels, (count, GROUP); `table` begins with the group's first value.
+    void blend(const float *table, const float *end, int count) {
+        for (int point = 0; point < count; ++point) {
+            if (point == 0 || !same_taps(point - 1, point)) fetch(table, end, point);
+            Floats total = {}, norm = {};
+            for (const Taps &tap : taps) {
+                const Floats dy = (y_taps.offset[point] - tap.row) * y_taps.unit[point];
+                const Floats dx = (x_taps.offset[point] - tap.column) * x_taps.unit[point];
+                const Floats along_y = Kernel::along_y(tap.coefficient, dy);
+                const Floats weight = Kernel::weight(tap.coefficient, along_y, dx) * tap.counts;
+                total += weight * tap.value;
+                norm += weight;
+            }
+            store(&means[GROUP * point], over_taps(total) / over_taps(norm));
+        }
+    }
+
+    bool same_taps(int a, int b) const {
+        return x_taps.first[a] == x_taps.first[b] && y_taps.first[a] == y_taps.first[b] &&
+               x_taps.count[a] == x_taps.count[b] && y_taps.count[a] == y_taps.count[b];
+    }
+
+    void fetch(const float *table, const float *end, int point) {
+        const int now_rows = int(y_taps.count[point]), now_columns = int(x_taps.count[point]);
+        if (now_rows != rows || now_columns != columns) arrange(now_rows, now_columns);
+        int row = 0, column = 0, left = rows * columns;
+        for (Taps &tap : taps) {
+            float parts[PARTS][LANES];
+            for (int lane = 0; lane < LANES; lane += GROUP) {
+                const float *pixel = table + (y_axis.pixel(y_taps.first[point] + float(row)) * x_axis.n +
+                                              x_axis.pixel(x_taps.first[point] + float(column))) * PARTS * channels;
+                for (int part = 0; part < PARTS; ++part) copy_group(pixel + part * channels, end, &parts[part][lane]);
+                if (--left > 0 && ++column == columns) column = 0, ++row;  // what has no tap repeats the last one
+            }
+            tap.value = load<Floats>(parts[0]);
+            Floats hyper[Kernel::HYPER];
+            for (int k = 0; k < Kernel::HYPER; ++k) hyper[k] = load<Floats>(parts[1 + k]);
+            Kernel::prepare(hyper, tap.coefficient);
+        }
+    }
+
+    // Another number of taps.
+    void arrange(int new_rows, int new_columns) {
+        rows = new_rows, columns = new_columns;
+        taps.resize((rows * columns + SPREAD - 1) / SPREAD);
+        for (int lane = 0; lane < int(taps.size()) * LANES; ++lane) {
+            const int number = lane / GROUP, place = lane % LANES;
+            Taps &tap = taps[lane / LANES];
+            tap.row[place] = float(number / columns);
+            tap.column[place] = float(number % columns);
+            tap.counts[place] = number < rows * columns;
+        }
+    }
+
+    // Whole groups are copied, whatever follows the last channels, but for the table's end.
+    static void copy_group(const float *from, const float *end, float *to) {
+        if (end - from >= GROUP)
+            std::memcpy(to, from, GROUP * sizeof(float));
+        else
+            for (int i = 0; i < GROUP; ++i) to[i] = from + i < end ? from[i] : 0;
+    }
+
+    static Group over_taps(Floats lanes) {
+        float values[LANES];
+        store(values, lanes);
+        Group sum = load<Group>(values);
+        for (int lane = GROUP; lane < LANES; lane += GROUP) sum += load<Group>(values + lane);
+        return sum;
+    }
+
+    const PointsAxis y_axis, x_axis;
+    const int64_t channels;
+    PointTaps y_taps, x_taps;
+    int rows = 0, columns = 0;
+    std::vector<Taps> taps;  // (rows * columns), of the last position
+    float means[GROUP * POINTS];
+};
+
+// Pictures' tables (B, h, w, PARTS * C) at `queries` positions `coord` (B, 2, Q) each: (B, C, Q).
+template <class Kernel>
+void points(const float *table, int64_t batch, int64_t channels, const PointsAxis &y, const PointsAxis &x,
+            const float *stretch, bool one_stretch, const float *coord, int64_t queries, float *out, int threads) {
+    const int64_t parts = (queries + POINTS - 1) / POINTS, area = y.n * x.n;
+    const int64_t floats = area * (1 + Kernel::HYPER) * channels;
+    parallel(batch * parts, threads, [&] {
+        return [&, block = BlockOfPoints<Kernel>(y, x, channels)](int64_t item) mutable {
+            const int64_t picture = item / parts, start = item % parts * POINTS;
+            const float *own = coord + 2 * picture * queries + start;
+            block(table + picture * floats, table + (picture + 1) * floats,
+                  stretch + picture * 2 * (one_stretch ? 1 : area), one_stretch, own, own + queries,
+                  int(std::min<int64_t>(POINTS, queries - start)), out + picture * channels * queries + start, queries);
+        };
+    });
+}
