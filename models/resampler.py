@@ -44,8 +44,8 @@ class Resampler(ContinuousModel):
         stretch = output_pixel.clamp(min=1) if self.antialias else torch.ones_like(output_pixel)
         if not (stretch > 1).any():
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
-        # Kernels read planes to render a grid, so the table is a view of them, and whole pixels where a map of cells says
-        # that positions are sampled.
+        # Kernels read planes for a grid, so the table is a view of them; whole pixels for positions, which a map of cells
+        # is for.
         if cell.dim() == 2 and self.library(latent.features) is not None:
             return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)

@@ -12,8 +12,8 @@
 #include "parallel.h"
 #include "vectors.h"
 
-constexpr int POINTS = 512;           // positions a thread takes at a time; what is known of them stays in its cache
-constexpr int GROUP = 4;              // channels in a vector
+constexpr int POINTS = 256;            // positions a thread takes at a time; what is known of them stays in its cache
+constexpr int GROUP = 4;               // channels in a vector
 constexpr int SPREAD = LANES / GROUP;  // taps in a vector
 
 typedef float Group __attribute__((vector_size(GROUP * sizeof(float))));
@@ -23,17 +23,18 @@ struct PointsAxis {
     int64_t n;
     float radius, epsilon;
 
-    int64_t pixel(float number) const { return int64_t(std::min(std::max(0.f, number), float(n - 1))); }
+    int64_t clip(int32_t pixel) const { return std::clamp<int64_t>(pixel, 0, n - 1); }
+    int64_t nearest(float center) const { return int64_t(std::min(std::max(0.f, std::rint(center)), float(n - 1))); }
 };
 
 // The same taps as utils.coords.axis_taps, for up to POINTS positions along one axis.
 struct PointTaps {
     alignas(VECTOR_BYTES) float center[POINTS];   // in LR pixels
     alignas(VECTOR_BYTES) float stretch[POINTS];
-    alignas(VECTOR_BYTES) float first[POINTS];    // number of the first tap; beyond the border pixels are replicated
     alignas(VECTOR_BYTES) float offset[POINTS];   // from the first tap to the position, in LR pixels
-    alignas(VECTOR_BYTES) float count[POINTS];    // of taps inside the support
     alignas(VECTOR_BYTES) float unit[POINTS];     // an LR pixel in stretched pixels
+    alignas(VECTOR_BYTES) int32_t first[POINTS];  // number of the first tap; beyond the border pixels are replicated
+    alignas(VECTOR_BYTES) int32_t count[POINTS];  // of taps inside the support
 
     // The product is rounded on its own, as PyTorch does it: fused with the subtraction it would be another float, a
     // distance a little off, and near the end of the support another tap.
@@ -47,15 +48,16 @@ struct PointTaps {
     }
 
     void find(const PointsAxis &axis, int points) {
+        constexpr float FAR = 1 << 30;
         Floats largest = {};
         for (int point = 0; point < points; point += LANES) {
             const Floats at = load<Floats>(center + point), wide = load<Floats>(stretch + point);
             const Floats reach = axis.radius * wide, start = ceiling(at - reach - axis.epsilon);
             largest = maximum(largest, reach);
-            store(first + point, start);
             store(offset + point, at - start);
-            store(count + point, Floats{});
             store(unit + point, 1 / wide);
+            store(first + point, __builtin_convertvector(minimum(maximum(start, Floats{} - FAR), Floats{} + FAR), Ints));
+            store(count + point, Ints{});
         }
         float reaches[LANES];
         store(reaches, largest);
@@ -63,10 +65,10 @@ struct PointTaps {
         for (float number = 0; number < most; ++number)
             for (int point = 0; point < points; point += LANES) {
                 const Floats reach = axis.radius * load<Floats>(stretch + point);
-                const Floats distance = load<Floats>(center + point) - (load<Floats>(first + point) + number);
+                const Floats distance = load<Floats>(offset + point) - number;
                 const Floats own_most = ceiling(2 * reach - axis.epsilon);
                 const Ints inside = (distance > axis.epsilon - reach) & (Floats{} + number < own_most);
-                store(count + point, load<Floats>(count + point) + (inside ? Floats{} + 1 : Floats{}));
+                store(count + point, load<Ints>(count + point) - inside);  // a mask's lanes are -1 or 0
             }
     }
 };
@@ -86,8 +88,7 @@ class BlockOfPoints {
         for (int point = 0; point < (count + LANES - 1) / LANES * LANES; ++point) {  // whole vectors are computed with
             int64_t pixel = 0;
             if (!one_stretch)
-                pixel = y_axis.pixel(std::rint(y_taps.center[point])) * x_axis.n +
-                        x_axis.pixel(std::rint(x_taps.center[point]));
+                pixel = y_axis.nearest(y_taps.center[point]) * x_axis.n + x_axis.nearest(x_taps.center[point]);
             y_taps.stretch[point] = stretch[pixel];
             x_taps.stretch[point] = stretch[pixel + (one_stretch ? 1 : y_axis.n * x_axis.n)];
         }
@@ -110,21 +111,30 @@ class BlockOfPoints {
         Floats counts;       // 1, or 0 in lanes without a tap of their own
         Floats value, coefficient[Kernel::HYPER];
     };
+    struct Parts {
+        float lanes[PARTS][LANES];
+    };
 
     // Means of a group of channels, (count, GROUP); `table` begins with the group's first value.
     void blend(const float *table, const float *end, int count) {
-        for (int point = 0; point < count; ++point) {
-            if (point == 0 || !same_taps(point - 1, point)) fetch(table, end, point);
-            Floats total = {}, norm = {};
-            for (const Taps &tap : taps) {
-                const Floats dy = (y_taps.offset[point] - tap.row) * y_taps.unit[point];
-                const Floats dx = (x_taps.offset[point] - tap.column) * x_taps.unit[point];
-                const Floats along_y = Kernel::along_y(tap.coefficient, dy);
-                const Floats weight = Kernel::weight(tap.coefficient, along_y, dx) * tap.counts;
-                total += weight * tap.value;
-                norm += weight;
+        fetch(table, end, 0);
+        for (int start = 0, next; start < count; start = next) {
+            for (next = start + 1; next < count && same_taps(start, next);) ++next;
+            prepare(start);
+            // Already now, for vectors can only be read when their parts, written one by one, have reached the cache.
+            if (next < count) fetch(table, end, next);
+            for (int point = start; point < next; ++point) {
+                Floats total = {}, norm = {};
+                for (const Taps &tap : taps) {
+                    const Floats dy = (y_taps.offset[point] - tap.row) * y_taps.unit[point];
+                    const Floats dx = (x_taps.offset[point] - tap.column) * x_taps.unit[point];
+                    const Floats along_y = Kernel::along_y(tap.coefficient, dy);
+                    const Floats weight = Kernel::weight(tap.coefficient, along_y, dx) * tap.counts;
+                    total += weight * tap.value;
+                    norm += weight;
+                }
+                store(&means[GROUP * point], over_taps(total) / over_taps(norm));
             }
-            store(&means[GROUP * point], over_taps(total) / over_taps(norm));
         }
     }
 
@@ -133,22 +143,30 @@ class BlockOfPoints {
                x_taps.count[a] == x_taps.count[b] && y_taps.count[a] == y_taps.count[b];
     }
 
+    // The pixels of a position's taps.
     void fetch(const float *table, const float *end, int point) {
-        const int now_rows = int(y_taps.count[point]), now_columns = int(x_taps.count[point]);
-        if (now_rows != rows || now_columns != columns) arrange(now_rows, now_columns);
-        int row = 0, column = 0, left = rows * columns;
-        for (Taps &tap : taps) {
-            float parts[PARTS][LANES];
+        const int count_x = x_taps.count[point], count = y_taps.count[point] * count_x;
+        fetched.resize((count + SPREAD - 1) / SPREAD);
+        int row = 0, column = 0, left = count;
+        for (Parts &parts : fetched)
             for (int lane = 0; lane < LANES; lane += GROUP) {
-                const float *pixel = table + (y_axis.pixel(y_taps.first[point] + float(row)) * x_axis.n +
-                                              x_axis.pixel(x_taps.first[point] + float(column))) * PARTS * channels;
-                for (int part = 0; part < PARTS; ++part) copy_group(pixel + part * channels, end, &parts[part][lane]);
-                if (--left > 0 && ++column == columns) column = 0, ++row;  // what has no tap repeats the last one
+                const float *pixel = table + (y_axis.clip(y_taps.first[point] + row) * x_axis.n +
+                                              x_axis.clip(x_taps.first[point] + column)) * PARTS * channels;
+                for (int part = 0; part < PARTS; ++part)
+                    copy_group(pixel + part * channels, end, &parts.lanes[part][lane]);
+                if (--left > 0 && ++column == count_x) column = 0, ++row;  // what has no tap repeats the last one
             }
-            tap.value = load<Floats>(parts[0]);
+    }
+
+    // Makes taps of what was fetched for a position.
+    void prepare(int point) {
+        if (y_taps.count[point] != rows || x_taps.count[point] != columns)
+            arrange(y_taps.count[point], x_taps.count[point]);
+        for (size_t i = 0; i < taps.size(); ++i) {
+            taps[i].value = load<Floats>(fetched[i].lanes[0]);
             Floats hyper[Kernel::HYPER];
-            for (int k = 0; k < Kernel::HYPER; ++k) hyper[k] = load<Floats>(parts[1 + k]);
-            Kernel::prepare(hyper, tap.coefficient);
+            for (int k = 0; k < Kernel::HYPER; ++k) hyper[k] = load<Floats>(fetched[i].lanes[1 + k]);
+            Kernel::prepare(hyper, taps[i].coefficient);
         }
     }
 
@@ -185,7 +203,8 @@ class BlockOfPoints {
     const int64_t channels;
     PointTaps y_taps, x_taps;
     int rows = 0, columns = 0;
-    std::vector<Taps> taps;  // (rows * columns), of the last position
+    std::vector<Taps> taps;      // (rows * columns / SPREAD)
+    std::vector<Parts> fetched;  // the next run's
     float means[GROUP * POINTS];
 };
 
