@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if leaves_empty(arguments) and arguments.background == "transparent" and not holds_transparency(target):
         raise InputError(f"{target}: this format has no transparency; give --background black, or write a .png")
     extra = [check_writable(path) for path in (arguments.cmsr_map, arguments.mask) if path]
+    if len({path.resolve() for path in (source, target, *extra)}) < 2 + len(extra):
+        raise InputError("--input, --output, --mask and --cmsr-map have to be different files")
     picture = read_picture(source)
     target_size(picture[0].shape[:2], arguments)
     print(Worker(device, arguments).run(source, *picture, target))
@@ -144,7 +146,9 @@ class Worker:
         self.arguments = arguments
         self.upscaler = load_upscaler(arguments.model, device, backend=arguments.backend)
         if arguments.upsampler:
-            self.upscaler = on_upsampler(self.upscaler, load_upscaler(arguments.upsampler, device))
+            self.upscaler = on_upsampler(
+                self.upscaler, load_upscaler(arguments.upsampler, device, backend=arguments.backend)
+            )
         self.queries = None if arguments.fast else REFERENCE_QUERIES
         self.homography = None if arguments.homography is None else read_homography(arguments.homography)
         self.table = None
@@ -159,44 +163,50 @@ class Worker:
         size = target_size(pixels.shape[:2], self.arguments)
         started = time.perf_counter()
         work = self.warp if leaves_empty(self.arguments) else self.upscale if self.table is None else self.control
-        output, *lines, parts = work(pixels, size)
+        output, beside, *lines, parts = work(pixels, size)
         seconds = time.perf_counter() - started
         write_picture(target, output)
+        for path, content in beside.items():
+            write_picture(path, content)
         height, width = pixels.shape[:2]
         done = f"{source.name}: {width}x{height} -> {size[1]}x{size[0]} in {seconds:.2f} s{parts}"
         return "\n".join([line for line in (notice, *lines) if line] + [done])
 
-    def upscale(self, pixels: Any, size: Size) -> tuple[Any, str]:
-        """The picture (H, W, 3) or grey (H, W) at another size, and what it took."""
+    def upscale(self, pixels: Any, size: Size) -> tuple[Any, ...]:
+        """The picture (H, W, 3) or grey (H, W) at another size, pictures beside it by file, and what it took."""
         started = time.perf_counter()
         latent = self.upscaler.encode(to_tensor(pixels))
         encoded = time.perf_counter()
         picture = self.upscaler.render(latent, size, self.queries)[0].cpu()
         output = to_pixels(picture, grey=pixels.ndim == 2)
-        return output, f" (encode {encoded - started:.2f}, render {time.perf_counter() - encoded:.2f})"
+        return output, {}, f" (encode {encoded - started:.2f}, render {time.perf_counter() - encoded:.2f})"
 
     def control(self, pixels: Any, size: Size) -> tuple[Any, ...]:
-        """The picture by CMSR, what there is to say of it, and what it took."""
+        """As `upscale` by CMSR; before what it took, what else there is to say."""
         report = control(self.upscaler, to_tensor(pixels), size, self.table, self.arguments.cmsr_from)
         lines = [self.table.notice(report.scale), str(report)]
+        beside = {}
         if self.arguments.cmsr_map:
-            write_picture(self.arguments.cmsr_map, level_map(report.controlled, size))
+            beside[self.arguments.cmsr_map] = level_map(report.controlled, size)
             lines.append(f"{self.arguments.cmsr_map}: {map_legend(report.controlled)}")
-        return to_pixels(report.picture, grey=pixels.ndim == 2), *lines, ", with and without CMSR"
+        return to_pixels(report.picture, grey=pixels.ndim == 2), beside, *lines, ", with and without CMSR"
 
     def warp(self, pixels: Any, size: Size) -> tuple[Any, ...]:
-        """The picture under the homography that was asked for, transparent or filled outside, how much of the output it
-        fills, and what it took."""
+        """As `control`, under the homography that was asked for, transparent or filled outside."""
         homography = self.homography or Homography.rotation(
             self.arguments.rotate, pixels.shape[:2], size, self.arguments.scale or (1, 1)
         )
         latent = self.upscaler.encode(to_tensor(pixels))
         picture, inside = self.upscaler.warp(latent, homography, size)
         mask = inside.numpy()
-        if self.arguments.mask:
-            write_picture(self.arguments.mask, np.where(mask, 255, 0).astype(np.uint8))
+        beside = {self.arguments.mask: np.where(mask, 255, 0).astype(np.uint8)} if self.arguments.mask else {}
         output = with_background(to_pixels(picture[0], grey=pixels.ndim == 2), mask, self.arguments.background)
-        return output, f"{mask.mean():.1%} of the output lies inside the picture" if not mask.all() else None, ""
+        return (
+            output,
+            beside,
+            f"{mask.mean():.1%} of the output lies inside the picture" if not mask.all() else None,
+            "",
+        )
 
 
 if __name__ == "__main__":

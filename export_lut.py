@@ -8,12 +8,10 @@ from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import ROTATIONS
 from models.lerf.tables import INTERVAL, SAMPLES, LookUpLeRF, tabulated
 from utils import cli
-from utils.checkpoints import load_upscaler, save_checkpoint
+from utils.checkpoints import TABLES_FILE, load_upscaler, save_checkpoint
 from utils.errors import InputError
 from utils.files import check_target
 from utils.lerf_files import holds_tables, write_tables
-
-FILE_NAME = "tables.pth"
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -22,7 +20,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         description="Look-up tables of a LeRF-L or LeRF-G, in 8 bits: of a network, or of tables that were fine-tuned.",
     )
     parser.add_argument("--model", required=True, help="checkpoint of a lerf-l, lerf-g or lerf-lut")
-    parser.add_argument("--output", required=True, metavar="FOLDER", help=f"folder to write {FILE_NAME} to")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help=f"folder to write {TABLES_FILE} to")
     parser.add_argument("--npy", action="store_true", help="also write LUT_s1_sr0.npy ..., as the authors' programs do")
     parser.add_argument("--overwrite", action="store_true", help="replace tables that are in the folder")
     return parser.parse_args(argv)
@@ -31,7 +29,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     folder = Path(arguments.output)
-    target = check_target(folder / FILE_NAME)
+    target = check_target(folder / TABLES_FILE)
     if not arguments.overwrite and (target.exists() or holds_tables(folder)):
         raise InputError(f"{folder} holds tables; name another folder, or --overwrite them")
     upscaler = load_upscaler(arguments.model)

@@ -18,6 +18,7 @@ from datasets.folders import find_folder
 from datasets.implicit import ImplicitDataset
 from datasets.warped import WarpedImageFolders
 from models.decoders.lmf import LMFDecoder
+from models.lerf.imdn import LeRFNet
 from utils import cli
 from utils.checkpoints import load_upscaler, on_upsampler, weights_hash
 from utils.config import check_keys, check_types, load_config, plain_number, require
@@ -94,9 +95,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     upscalers = load_upscalers(arguments.model, device, config.get("data_norm"), arguments.backend)
     if arguments.upsampler:
         upsampler = load_upscaler(arguments.upsampler, device, backend=arguments.backend)
-        upscalers = {label: on_upsampler(upscaler, upsampler) for label, upscaler in upscalers.items()}
+        upscalers = put_on_upsampler(upscalers, upsampler, Path(arguments.upsampler).stem)
     queries = None if arguments.fast else config.get("eval_bsize") or 30000
 
+    if arguments.cmsr and all(task.warp for task in tasks):
+        raise InputError("--cmsr renders upright pictures only, and this config has but warps")
     tables = find_tables(arguments, upscalers) if arguments.cmsr else {}
 
     results = []
@@ -171,7 +174,7 @@ def find_pattern(spec: Mapping[str, Any], key: str, name: str, **values: Any) ->
     patterns = [spec[key]] if isinstance(spec[key], str) else spec[key]
     try:
         folders = [str(pattern).format(**values) for pattern in patterns]
-    except (KeyError, IndexError, ValueError):
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError):
         allowed = ", ".join(f"{{{value}}}" for value in values)
         raise InputError(f"datasets.{name}: {key} '{patterns[0]}' may hold only {allowed} in braces") from None
     return find_folder(folders)
@@ -188,6 +191,17 @@ def load_upscalers(
     stems = [Path(name).stem for name in names]
     labels = [stem if stems.count(stem) == 1 else name for stem, name in zip(stems, names, strict=True)]
     return {label: load_upscaler(name, device, data_norm, backend) for label, name in zip(labels, names, strict=True)}
+
+
+def put_on_upsampler(upscalers: Mapping[str, Upscaler], upsampler: Upscaler, name: str) -> dict[str, Upscaler]:
+    """The models with every LeRF-Net on the upsampler, as `NET+NAME`; at least one."""
+    made = {}
+    for label, upscaler in upscalers.items():
+        is_net = type(upscaler.model) is LeRFNet
+        made[f"{label}+{name}" if is_net else label] = on_upsampler(upscaler, upsampler) if is_net else upscaler
+    if made.keys() == upscalers.keys():
+        raise InputError("--upsampler: none of the models is a lerf-net")
+    return made
 
 
 def evaluate(task: Task, upscalers: Mapping[str, Upscaler], queries: int | None, folder: str | None) -> dict[str, Any]:

@@ -26,8 +26,8 @@ class ImplicitDataset(Dataset):
 
     `augment`: flips and transposes, each with probability 1/2. `sample_q`: so many random HR pixels without
     replacement, None for all of them in row-major order. `one_channel`: a random colour channel of each item, on its
-    own, as LeRF trains. InputError when `dataset` gives pairs and the wrapper takes
-    single pictures (`takes_pairs`), or the other way round.
+    own, as LeRF trains. InputError when `dataset` gives pairs and the wrapper takes single pictures (`takes_pairs`), or
+    the other way round.
     """
 
     takes_pairs = False

@@ -5,6 +5,7 @@
 
 import json
 import math
+import os
 import zlib
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
@@ -17,9 +18,11 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from datasets.folders import picture_size
+from datasets.warped import MATRIX_ENDINGS
 from models.filters import CatmullRom
 from utils import cli
-from utils.coords import Scale, Size, scale_text
+from utils.coords import Scale, Size, check_output_size, scale_text
 from utils.errors import InputError
 from utils.files import atomic_file
 from utils.homographies import Homography, write_homography
@@ -29,6 +32,7 @@ from utils.upscaler import Upscaler
 # Range of scales, and by how much of the picture's side its corners may move inwards: "in scale", what models were
 # trained for, and "out of scale".
 WARPS = {"isc": ((1.5, 4.0), 0.15), "osc": ((4.0, 8.0), 0.25)}
+MANIFEST = "manifest.json"
 SMALLEST_SIDE = 12  # LR pixels: what is measured lies 4 inside
 
 
@@ -39,10 +43,13 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("folder", help="HR pictures, such as load/Set5/HR")
     parser.add_argument("--scales", type=cli.scales, default=[], help="such as 1.5x2.0,2.4 (height x width)")
     parser.add_argument("--warps", type=warps, default=[], help="isc (scales 1.5 to 4), osc (4 to 8), or both")
-    parser.add_argument("--seed", type=int, default=0, help="of the homographies, which also depend on the file's name")
+    parser.add_argument(
+        "--seed", type=cli.seed, default=0, help="of the homographies, which also depend on the file's name"
+    )
     parser.add_argument(
         "--output", help="folder of LR_bicubic, isc and osc (default: the one that holds the HR folder)"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there already")
     return parser.parse_args(argv)
 
 
@@ -61,11 +68,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = Path(arguments.folder)
     pictures = list_pictures(folder)
     output = Path(arguments.output) if arguments.output else folder.resolve().parent
-    manifest: dict[str, Any] = {"hr": str(folder), "seed": arguments.seed, "scales": {}, "warps": {}}
+    places = {scale: output / "LR_bicubic" / f"rrLR_X{scale[0]:.2f}_{scale[1]:.2f}" for scale in arguments.scales}
+    check(pictures, list(places.values()), [output / warp for warp in arguments.warps], arguments)
+    manifest = read_manifest(output / MANIFEST)
     for path in tqdm(pictures, disable=None):
         hr = read_rgb(path)
-        for scale in arguments.scales:
-            place = output / "LR_bicubic" / f"rrLR_X{scale[0]:.2f}_{scale[1]:.2f}"
+        for scale, place in places.items():
             lr = shrunk(hr, scale, path)
             write_picture(place / f"{path.stem}.png", lr)
             entry = {"lr_size": list(lr.shape[:2]), "hr_size": list(hr.shape[:2])}
@@ -75,22 +83,58 @@ def main(argv: Sequence[str] | None = None) -> None:
             homography, size = random_homography(hr.shape[:2], *WARPS[warp], generator)
             write_picture(output / warp / f"{path.stem}.png", to_pixels(seen(to_tensor(hr), homography, size)))
             write_homography(output / warp / f"{path.stem}.txt", homography)
-            entry = {"lr_size": list(size), "hr_size": list(hr.shape[:2]), "matrix": homography.matrix.tolist()}
-            manifest["warps"].setdefault(warp, {})[path.name] = entry
-    target = output / "manifest.json"
-    with atomic_file(target) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1))
-    print(f"wrote {len(pictures) * (len(arguments.scales) + len(arguments.warps))} pictures and {target}")
+            entry = {"lr_size": list(size), "hr_size": list(hr.shape[:2]), "seed": arguments.seed}
+            manifest["warps"].setdefault(warp, {})[path.name] = {**entry, "matrix": homography.matrix.tolist()}
+    with atomic_file(output / MANIFEST) as temporary:
+        temporary.write_text(json.dumps({"hr": os.path.relpath(folder, output), **manifest}, indent=1))
+    print(f"wrote {len(pictures) * (len(places) + len(arguments.warps))} pictures and {output / MANIFEST}")
+
+
+def check(pictures: Sequence[Path], scale_places: list[Path], warp_places: list[Path], arguments: Any) -> None:
+    """InputError, before anything is written, for what would be overwritten or cannot be made."""
+    stems = [path.stem for path in pictures]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice is not None:
+        raise InputError(f"{pictures[0].parent} has several pictures named {twice}; LR pictures are known by that name")
+    if len(set(scale_places)) < len(arguments.scales):
+        raise InputError("--scales: folders are named with two decimals, and two of these scales have the same name")
+    for place in (*scale_places, *warp_places):
+        if place.exists() and not arguments.overwrite:
+            raise InputError(f"{place} is there; name another --output, or --overwrite it")
+    for path in pictures:
+        for scale in arguments.scales:
+            reduced_size(picture_size(path), scale, path)
+    if arguments.overwrite:  # a matrix of another ending would be left beside the new one
+        for place in warp_places:
+            for path in [p for p in place.glob("*") if p.suffix in MATRIX_ENDINGS and p.stem in stems]:
+                path.unlink()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What earlier runs have made: {scales, warps}."""
+    try:
+        content = json.loads(path.read_text())
+        return {key: dict(content[key]) for key in ("scales", "warps")}
+    except FileNotFoundError:
+        return {"scales": {}, "warps": {}}
+    except (ValueError, KeyError, TypeError, OSError):
+        raise InputError(f"{path} is no manifest of an earlier run; move it away, or name another --output") from None
 
 
 def shrunk(hr: np.ndarray, scale: Scale, path: Path) -> np.ndarray:
     """The largest part, from the upper left corner, that `scale` reduces to whole pixels, reduced by Pillow's
     bicubic: (h, w, 3) uint8."""
-    height, width = (reduced_side(side, factor) for side, factor in zip(hr.shape[:2], scale, strict=True))
-    if min(height, width) < 1:
-        raise InputError(f"{path} is too small for a scale of {scale_text(scale)}")
+    height, width = reduced_size(hr.shape[:2], scale, path)
     box = (0, 0, width * scale[1], height * scale[0])
     return np.array(Image.fromarray(hr).resize((width, height), Image.Resampling.BICUBIC, box=box))
+
+
+def reduced_size(size: Size, scale: Scale, path: Path) -> Size:
+    """LR size of the picture at `path`; InputError for a scale that leaves nothing of it, or makes too much."""
+    height, width = (reduced_side(side, factor) for side, factor in zip(size, scale, strict=True))
+    if min(height, width) < 1:
+        raise InputError(f"{path} is too small for a scale of {scale_text(scale)}")
+    return check_output_size((height, width))
 
 
 def reduced_side(side: int, factor: float) -> int:

@@ -37,10 +37,11 @@ class WarpedImageFolders(Dataset):
 
     def _matrix_path(self, path: Path) -> Path:
         candidates = [path.with_suffix(ending) for ending in MATRIX_ENDINGS]
-        for candidate in candidates:
-            if candidate.is_file():
-                return candidate
-        raise InputError(f"{path} has no homography beside it; expected {candidates[0]}, .npy or .txt")
+        found = [candidate for candidate in candidates if candidate.is_file()]
+        if len(found) != 1:
+            has = f"{found[0]} and {found[1]}" if found else "no homography"
+            raise InputError(f"{path} has {has} beside it; expected one of {candidates[0]}, .npy and .txt")
+        return found[0]
 
     def __len__(self) -> int:
         return len(self.pairs)

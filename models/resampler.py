@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models import native
@@ -12,6 +13,7 @@ from models.continuous import ContinuousModel, Field, Latent
 from models.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
 from models.native.lerf import resample_grid, resample_points
 from utils.coords import AxisTaps, Grid, axis_taps, cell_in_pixels, first_pixels, sample_nearest
+from utils.kinds import SWITCH, check
 
 NATIVE_KERNELS: dict[type[Kernel], str] = {AmplifiedLinear: "linear", SteerableGaussian: "gauss"}
 
@@ -35,17 +37,21 @@ class Resampler(ContinuousModel):
 
     def __init__(self, kernel: Kernel, antialias: bool = True):
         super().__init__()
+        check("antialias", antialias, SWITCH)
         self.kernel = kernel
         self.antialias = antialias
         self.floats_per_query = 6 * (1 + len(kernel.hyper_parameters))
 
     def field(self, latent: Latent, cell: Tensor) -> ResamplingField:
-        output_pixel = cell_in_pixels(cell, latent.features.shape[-2:]) / 2
+        size = latent.features.shape[-2:]
+        output_pixel = cell_in_pixels(cell, size) / 2
+        if cell.dim() == 4 and cell.shape[-2:] != size:  # a map for the pixels of a picture that was enlarged
+            output_pixel = F.interpolate(output_pixel, size, mode="nearest-exact")
         stretch = output_pixel.clamp(min=1) if self.antialias else torch.ones_like(output_pixel)
         if not (stretch > 1).any():
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
-        # Kernels read planes for a grid, so the table is a view of them; whole pixels for positions, which a map of cells
-        # is for.
+        # For grids the kernels read planes, so the table is a view of them; for positions, the use of a map of cells,
+        # they read pixels.
         if cell.dim() == 2 and self.library(latent.features) is not None:
             return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)

@@ -105,10 +105,16 @@ def test_demo_folder_goes_on_past_a_broken_picture(pictures, capsys) -> None:
         ({"--rotate": "10", "--output": "o.jpg"}, ["o.jpg", "--background"]),
         ({"--rotate": "10", "--cmsr": "True"}, ["--cmsr"]),
         ({"--mask": "m.png"}, ["--mask", "--rotate"]),
+        ({"--rotate": "10", "--mask": "o.png"}, ["--mask", "different"]),
+        ({"--rotate": "10", "--background": "rgb(300,0,0)"}, ["rgb(300,0,0)"]),
+        ({"--scale": "1e308"}, ["pixels"]),
+        ({"--scale": "1e308", "--rotate": "10"}, ["pixels"]),
+        ({"--model": "text.pth"}, ["text.pth", "checkpoint"]),
     ],
 )
 def test_demo_mistakes(pictures, capsys, change, words) -> None:
     Path("text.png").write_text("just text")
+    Path("text.pth").write_text("junk")
     options = {"--input": str(pictures / "a.png"), "--output": "o.png", "--model": "bicubic", "--scale": "2", **change}
     line = mistake(capsys, demo, *(part for pair in options.items() if pair[1] is not None for part in pair))
     assert all(word in line for word in words)
@@ -175,9 +181,13 @@ def test_homographies_of_files_and_text_are_the_same(pictures) -> None:
         "file.png": ("--homography", "m.txt", "--size", "96x128"),
         "text.png": ("--homography", "2,0,0.5, 0,2,0.5, 0,0,1", "--size", "96x128"),
         "part.png": ("--homography", "m.txt"),
+        "mirror.png": ("--homography", "-2,0,94.5, 0,2,0.5, 0,0,1", "--size", "96x128"),
     }.items():
         call(demo, "--input", pictures / "a.png", "--output", name, "--model", "bicubic", *options)
-    scaled, file, text, part = (np.array(Image.open(f"{n}.png")) for n in ("scaled", "file", "text", "part"))
+    scaled, file, text, part, mirror = (
+        np.array(Image.open(f"{n}.png")) for n in ("scaled", "file", "text", "part", "mirror")
+    )
+    assert abs(mirror[:, ::-1].astype(int) - file).max() <= 1
     assert np.array_equal(file, text)
     assert abs(file.astype(int) - scaled).max() <= 1
     assert np.array_equal(part, file[:64, :48])

@@ -11,6 +11,7 @@ import export_lut
 import models
 import test as test_program
 import train
+from models.lerf.tables import tabulated
 from tests.commands import ROOT, call, mistake
 from utils.checkpoints import load_checkpoint, load_upscaler, save_checkpoint
 
@@ -83,6 +84,18 @@ def test_npy_files_are_the_tables() -> None:
     for name, table in tables.items():
         assert np.array_equal(np.load(f"tables/LUT_{name}.npy"), table.numpy())
     assert set(tables) == {name for name, *_ in load_upscaler("tables").model.units()}
+
+
+def test_what_was_exported_last_counts() -> None:
+    model, folder = exported(support=4)
+    call(export_lut, "--model", model, "--output", folder, "--npy")
+    assert load_upscaler(folder).model.kernel.radius == 2
+    torch.manual_seed(1)
+    spec = {"name": "lerf-g", "args": {"nf": 4}}
+    save_checkpoint("other.pth", {"model": {**spec, "sd": models.make(spec).state_dict()}})
+    call(export_lut, "--model", "other.pth", "--output", folder, "--overwrite")
+    expected = tabulated(load_upscaler("other.pth").model)
+    assert torch.equal(load_upscaler(folder).model.s1_sr0, expected.s1_sr0)
 
 
 def test_mistakes_are_explained(pictures, checkpoint, capsys) -> None:

@@ -20,6 +20,8 @@ from utils.mmediting import ciaosr_spec, is_mmediting
 from utils.normalization import Normalization
 from utils.upscaler import Upscaler
 
+TABLES_FILE = "tables.pth"  # what export_lut.py calls the tables in a folder
+
 
 def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write `content` (tensors, numbers, strings in dicts and lists) to `path`, all or nothing."""
@@ -40,9 +42,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             return {"model": _pickled_network(path)}
         raise InputError(f"{path} is not a checkpoint; expected a file written by torch.save") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, IndexError) as error:
-        reason = (str(error) or "empty file").splitlines()[0]
-        raise InputError(f"{path} is not a checkpoint ({reason}); expected a file written by torch.save") from None
+    except Exception as error:  # whatever a damaged file makes PyTorch raise
+        kind = type(error).__name__
+        raise InputError(f"{path} is not a checkpoint ({kind}); expected a file written by torch.save") from None
     try:
         if isinstance(content, dict) and is_mmediting(content):
             return {"model": ciaosr_spec(content)}
@@ -67,7 +69,10 @@ def _pickled_network(path: Path) -> dict[str, Any]:
 
 
 def load_folder(folder: Path) -> dict[str, Any]:
-    """The content of a folder that is a model: tables under the LeRF authors' names, or one checkpoint of ours."""
+    """The content of a folder that is a model: what export_lut.py wrote, tables under the LeRF authors' names, or a
+    single checkpoint."""
+    if (folder / TABLES_FILE).is_file():
+        return load_checkpoint(folder / TABLES_FILE)
     if holds_tables(folder):
         return {"model": tables_spec(folder)}
     checkpoints = sorted(folder.glob("*.pth"))

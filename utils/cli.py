@@ -1,6 +1,7 @@
 """What the command-line programs share: one-line errors, real booleans, sizes and scales."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,11 +12,29 @@ from utils.coords import Scale, parse_scale
 from utils.errors import InputError
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Says what a default is where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with exit status 2."""
 
     def __init__(self, **arguments):
-        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **arguments)
+        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **arguments)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As argparse, but that a value may start with a minus: `--homography -1,0,23,0,1,0,0,0,1`."""
+        joined: list[str] = []
+        for argument in sys.argv[1:] if args is None else args:
+            takes = joined and joined[-1].startswith("--") and "=" not in joined[-1]
+            if takes and re.match(r"-\.?\d", argument):
+                joined[-1] += f"={argument}"
+            else:
+                joined.append(argument)
+        return super().parse_args(joined, namespace)
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: {message}; see --help\n")
@@ -67,6 +86,13 @@ def positive(text: str) -> float:
     return value
 
 
+def seed(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, not '{text}'")
+    return int(text)
+
+
 def count(text: str) -> int:
     """A whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
@@ -100,7 +126,7 @@ def add_fast_option(parser: argparse.ArgumentParser) -> None:
         type=boolean,
         default=True,
         metavar="BOOL",
-        help="False samples position by position as in training: slower, the same picture",
+        help="False samples position by position as in training and for warps: slower, the same picture",
     )
 
 

@@ -49,17 +49,6 @@ class Grid:
         """The pixel centres of an (H, W) picture."""
         return cls(pixel_centers(size[0], device), pixel_centers(size[1], device))
 
-    @classmethod
-    def of_scale(cls, size: Size, scale: Scale, output_size: Size) -> "Grid":
-        """The pixels of an (H, W) output, float64, centre to centre on an (h, w) picture enlarged by exactly `scale`
-        (height factor, width factor), as LeRF places them; the same as `of_size` where H = scale * h."""
-        return cls(
-            *(
-                (torch.arange(n_out, dtype=torch.float64) - (n_out - 1) / 2) * (2 / (factor * n))
-                for n, factor, n_out in zip(size, scale, output_size, strict=True)
-            )
-        )
-
     @property
     def size(self) -> Size:
         return len(self.rows), len(self.columns)
@@ -98,7 +87,10 @@ def output_size(size: Size, scale: Scale) -> Size:
     for factor in scale:
         if not (math.isfinite(factor) and factor > 0):
             raise InputError(f"scale {factor:g} is not possible; give a number above 0")
-    height, width = (max(1, math.floor(n * factor + 0.5)) for n, factor in zip(size, scale, strict=True))
+    # Beyond any possible output, and still a number
+    height, width = (
+        max(1, math.floor(min(n * factor, LARGEST_OUTPUT + 1) + 0.5)) for n, factor in zip(size, scale, strict=True)
+    )
     return check_output_size((height, width))
 
 

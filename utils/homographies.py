@@ -1,7 +1,6 @@
 """Warps: positions and pixel sizes under a homography, and files that hold one."""
 
 import math
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.coords import Scale, Size, check_output_size
+from utils.coords import LARGEST_OUTPUT, Scale, Size, check_output_size
 from utils.errors import InputError
 from utils.files import atomic_file
 
 # Where a homography shrinks more than this, kernels are stretched no further: what they cost grows with its square.
 LARGEST_CELL = 8.0
 SINGULAR = 1e-12
+INTERIOR_QUERIES = 1 << 16  # positions looked at together
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,11 @@ class Homography:
         return Homography(torch.linalg.inv(self.matrix))
 
     def facing(self, size: Size) -> Tensor:
-        """The matrix with the sign that makes the third coordinate positive at the centre of an (h, w) picture."""
+        """The matrix with the factor that makes the third coordinate 1 at the centre of an (h, w) picture."""
         centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2, 1], dtype=torch.float64)
-        return -self.matrix if self.matrix[2] @ centre < 0 else self.matrix
+        matrix = self.matrix / self.matrix.abs().max()
+        depth = matrix[2] @ centre
+        return matrix if depth.abs() < SINGULAR else matrix / depth
 
     def bands(self, size: Size, output_size: Size, queries: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Row bands of the warped (H, W) output of an (h, w) picture, at most `queries` positions each: the rows, their
@@ -85,7 +87,7 @@ class Homography:
     def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
         """Which output pixels show, nearest, an input pixel at least `frame` pixels from the border: (H, W) bool."""
         interior = torch.empty(output_size, dtype=torch.bool)
-        for rows, coord, inside in self.bands(size, output_size, output_size[0] * output_size[1]):
+        for rows, coord, inside in self.bands(size, output_size, INTERIOR_QUERIES):
             pixel = (((coord + 1) * torch.tensor(size) - 1) / 2).round()
             interior[rows] = inside & ((pixel >= frame) & (pixel <= torch.tensor(size) - 1 - frame)).all(-1)
         return interior
@@ -119,7 +121,7 @@ def _shift(size: Size, sign: int) -> Tensor:
 
 def rotated_size(size: Size, degrees: float, scale: Scale = (1, 1)) -> Size:
     """(H, W) that holds all of an (h, w) picture enlarged by `scale` and turned."""
-    height, width = (n * factor for n, factor in zip(size, scale, strict=True))
+    height, width = (min(n * factor, LARGEST_OUTPUT + 1) for n, factor in zip(size, scale, strict=True))
     cosine, sine = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
     fitting = (math.ceil(round(side, 6)) for side in (height * cosine + width * sine, width * cosine + height * sine))
     return check_output_size(tuple(max(1, side) for side in fitting))
@@ -134,7 +136,7 @@ def read_homography(source: str | Path) -> Homography:
     path = Path(source)
     text = str(source)
     try:
-        if path.suffix in (".pth", ".pt", ".npy") or path.is_file():
+        if _is_file(path) or path.suffix in (".pth", ".pt", ".npy"):
             values = _read_matrix(path)
         elif "," in text or len(text.split()) > 1:
             values = _parse_matrix(text)
@@ -143,6 +145,13 @@ def read_homography(source: str | Path) -> Homography:
         return Homography(values.reshape(3, 3))
     except InputError as error:
         raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # nine numbers can be more than a file's name can hold
+        return False
 
 
 def _read_matrix(path: Path) -> Tensor:
@@ -154,19 +163,14 @@ def _read_matrix(path: Path) -> Tensor:
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
             return _parse_matrix(path.read_text())
-        return _nine(torch.as_tensor(content, dtype=torch.float64).flatten())
+        values = torch.as_tensor(content)
+        return _nine((values if values.is_complex() else values.double()).flatten())
     except FileNotFoundError:
         raise InputError("no such file") from None
-    except (
-        pickle.UnpicklingError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        UnicodeDecodeError,
-    ) as error:
-        raise InputError(f"holds no matrix ({str(error).splitlines()[0] if str(error) else 'empty file'})") from None
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file makes NumPy and PyTorch raise
+        raise InputError(f"holds no matrix ({type(error).__name__}); expected nine numbers") from None
 
 
 def _parse_matrix(text: str) -> Tensor:
@@ -179,6 +183,8 @@ def _parse_matrix(text: str) -> Tensor:
 
 
 def _nine(values: Tensor) -> Tensor:
+    if values.is_complex():
+        raise InputError("a matrix is nine real numbers, not complex ones")
     if values.numel() != 9:
         raise InputError(f"a matrix has nine numbers, row by row, not {values.numel()}")
     return values

@@ -184,9 +184,12 @@ def parse_colour(colour: str) -> tuple[int, int, int] | None:
     if colour == "transparent":
         return None
     try:
-        return ImageColor.getcolor(colour, "RGB")
+        channels = ImageColor.getcolor(colour, "RGB")
     except ValueError:
-        raise InputError(f"unknown colour '{colour}'; give transparent, a name such as black, or #rrggbb") from None
+        channels = (-1,)
+    if not all(0 <= channel <= 255 for channel in channels):
+        raise InputError(f"unknown colour '{colour}'; give transparent, a name such as black, or #rrggbb")
+    return channels
 
 
 def with_background(pixels: np.ndarray, inside: np.ndarray, colour: str) -> np.ndarray:
@@ -223,5 +226,5 @@ def write_picture(path: str | Path, pixels: np.ndarray) -> None:
     with atomic_file(path) as temporary:
         try:
             Image.fromarray(pixels).save(temporary, format=form, **options)
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot write {path}: {error}") from None
+        except (OSError, ValueError, MemoryError) as error:
+            raise InputError(f"cannot write {path}: {error or 'too large for this format'}") from None

@@ -72,9 +72,9 @@ def read_pickled_module(path: str | Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about classes whose source it cannot compare
             module = torch.load(path, map_location="cpu", pickle_module=Restricted, weights_only=False)
-    except Exception as error:  # a file made to be refused can make torch.load fail in any way
+        parameters = dict(_parameters(module, ""))
+    except Exception as error:  # a file made to be refused can fail in any way
         raise InputError(f"{path} holds no network that can be read ({type(error).__name__})") from None
-    parameters = dict(_parameters(module, ""))
     if not parameters:
         raise InputError(f"{path} holds no network")
     return parameters
@@ -93,11 +93,18 @@ def _parameters(module: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
 def pickled_network_spec(path: str | Path) -> dict[str, Any]:
     """`{name, args, sd}` of the LeRF-L, LeRF-G or LeRF-Net that a `Model_*.pth` of the authors' programs holds."""
     parameters = read_pickled_module(path)
+    try:
+        return _network_spec(parameters)
+    except (KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path} holds a network that is no LeRF-L, LeRF-G or LeRF-Net ({error})") from None
+
+
+def _network_spec(parameters: Mapping[str, Tensor]) -> dict[str, Any]:
     if "stage1.model.0.weight" in parameters:
         return {"name": "lerf-net", "args": {"nf": len(parameters["stage1.model.0.weight"])}, "sd": parameters}
     modes = "".join(name[3] for name in parameters if re.fullmatch(r"s1_[a-z]r0\.model\.conv1\.conv\.bias", name))
     if not modes:
-        raise InputError(f"{path} holds a network that is no LeRF-L, LeRF-G or LeRF-Net")
+        raise KeyError("s1_sr0")
     values = len(parameters[f"s2_{modes[0]}r0.model.conv6.conv.bias"])
     width = len(parameters[f"s1_{modes[0]}r0.model.conv1.conv.bias"])
     return {"name": "lerf-l" if values == 1 else "lerf-g", "args": {"nf": width, "modes": modes}, "sd": parameters}

@@ -20,8 +20,8 @@ def psnr(picture: Tensor, target: Tensor) -> float:
 
 
 def masked_psnr(picture: Tensor, target: Tensor, mask: Tensor) -> float:
-    """mPSNR: `psnr` of two (C, H, W) pictures over the pixels where `mask` (H, W) is true; nan when it nowhere is."""
-    return psnr(picture[:, mask], target[:, mask]) if mask.any() else math.nan
+    """mPSNR: `psnr` of two (C, H, W) pictures over the pixels where `mask` (H, W) is true."""
+    return psnr(picture[:, mask], target[:, mask])
 
 
 def luma(picture: Tensor) -> Tensor:
@@ -87,7 +87,10 @@ class Protocol:
         return {"psnr": psnr(picture, target), "ssim": ssim(*whole) if self.ssim_whole else ssim(picture, target)}
 
     def measure_warped(self, picture: Tensor, target: Tensor, mask: Tensor) -> dict[str, float]:
-        """`mpsnr` in dB of two (3, H, W) pictures in [0, 1], over RGB where `mask` (H, W) is true."""
+        """`mpsnr` in dB of two (3, H, W) pictures in [0, 1], over RGB where `mask` (H, W) is true; InputError where it
+        nowhere is."""
+        if not mask.any():
+            raise InputError(f"protocol '{self.name}': no pixel is far enough inside the picture to be measured")
         return {"mpsnr": masked_psnr(self.values(picture), self.values(target), mask)}
 
     @property

@@ -11,6 +11,7 @@ from models.kernels import AmplifiedLinear, Kernel, SteerableGaussian
 from models.lerf.patterns import PATTERNS, ROTATIONS, neighbourhood
 from models.resampler import Resampler
 from utils.errors import InputError
+from utils.kinds import TEXT, check
 
 KERNELS: dict[str, type[Kernel]] = {"linear": AmplifiedLinear, "gauss": SteerableGaussian}
 SUPPORTS = (2, 4)
@@ -18,9 +19,10 @@ SUPPORTS = (2, 4)
 
 def make_kernel(name: str, support: int) -> Kernel:
     """A kernel whose hyper-parameters are predicted, over `support` x `support` pixels (2 as published, or 4)."""
+    check("kernel", name, TEXT)
     if name not in KERNELS:
         raise InputError(f"unknown kernel '{name}'; expected {' or '.join(KERNELS)}")
-    if support not in SUPPORTS:
+    if type(support) is not int or support not in SUPPORTS:
         raise InputError(f"support is {support!r}; expected {' or '.join(map(str, SUPPORTS))} pixels")
     return KERNELS[name](support / 2)
 
@@ -68,6 +70,7 @@ class EnsembleLeRF(LeRF):
 
     def __init__(self, kernel: str, modes: str, support: int, antialias: bool):
         super().__init__(make_kernel(kernel, support), antialias)
+        check("modes", modes, TEXT)
         if not modes or len(set(modes)) != len(modes) or not set(modes) <= set(PATTERNS):
             raise InputError(f"modes is {modes!r}; expected some of the letters {''.join(PATTERNS)}, each once")
         self.modes = modes

@@ -63,10 +63,14 @@ def toolchain() -> tuple[tuple[str, ...], tuple[str, ...], bytes]:
     """
     chosen = os.environ.get("CXX")
     candidates = [chosen] if chosen else COMPILERS
-    found = next((words for words in map(shlex.split, candidates) if words and shutil.which(words[0])), None)
+    try:
+        commands = [shlex.split(candidate) for candidate in candidates]
+        own = shlex.split(os.environ.get("CONTINUA_CXXFLAGS", ""))
+    except ValueError as error:
+        raise BuildError(f"CXX or CONTINUA_CXXFLAGS is no command line: {error}") from None
+    found = next((words for words in commands if words and shutil.which(words[0])), None)
     if found is None:
         raise BuildError(f"no C++ compiler ({', '.join(candidates)}); install one, or name it in CXX")
-    own = shlex.split(os.environ.get("CONTINUA_CXXFLAGS", ""))
     for cpu in CPU_FLAGS:
         flags = (*FLAGS, *cpu, *own)
         try:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,20 @@ def test_homographies_stay_inside_and_in_scale(warp) -> None:
         assert scales[0] * 0.95 <= 300 / width <= scales[1] * 1.05
 
 
+def test_nothing_is_overwritten_unless_told(pictures, made, capsys) -> None:
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    assert "--overwrite" in mistake(capsys, make_benchmark, pictures, "--warps", "isc", "--output", made)
+    assert "--overwrite" in mistake(capsys, make_benchmark, pictures, "--scales", "2.4", "--output", made)
+    assert before == {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    torch.save(torch.eye(3), made / "isc/a.pth")
+    call(make_benchmark, pictures, "--warps", "isc", "--seed", 9, "--output", made, "--overwrite")
+    assert not (made / "isc/a.pth").exists()
+    manifest = json.loads((made / "manifest.json").read_text())
+    assert set(manifest["scales"]) == {"1.5x2", "2.4"}  # what earlier runs made is still there
+    assert (manifest["warps"]["isc"]["a.png"]["seed"], manifest["warps"]["osc"]["a.png"]["seed"]) == (9, 3)
+    assert (made / manifest["hr"]).samefile(pictures)
+
+
 def test_four_points_set_a_homography() -> None:
     source, target = torch.rand(4, 2, dtype=torch.float64) * 9, torch.rand(4, 2, dtype=torch.float64) * 9
     sent = between(source, target) @ torch.cat([source.T, torch.ones(1, 4, dtype=torch.float64)])
@@ -103,7 +118,18 @@ def test_mistakes_are_explained(pictures, made, capsys) -> None:
     assert "no folder nothere" in mistake(capsys, make_benchmark, "nothere", "--warps", "isc")
     assert "isc or osc" in mistake(capsys, make_benchmark, pictures, "--warps", "ics")
     assert "too small" in mistake(capsys, make_benchmark, pictures, "--scales", "100", "--output", "x")
+    assert "pixels" in mistake(capsys, make_benchmark, pictures, "--scales", "1e-9", "--output", "x")
+    assert "two decimals" in mistake(capsys, make_benchmark, pictures, "--scales", "2.001,2.004", "--output", "x")
+    assert "-1" in mistake(capsys, make_benchmark, pictures, "--warps", "isc", "--seed=-1")
+    assert not Path("x").exists()
+    Image.open(pictures / "a.png").save(pictures / "a.jpg")
+    assert "several pictures named a" in mistake(capsys, make_benchmark, pictures, "--warps", "isc", "--output", "x")
+    (pictures / "a.jpg").unlink()
     warped = {"name": "warped-image-folders", "args": {"root_path_1": str(made / "isc"), "root_path_2": str(pictures)}}
+    torch.save(torch.eye(3), made / "isc/b.pth")
+    with pytest.raises(Exception, match=r"b\.pth and .*b\.txt beside it"):
+        datasets.make(warped)
+    (made / "isc/b.pth").unlink()
     (made / "isc/b.txt").unlink()
     with pytest.raises(Exception, match=r"isc/b\.png has no homography"):
         datasets.make(warped)

@@ -9,6 +9,8 @@ from models.resampler import Resampler, ResamplingField
 from tests.golden_cases import assert_close
 from utils.coords import Grid, cell_of
 from utils.errors import InputError
+from utils.homographies import Homography
+from utils.upscaler import Upscaler
 
 X2 = {"name": "catmull-rom"}
 MODELS = {
@@ -132,6 +134,17 @@ def test_net_plus_plus_is_lerf_net_on_the_enlarged_picture() -> None:
         assert_close(plus.render(plus.field(plus.encode(image), cell), grid), expected, 1e-5)
 
 
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_net_plus_plus_warps_as_it_scales(backend) -> None:
+    upscaler = Upscaler(make("lerf-net-plus"), backend=backend)
+    latent = upscaler.encode(torch.rand(1, 3, 8, 10))
+    for scale in ((2, 2), (0.5, 0.5)):  # shrinking, the cell map counts
+        size = tuple(round(n * s) for n, s in zip((8, 10), scale, strict=True))
+        warped, inside = upscaler.warp(latent, Homography.scaling(scale), size)
+        assert inside.all()
+        assert_close(warped, upscaler.render(latent, size), 1e-4)
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -139,6 +152,9 @@ def test_net_plus_plus_is_lerf_net_on_the_enlarged_picture() -> None:
         ({"name": "lerf-g", "args": {"modes": "ss"}}, ["modes is 'ss'"]),
         ({"name": "lerf-l", "args": {"support": 3}}, ["support is 3", "2 or 4"]),
         ({"name": "lerf-l", "args": {"nf": 0}}, ["nf is 0"]),
+        ({"name": "lerf-l", "args": {"modes": ["s"]}}, ["modes is ['s']"]),
+        ({"name": "lerf-l", "args": {"antialias": "no"}}, ["antialias is 'no'", "true or false"]),
+        ({"name": "lerf-lut", "args": {"kernel": 3}}, ["kernel is 3"]),
         ({"name": "lerf-net", "args": {"nf": 6}}, ["nf is 6", "multiple of 4"]),
         ({"name": "lerf-lut", "args": {"kernel": "cubic"}}, ["kernel 'cubic'", "linear or gauss"]),
         ({"name": "lerf-net-plus", "args": {"upsampler_spec": {"name": "mlp", "args": {}}}}, ["mlp"]),
