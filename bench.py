@@ -16,6 +16,7 @@ from utils.config import load_config, require
 from utils.control_curve import control_curve
 from utils.coords import output_size, scale_text
 from utils.evaluation import repeatable, turned_back
+from utils.figures_table import update_readme
 from utils.files import atomic_file
 from utils.images import check_writable, list_pictures, read_rgb, to_tensor
 from utils.scale_tables import check_controllable
@@ -35,6 +36,7 @@ MEASURES = {
     "end-to-end": benchmarks.end_to_end,
     "memory": benchmarks.memory,
 }
+REPORTS = tuple(f"docs/bench-{name}.json" for name in ("render", "end-to-end", "lerf", "encode", "train", "memory"))
 CMSR_CURVES = (
     ("intensity", "window", (2e-6, 5e-6, 1e-5, 2e-5, 5e-5)),
     ("intensity", "pooled", (1e-7, 2e-7, 5e-7, 1e-6, 2e-6)),
@@ -86,6 +88,9 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     turn.add_argument("--pictures", default="load/samples", help="folder of pictures")
     turn.add_argument("--degrees", type=float, default=30, help="angle")
     turn.add_argument("--json", help="also write the figures to this file")
+    readme = commands.add_parser("readme", help="write the README's table from the JSON files of other commands")
+    readme.add_argument("--readme", default="README.md", help="file with the two marks")
+    readme.add_argument("--reports", nargs="+", default=REPORTS, help="JSON files in the order of the table")
     cmsr = commands.add_parser("cmsr", help="share of queries against PSNR lost by CMSR, for two ways of making tables")
     cmsr.add_argument("--model", default=f"{SHIPPED}/edsr-s_lm-liif.pth", help="checkpoint of an LMF model")
     cmsr.add_argument("--config", default="configs/cmsr/init-train.yaml", help="pictures to make tables from")
@@ -104,8 +109,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    if arguments.command in ("cost", "cmsr", "turn"):
-        {"cost": cost, "cmsr": cmsr, "turn": turn}[arguments.command](arguments)
+    if arguments.command in ("cost", "cmsr", "turn", "readme"):
+        {"cost": cost, "cmsr": cmsr, "turn": turn, "readme": readme}[arguments.command](arguments)
         return
     if plot := vars(arguments).get("plot"):
         plotting.check_available()
@@ -173,6 +178,12 @@ def cost(arguments: Any) -> None:
         curves = {name: row["decoder_macs"] for name, row in rows.items() if any(row["decoder_macs"].values())}
         plotting.plot_costs(arguments.plot, curves, f"decoder cost, input {width}x{height}")
         print(f"wrote {arguments.plot}")
+
+
+def readme(arguments: Any) -> None:
+    """The table of ratios in the README."""
+    update_readme(Path(arguments.readme), [Path(report) for report in arguments.reports])
+    print(f"wrote {arguments.readme}")
 
 
 def turn(arguments: Any) -> None:
