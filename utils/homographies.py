@@ -1,5 +1,6 @@
 """Warps: positions and pixel sizes under a homography, and files that hold one."""
 
+import ctypes
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.native.positions import warped_positions
 from utils.coords import LARGEST_OUTPUT, Scale, Size, check_output_size
 from utils.errors import InputError
 from utils.files import atomic_file
@@ -65,24 +67,25 @@ class Homography:
         depth = matrix[2] @ centre
         return matrix if depth.abs() < SINGULAR else matrix / depth
 
-    def bands(self, size: Size, output_size: Size, queries: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    def bands(
+        self, size: Size, output_size: Size, queries: int, library: ctypes.CDLL | None = None
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Row bands of the warped (H, W) output of an (h, w) picture, at most `queries` positions each: the rows, their
-        positions in the picture (rows, W, 2), float64, clipped to it, and which of them lie inside (rows, W)."""
+        positions in the picture (rows, W, 2), float64, clipped to it, and which of them lie inside (rows, W).
+
+        With the kernels of `library` ("positions") positions are float32, rounded from float64.
+        """
         height, width = size
         x, y, w = torch.linalg.inv(self.facing(size))  # pixels of the input, times w
-        forms = y * (2 / height) + w * (1 / height - 1), x * (2 / width) + w * (1 / width - 1), w
-        columns = torch.arange(output_size[1], dtype=torch.float64)
+        forms = torch.stack([y * (2 / height) + w * (1 / height - 1), x * (2 / width) + w * (1 / width - 1), w])
         step = max(1, queries // output_size[1])
         for start in range(0, output_size[0], step):
-            rows = torch.arange(start, min(start + step, output_size[0]), dtype=torch.float64)[:, None]
-            *positions, depth = (a * columns + (b * rows + c) for a, b, c in forms)
-            inside = depth > SINGULAR
-            depth.clamp_(min=SINGULAR)
-            planes = torch.empty(2, *depth.shape, dtype=torch.float64)  # written faster than pairs
-            for position, clipped in zip(positions, planes, strict=True):
-                torch.clamp(position.div_(depth), -1, 1, out=clipped)
-                inside &= clipped == position
-            yield slice(start, start + len(rows)), planes.movedim(0, -1), inside
+            rows = range(start, min(start + step, output_size[0]))
+            if library is None:
+                coord, inside = _warped_positions(forms, rows, output_size[1])
+            else:
+                coord, inside = warped_positions(library, forms, rows, output_size[1], SINGULAR)
+            yield slice(rows.start, rows.stop), coord.movedim(0, -1), inside
 
     def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
         """Which output pixels show, nearest, an input pixel at least `frame` pixels from the border: (H, W) bool."""
@@ -110,6 +113,19 @@ class Homography:
         smallest = 0.0 if largest_scale is None else 1 / largest_scale
         cell = torch.stack([along_y[:, None] * w, along_x * w]).clamp_(smallest, largest_cell)  # (2, h, w), y first
         return (cell * 2 / torch.tensor(size)[:, None, None]).float()[None]
+
+
+def _warped_positions(forms: Tensor, rows: range, columns: int) -> tuple[Tensor, Tensor]:
+    """`models.native.positions.warped_positions` by PyTorch, in float64."""
+    x, y = torch.arange(columns, dtype=torch.float64), torch.arange(rows.start, rows.stop, dtype=torch.float64)[:, None]
+    *positions, depth = (a * x + (b * y + c) for a, b, c in forms)
+    inside = depth > SINGULAR
+    depth.clamp_(min=SINGULAR)
+    coord = torch.empty(2, *depth.shape, dtype=torch.float64)  # planes, which are written faster than pairs
+    for position, clipped in zip(positions, coord, strict=True):
+        torch.clamp(position.div_(depth), -1, 1, out=clipped)
+        inside &= clipped == position
+    return coord, inside
 
 
 def _shift(size: Size, sign: int) -> Tensor:

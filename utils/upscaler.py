@@ -84,17 +84,18 @@ class Upscaler:
         field = self.model.field(latent, cell.expand(len(latent.image), -1, -1, -1))
         picture = latent.image.new_zeros(len(latent.image), 3, *size)
         inside = torch.empty(size, dtype=torch.bool)
-        for rows, coord, inside[rows] in homography.bands(input_size, size, self.model.band_queries(field)):
+        library = native.choose(self.backend, "positions")
+        for rows, coord, inside[rows] in homography.bands(input_size, size, self.model.band_queries(field), library):
             # Inside is a run of columns, but for slanted ends: cheaper to sample than positions here and there.
-            shown = inside[rows].any(0).nonzero()
-            if len(shown):
-                columns = slice(int(shown[0]), int(shown[-1]) + 1)
-                coord = coord[:, columns].float().to(self.device)  # (rows, columns, 2)
-                values = self.model.sample(field, coord.flatten(0, 1).expand(len(picture), -1, -1))
-                values = values.transpose(1, 2).unflatten(2, coord.shape[:2])  # (B, 3, rows, columns)
-                values = self.normalization.gt.invert_(values).clamp_(0, 1)
-                outside = inside[rows, columns].logical_not().to(self.device)
-                picture[:, :, rows, columns] = values.masked_fill_(outside, 0)
+            found = inside[rows].any(0).nonzero()
+            if len(found):
+                columns = slice(int(found[0]), int(found[-1]) + 1)
+                shown = picture[:, :, rows, columns]
+                planes = coord[:, columns].permute(2, 0, 1).flatten(1).float().to(self.device)  # (2, N)
+                values = self.model.sample(field, planes.T.expand(len(picture), -1, -1))  # (B, N, 3)
+                values = values.transpose(1, 2).unflatten(2, shown.shape[2:])
+                torch.clamp(self.normalization.gt.invert_(values), 0, 1, out=shown)
+                shown *= inside[rows, columns].to(shown)
         return picture, inside
 
     @torch.inference_mode()

@@ -29,7 +29,7 @@ struct PointsAxis {
 
 // The same taps as utils.coords.axis_taps, for up to POINTS positions along one axis.
 struct PointTaps {
-    alignas(VECTOR_BYTES) float center[POINTS];   // in LR pixels
+    alignas(VECTOR_BYTES) float center[POINTS] = {};  // in LR pixels
     alignas(VECTOR_BYTES) float stretch[POINTS];
     alignas(VECTOR_BYTES) float offset[POINTS];   // from the first tap to the position, in LR pixels
     alignas(VECTOR_BYTES) float unit[POINTS];     // an LR pixel in stretched pixels
@@ -39,10 +39,9 @@ struct PointTaps {
     // The product is rounded on its own, as PyTorch does it: fused with the subtraction it would be another float, a
     // distance a little off, and near the end of the support another tap.
     void place(const PointsAxis &axis, const float *position, int points) {
+        std::copy_n(position, points, center);
         for (int point = 0; point < points; point += LANES) {
-            float padded[LANES] = {};
-            std::memcpy(padded, position + point, std::min(LANES, points - point) * sizeof(float));
-            const volatile Floats scaled = (load<Floats>(padded) + 1) * float(axis.n);
+            const volatile Floats scaled = (load<Floats>(center + point) + 1) * float(axis.n);
             store(center + point, (scaled - 1) / 2);
         }
     }
@@ -85,15 +84,24 @@ class BlockOfPoints {
                     const float *x, int count, float *out, int64_t out_stride) {
         y_taps.place(y_axis, y, count);
         x_taps.place(x_axis, x, count);
-        for (int point = 0; point < (count + LANES - 1) / LANES * LANES; ++point) {  // whole vectors are computed with
-            int64_t pixel = 0;
-            if (!one_stretch)
-                pixel = y_axis.nearest(y_taps.center[point]) * x_axis.n + x_axis.nearest(x_taps.center[point]);
-            y_taps.stretch[point] = stretch[pixel];
-            x_taps.stretch[point] = stretch[pixel + (one_stretch ? 1 : y_axis.n * x_axis.n)];
-        }
+        const int whole = (count + LANES - 1) / LANES * LANES;  // vectors are computed with in full
+        if (one_stretch) {
+            std::fill_n(y_taps.stretch, whole, stretch[0]);
+            std::fill_n(x_taps.stretch, whole, stretch[1]);
+        } else
+            for (int point = 0; point < whole; ++point) {
+                const int64_t pixel =
+                    y_axis.nearest(y_taps.center[point]) * x_axis.n + x_axis.nearest(x_taps.center[point]);
+                y_taps.stretch[point] = stretch[pixel];
+                x_taps.stretch[point] = stretch[pixel + y_axis.n * x_axis.n];
+            }
         y_taps.find(y_axis, count);
         x_taps.find(x_axis, count);
+        for (int point = 1; point < count; ++point)
+            changes[point] = (y_taps.first[point] != y_taps.first[point - 1]) |
+                             (x_taps.first[point] != x_taps.first[point - 1]) |
+                             (y_taps.count[point] != y_taps.count[point - 1]) |
+                             (x_taps.count[point] != x_taps.count[point - 1]);
         for (int64_t channel = 0; channel < channels; channel += GROUP) {
             blend(table + channel, end, count);
             for (int64_t c = channel; c < std::min(channel + GROUP, channels); ++c)
@@ -119,7 +127,7 @@ class BlockOfPoints {
     void blend(const float *table, const float *end, int count) {
         fetch(table, end, 0);
         for (int start = 0, next; start < count; start = next) {
-            for (next = start + 1; next < count && same_taps(start, next);) ++next;
+            for (next = start + 1; next < count && !changes[next];) ++next;
             prepare(start);
             // Already now, for vectors can only be read when their parts, written one by one, have reached the cache.
             if (next < count) fetch(table, end, next);
@@ -138,23 +146,31 @@ class BlockOfPoints {
         }
     }
 
-    bool same_taps(int a, int b) const {
-        return x_taps.first[a] == x_taps.first[b] && y_taps.first[a] == y_taps.first[b] &&
-               x_taps.count[a] == x_taps.count[b] && y_taps.count[a] == y_taps.count[b];
-    }
-
     // The pixels of a position's taps.
     void fetch(const float *table, const float *end, int point) {
-        const int count_x = x_taps.count[point], count = y_taps.count[point] * count_x;
-        fetched.resize((count + SPREAD - 1) / SPREAD);
-        int row = 0, column = 0, left = count;
+        const int64_t floats = PARTS * channels;  // of a pixel
+        const int count_y = y_taps.count[point], count_x = x_taps.count[point];
+        fetched.resize((count_y * count_x + SPREAD - 1) / SPREAD);
+        places.resize(fetched.size() * SPREAD);
+        auto place = places.begin();
+        for (int row = 0; row < count_y; ++row) {
+            const int64_t start = y_axis.clip(y_taps.first[point] + row) * x_axis.n;
+            for (int column = 0; column < count_x; ++column)
+                *place++ = (start + x_axis.clip(x_taps.first[point] + column)) * floats;
+        }
+        while (place < places.end()) *place++ = 0;  // lanes without a tap hold any pixel
+        place = places.begin();
         for (Parts &parts : fetched)
             for (int lane = 0; lane < LANES; lane += GROUP) {
-                const float *pixel = table + (y_axis.clip(y_taps.first[point] + row) * x_axis.n +
-                                              x_axis.clip(x_taps.first[point] + column)) * PARTS * channels;
-                for (int part = 0; part < PARTS; ++part)
-                    copy_group(pixel + part * channels, end, &parts.lanes[part][lane]);
-                if (--left > 0 && ++column == count_x) column = 0, ++row;  // what has no tap repeats the last one
+                const float *pixel = table + *place++;
+                // Groups are copied whole, with whatever follows the last channels, but for the table's end.
+                if (end - pixel >= floats + GROUP)
+                    for (int part = 0; part < PARTS; ++part)
+                        std::memcpy(&parts.lanes[part][lane], pixel + part * channels, GROUP * sizeof(float));
+                else
+                    for (int part = 0; part < PARTS; ++part)
+                        std::copy_n(pixel + part * channels, std::min<int64_t>(GROUP, end - pixel - part * channels),
+                                    &parts.lanes[part][lane]);
             }
     }
 
@@ -183,14 +199,6 @@ class BlockOfPoints {
         }
     }
 
-    // Whole groups are copied, whatever follows the last channels, but for the table's end.
-    static void copy_group(const float *from, const float *end, float *to) {
-        if (end - from >= GROUP)
-            std::memcpy(to, from, GROUP * sizeof(float));
-        else
-            for (int i = 0; i < GROUP; ++i) to[i] = from + i < end ? from[i] : 0;
-    }
-
     static Group over_taps(Floats lanes) {
         float values[LANES];
         store(values, lanes);
@@ -205,6 +213,8 @@ class BlockOfPoints {
     int rows = 0, columns = 0;
     std::vector<Taps> taps;      // (rows * columns / SPREAD)
     std::vector<Parts> fetched;  // the next run's
+    std::vector<int64_t> places;  // of their pixels in the table
+    uint8_t changes[POINTS];     // whether a position's taps are others than those of the one before
     float means[GROUP * POINTS];
 };
 
