@@ -12,7 +12,7 @@
 #include "parallel.h"
 #include "vectors.h"
 
-constexpr int POINTS = 256;            // positions a thread takes at a time; what is known of them stays in its cache
+constexpr int POINTS = 128;            // positions a thread takes at a time; what is known of them stays in its cache
 constexpr int GROUP = 4;               // channels in a vector
 constexpr int SPREAD = LANES / GROUP;  // taps in a vector
 
@@ -141,9 +141,13 @@ class BlockOfPoints {
                     total += weight * tap.value;
                     norm += weight;
                 }
-                store(&means[GROUP * point], over_taps(total) / over_taps(norm));
+                store(totals[point], total);
+                store(norms[point], norm);
             }
         }
+        // Not at once above: the sums over lanes are long chains, behind which the next position would wait.
+        for (int point = 0; point < count; ++point)
+            store(&means[GROUP * point], over_taps(totals[point]) / over_taps(norms[point]));
     }
 
     // The pixels of a position's taps.
@@ -151,27 +155,23 @@ class BlockOfPoints {
         const int64_t floats = PARTS * channels;  // of a pixel
         const int count_y = y_taps.count[point], count_x = x_taps.count[point];
         fetched.resize((count_y * count_x + SPREAD - 1) / SPREAD);
-        places.resize(fetched.size() * SPREAD);
-        auto place = places.begin();
+        const auto copy = [&](int number, const float *pixel) {
+            float *lanes = &fetched[number / SPREAD].lanes[0][number % SPREAD * GROUP];
+            if (end - pixel >= floats + GROUP)
+                for (int part = 0; part < PARTS; ++part)
+                    std::memcpy(lanes + part * LANES, pixel + part * channels, GROUP * sizeof(float));
+            else
+                for (int part = 0; part < PARTS; ++part)
+                    std::copy_n(pixel + part * channels, std::min<int64_t>(GROUP, end - pixel - part * channels),
+                                lanes + part * LANES);
+        };
+        int number = 0;
         for (int row = 0; row < count_y; ++row) {
-            const int64_t start = y_axis.clip(y_taps.first[point] + row) * x_axis.n;
+            const float *start = table + y_axis.clip(y_taps.first[point] + row) * x_axis.n * floats;
             for (int column = 0; column < count_x; ++column)
-                *place++ = (start + x_axis.clip(x_taps.first[point] + column)) * floats;
+                copy(number++, start + x_axis.clip(x_taps.first[point] + column) * floats);
         }
-        while (place < places.end()) *place++ = 0;  // lanes without a tap hold any pixel
-        place = places.begin();
-        for (Parts &parts : fetched)
-            for (int lane = 0; lane < LANES; lane += GROUP) {
-                const float *pixel = table + *place++;
-                // Groups are copied whole, with whatever follows the last channels, but for the table's end.
-                if (end - pixel >= floats + GROUP)
-                    for (int part = 0; part < PARTS; ++part)
-                        std::memcpy(&parts.lanes[part][lane], pixel + part * channels, GROUP * sizeof(float));
-                else
-                    for (int part = 0; part < PARTS; ++part)
-                        std::copy_n(pixel + part * channels, std::min<int64_t>(GROUP, end - pixel - part * channels),
-                                    &parts.lanes[part][lane]);
-            }
+        for (; number % SPREAD; ++number) copy(number, table);  // lanes without a tap hold any pixel
     }
 
     // Makes taps of what was fetched for a position.
@@ -199,11 +199,9 @@ class BlockOfPoints {
         }
     }
 
-    static Group over_taps(Floats lanes) {
-        float values[LANES];
-        store(values, lanes);
-        Group sum = load<Group>(values);
-        for (int lane = GROUP; lane < LANES; lane += GROUP) sum += load<Group>(values + lane);
+    static Group over_taps(const float *lanes) {
+        Group sum = load<Group>(lanes);
+        for (int lane = GROUP; lane < LANES; lane += GROUP) sum += load<Group>(lanes + lane);
         return sum;
     }
 
@@ -211,10 +209,11 @@ class BlockOfPoints {
     const int64_t channels;
     PointTaps y_taps, x_taps;
     int rows = 0, columns = 0;
-    std::vector<Taps> taps;      // (rows * columns / SPREAD)
-    std::vector<Parts> fetched;  // the next run's
-    std::vector<int64_t> places;  // of their pixels in the table
+    std::vector<Taps> taps;      // (rows * columns / SPREAD), rounded up
+    std::vector<Parts> fetched;  // the same of the next run
     uint8_t changes[POINTS];     // whether a position's taps are others than those of the one before
+    alignas(VECTOR_BYTES) float totals[POINTS][LANES];
+    alignas(VECTOR_BYTES) float norms[POINTS][LANES];
     float means[GROUP * POINTS];
 };
 
