@@ -55,7 +55,8 @@ struct PointTaps {
             largest = maximum(largest, reach);
             store(offset + point, at - start);
             store(unit + point, 1 / wide);
-            store(first + point, __builtin_convertvector(minimum(maximum(start, Floats{} - FAR), Floats{} + FAR), Ints));
+            const Floats bounded = minimum(maximum(start, Floats{} - FAR), Floats{} + FAR);
+            store(first + point, __builtin_convertvector(bounded, Ints));
             store(count + point, Ints{});
         }
         float reaches[LANES];
