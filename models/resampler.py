@@ -15,6 +15,7 @@ from models.native.lerf import resample_grid, resample_points
 from utils.coords import AxisTaps, Grid, axis_taps, cell_in_pixels, first_pixels, sample_nearest
 from utils.kinds import SWITCH, check
 
+KERNEL_QUERIES = 1 << 19  # positions of a band for kernels
 NATIVE_KERNELS: dict[type[Kernel], str] = {AmplifiedLinear: "linear", SteerableGaussian: "gauss"}
 
 
@@ -63,6 +64,10 @@ class Resampler(ContinuousModel):
     def library(self, *tensors: Tensor) -> ctypes.CDLL | None:
         """The native kernels, where there are some for this kernel and these tensors."""
         return self.kernel_library and native.choose(self.backend, self.kernel_library, *tensors)
+
+    def band_queries(self, field: ResamplingField) -> int:
+        # Kernels need no memory; what should be rare is that their threads and those of PyTorch take turns.
+        return KERNEL_QUERIES if self.library(field.table) is not None else super().band_queries(field)
 
     def taps(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
         """Taps (*S, T) of positions (*S) along one axis of n pixels."""
