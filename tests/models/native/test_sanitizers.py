@@ -42,7 +42,7 @@ def run(environment: dict[str, str], *command: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cases", ["test_lmf.py", "test_lerf.py"])
+@pytest.mark.parametrize("cases", ["test_lmf.py", "test_lerf.py", "test_positions.py"])
 def test_cases_pass(environment, cases) -> None:
     done = run(environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).with_name(cases)))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
