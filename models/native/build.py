@@ -21,6 +21,8 @@ COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-pthread")
 # What the CPU has, as compilers for one or the other processor family spell it; last, what every CPU has.
 CPU_FLAGS = (("-march=native",), ("-mcpu=native",), ())
+# How threads are made (parallel.h): not every compiler has OpenMP's library beside it.
+THREAD_FLAGS = (("-fopenmp",), ())
 LONGEST_BUILD = 300  # seconds
 
 
@@ -36,17 +38,22 @@ def load(name: str) -> ctypes.CDLL:
     compiler, flags, macros = toolchain()
     source = SOURCES / f"{name}.cpp"
     parts = [source.read_bytes(), *(header.read_bytes() for header in sorted(SOURCES.glob("*.h")))]
-    # The macros that a compiler defines name its version and every instruction set it compiles for.
-    parts += [" ".join([*compiler, *flags]).encode(), macros]
-    key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
-    path = cache_folder() / f"{name}-{key}.so"
-    try:
-        if not path.exists():
-            with atomic_file(path) as temporary:
-                run([*compiler, *flags, "-shared", "-o", str(temporary), str(source)])
-        return ctypes.CDLL(str(path))
-    except (InputError, OSError) as error:
-        raise BuildError(f"{error} (CONTINUA_CACHE names the folder of compiled kernels)") from error
+    parts.append(macros)  # they name the compiler's version and every instruction set it compiles for
+    builds = []
+    for threads in THREAD_FLAGS:
+        command = (*compiler, *flags, *threads)
+        key = hashlib.sha256(b"".join(hashlib.sha256(p).digest() for p in (*parts, " ".join(command).encode())))
+        builds.append((cache_folder() / f"{name}-{key.hexdigest()[:32]}.so", command))
+    failure = None
+    for path, command in sorted(builds, key=lambda made: not made[0].exists()):
+        try:
+            if not path.exists():
+                with atomic_file(path) as temporary:
+                    run([*command, "-shared", "-o", str(temporary), str(source)])
+            return ctypes.CDLL(str(path))
+        except (BuildError, InputError, OSError) as error:
+            failure = failure or error
+    raise BuildError(f"{failure} (CONTINUA_CACHE names the folder of compiled kernels)") from failure
 
 
 def cache_folder() -> Path:
