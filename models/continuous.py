@@ -1,12 +1,16 @@
 """The one interface of the project: a picture is encoded once and rendered on any grid of positions."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from models import native
 from models.native.lmf import RenderStage
+from models.native.positions import warped_positions
 from utils.coords import AxisRuns, Corners, Grid, Size, look_up, look_up_runs, sample_bilinear
+from utils.homographies import WarpedGrid
 
 # Size of a band's or block's widest intermediate: larger ones leave the CPU's cache and are slower.
 BAND_BYTES = 4 << 20
@@ -93,6 +97,24 @@ class ContinuousModel(nn.Module):
     def render_latent(self, latent: Latent, cell: Tensor, grid: Grid) -> Tensor:
         """`render` of the latent's `field`, for a single size: models may do without holding all of the field."""
         return self.render(self.field(latent, cell), grid)
+
+    def warp(self, field: Field, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
+        """Values (B, 3, H, W), normalised, on a warped grid, and which of its pixels lie inside the picture, (H, W) on
+        the CPU; the others hold any finite value."""
+        library = native.choose(self.backend, "positions")
+        positions = WarpedGrid.positions if library is None else partial(warped_positions, library)
+        output = field.table.new_zeros(field.batch, 3, *grid.size)
+        inside = torch.empty(grid.size, dtype=torch.bool)
+        for rows, coord, inside[rows] in grid.bands(self.band_queries(field), positions):
+            # Inside is a run of columns, but for slanted ends: cheaper to sample than positions here and there.
+            found = inside[rows].any(0).nonzero()
+            if len(found):
+                columns = slice(int(found[0]), int(found[-1]) + 1)
+                shown = output[:, :, rows, columns]
+                coord = coord[:, :, columns].flatten(1).float().to(output.device)  # (2, N)
+                values = self.sample(field, coord.T.expand(field.batch, -1, -1))
+                shown[:] = values.transpose(1, 2).unflatten(2, shown.shape[2:])
+        return output, inside
 
     def forward(self, image: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """(B, 3, h, w) pictures, (B, Q, 2) positions, (B, 2) output pixel sizes -> (B, Q, 3), all normalised."""

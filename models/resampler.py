@@ -11,11 +11,11 @@ from torch import Tensor
 from models import native
 from models.continuous import ContinuousModel, Field, Latent
 from models.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
-from models.native.lerf import resample_grid, resample_points
+from models.native.lerf import resample_grid, resample_points, resample_warped
 from utils.coords import AxisTaps, Grid, axis_taps, cell_in_pixels, first_pixels, sample_nearest
+from utils.homographies import WarpedGrid
 from utils.kinds import SWITCH, check
 
-KERNEL_QUERIES = 1 << 19  # positions of a band for kernels
 NATIVE_KERNELS: dict[type[Kernel], str] = {AmplifiedLinear: "linear", SteerableGaussian: "gauss"}
 
 
@@ -65,10 +65,6 @@ class Resampler(ContinuousModel):
         """The native kernels, where there are some for this kernel and these tensors."""
         return self.kernel_library and native.choose(self.backend, self.kernel_library, *tensors)
 
-    def band_queries(self, field: ResamplingField) -> int:
-        # Kernels need no memory; what should be rare is that their threads and those of PyTorch take turns.
-        return KERNEL_QUERIES if self.library(field.table) is not None else super().band_queries(field)
-
     def taps(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
         """Taps (*S, T) of positions (*S) along one axis of n pixels."""
         return axis_taps(position, n, self.kernel.radius, stretch)
@@ -85,9 +81,8 @@ class Resampler(ContinuousModel):
     def sample(self, field: ResamplingField, coord: Tensor) -> Tensor:
         library = self.library(field.table, coord)
         if library is not None:
-            table, stretch, positions = (t.contiguous() for t in (field.table, field.stretch, coord.transpose(1, 2)))
-            name, radius = NATIVE_KERNELS[type(self.kernel)], self.kernel.radius
-            return resample_points(library, name, table, positions, stretch, radius).transpose(1, 2)
+            positions = coord.transpose(1, 2).contiguous()
+            return resample_points(library, *self.native_arguments(field), positions).transpose(1, 2)
         stretch = sample_nearest(field.stretch.permute(0, 2, 3, 1), coord)  # (B, Q, 2)
         y = self.taps(coord[..., 0], field.size[0], stretch[..., 0])
         x = self.taps(coord[..., 1], field.size[1], stretch[..., 1])
@@ -101,6 +96,21 @@ class Resampler(ContinuousModel):
                     yield rows.index_select(0, index.flatten()).unflatten(0, index.shape), dy, dx, in_y & in_x
 
         return self.blend(taps())
+
+    def native_arguments(self, field: ResamplingField) -> tuple[str, Tensor, Tensor, float]:
+        """Kernel, table, stretch and radius for the native kernels."""
+        return (
+            NATIVE_KERNELS[type(self.kernel)],
+            field.table.contiguous(),
+            field.stretch.contiguous(),
+            self.kernel.radius,
+        )
+
+    def warp(self, field: ResamplingField, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
+        library = self.library(field.table)
+        if library is None:
+            return super().warp(field, grid)
+        return resample_warped(library, *self.native_arguments(field), grid)
 
     def render(self, field: ResamplingField, grid: Grid) -> Tensor:
         if field.stretch.shape[-2:] != (1, 1):  # the kernel varies over the picture

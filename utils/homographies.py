@@ -1,8 +1,7 @@
 """Warps: positions and pixel sizes under a homography, and files that hold one."""
 
-import ctypes
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.native.positions import warped_positions
 from utils.coords import LARGEST_OUTPUT, Scale, Size, check_output_size
 from utils.errors import InputError
 from utils.files import atomic_file
@@ -18,7 +16,41 @@ from utils.files import atomic_file
 # Where a homography shrinks more than this, kernels are stretched no further: what they cost grows with its square.
 LARGEST_CELL = 8.0
 SINGULAR = 1e-12
+SMALLEST_DEPTH = 1e-12  # of what lies in front of the horizon, where the middle of the picture has depth 1
 INTERIOR_QUERIES = 1 << 16  # positions looked at together
+
+
+@dataclass(frozen=True)
+class WarpedGrid:
+    """The pixels of a warped (H, W) output as positions in the picture: what `Grid` is along a picture's own axes.
+
+    `forms` (3, 3), float64 on the CPU, times an output's (column, row, 1) gives y and x times depth, and depth.
+    """
+
+    forms: Tensor
+    size: Size
+
+    def positions(self, rows: range) -> tuple[Tensor, Tensor]:
+        """Of all pixels of some rows: where they are, (2, rows, W), y and x, float64, clipped to -1..1, and which of
+        them lie inside that, in front of the horizon, (rows, W) bool."""
+        x, y = (torch.arange(n.start, n.stop, dtype=torch.float64) for n in (range(self.size[1]), rows))
+        *positions, depth = (a * x + (b * y[:, None] + c) for a, b, c in self.forms)
+        inside = depth > SMALLEST_DEPTH
+        depth.clamp_(min=SMALLEST_DEPTH)
+        coord = torch.empty(2, *depth.shape, dtype=torch.float64)
+        for position, clipped in zip(positions, coord, strict=True):
+            torch.clamp(position.div_(depth), -1, 1, out=clipped)
+            inside &= clipped == position
+        return coord, inside
+
+    def bands(
+        self, queries: int, positions: Callable[["WarpedGrid", range], tuple[Tensor, Tensor]] = positions
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Row bands of at most `queries` pixels (at least one row each): the rows and their `positions`."""
+        step = max(1, queries // self.size[1])
+        for start in range(0, self.size[0], step):
+            rows = range(start, min(start + step, self.size[0]))
+            yield slice(rows.start, rows.stop), *positions(self, rows)
 
 
 @dataclass(frozen=True)
@@ -67,32 +99,21 @@ class Homography:
         depth = matrix[2] @ centre
         return matrix if depth.abs() < SINGULAR else matrix / depth
 
-    def bands(
-        self, size: Size, output_size: Size, queries: int, library: ctypes.CDLL | None = None
-    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Row bands of the warped (H, W) output of an (h, w) picture, at most `queries` positions each: the rows, their
-        positions in the picture (rows, W, 2), float64, clipped to it, and which of them lie inside (rows, W).
-
-        With the kernels of `library` ("positions") positions are float32, rounded from float64.
-        """
+    def grid(self, size: Size, output_size: Size) -> WarpedGrid:
+        """The pixels of the warped (H, W) output of an (h, w) picture."""
         height, width = size
         x, y, w = torch.linalg.inv(self.facing(size))  # pixels of the input, times w
         forms = torch.stack([y * (2 / height) + w * (1 / height - 1), x * (2 / width) + w * (1 / width - 1), w])
-        step = max(1, queries // output_size[1])
-        for start in range(0, output_size[0], step):
-            rows = range(start, min(start + step, output_size[0]))
-            if library is None:
-                coord, inside = _warped_positions(forms, rows, output_size[1])
-            else:
-                coord, inside = warped_positions(library, forms, rows, output_size[1], SINGULAR)
-            yield slice(rows.start, rows.stop), coord.movedim(0, -1), inside
+        return WarpedGrid(forms, output_size)
 
     def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
         """Which output pixels show, nearest, an input pixel at least `frame` pixels from the border: (H, W) bool."""
         interior = torch.empty(output_size, dtype=torch.bool)
-        for rows, coord, inside in self.bands(size, output_size, INTERIOR_QUERIES):
-            pixel = (((coord + 1) * torch.tensor(size) - 1) / 2).round()
-            interior[rows] = inside & ((pixel >= frame) & (pixel <= torch.tensor(size) - 1 - frame)).all(-1)
+        for rows, coord, inside in self.grid(size, output_size).bands(INTERIOR_QUERIES):
+            interior[rows] = inside
+            for position, n in zip(coord, size, strict=True):
+                pixel = (((position + 1) * n - 1) / 2).round()
+                interior[rows] &= (pixel >= frame) & (pixel <= n - 1 - frame)
         return interior
 
     def cell(self, size: Size, largest_scale: float | None = None, largest_cell: float = LARGEST_CELL) -> Tensor:
@@ -113,19 +134,6 @@ class Homography:
         smallest = 0.0 if largest_scale is None else 1 / largest_scale
         cell = torch.stack([along_y[:, None] * w, along_x * w]).clamp_(smallest, largest_cell)  # (2, h, w), y first
         return (cell * 2 / torch.tensor(size)[:, None, None]).float()[None]
-
-
-def _warped_positions(forms: Tensor, rows: range, columns: int) -> tuple[Tensor, Tensor]:
-    """`models.native.positions.warped_positions` by PyTorch, in float64."""
-    x, y = torch.arange(columns, dtype=torch.float64), torch.arange(rows.start, rows.stop, dtype=torch.float64)[:, None]
-    *positions, depth = (a * x + (b * y + c) for a, b, c in forms)
-    inside = depth > SINGULAR
-    depth.clamp_(min=SINGULAR)
-    coord = torch.empty(2, *depth.shape, dtype=torch.float64)  # planes, which are written faster than pairs
-    for position, clipped in zip(positions, coord, strict=True):
-        torch.clamp(position.div_(depth), -1, 1, out=clipped)
-        inside &= clipped == position
-    return coord, inside
 
 
 def _shift(size: Size, sign: int) -> Tensor:

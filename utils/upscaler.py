@@ -82,20 +82,9 @@ class Upscaler:
         largest_cell = LARGEST_CELL if antialias else 1.0
         cell = homography.cell(input_size, largest_scale, largest_cell).to(self.device)
         field = self.model.field(latent, cell.expand(len(latent.image), -1, -1, -1))
-        picture = latent.image.new_zeros(len(latent.image), 3, *size)
-        inside = torch.empty(size, dtype=torch.bool)
-        library = native.choose(self.backend, "positions")
-        for rows, coord, inside[rows] in homography.bands(input_size, size, self.model.band_queries(field), library):
-            # Inside is a run of columns, but for slanted ends: cheaper to sample than positions here and there.
-            found = inside[rows].any(0).nonzero()
-            if len(found):
-                columns = slice(int(found[0]), int(found[-1]) + 1)
-                shown = picture[:, :, rows, columns]
-                planes = coord[:, columns].permute(2, 0, 1).flatten(1).float().to(self.device)  # (2, N)
-                values = self.model.sample(field, planes.T.expand(len(picture), -1, -1))  # (B, N, 3)
-                values = values.transpose(1, 2).unflatten(2, shown.shape[2:])
-                torch.clamp(self.normalization.gt.invert_(values), 0, 1, out=shown)
-                shown *= inside[rows, columns].to(shown)
+        picture, inside = self.model.warp(field, homography.grid(input_size, size))
+        picture = self.normalization.gt.invert_(picture).clamp_(0, 1)
+        picture *= inside.to(picture)
         return picture, inside
 
     @torch.inference_mode()

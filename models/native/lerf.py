@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from models.native.positions import forms_of
 from utils.coords import AxisTaps, tap_epsilon
+from utils.homographies import SMALLEST_DEPTH, WarpedGrid
 
 ENTRIES = 17**4
 PIXELS = 4
@@ -102,7 +104,7 @@ def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps
 
 
 def resample_points(
-    library: ctypes.CDLL, kernel: str, table: Tensor, coord: Tensor, stretch: Tensor, radius: float
+    library: ctypes.CDLL, kernel: str, table: Tensor, stretch: Tensor, radius: float, coord: Tensor
 ) -> Tensor:
     """Pictures at any positions `coord` (B, 2, Q), y and x, with the taps of `utils.coords.axis_taps`: (B, C, Q)
     float32.
@@ -110,28 +112,45 @@ def resample_points(
     `table` (B, h, w, (1 + K) * C) float32 holds for each pixel what `resample_grid` has in planes; `stretch`
     (B, 2, 1, 1), or (B, 2, h, w) where it varies.
     """
+    channels, pictures = _pictures(kernel, table, stretch, radius)
+    _check(coord, torch.float32, (len(table), 2, None))
+    out = torch.empty(len(table), channels, coord.shape[2])
+    library.resample_points(
+        *pictures, _pointer(coord), _LONG(coord.shape[2]), _pointer(out), _INT(torch.get_num_threads())
+    )
+    return out
+
+
+def resample_warped(
+    library: ctypes.CDLL, kernel: str, table: Tensor, stretch: Tensor, radius: float, grid: WarpedGrid
+) -> tuple[Tensor, Tensor]:
+    """`resample_points` at all pixels of a warped grid: (B, C, H, W) float32, and which of them lie inside the
+    pictures, (H, W) bool; the others hold any finite value."""
+    channels, pictures = _pictures(kernel, table, stretch, radius)
+    forms = forms_of(grid)
+    out, inside = torch.zeros(len(table), channels, *grid.size), torch.empty(grid.size, dtype=torch.bool)
+    library.resample_warped(
+        *pictures,
+        _pointer(forms),
+        ctypes.c_double(SMALLEST_DEPTH),
+        *map(_LONG, grid.size),
+        _pointer(out),
+        _pointer(inside),
+        _INT(torch.get_num_threads()),
+    )
+    return out, inside
+
+
+def _pictures(kernel: str, table: Tensor, stretch: Tensor, radius: float) -> tuple[int, list[ctypes._SimpleCData]]:
+    """C, and the arguments that say what is resampled at positions."""
     batch, height, width, planes = table.shape
     channels = _channels(kernel, planes)
     one_stretch = stretch.shape[2:] == (1, 1)
     _check(table, torch.float32, table.shape)
-    _check(coord, torch.float32, (batch, 2, None))
     _check(stretch, torch.float32, (batch, 2, 1, 1) if one_stretch else (batch, 2, height, width))
-    out = torch.empty(batch, channels, coord.shape[2])
-    library.resample_points(
-        _INT(kernel == "gauss"),
-        _pointer(table),
-        *map(_LONG, (batch, height, width, channels)),
-        _pointer(stretch),
-        _INT(one_stretch),
-        _FLOAT(radius),
-        _FLOAT(tap_epsilon(height)),
-        _FLOAT(tap_epsilon(width)),
-        _pointer(coord),
-        _LONG(coord.shape[2]),
-        _pointer(out),
-        _INT(torch.get_num_threads()),
-    )
-    return out
+    sizes = map(_LONG, (batch, height, width, channels))
+    lengths = map(_FLOAT, (radius, tap_epsilon(height), tap_epsilon(width)))
+    return channels, [_INT(kernel == "gauss"), _pointer(table), *sizes, _pointer(stretch), _INT(one_stretch), *lengths]
 
 
 def _channels(kernel: str, planes: int) -> int:

@@ -10,6 +10,7 @@
 
 #include "kernels.h"
 #include "parallel.h"
+#include "positions.h"
 #include "vectors.h"
 
 constexpr int POINTS = 128;            // positions a thread takes at a time; what is known of them stays in its cache
@@ -73,20 +74,33 @@ struct PointTaps {
     }
 };
 
+// What is resampled: pictures' tables (B, h, w, PARTS * C), and how much wider than published the kernel is, along y and
+// x: (B, 2), or (B, 2, h, w).
+struct Pictures {
+    const float *table;
+    int64_t batch, channels;
+    PointsAxis y, x;
+    const float *stretch;
+    bool one_stretch;
+
+    int64_t area() const { return y.n * x.n; }
+};
+
 template <class Kernel>
 class BlockOfPoints {
   public:
-    BlockOfPoints(const PointsAxis &y, const PointsAxis &x, int64_t channels)
-        : y_axis(y), x_axis(x), channels(channels) {}
+    explicit BlockOfPoints(const Pictures &pictures)
+        : pictures(pictures), y_axis(pictures.y), x_axis(pictures.x), channels(pictures.channels) {}
 
-    // Up to POINTS positions with coordinates `y` and `x` in one picture's table (h, w, PARTS * C), which ends before
-    // `end`: out[c] (count), `out_stride` apart.
-    void operator()(const float *table, const float *end, const float *stretch, bool one_stretch, const float *y,
-                    const float *x, int count, float *out, int64_t out_stride) {
+    // Up to POINTS positions with coordinates `y` and `x` in a picture: out[c] (count), `out_stride` apart.
+    void operator()(int64_t picture, const float *y, const float *x, int count, float *out, int64_t out_stride) {
+        const int64_t area = pictures.area(), floats = area * PARTS * channels;
+        const float *table = pictures.table + picture * floats;
+        const float *stretch = pictures.stretch + picture * 2 * (pictures.one_stretch ? 1 : area);
         y_taps.place(y_axis, y, count);
         x_taps.place(x_axis, x, count);
         const int whole = (count + LANES - 1) / LANES * LANES;  // vectors are computed with in full
-        if (one_stretch) {
+        if (pictures.one_stretch) {
             std::fill_n(y_taps.stretch, whole, stretch[0]);
             std::fill_n(x_taps.stretch, whole, stretch[1]);
         } else
@@ -94,7 +108,7 @@ class BlockOfPoints {
                 const int64_t pixel =
                     y_axis.nearest(y_taps.center[point]) * x_axis.n + x_axis.nearest(x_taps.center[point]);
                 y_taps.stretch[point] = stretch[pixel];
-                x_taps.stretch[point] = stretch[pixel + y_axis.n * x_axis.n];
+                x_taps.stretch[point] = stretch[pixel + area];
             }
         y_taps.find(y_axis, count);
         x_taps.find(x_axis, count);
@@ -104,7 +118,7 @@ class BlockOfPoints {
                              (y_taps.count[point] != y_taps.count[point - 1]) |
                              (x_taps.count[point] != x_taps.count[point - 1]);
         for (int64_t channel = 0; channel < channels; channel += GROUP) {
-            blend(table + channel, end, count);
+            blend(table + channel, table + floats, count);
             for (int64_t c = channel; c < std::min(channel + GROUP, channels); ++c)
                 for (int point = 0; point < count; ++point)
                     out[c * out_stride + point] = means[GROUP * point + c - channel];
@@ -124,7 +138,7 @@ class BlockOfPoints {
         float lanes[PARTS][LANES];
     };
 
-    // Means of a group of channels, (count, GROUP); `table` begins with the group's first value.
+    // Means of a group of channels, (count, GROUP); `table` begins with the group's first value and ends before `end`.
     void blend(const float *table, const float *end, int count) {
         fetch(table, end, 0);
         for (int start = 0, next; start < count; start = next) {
@@ -206,6 +220,7 @@ class BlockOfPoints {
         return sum;
     }
 
+    const Pictures pictures;
     const PointsAxis y_axis, x_axis;
     const int64_t channels;
     PointTaps y_taps, x_taps;
@@ -218,19 +233,43 @@ class BlockOfPoints {
     float means[GROUP * POINTS];
 };
 
-// Pictures' tables (B, h, w, PARTS * C) at `queries` positions `coord` (B, 2, Q) each: (B, C, Q).
+// Pictures at `queries` positions `coord` (B, 2, Q) each: (B, C, Q).
 template <class Kernel>
-void points(const float *table, int64_t batch, int64_t channels, const PointsAxis &y, const PointsAxis &x,
-            const float *stretch, bool one_stretch, const float *coord, int64_t queries, float *out, int threads) {
-    const int64_t parts = (queries + POINTS - 1) / POINTS, area = y.n * x.n;
-    const int64_t floats = area * (1 + Kernel::HYPER) * channels;
-    parallel(batch * parts, threads, [&] {
-        return [&, block = BlockOfPoints<Kernel>(y, x, channels)](int64_t item) mutable {
+void points(const Pictures &pictures, const float *coord, int64_t queries, float *out, int threads) {
+    const int64_t parts = (queries + POINTS - 1) / POINTS;
+    parallel(pictures.batch * parts, threads, [&] {
+        return [&, block = BlockOfPoints<Kernel>(pictures)](int64_t item) mutable {
             const int64_t picture = item / parts, start = item % parts * POINTS;
             const float *own = coord + 2 * picture * queries + start;
-            block(table + picture * floats, table + (picture + 1) * floats,
-                  stretch + picture * 2 * (one_stretch ? 1 : area), one_stretch, own, own + queries,
-                  int(std::min<int64_t>(POINTS, queries - start)), out + picture * channels * queries + start, queries);
+            const int count = int(std::min<int64_t>(POINTS, queries - start));
+            block(picture, own, own + queries, count, out + picture * pictures.channels * queries + start, queries);
+        };
+    });
+}
+
+// Pictures under a homography, (B, C, rows, columns), and which output pixels lie inside them, (rows, columns): the others
+// are left as they are, those at least before the first and behind the last one of a row that do.
+template <class Kernel>
+void warped(const Pictures &pictures, const Warp &warp, int64_t rows, int64_t columns, float *out, uint8_t *inside,
+            int threads) {
+    parallel((rows + WARPED_ROWS - 1) / WARPED_ROWS, threads, [&] {
+        return [&, block = BlockOfPoints<Kernel>(pictures)](int64_t item) mutable {
+            float y[POINTS], x[POINTS];
+            const int64_t top = item * WARPED_ROWS;
+            for (int64_t row = top; row < std::min(top + WARPED_ROWS, rows); ++row)
+                for (int64_t column = 0; column < columns; column += POINTS) {
+                    const int64_t count = std::min<int64_t>(POINTS, columns - column);
+                    uint8_t *own = inside + row * columns + column;
+                    warp.positions(row, column, count, y, x, own);
+                    int64_t start = 0, end = count;
+                    while (start < end && !own[start]) ++start;
+                    while (start < end && !own[end - 1]) --end;
+                    if (start == end) continue;
+                    float *to = out + row * columns + column + start;
+                    for (int64_t picture = 0; picture < pictures.batch; ++picture)
+                        block(picture, y + start, x + start, int(end - start),
+                              to + picture * pictures.channels * rows * columns, rows * columns);
+                }
         };
     });
 }

@@ -202,6 +202,15 @@ extern "C" void resample_points(int32_t gauss, const float *table, int64_t batch
                                 float y_epsilon, float x_epsilon, const float *coord, int64_t queries, float *out,
                                 int32_t threads) {
     const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
-    (gauss ? points<Gauss> : points<Linear>)(table, batch, channels, y, x, stretch, one_stretch, coord, queries, out,
-                                             threads);
+    const Pictures pictures{table, batch, channels, y, x, stretch, one_stretch != 0};
+    (gauss ? points<Gauss> : points<Linear>)(pictures, coord, queries, out, threads);
+}
+
+extern "C" void resample_warped(int32_t gauss, const float *table, int64_t batch, int64_t height, int64_t width,
+                                int64_t channels, const float *stretch, int32_t one_stretch, float radius,
+                                float y_epsilon, float x_epsilon, const double *forms, double smallest, int64_t rows,
+                                int64_t columns, float *out, uint8_t *inside, int32_t threads) {
+    const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
+    const Pictures pictures{table, batch, channels, y, x, stretch, one_stretch != 0};
+    (gauss ? warped<Gauss> : warped<Linear>)(pictures, Warp(forms, smallest), rows, columns, out, inside, threads);
 }

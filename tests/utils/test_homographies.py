@@ -84,13 +84,13 @@ def test_turning_back_and_forth_keeps_the_middle() -> None:
 def test_positions_are_where_the_matrix_sends_them() -> None:
     homography, size, output = Homography(MATRIX), (14, 18), (30, 36)
     for queries in (1, 100, 10**6):
-        coord, inside = torch.zeros(*output, 2, dtype=torch.float64), torch.zeros(output, dtype=torch.bool)
-        for rows, *band in homography.bands(size, output, queries):
-            coord[rows], inside[rows] = band
+        coord, inside = torch.zeros(2, *output, dtype=torch.float64), torch.zeros(output, dtype=torch.bool)
+        for rows, coord[:, rows], inside[rows] in homography.grid(size, output).bands(queries):
+            assert len(inside[rows]) * output[1] <= max(queries, output[1])
         for y, x in ((5, 6), (13, 17), (0, 0)):
             sent = MATRIX @ torch.tensor([x, y, 1], dtype=torch.float64)
             column, row = (sent[:2] / sent[2]).tolist()
-            nearest = coord[round(row), round(column)]
+            nearest = coord[:, round(row), round(column)]
             assert inside[round(row), round(column)]
             assert (((nearest + 1) * torch.tensor(size) - 1) / 2 - torch.tensor([y, x])).abs().max() < 0.6
         assert not inside[0, -1]
@@ -125,7 +125,7 @@ def test_what_lies_behind_the_horizon_is_outside() -> None:
     matrix = torch.tensor([[1, 0, 0], [0, 1, 0], [0, -0.2, 1]], dtype=torch.float64)
     for sign in (1, -1):
         homography = Homography(sign * matrix)
-        ((_, coord, inside),) = homography.bands((4, 8), (40, 8), 10**6)
+        coord, inside = homography.grid((4, 8), (40, 8)).positions(range(40))
         assert torch.equal(inside[:, 0], ((torch.arange(40) / (1 + 0.2 * torch.arange(40))) <= 3.5))
         assert coord.isfinite().all()
         assert homography.cell((4, 8)).isfinite().all()
@@ -194,8 +194,8 @@ def test_broken_files_are_named(tmp_path, name, content) -> None:
 def test_a_common_factor_changes_nothing(factor) -> None:
     plain, scaled = Homography(MATRIX), Homography(factor * MATRIX)
     assert_close(scaled.cell((14, 18)), plain.cell((14, 18)), 1e-6)
-    (_, coord, inside), (_, scaled_coord, scaled_inside) = (
-        next(h.bands((14, 18), (9, 36), 10**6)) for h in (plain, scaled)
+    (coord, inside), (scaled_coord, scaled_inside) = (
+        homography.grid((14, 18), (9, 36)).positions(range(9)) for homography in (plain, scaled)
     )
     assert torch.equal(inside, scaled_inside)
     assert_close(scaled_coord, coord, 1e-9)

@@ -78,12 +78,20 @@ def test_resampling_under_a_homography(kind) -> None:
     resampler, field, stored = resampling_field(kind)
     expected = stored[f"{kind}_warp"]
     size = tuple(expected.shape[1:])
-    ((_, coord, inside),) = Homography(stored["homography"]).bands(field.size, size, size[0] * size[1])
-    warped = resampler.sample(field, coord.flatten(0, 1)[None])[0].T.unflatten(1, size)
-    position = ((coord + 1) * torch.tensor(field.size) - 1) / 2
-    inside &= ((position >= 1) & (position <= torch.tensor(field.size) - 2)).all(-1)
+    grid = Homography(stored["homography"]).grid(field.size, size)
+    coord, inside = grid.positions(range(size[0]))
+    for position, n in zip(coord, field.size, strict=True):
+        pixel = ((position + 1) * n - 1) / 2
+        inside &= (pixel >= 1) & (pixel <= n - 2)
     assert inside.float().mean() > 0.4
+    warped = resampler.sample(field, coord.flatten(1).T[None])[0].T.unflatten(1, size)
     assert_close(warped[:, inside], expected[:, inside], 1e-3)
+    for backend in ("auto", "torch"):
+        resampler.backend = backend
+        with torch.inference_mode():
+            warped, _ = resampler.warp(field, grid)
+        # Levels of 0..255, at positions rounded to float32.
+        assert_close(warped[0][:, inside], expected[:, inside], 2e-3)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -11,9 +11,11 @@ from torch import Tensor
 import models
 from models import native
 from models.lerf.patterns import PATTERNS
-from models.native.lerf import resample_grid, resample_points, table_stage
+from models.native.lerf import resample_grid, resample_points, resample_warped, table_stage
+from models.native.positions import warped_positions
 from tests.golden_cases import assert_close
 from utils.coords import Grid, axis_taps, cell_of
+from utils.homographies import Homography, WarpedGrid
 
 pytestmark = pytest.mark.skipif(
     native.library("lerf") is None or native.library("resampler") is None, reason="needs a C++ compiler"
@@ -140,6 +142,37 @@ def test_positions(kernel, support, channels, input_size, queries, varying, cent
             assert_same_levels(actual[picture], torch.cat(values, dim=1)[0])
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    kernel=KERNELS,
+    support=SUPPORTS,
+    channels=st.sampled_from([1, 3]),
+    input_size=SIZES,
+    size=st.tuples(st.integers(1, 40), st.integers(1, 300)),
+    tilt=st.floats(-0.1, 0.1),
+    varying=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_a_warp_is_its_positions(kernel, support, channels, input_size, size, tilt, varying, seed) -> None:
+    torch.manual_seed(seed)
+    model = with_backend(make(kernel, support=support), "native")
+    latent = random_latent(model, 2, channels, input_size)
+    cell = cell_of(input_size) * torch.rand(2, 2) * 3
+    if varying:
+        cell = cell[:, :, None, None] * torch.rand(2, 2, *input_size)
+    matrix = torch.eye(3, dtype=torch.float64) + 0.3 * torch.randn(3, 3, dtype=torch.float64)
+    matrix[2] = torch.tensor([tilt, tilt / 3, 1])  # for the larger ones the horizon is in the output
+    grid = Homography(matrix).grid(input_size, size)
+    coord, expected_inside = warped_positions(native.library("positions"), grid, range(size[0]))
+    with torch.inference_mode():
+        field = model.field(latent, cell)
+        warped, inside = model.warp(field, grid)
+        sampled = model.sample(field, coord.flatten(1).T.expand(2, -1, 2))
+    assert torch.equal(inside, expected_inside)
+    assert warped.isfinite().all()
+    assert_close(warped[:, :, inside], sampled.transpose(1, 2).unflatten(2, size)[:, :, inside], 1e-5)
+
+
 def test_a_grid_is_its_positions() -> None:
     torch.manual_seed(0)
     model = with_backend(make("gauss"), "native")
@@ -175,4 +208,7 @@ def test_wrong_arrays_are_refused() -> None:
     with pytest.raises(ValueError, match="7 planes"):
         resample_grid(library, "gauss", torch.zeros(7, 4, 4), taps, taps)
     with pytest.raises(ValueError, match="expected"):
-        resample_points(library, "linear", torch.zeros(1, 4, 4, 2), torch.zeros(2, 2, 3), torch.ones(1, 2, 1, 1), 1)
+        resample_points(library, "linear", torch.zeros(1, 4, 4, 2), torch.ones(1, 2, 1, 1), 1, torch.zeros(2, 2, 3))
+    grid = WarpedGrid(torch.eye(3), (5, 5))
+    with pytest.raises(ValueError, match="float64"):
+        resample_warped(library, "linear", torch.zeros(1, 4, 4, 2), torch.ones(1, 2, 1, 1), 1, grid)

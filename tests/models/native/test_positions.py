@@ -1,5 +1,7 @@
 """Positions of warps by the kernel are those that PyTorch computes."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from models import native
 from models.native.positions import warped_positions
 from tests.golden_cases import assert_close
-from utils.homographies import Homography
+from utils.homographies import Homography, WarpedGrid
 
 pytestmark = pytest.mark.skipif(native.library("positions") is None, reason="needs a C++ compiler")
 
@@ -21,25 +23,30 @@ def test_positions(size, output, queries, tilt, seed) -> None:
     torch.manual_seed(seed)
     matrix = torch.eye(3, dtype=torch.float64) + 0.3 * torch.randn(3, 3, dtype=torch.float64)
     matrix[2] = torch.tensor([tilt, tilt / 3, 1])  # for the larger ones the horizon is in the output
-    homography, library = Homography(matrix), native.library("positions")
-    both = (homography.bands(size, output, queries, kernels) for kernels in (None, library))
-    for (rows, coord, inside), (native_rows, native_coord, native_inside) in zip(*both, strict=True):
+    grid = Homography(matrix).grid(size, output)
+    bands = grid.bands(queries, partial(warped_positions, native.library("positions")))
+    for (rows, coord, inside), (native_rows, native_coord, native_inside) in zip(
+        grid.bands(queries), bands, strict=True
+    ):
         assert native_rows == rows
         assert_close(native_coord, coord.float(), 2e-7)
-        on_the_border = ((coord.abs() - 1).abs() < 1e-9).any(-1)
+        on_the_border = ((coord.abs() - 1).abs() < 1e-9).any(0)
         assert torch.equal(native_inside | on_the_border, inside | on_the_border)
 
 
 def test_borders_are_inside() -> None:
     """Centres of output pixels on the picture's border, exact in float64; half of them one pixel farther out."""
     homography = Homography(torch.tensor([[2, 0, 1], [0, 2, 1], [0, 0, 1]], dtype=torch.float64))
-    ((_, coord, inside),) = homography.bands((4, 8), (9, 20), 10**6, native.library("positions"))
-    assert torch.equal(coord[0, 0], torch.tensor([-1.0, -1.0]))
+    coord, inside = warped_positions(native.library("positions"), homography.grid((4, 8), (9, 20)), range(9))
+    assert torch.equal(coord[:, 0, 0], torch.tensor([-1.0, -1.0]))
     expected = torch.zeros(9, 20, dtype=torch.bool)
     expected[:, :17] = True
     assert torch.equal(inside, expected)
 
 
 def test_wrong_arrays_are_refused() -> None:
+    library = native.library("positions")
     with pytest.raises(ValueError, match="expected"):
-        warped_positions(native.library("positions"), torch.eye(3), range(2), 2, 1e-12)
+        warped_positions(library, WarpedGrid(torch.eye(3), (2, 2)), range(2))
+    with pytest.raises(ValueError, match="all rows"):
+        warped_positions(library, WarpedGrid(torch.eye(3).double(), (9, 2)), range(0, 9, 2))
