@@ -9,7 +9,7 @@ from typing import Any
 from models.filters import FILTERS
 from models.native import BACKENDS
 from utils.coords import Scale, parse_scale
-from utils.errors import InputError
+from utils.errors import InputError, nearest_name
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -26,7 +26,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **arguments)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """As argparse, but that a value may start with a minus: `--homography -1,0,23,0,1,0,0,0,1`."""
+        """As argparse, but that a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`), and that of an
+        unknown option the nearest known one is named."""
+        known = self.options()
         joined: list[str] = []
         for argument in sys.argv[1:] if args is None else args:
             takes = joined and joined[-1].startswith("--") and "=" not in joined[-1]
@@ -34,7 +36,18 @@ class Parser(argparse.ArgumentParser):
                 joined[-1] += f"={argument}"
             else:
                 joined.append(argument)
+                option = argument.partition("=")[0]
+                if re.match(r"--\w", option) and option not in known:
+                    self.error(f"unknown option {option}; {nearest_name(option, known)}")
         return super().parse_args(joined, namespace)
+
+    def options(self) -> set[str]:
+        """`--name` of every option, those of subcommands included."""
+        known = {option for action in self._actions for option in action.option_strings if option.startswith("--")}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                known.update(*(parser.options() for parser in action.choices.values()))
+        return known
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: {message}; see --help\n")

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from models import native
 from models.native import build
+from models.native.positions import warped_positions
 from tests.commands import ROOT
 from utils.errors import InputError
+from utils.homographies import Homography
 
 LOAD = "from models import native; native.library('lmf'); native.library('lmf'); print(native.library('lmf') is None)"
 needs_compiler = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
@@ -92,6 +95,21 @@ def test_breakage_is_told_once_and_pytorch_computes(forgetful, caplog, tmp_path,
     with pytest.raises(InputError, match=words) as caught:
         native.choose("native", "lmf")
     assert "\n" not in str(caught.value)
+
+
+@needs_compiler
+def test_without_openmp_threads_are_made_otherwise(forgetful, tmp_path) -> None:
+    grid = Homography(torch.tensor([[2.0, 0.1, 0], [0, 2, 0], [0.001, 0, 1]])).grid((30, 40), (60, 80))
+    expected = warped_positions(build.load("positions"), grid, range(60))
+    compiler, _, _ = build.toolchain()
+    refuses = tmp_path / "compiler"
+    refuses.write_text(f'#!/bin/sh\ncase "$*" in *-fopenmp*) exit 1;; esac\nexec {" ".join(compiler)} "$@"\n')
+    refuses.chmod(0o755)
+    forgetful.setenv("CXX", str(refuses))
+    build.toolchain.cache_clear()
+    for _ in range(2):  # compiled, then from the cache
+        actual = warped_positions(build.load("positions"), grid, range(60))
+        assert all(map(torch.equal, actual, expected))
 
 
 @needs_compiler

@@ -1,0 +1,21 @@
+"""What is said of options that do not exist."""
+
+import pytest
+
+import bench
+import demo
+from tests.commands import mistake
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "words"),
+    [
+        (demo, ["--inptu", "x.png"], ["--inptu", "did you mean '--input'?"]),
+        (demo, ["--input", "x.png", "--scal=2"], ["--scal;", "did you mean '--scale'?"]),
+        (bench, ["lerf", "--pictrue", "x.png"], ["--pictrue", "did you mean '--picture'?"]),
+        (bench, ["cost", "--pictures", "x"], ["--pictures"]),  # another subcommand's
+    ],
+)
+def test_unknown_options_are_named_with_the_nearest(capsys, program, arguments, words) -> None:
+    line = mistake(capsys, program, *arguments)
+    assert all(word in line for word in words)
