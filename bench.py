@@ -79,9 +79,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     train = add("train", SMALL, "32x32", "a training step against the encoder's own forward and backward")
     train.add_argument("--batch", type=int, default=8, help="pictures a step")
     train.add_argument("--queries", type=int, default=1024, help="positions a picture")
-    memory = add(
-        "memory", BASELINE, "640x360", "peak resident memory of upscaling one picture, in a process of its own"
-    )
+    memory = add("memory", None, "960x540", "peak resident memory of upscaling one picture, in a process of its own")
+    memory.add_argument("--models", nargs="+", default=(BASELINE, LERF[0]), help=f"each {measured}")
     memory.add_argument("--size", type=cli.size, default="3840x2160", metavar="WxH", help="output size in pixels")
     turn = commands.add_parser("turn", help="PSNR of the middle of pictures after turning them there and back")
     turn.add_argument("--models", nargs="+", default=TURNED, help="each a checkpoint, a folder of tables, or a filter")

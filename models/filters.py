@@ -6,7 +6,7 @@ from models.continuous import ContinuousModel, Field, Latent
 from models.kernels import Cubic, Triangle, WindowedSinc
 from models.registry import register
 from models.resampler import Resampler
-from utils.coords import sample_nearest
+from utils.coords import Grid, pixel_index, sample_nearest
 
 FILTERS = ("nearest", "bilinear", "bicubic", "catmull-rom", "lanczos")
 
@@ -25,6 +25,11 @@ class Nearest(ContinuousModel):
 
     def sample(self, field: Field, coord: Tensor) -> Tensor:
         return sample_nearest(field.table, coord)
+
+    def render(self, field: Field, grid: Grid) -> Tensor:
+        axes = zip((grid.rows, grid.columns), field.size, strict=True)
+        rows, columns = (pixel_index(positions, n) for positions, n in axes)
+        return field.table.permute(0, 3, 1, 2).index_select(2, rows).index_select(3, columns)
 
 
 class Filter(Resampler):

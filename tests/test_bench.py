@@ -35,11 +35,12 @@ def test_cost_table_and_plot(capsys) -> None:
         ("encode", "encoder runs saved"),
         ("train", "step / encoder"),
         ("end-to-end", "whole / encoder"),
-        ("memory", "peak beyond imports, MB"),
+        ("memory", "small warp beyond input and output, MB"),
     ],
 )
 def test_benchmarks_run(checkpoint, command, figure) -> None:
-    call(bench, command, "--model", checkpoint, "--input", "16x16", "--repeats", 1, "--json", "b.json")
+    option = "--models" if command == "memory" else "--model"
+    call(bench, command, option, checkpoint, "--input", "16x16", "--repeats", 1, "--json", "b.json")
     report = json.loads(Path("b.json").read_text())
     assert figure in report["figures"]
     assert report["machine"]["torch"] == torch.__version__

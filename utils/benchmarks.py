@@ -30,7 +30,7 @@ from utils.homographies import Homography
 from utils.images import read_picture, resize_bicubic, to_pixels, to_tensor
 from utils.upscaler import Upscaler
 
-DEGREES = 12  # of the warp that `lerf` measures
+DEGREES = 12  # of the warp that is measured
 PRODUCT_SIDE = 1024  # of the square matrices whose product other things are compared with
 
 
@@ -147,10 +147,10 @@ def end_to_end(arguments: Any) -> dict[str, Figure]:
 def lerf(arguments: Any) -> dict[str, Figure]:
     """LeRF models against Pillow's bicubic resize of the same picture: encoding, rendering, the whole picture, a warp
     by a turn, and the whole picture by PyTorch alone."""
-    size, (height, width) = arguments.size, arguments.input
+    size = arguments.size
     pixels = resize_bicubic(read_picture(arguments.picture)[0], arguments.input)
     filtered, picture = Image.fromarray(pixels), to_tensor(pixels)
-    turn = Homography.rotation(DEGREES, arguments.input, size, (size[0] / height, size[1] / width))
+    homography = turn(arguments.input, size)
     runs = {"Pillow": lambda: filtered.resize((size[1], size[0]), Image.Resampling.BICUBIC)}
     for path in arguments.models:
         name, upscaler, portable = short_name(path), load(path, arguments.backend), load(path, "torch")
@@ -158,7 +158,7 @@ def lerf(arguments: Any) -> dict[str, Figure]:
         runs[f"{name} encoder"] = lambda u=upscaler: u.encode(picture)
         runs[f"{name} rendering"] = lambda u=upscaler, c=latent: u.render(c, size)
         runs[f"{name} whole"] = lambda u=upscaler: u(picture, size)
-        runs[f"{name} warp"] = lambda u=upscaler: u.warp(u.encode(picture), turn, size)
+        runs[f"{name} warp"] = lambda u=upscaler: u.warp(u.encode(picture), homography, size)
         runs[f"{name} whole by PyTorch"] = lambda u=portable: u(picture, size)
     times = in_turn(runs, arguments.repeats)
     figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
@@ -230,13 +230,21 @@ def train(arguments: Any) -> dict[str, Figure]:
 
 def memory(arguments: Any) -> dict[str, float]:
     """Peak resident memory of a picture in a process of its own: beyond what it held after importing PyTorch and this
-    project; and of rendering alone, beyond input, weights, the encoded picture and the output (Linux)."""
-    settings = (arguments.model, arguments.backend, arguments.input, arguments.size, arguments.threads)
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        imported, peak = pool.apply(peak_memory, settings)
-        rendering = pool.apply(peak_of_rendering, settings)
-    figures = {"after imports, MB": imported, "peak, MB": peak, "peak beyond imports, MB": peak - imported}
-    return figures if rendering is None else {**figures, "rendering beyond input and output, MB": rendering}
+    project; and of rendering or warping alone, beyond input, weights, the encoded picture and the output (Linux)."""
+    figures = {}
+    for name in arguments.models:
+        settings = (name, arguments.backend, arguments.input, arguments.size, arguments.threads)
+        label = short_name(name)
+        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+            imported, peak = pool.apply(peak_memory, settings)
+            alone = {warped: pool.apply(peak_of_rendering, (*settings, warped)) for warped in (False, True)}
+        figures["after imports, MB"] = imported
+        figures[f"{label} peak, MB"] = peak
+        figures[f"{label} peak beyond imports, MB"] = peak - imported
+        for warped, megabytes in alone.items():
+            if megabytes is not None:
+                figures[f"{label} {'warp' if warped else 'rendering'} beyond input and output, MB"] = megabytes
+    return figures
 
 
 def peak_memory(model: str, backend: str, input_size: Size, size: Size, threads: int) -> tuple[float, float]:
@@ -247,20 +255,34 @@ def peak_memory(model: str, backend: str, input_size: Size, size: Size, threads:
     return before, resident_megabytes()
 
 
-def peak_of_rendering(model: str, backend: str, input_size: Size, size: Size, threads: int) -> float | None:
-    """MB by which rendering an encoded picture goes beyond its output; None where the system does not tell."""
+def peak_of_rendering(
+    model: str, backend: str, input_size: Size, size: Size, threads: int, warped: bool = False
+) -> float | None:
+    """MB by which rendering an encoded picture, or turning it, goes beyond its output; None where the system does not
+    tell."""
     if not Path("/proc/self/clear_refs").exists():
         return None
     torch.set_num_threads(threads)
     upscaler = load(model, backend)
-    upscaler(torch.rand(3, 16, 16), (32, 32))  # libraries and threads are not what is measured
+
+    def output(latent: models.Latent, input_size: Size, size: Size) -> tuple[torch.Tensor, ...]:
+        return upscaler.warp(latent, turn(input_size, size), size) if warped else (upscaler.render(latent, size),)
+
+    small = (16, 16)
+    output(upscaler.encode(torch.rand(3, *small)), small, (32, 32))  # libraries and threads are not what is measured
     latent = upscaler.encode(torch.rand(3, *input_size))
     with suppress(AttributeError):  # C libraries other than glibc have nothing to trim
         ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the largest resident size starts again from the present one
     before = _largest_resident()
-    picture = upscaler.render(latent, size)
-    return _largest_resident() - before - picture.nbytes / 1e6
+    tensors = output(latent, input_size, size)
+    return _largest_resident() - before - sum(tensor.nbytes for tensor in tensors) / 1e6
+
+
+def turn(input_size: Size, size: Size) -> Homography:
+    """The warp that is measured."""
+    scale = (size[0] / input_size[0], size[1] / input_size[1])
+    return Homography.rotation(DEGREES, input_size, size, scale)
 
 
 def _largest_resident() -> float:

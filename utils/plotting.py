@@ -52,10 +52,12 @@ def plot_costs(path: str | Path, curves: Mapping[str, Mapping[str, float]], titl
 
 def plot_times(path: str | Path, curves: Mapping[str, Mapping[int, float]], title: str) -> None:
     """Draw {model: {output pixels: seconds}}, both axes logarithmic: straight lines of slope 1 are proportional."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
+    axes.set_prop_cycle(color=colormaps["tab20"].colors)
     for name, curve in sorted(curves.items(), key=lambda item: -max(item[1].values())):
         pixels, seconds = zip(*sorted(curve.items()), strict=True)
         axes.plot(pixels, seconds, marker="o", label=name)

@@ -84,7 +84,7 @@ class Upscaler:
         field = self.model.field(latent, cell.expand(len(latent.image), -1, -1, -1))
         picture, inside = self.model.warp(field, homography.grid(input_size, size))
         picture = self.normalization.gt.invert_(picture).clamp_(0, 1)
-        picture *= inside.to(picture)
+        picture *= inside.to(self.device)
         return picture, inside
 
     @torch.inference_mode()
