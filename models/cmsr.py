@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.decoders.lmf import LMFDecoder, ModulatedField
-from utils.coords import AxisRuns, Corners, Grid, Size, cell_of, look_up_runs, sample_bilinear
+from utils.coords import Grid, Size, cell_of, sample_bilinear
+from utils.lookups import AxisRuns, Corners, look_up_runs
 
 
 @dataclass(frozen=True)

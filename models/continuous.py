@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from models import native
 from models.native.lmf import RenderStage
 from models.native.positions import warped_positions
-from utils.coords import AxisRuns, Corners, Grid, Size, look_up, look_up_runs, sample_bilinear
+from utils.coords import Grid, Size, sample_bilinear
 from utils.homographies import WarpedGrid
+from utils.lookups import AxisRuns, Corners, look_up, look_up_runs
 
 # Size of a band's or block's widest intermediate: larger ones leave the CPU's cache and are slower.
 BAND_BYTES = 4 << 20
@@ -133,8 +134,8 @@ class ContinuousModel(nn.Module):
 class LocalEnsembleModel(ContinuousModel):
     """Models that answer a position from the LR pixels around it (LIIF, LTE, the LMF family): they implement `query`.
 
-    A grid is rendered in blocks of runs (see `utils.coords.AxisRuns`): all positions between four LR centres share what
-    those four contribute, which is looked up once for all of them.
+    A grid is rendered in blocks of runs (see `utils.lookups.AxisRuns`): all positions between four LR centres share
+    what those four contribute, which is looked up once for all of them.
     """
 
     local_ensemble: bool = True

@@ -12,9 +12,10 @@ from models import native
 from models.continuous import ContinuousModel, Field, Latent
 from models.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
 from models.native.lerf import resample_grid, resample_points, resample_warped
-from utils.coords import AxisTaps, Grid, axis_taps, cell_in_pixels, first_pixels, sample_nearest
+from utils.coords import Grid, cell_in_pixels, first_pixels, sample_nearest
 from utils.homographies import WarpedGrid
 from utils.kinds import SWITCH, check
+from utils.lookups import AxisTaps, axis_taps
 
 NATIVE_KERNELS: dict[type[Kernel], str] = {AmplifiedLinear: "linear", SteerableGaussian: "gauss"}
 

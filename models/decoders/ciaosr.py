@@ -11,7 +11,8 @@ from models.continuous import ContinuousModel, Field
 from models.encoders.non_local import NonLocalEncoder, NonLocalLatent
 from models.layers.mlp import MLP, linear_on_map, unfolded, unfolded_linear
 from models.registry import make, register
-from utils.coords import Corners, attention_reach, cell_at, cell_in_pixels, sample_bilinear, sample_nearest
+from utils.coords import attention_reach, cell_at, cell_in_pixels, sample_bilinear, sample_nearest
+from utils.lookups import Corners
 
 
 @dataclass(frozen=True, kw_only=True)

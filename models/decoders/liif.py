@@ -10,7 +10,8 @@ from models.decoders.fixed_scale import FixedScale
 from models.encoders import make_encoder
 from models.layers.mlp import linear_on_map, unfolded_linear
 from models.registry import make, register
-from utils.coords import Corners, cell_in_pixels
+from utils.coords import cell_in_pixels
+from utils.lookups import Corners
 
 
 class LIIF(LocalEnsembleModel):

@@ -58,9 +58,8 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         self.prenet_q = make(prenet_q, in_dim=9 * self.encoder.out_dim, out_dim=key_dim)
         self.imnet_k = make(imnet_k, in_dim=key_dim + 4, out_dim=key_dim)
         self.imnet_v = make(imnet_v, in_dim=value_dim + 4, out_dim=value_dim)
-        self.hypernet_q = make(
-            hypernet_q, in_dim=value_dim, out_dim=self.imnet.mod_dim + (self.code_dim if mod_input else 0)
-        )
+        emitted = self.imnet.mod_dim + (self.code_dim if mod_input else 0)
+        self.hypernet_q = make(hypernet_q, in_dim=value_dim, out_dim=emitted)
 
     @property
     def imnet(self) -> LMMLP:

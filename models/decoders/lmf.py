@@ -17,8 +17,9 @@ from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.native.lmf import RenderStage
 from models.registry import make
-from utils.coords import Corners, Size, cell_in_pixels
+from utils.coords import Size, cell_in_pixels
 from utils.errors import InputError
+from utils.lookups import Corners
 
 # Size of the modulations of a band of LR rows: with many bands, much is computed twice at their seams.
 FIELD_BYTES = 48 << 20

@@ -47,11 +47,8 @@ class LMLIIF(LMFDecoder):
         cell_dim = 2 if cell_decode else 0
         self.code_dim = hidden_width(imnet_spec) if mod_input else self.encoder.out_dim
         self.imnet = self.make_render_mlp(imnet_spec, in_dim=self.code_dim + 2 + cell_dim)
-        self.hypernet = make(
-            hypernet_spec,
-            in_dim=self.latent_dim + cell_dim,
-            out_dim=self.imnet.mod_dim + (self.code_dim if mod_input else 0),
-        )
+        emitted = self.imnet.mod_dim + (self.code_dim if mod_input else 0)
+        self.hypernet = make(hypernet_spec, in_dim=self.latent_dim + cell_dim, out_dim=emitted)
 
     def modulate(self, latent: Latent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         first = self.hypernet.layers[0]

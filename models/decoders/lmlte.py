@@ -12,7 +12,8 @@ from models.encoders import make_encoder
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
-from utils.coords import Corners, Size
+from utils.coords import Size
+from utils.lookups import Corners
 
 
 @register("lmlte")
@@ -45,9 +46,8 @@ class LMLTE(LMFDecoder):
         self.freq = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
         self.waves = wave_dim = hidden_width(imnet_spec) if mod_input else hidden_dim
         self.imnet = self.make_render_mlp(imnet_spec, in_dim=wave_dim)
-        self.hypernet = make(
-            hypernet_spec, in_dim=hidden_dim, out_dim=self.imnet.mod_dim + (2 * wave_dim if mod_input else 0)
-        )
+        emitted = self.imnet.mod_dim + (2 * wave_dim if mod_input else 0)
+        self.hypernet = make(hypernet_spec, in_dim=hidden_dim, out_dim=emitted)
         self.phase = nn.Linear(2, hidden_dim // 2, bias=False) if cell_decode else None
         self.imphase = nn.Linear(2, wave_dim // 2, bias=False) if cell_decode and mod_input else None
 
@@ -62,9 +62,8 @@ class LMLTE(LMFDecoder):
         return fourier_table(coef, freq, phases(freq, cell, self.imphase if self.mod_input else self.phase))
 
     def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:
-        return [
-            (network, pixels) for network in (self.coef, self.freq, self.phase, self.hypernet) if network is not None
-        ]
+        networks = (self.coef, self.freq, self.phase, self.hypernet)
+        return [(network, pixels) for network in networks if network is not None]
 
     def first_layer(self, field: ModulatedField, corners: Corners) -> Tensor:
         return self.imnet.layers[0](fourier_features(corners.gather(field.table), *corners.offsets()))

@@ -11,7 +11,8 @@ from models.encoders import make_encoder
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
-from utils.coords import Corners, cell_in_pixels
+from utils.coords import cell_in_pixels
+from utils.lookups import Corners
 
 
 class FourierDecoder(LocalEnsembleModel):
@@ -39,8 +40,7 @@ class FourierDecoder(LocalEnsembleModel):
         return Field(fourier_table(self.coef(features), self.freq(features), phase, self.interleaved), latent.image)
 
     def query(self, field: Field, corners: Corners) -> Tensor:
-        table = corners.gather(field.table)
-        return corners.blend(self.decode(fourier_features(table, *corners.offsets())))
+        return corners.blend(self.decode(fourier_features(corners.gather(field.table), *corners.offsets())))
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         at_corners = self.corners * queries

@@ -38,7 +38,7 @@ class LMMLP(nn.Module):
         layers: list[nn.Module] = []
         for depth in range(hidden_depth):
             layers += [nn.Linear(hidden_dim if depth else in_dim, hidden_dim), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(hidden_dim if hidden_depth else in_dim, out_dim))
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden_dim, out_dim))
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         """(..., in_dim) inputs and (..., mod_dim) modulations, broadcasting, -> (..., out_dim)."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from models.native.positions import forms_of
-from utils.coords import AxisTaps, tap_epsilon
 from utils.homographies import SMALLEST_DEPTH, WarpedGrid
+from utils.lookups import AxisTaps, tap_epsilon
 
 ENTRIES = 17**4
 PIXELS = 4
@@ -106,7 +106,7 @@ def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps
 def resample_points(
     library: ctypes.CDLL, kernel: str, table: Tensor, stretch: Tensor, radius: float, coord: Tensor
 ) -> Tensor:
-    """Pictures at any positions `coord` (B, 2, Q), y and x, with the taps of `utils.coords.axis_taps`: (B, C, Q)
+    """Pictures at any positions `coord` (B, 2, Q), y and x, with the taps of `utils.lookups.axis_taps`: (B, C, Q)
     float32.
 
     `table` (B, h, w, (1 + K) * C) float32 holds for each pixel what `resample_grid` has in planes; `stretch`

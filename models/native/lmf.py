@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from utils.coords import AxisLookup, AxisRuns, bilinear_taps
+from utils.lookups import AxisLookup, AxisRuns, bilinear_taps
 
 _POINTER = ctypes.c_void_p
 _NUMBER = ctypes.c_int64

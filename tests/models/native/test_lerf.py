@@ -14,8 +14,9 @@ from models.lerf.patterns import PATTERNS
 from models.native.lerf import resample_grid, resample_points, resample_warped, table_stage
 from models.native.positions import warped_positions
 from tests.golden_cases import assert_close
-from utils.coords import Grid, axis_taps, cell_of
+from utils.coords import Grid, cell_of
 from utils.homographies import Homography, WarpedGrid
+from utils.lookups import axis_taps
 
 pytestmark = pytest.mark.skipif(
     native.library("lerf") is None or native.library("resampler") is None, reason="needs a C++ compiler"
