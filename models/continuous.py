@@ -1,5 +1,6 @@
 """The one interface of the project: a picture is encoded once and rendered on any grid of positions."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,12 +10,13 @@ from torch import Tensor, nn
 from models import native
 from models.native.lmf import RenderStage
 from models.native.positions import warped_positions
-from utils.coords import Grid, Size, sample_bilinear
+from utils.coords import Grid, Size, pixel_index, positions_in_rows, sample_bilinear
 from utils.homographies import WarpedGrid
 from utils.lookups import AxisRuns, Corners, look_up, look_up_runs
 
 # Size of a band's or block's widest intermediate: larger ones leave the CPU's cache and are slower.
 BAND_BYTES = 4 << 20
+WARPED_QUERIES = 1 << 18  # positions that are looked through together for those in a band of LR rows
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,9 @@ class ContinuousModel(nn.Module):
     def warp(self, field: Field, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
         """Values (B, 3, H, W), normalised, on a warped grid, and which of its pixels lie inside the picture, (H, W) on
         the CPU; the others hold any finite value."""
-        library = native.choose(self.backend, "positions")
-        positions = WarpedGrid.positions if library is None else partial(warped_positions, library)
         output = field.table.new_zeros(field.batch, 3, *grid.size)
         inside = torch.empty(grid.size, dtype=torch.bool)
-        for rows, coord, inside[rows] in grid.bands(self.band_queries(field), positions):
+        for rows, coord, inside[rows] in self.warped_bands(grid, self.band_queries(field)):
             # Inside is a run of columns, but for slanted ends: cheaper to sample than positions here and there.
             found = inside[rows].any(0).nonzero()
             if len(found):
@@ -116,6 +116,15 @@ class ContinuousModel(nn.Module):
                 values = self.sample(field, coord.T.expand(field.batch, -1, -1))
                 shown[:] = values.transpose(1, 2).unflatten(2, shown.shape[2:])
         return output, inside
+
+    def warp_latent(self, latent: Latent, cell: Tensor, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
+        """`warp` of the latent's `field`: models may do without holding all of the field."""
+        return self.warp(self.field(latent, cell), grid)
+
+    def warped_bands(self, grid: WarpedGrid, queries: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """`grid.bands`, by the kernels where there are some."""
+        library = native.choose(self.backend, "positions")
+        return grid.bands(queries, WarpedGrid.positions if library is None else partial(warped_positions, library))
 
     def forward(self, image: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """(B, 3, h, w) pictures, (B, Q, 2) positions, (B, 2) output pixel sizes -> (B, Q, 3), all normalised."""
@@ -184,6 +193,31 @@ class LocalEnsembleModel(ContinuousModel):
             field = self.field_of_rows(latent, cell, pixels)
             self.paint(field, Grid(grid.rows[span], grid.columns), piece, columns, output[:, :, span])
         return output
+
+    def warp_latent(self, latent: Latent, cell: Tensor, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
+        height, band_rows = latent.features.shape[2], self.band_rows(latent)
+        if band_rows is None or band_rows >= height:
+            return super().warp_latent(latent, cell, grid)
+        output = latent.features.new_zeros(len(latent.image), 3, *grid.size)
+        inside = torch.empty(grid.size, dtype=torch.bool)
+        for first in range(0, height, band_rows):
+            around = slice(max(first - 1, 0), min(first + band_rows + 1, height))  # what positions in the band look at
+            field = self.field_of_rows(latent, cell, around)
+            for rows, coord, inside[rows] in self.warped_bands(grid, WARPED_QUERIES):
+                row, shown = pixel_index(coord[0].float(), height), output[:, :, rows].flatten(2)
+                here = inside[rows] & (row >= first) & (row < first + band_rows)
+                for chosen in here.flatten().nonzero()[:, 0].split(self.band_queries(field)):
+                    position = coord.flatten(1)[:, chosen].T.float().to(output.device)  # (N, 2)
+                    values = self.sample_rows(field, position.expand(field.batch, -1, -1), height, around)
+                    shown[:, :, chosen.to(output.device)] = values.transpose(1, 2)
+        return output, inside
+
+    def sample_rows(self, field: Field, coord: Tensor, height: int, rows: slice) -> Tensor:
+        """`sample` at positions in a picture of `height` rows, from the field of some of them."""
+        y, x = coord.unbind(-1)
+        own = torch.stack([positions_in_rows(y, height, rows), x], dim=-1)
+        values = self.sample(replace(field, skip=None), own)
+        return values if field.skip is None else values + sample_bilinear(field.skip, coord)
 
     def runs(self, size: Size, grid: Grid) -> tuple[AxisRuns, AxisRuns]:
         """The runs of a grid's rows and columns, for (h, w) LR pixels."""

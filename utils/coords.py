@@ -137,6 +137,12 @@ def positions_of(index: Tensor, size: Size) -> Tensor:
     return torch.stack([pixel_centers(n, index.device)[i] for n, i in zip(size, rows_columns, strict=True)], dim=-1)
 
 
+def positions_in_rows(position: Tensor, n: int, rows: slice) -> Tensor:
+    """Positions along an axis of n pixels as positions along some of these alone."""
+    count = rows.stop - rows.start
+    return (position + 1) * (n / count) - (2 * rows.start / count + 1)
+
+
 def offset_from_corner(position: Tensor, cell: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """For output pixels of size `cell` centred at `position` (*S): the LR pixel that holds each one's upper-left
     corner, and how far that is from the LR pixel's own, in LR pixels (MetaSR): index (*S) and offset (*S) in [0,

@@ -81,8 +81,8 @@ class Upscaler:
         largest_scale = self.model.trained_scales and self.model.trained_scales[1]
         largest_cell = LARGEST_CELL if antialias else 1.0
         cell = homography.cell(input_size, largest_scale, largest_cell).to(self.device)
-        field = self.model.field(latent, cell.expand(len(latent.image), -1, -1, -1))
-        picture, inside = self.model.warp(field, homography.grid(input_size, size))
+        cell = cell.expand(len(latent.image), -1, -1, -1)
+        picture, inside = self.model.warp_latent(latent, cell, homography.grid(input_size, size))
         picture = self.normalization.gt.invert_(picture).clamp_(0, 1)
         picture *= inside.to(self.device)
         return picture, inside

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
-from models import native
+from models import continuous, native
 from models.cmsr import Level, render_controlled
 from models.decoders import lmf
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import assert_close
 from utils.coords import Grid, cell_of
 from utils.errors import InputError
+from utils.homographies import Homography
 from utils.upscaler import Upscaler
 
 pytestmark = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
@@ -104,6 +105,28 @@ def test_bands_of_a_latent_equal_the_whole(monkeypatch, model, backend, scale) -
         for rows, given in ((1, cell), (5, cell[:, :, None, None].expand(2, 2, 23, 11))):
             monkeypatch.setattr(lmf, "FIELD_BYTES", rows * 4 * model.imnet.mod_dim * 2 * 11)
             assert_close(model.render_latent(latent, given, Grid.of_size(size)), whole, 1e-5)
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("lr_skip", [False, True])
+def test_warps_by_bands_of_a_latent_equal_those_of_the_whole(monkeypatch, model, backend, lr_skip) -> None:
+    model.backend, model.lr_skip = backend, lr_skip
+    size, output = (23, 11), (61, 50)
+    homography = Homography.rotation(100, size, output, (2, 3))
+    cell, grid = homography.cell(size, 4).expand(2, 2, *size), homography.grid(size, output)
+    with torch.inference_mode():
+        latent = model.encode(torch.rand(2, 3, *size))
+        whole, inside = model.warp(model.field(latent, cell), grid)
+        for rows in (1, 5):
+            monkeypatch.setattr(lmf, "FIELD_BYTES", rows * 4 * model.imnet.mod_dim * 2 * 11)
+            monkeypatch.setattr(continuous, "WARPED_QUERIES", 777)
+            banded, banded_inside = model.warp_latent(latent, cell, grid)
+            assert torch.equal(banded_inside, inside)
+            difference = (banded - whole)[:, :, inside].abs()
+            # Where rounding decides which LR pixels a position looks at (utils.lookups.look_up), it may decide anew.
+            assert bool((difference.amax((0, 1)) < 1e-5).float().mean() > 0.999)
+    assert whole[:, :, inside].std() > 0.01
+    assert inside.float().mean() > 0.2
 
 
 @torch.inference_mode()
