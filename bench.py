@@ -48,62 +48,71 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
         prog="bench.py", description="Measure models on this machine; ratios of one run mean something."
     )
+    commands = parser.add_subparsers(dest="command", required=True)
+    add_measures(commands)
+    add_comparisons(commands)
+    return parser.parse_args(argv)
+
+
+def add_measures(commands: Any) -> None:
+    """The commands of MEASURES: times and memory."""
     common = cli.Parser(add_help=False)
     common.add_argument("--threads", type=cli.count, default=torch.get_num_threads(), help="CPU threads")
-    common.add_argument("--repeats", type=cli.count, default=5, help="measured runs after a warm-up; the median counts")
     common.add_argument("--json", help="also write the figures to this file")
-    commands = parser.add_subparsers(dest="command", required=True)
-
     measured = "a checkpoint, a filter, or a training config (random weights)"
 
-    def add(name: str, model: str | None, size: str, description: str) -> cli.Parser:
+    def add(name: str, description: str, size: str = "320x180", models: Sequence[str] = (), model: str = "") -> Any:
         command = commands.add_parser(name, parents=[common], help=description, description=description)
-        if model is not None:
+        if models:
+            command.add_argument("--models", nargs="+", default=models, help=f"each {measured}")
+        if model:
             command.add_argument("--model", default=model, help=measured)
-        cli.add_backend_option(command)
         command.add_argument("--input", type=cli.size, default=size, metavar="WxH", help="input size in pixels")
         return command
 
-    encode = add("encode", BASELINE, "320x180", "one encoding rendered at several sizes, against separate calls")
+    encode = add("encode", "one encoding rendered at several sizes, against separate calls", model=BASELINE)
     encode.add_argument("--scales", type=cli.scales, default="1.5,2,2.5,3,4", help="scales to render")
-    render = add("render", None, "320x180", "rendering at several scales, against a matrix product of as much work")
-    render.add_argument("--models", nargs="+", default=LMF, help=f"each {measured}")
+    render = add("render", "rendering at several scales, against a matrix product of as much work", models=LMF)
     render.add_argument("--scales", type=cli.scales, default="2,3x1.5,3.3,4,8", help="scales to render")
     render.add_argument("--plot", help="also draw time against output pixels to this picture (needs matplotlib)")
-    lerf = add("lerf", None, "320x180", "LeRF against Pillow's bicubic resize: its stages, a picture, a warp")
-    lerf.add_argument("--models", nargs="+", default=LERF, help="each a checkpoint or a folder of tables")
+    lerf = add("lerf", "LeRF against Pillow's bicubic resize: its stages, a picture, a warp", models=LERF)
     lerf.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
-    lerf.add_argument("--size", type=cli.size, default="1280x720", metavar="WxH", help="output size in pixels")
-    whole = add("end-to-end", BASELINE, "320x180", "a whole picture against its encoder alone")
-    whole.add_argument("--size", type=cli.size, default="1280x720", metavar="WxH", help="output size in pixels")
-    train = add("train", SMALL, "32x32", "a training step against the encoder's own forward and backward")
+    whole = add("end-to-end", "a whole picture against its encoder alone", model=BASELINE)
+    train = add("train", "a training step against the encoder's own forward and backward", "32x32", model=SMALL)
     train.add_argument("--batch", type=int, default=8, help="pictures a step")
     train.add_argument("--queries", type=int, default=1024, help="positions a picture")
-    memory = add("memory", None, "960x540", "peak resident memory of upscaling one picture, in a process of its own")
-    memory.add_argument("--models", nargs="+", default=(BASELINE, LERF[0]), help=f"each {measured}")
-    memory.add_argument("--size", type=cli.size, default="3840x2160", metavar="WxH", help="output size in pixels")
+    peak = "peak resident memory of upscaling one picture, in a process of its own"
+    memory = add("memory", peak, "960x540", models=(BASELINE, LERF[0]))
+    for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (memory, "3840x2160")):
+        command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
+    for command in (encode, render, lerf, whole, memory):
+        cli.add_backend_option(command)
+    for command in (encode, render, lerf, whole, train):
+        command.add_argument("--repeats", type=cli.count, default=5, help="runs after a warm-up; the median counts")
+
+
+def add_comparisons(commands: Any) -> None:
+    """The other commands: what models cost by formula, what they lose, and the README's table."""
     turn = commands.add_parser("turn", help="PSNR of the middle of pictures after turning them there and back")
     turn.add_argument("--models", nargs="+", default=TURNED, help="each a checkpoint, a folder of tables, or a filter")
     turn.add_argument("--pictures", default="load/samples", help="folder of pictures")
     turn.add_argument("--degrees", type=float, default=30, help="angle")
-    turn.add_argument("--json", help="also write the figures to this file")
-    readme = commands.add_parser("readme", help="write the README's table from the JSON files of other commands")
-    readme.add_argument("--readme", default="README.md", help="file with the two marks")
-    readme.add_argument("--reports", nargs="+", default=REPORTS, help="JSON files in the order of the table")
     cmsr = commands.add_parser("cmsr", help="share of queries against PSNR lost by CMSR, for two ways of making tables")
     cmsr.add_argument("--model", default=f"{SHIPPED}/edsr-s_lm-liif.pth", help="checkpoint of an LMF model")
     cmsr.add_argument("--config", default="configs/cmsr/init-train.yaml", help="pictures to make tables from")
     cmsr.add_argument("--pictures", default="load/samples", help="folder of HR pictures to try them on")
     cmsr.add_argument("--scale", type=cli.count, default=8, help="target scale")
-    cmsr.add_argument("--json", help="also write the figures to this file")
     cmsr.add_argument("--plot", help="also draw the curves to this picture (needs matplotlib)")
     cost = commands.add_parser("cost", help="parameters and multiply-adds of models, by formula")
     cost.add_argument("--configs", nargs="+", default=all_configs(), help="training configs")
     cost.add_argument("--input", type=cli.size, default="320x180", metavar="WxH", help="input size in pixels")
     cost.add_argument("--scales", type=cli.scales, default="2,4,6,8", help="scales to render")
-    cost.add_argument("--json", help="also write the figures to this file")
     cost.add_argument("--plot", help="also draw decoder cost against scale to this picture (needs matplotlib)")
-    return parser.parse_args(argv)
+    for command in (turn, cmsr, cost):
+        command.add_argument("--json", help="also write the figures to this file")
+    readme = commands.add_parser("readme", help="write the README's table from the JSON files of other commands")
+    readme.add_argument("--readme", default="README.md", help="file with the two marks")
+    readme.add_argument("--reports", nargs="+", default=REPORTS, help="JSON files in the order of the table")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

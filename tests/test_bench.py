@@ -39,8 +39,8 @@ def test_cost_table_and_plot(capsys) -> None:
     ],
 )
 def test_benchmarks_run(checkpoint, command, figure) -> None:
-    option = "--models" if command == "memory" else "--model"
-    call(bench, command, option, checkpoint, "--input", "16x16", "--repeats", 1, "--json", "b.json")
+    options = ("--models", checkpoint) if command == "memory" else ("--model", checkpoint, "--repeats", 1)
+    call(bench, command, *options, "--input", "16x16", "--json", "b.json")
     report = json.loads(Path("b.json").read_text())
     assert figure in report["figures"]
     assert report["machine"]["torch"] == torch.__version__
