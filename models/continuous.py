@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models import native
+from models.encoders.bands import encode_by_bands
 from models.native.lmf import RenderStage
 from models.native.positions import warped_positions
 from utils.coords import Grid, Size, pixel_index, positions_in_rows, sample_bilinear
@@ -76,7 +77,7 @@ class ContinuousModel(nn.Module):
 
     def encode(self, image: Tensor) -> Latent:
         """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
-        return Latent(self.encoder(image), image)
+        return Latent(encode_by_bands(self.encoder, image), image)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
         """Latent and output pixel size -> field: everything per LR pixel that depends on the output pixel size.

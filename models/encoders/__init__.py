@@ -1,4 +1,8 @@
-"""Encoders: (B, 3, h, w) normalised picture -> (B, out_dim, h, w) features."""
+"""Encoders: (B, 3, h, w) normalised picture -> (B, out_dim, h, w) features.
+
+An encoder without a tail may say in `reach` how many pixels away what a feature depends on is at most; large pictures
+are then encoded by bands (`models.encoders.bands`).
+"""
 
 from collections.abc import Mapping
 from typing import Any

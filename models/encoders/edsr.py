@@ -48,6 +48,7 @@ class EDSR(nn.Module):
         self.body = nn.Sequential(*blocks, conv3x3(n_feats, n_feats))
         self.upsamples = not no_upsampling
         self.out_dim = n_feats if no_upsampling else 3
+        self.reach = 2 + 2 * n_resblocks if no_upsampling else None  # one pixel for each 3x3 convolution in a row
         self.tail = None if no_upsampling else nn.Sequential(upsampler(n_feats, scale), conv3x3(n_feats, 3))
 
     def forward(self, image: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.continuous import Latent
 from models.encoders import make_encoder
+from models.encoders.bands import encode_by_bands
 from models.layers.non_local import CrossScaleAttention
 from utils.errors import InputError
 
@@ -37,5 +38,5 @@ class NonLocalEncoder(nn.Module):
         self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
 
     def encode(self, image: Tensor) -> NonLocalLatent:
-        features = self.encoder(image)
+        features = encode_by_bands(self.encoder, image)
         return NonLocalLatent(features, image, None if self.cs_attn is None else self.cs_attn(features))

@@ -62,6 +62,8 @@ class RDN(nn.Module):
         self.GFF = nn.Sequential(conv(blocks * G0, G0, 1), conv(G0, G0, RDNkSize))
         self.upsamples = not no_upsampling
         self.out_dim = G0 if no_upsampling else 3
+        convolutions = 3 + blocks * layers  # in a row, those of 1x1 not counted
+        self.reach = convolutions * (RDNkSize // 2) if no_upsampling else None
         self.UPNet = None
         if not no_upsampling:
             self.UPNet = upsampler(growth, scale, G0, RDNkSize).append(conv(growth, 3, RDNkSize))
