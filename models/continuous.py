@@ -92,7 +92,7 @@ class ContinuousModel(nn.Module):
 
     def render(self, field: Field, grid: Grid) -> Tensor:
         """Values (B, 3, H, W), normalised, on a whole grid; beyond them memory is bounded by a band of rows."""
-        output = field.table.new_empty(field.batch, 3, *grid.size)
+        output = field.table.new_empty(field.batch, self.channels(field), *grid.size)
         for rows, band in grid.bands(self.band_queries(field)):
             coord = band.coord().flatten(0, 1).expand(field.batch, -1, -1)  # (B, rows * W, 2)
             output[:, :, rows] = self.sample(field, coord).transpose(1, 2).unflatten(2, band.size)
@@ -105,8 +105,8 @@ class ContinuousModel(nn.Module):
     def warp(self, field: Field, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
         """Values (B, 3, H, W), normalised, on a warped grid, and which of its pixels lie inside the picture, (H, W) on
         the CPU; the others hold any finite value."""
-        output = field.table.new_zeros(field.batch, 3, *grid.size)
-        inside = torch.empty(grid.size, dtype=torch.bool)
+        output = field.table.new_zeros(field.batch, self.channels(field), *grid.size)
+        inside = torch.empty(grid.size, dtype=torch.bool, device="cpu")
         for rows, coord, inside[rows] in self.warped_bands(grid, self.band_queries(field)):
             # Inside is a run of columns, but for slanted ends: cheaper to sample than positions here and there.
             found = inside[rows].any(0).nonzero()
@@ -130,6 +130,10 @@ class ContinuousModel(nn.Module):
     def forward(self, image: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """(B, 3, h, w) pictures, (B, Q, 2) positions, (B, 2) output pixel sizes -> (B, Q, 3), all normalised."""
         return self.sample(self.field(self.encode(image), cell), coord)
+
+    def channels(self, field: Field) -> int:
+        """How many values a position has: 3 but for models that resample pictures of any number of channels."""
+        return 3
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         """The networks behind the encoder and how often each runs for that many LR pixels and positions, as the papers
@@ -200,7 +204,7 @@ class LocalEnsembleModel(ContinuousModel):
         if band_rows is None or band_rows >= height:
             return super().warp_latent(latent, cell, grid)
         output = latent.features.new_zeros(len(latent.image), 3, *grid.size)
-        inside = torch.empty(grid.size, dtype=torch.bool)
+        inside = torch.empty(grid.size, dtype=torch.bool, device="cpu")
         for first in range(0, height, band_rows):
             around = slice(max(first - 1, 0), min(first + band_rows + 1, height))  # what positions in the band look at
             field = self.field_of_rows(latent, cell, around)

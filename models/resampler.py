@@ -53,10 +53,13 @@ class Resampler(ContinuousModel):
         if not (stretch > 1).any():
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
         # For grids the kernels read planes, so the table is a view of them; for positions, the use of a map of cells,
-        # they read pixels.
+        # they read pixels (and, given a view, make a table of it at every call).
         if cell.dim() == 2 and self.library(latent.features) is not None:
             return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
+
+    def channels(self, field: ResamplingField) -> int:
+        return field.table.shape[-1] // (1 + len(self.kernel.hyper_parameters))
 
     @property
     def kernel_library(self) -> str | None:
@@ -119,8 +122,7 @@ class Resampler(ContinuousModel):
         library = self.library(field.table, grid.rows, grid.columns)
         if library is not None:
             return self.render_natively(library, field, grid)
-        channels = field.table.shape[-1] // (1 + len(self.kernel.hyper_parameters))
-        output = field.table.new_empty(field.batch, *grid.size, channels)
+        output = field.table.new_empty(field.batch, *grid.size, self.channels(field))
         for picture, stretch, resized in zip(field.table, field.stretch[:, :, 0, 0], output, strict=True):
             x = self.taps(grid.columns, field.size[1], stretch[1])
             for rows, band in grid.bands(self.band_queries(field)):

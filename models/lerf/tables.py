@@ -63,7 +63,7 @@ class LookUpLeRF(EnsembleLeRF):
         if library is None:
             return super().encode(image)
         batch, channels, height, width = image.shape
-        features = torch.empty(batch, 1 + len(self.kernel.hyper_parameters), channels, height, width)
+        features = image.new_empty(batch, 1 + len(self.kernel.hyper_parameters), channels, height, width)
         for picture, values in zip(image.contiguous(), features, strict=True):
             feature = self.look_up(library, 1, to_levels(library, picture))
             write_values(library, feature, values[:1])

@@ -11,6 +11,8 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from utils.errors import InputError
@@ -21,8 +23,7 @@ COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-pthread")
 # What the CPU has, as compilers for one or the other processor family spell it; last, what every CPU has.
 CPU_FLAGS = (("-march=native",), ("-mcpu=native",), ())
-# How threads are made (parallel.h): not every compiler has OpenMP's library beside it.
-THREAD_FLAGS = (("-fopenmp",), ())
+OPENMP = "-fopenmp"
 LONGEST_BUILD = 300  # seconds
 
 
@@ -38,35 +39,34 @@ def load(name: str) -> ctypes.CDLL:
     compiler, flags, macros = toolchain()
     source = SOURCES / f"{name}.cpp"
     parts = [source.read_bytes(), *(header.read_bytes() for header in sorted(SOURCES.glob("*.h")))]
-    parts.append(macros)  # they name the compiler's version and every instruction set it compiles for
-    builds = []
-    for threads in THREAD_FLAGS:
-        command = (*compiler, *flags, *threads)
-        key = hashlib.sha256(b"".join(hashlib.sha256(p).digest() for p in (*parts, " ".join(command).encode())))
-        builds.append((cache_folder() / f"{name}-{key.hexdigest()[:32]}.so", command))
-    failure = None
-    for path, command in sorted(builds, key=lambda made: not made[0].exists()):
-        try:
-            if not path.exists():
-                with atomic_file(path) as temporary:
-                    run([*command, "-shared", "-o", str(temporary), str(source)])
-            return ctypes.CDLL(str(path))
-        except (BuildError, InputError, OSError) as error:
-            failure = failure or error
-    raise BuildError(f"{failure} (CONTINUA_CACHE names the folder of compiled kernels)") from failure
+    # The macros that a compiler defines name its version and every instruction set it compiles for.
+    parts += [" ".join([*compiler, *flags]).encode(), macros]
+    key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
+    try:
+        path = cache_folder().absolute() / f"{name}-{key}.so"
+        if not path.exists():
+            with atomic_file(path) as temporary:
+                run([*compiler, *flags, "-shared", "-o", str(temporary), str(source)])
+        return ctypes.CDLL(str(path))
+    except (InputError, OSError) as error:
+        raise BuildError(f"{error} (CONTINUA_CACHE names the folder of compiled kernels)") from error
 
 
 def cache_folder() -> Path:
     """$CONTINUA_CACHE, else the user's cache folder as the XDG specification names it."""
-    chosen = os.environ.get("CONTINUA_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "continua"
+    chosen, caches = os.environ.get("CONTINUA_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(chosen) if chosen else Path(caches or Path.home() / ".cache") / "continua"
+    except RuntimeError as error:  # a user without a home folder
+        raise InputError(f"no folder for compiled kernels: {error}") from None
 
 
 @functools.cache
 def toolchain() -> tuple[tuple[str, ...], tuple[str, ...], bytes]:
     """(compiler, flags, the macros that both define): $CXX, else the first compiler found, for this CPU if it can.
 
-    $CONTINUA_CXXFLAGS are added to the flags.
+    $CONTINUA_CXXFLAGS are added to the flags. OpenMP is GCC's only: its library is the one that PyTorch's builds for
+    Linux come with, while a second library of it in a process competes with the first one, or ends the process.
     """
     chosen = os.environ.get("CXX")
     candidates = [chosen] if chosen else COMPILERS
@@ -81,10 +81,23 @@ def toolchain() -> tuple[tuple[str, ...], tuple[str, ...], bytes]:
     for cpu in CPU_FLAGS:
         flags = (*FLAGS, *cpu, *own)
         try:
-            return tuple(found), flags, run([*found, *flags, "-x", "c++", "-dM", "-E", os.devnull])
+            macros = run([*found, *flags, "-x", "c++", "-dM", "-E", os.devnull])
         except BuildError as error:
             failure = error
+            continue
+        is_gcc = b"__GNUC__" in macros and b"__clang__" not in macros
+        return tuple(found), (*flags, OPENMP) if is_gcc and links(found, OPENMP) else flags, macros
     raise failure
+
+
+def links(compiler: Sequence[str], flag: str) -> bool:
+    """Whether the compiler has what it takes to make a library with a flag."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run([*compiler, flag, "-fPIC", "-shared", "-x", "c++", os.devnull, "-o", str(Path(folder) / "empty.so")])
+        except BuildError:
+            return False
+    return True
 
 
 def run(command: list[str]) -> bytes:

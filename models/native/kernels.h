@@ -24,7 +24,7 @@ inline To bits_of(From from) {
     return load<To>(reinterpret_cast<const char *>(&from));
 }
 
-// 2^x for x <= 127, relative error below 3e-7; below 2^-126 it stays there.
+// 2^x for x <= 127, relative error below 3e-7; 2^-126 for any x below -126, which is 0 beside a kernel's other weights.
 inline Floats exp2(Floats x) {
     constexpr float ROUNDER = 12582912;  // 1.5 * 2^23: a float this large has no digits behind the point
     x = maximum(x, Floats{} - 126);

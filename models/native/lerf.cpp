@@ -204,11 +204,13 @@ void stage(const float *const *tables, const int32_t *offsets, int count, const 
 
 }  // namespace
 
-extern "C" void lerf_stage(const float *const *tables, const int32_t *offsets, int32_t count, int32_t values,
-                           const uint8_t *levels, int64_t planes, int64_t height, int64_t width, float divisor,
-                           float offset, uint8_t *out, int32_t threads) {
-    (values == 1 ? stage<1> : stage<3>)(tables, offsets, count, levels, planes, height, width, divisor, offset, out,
-                                        threads);
+extern "C" int32_t lerf_stage(const float *const *tables, const int32_t *offsets, int32_t count, int32_t values,
+                              const uint8_t *levels, int64_t planes, int64_t height, int64_t width, float divisor,
+                              float offset, uint8_t *out, int32_t threads) {
+    return completed([&] {
+        (values == 1 ? stage<1> : stage<3>)(tables, offsets, count, levels, planes, height, width, divisor, offset, out,
+                                            threads);
+    });
 }
 
 // `count` values in 0..1 to levels, rounded half to even; and back. Too little work for threads.

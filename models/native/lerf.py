@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from models.native.calls import DOUBLE, FLOAT, INT, LONG, POINTER, call, pointer
 from models.native.positions import forms_of
 from utils.homographies import SMALLEST_DEPTH, WarpedGrid
 from utils.lookups import AxisTaps, tap_epsilon
@@ -17,16 +18,12 @@ ENTRIES = 17**4
 PIXELS = 4
 HYPER_PARAMETERS = {"linear": 1, "gauss": 3}  # of the kernels that resampler.cpp knows
 
-_INT = ctypes.c_int32
-_LONG = ctypes.c_int64
-_FLOAT = ctypes.c_float
-
 
 def to_levels(library: ctypes.CDLL, values: Tensor) -> Tensor:
     """Values in [0, 1], float32, as levels 0..255, uint8, rounded half to even, clipped."""
     _check(values, torch.float32, values.shape)
-    levels = torch.empty(values.shape, dtype=torch.uint8)
-    library.lerf_levels(_pointer(values), _LONG(values.numel()), _pointer(levels))
+    levels = torch.empty_like(values, dtype=torch.uint8)
+    library.lerf_levels(pointer(values), LONG(values.numel()), pointer(levels))
     return levels
 
 
@@ -34,7 +31,7 @@ def write_values(library: ctypes.CDLL, levels: Tensor, values: Tensor) -> None:
     """Levels / 255 into `values`, float32 of the same shape."""
     _check(levels, torch.uint8, levels.shape)
     _check(values, torch.float32, levels.shape)
-    library.lerf_values(_pointer(levels), _LONG(levels.numel()), _pointer(values))
+    library.lerf_values(pointer(levels), LONG(levels.numel()), pointer(values))
 
 
 def table_stage(
@@ -61,19 +58,21 @@ def table_stage(
         turned = [(pixels[-1][0] - dy, pixels[-1][1] - dx) for dy, dx in reversed(pixels)]
         if len(pixels) != PIXELS or list(pixels) != turned:
             raise ValueError(f"pattern {pixels} is not the same from its last pixel")
-    places = torch.tensor(offsets, dtype=torch.int32)  # (units, 4, 2)
-    out = torch.empty(values, *levels.shape, dtype=torch.uint8)
-    library.lerf_stage(
-        (ctypes.c_void_p * len(tables))(*(table.data_ptr() for table in tables)),
-        _pointer(places),
-        _INT(len(tables)),
-        _INT(values),
-        _pointer(levels),
-        *map(_LONG, levels.shape),
-        _FLOAT(divisor),
-        _FLOAT(offset),
-        _pointer(out),
-        _INT(torch.get_num_threads()),
+    places = torch.tensor(offsets, dtype=torch.int32, device="cpu")  # (units, 4, 2)
+    out = levels.new_empty(values, *levels.shape)
+    call(
+        library,
+        "lerf_stage",
+        (POINTER * len(tables))(*(table.data_ptr() for table in tables)),
+        pointer(places),
+        INT(len(tables)),
+        INT(values),
+        pointer(levels),
+        *map(LONG, levels.shape),
+        FLOAT(divisor),
+        FLOAT(offset),
+        pointer(out),
+        INT(torch.get_num_threads()),
     )
     return out
 
@@ -89,16 +88,18 @@ def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps
     for taps in (y, x):
         for tensor, dtype in ((taps.index, torch.int64), (taps.distance, torch.float32), (taps.inside, torch.bool)):
             _check(tensor, dtype, taps.index.shape)
-        axes += [*map(_pointer, (taps.index, taps.distance, taps.inside)), *map(_LONG, taps.index.shape)]
-    out = torch.empty(channels, y.index.shape[1], x.index.shape[1])
-    library.resample_grid(
-        _INT(kernel == "gauss"),
-        _pointer(planes),
-        _LONG(channels),
-        *map(_LONG, planes.shape[1:]),
+        axes += [*map(pointer, (taps.index, taps.distance, taps.inside)), *map(LONG, taps.index.shape)]
+    out = planes.new_empty(channels, y.index.shape[1], x.index.shape[1])
+    call(
+        library,
+        "resample_grid",
+        INT(kernel == "gauss"),
+        pointer(planes),
+        LONG(channels),
+        *map(LONG, planes.shape[1:]),
         *axes,
-        _pointer(out),
-        _INT(torch.get_num_threads()),
+        pointer(out),
+        INT(torch.get_num_threads()),
     )
     return out
 
@@ -106,18 +107,17 @@ def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps
 def resample_points(
     library: ctypes.CDLL, kernel: str, table: Tensor, stretch: Tensor, radius: float, coord: Tensor
 ) -> Tensor:
-    """Pictures at any positions `coord` (B, 2, Q), y and x, with the taps of `utils.lookups.axis_taps`: (B, C, Q)
-    float32.
+    """Pictures at any finite positions `coord` (B, 2, Q), y and x, in [-1, 1] unless beyond the border, with the taps
+    of `utils.lookups.axis_taps`: (B, C, Q) float32.
 
     `table` (B, h, w, (1 + K) * C) float32 holds for each pixel what `resample_grid` has in planes; `stretch`
-    (B, 2, 1, 1), or (B, 2, h, w) where it varies.
+    (B, 2, 1, 1), or (B, 2, h, w) where it varies, is how much wider than `radius`, in LR pixels, the kernel reaches.
     """
     channels, pictures = _pictures(kernel, table, stretch, radius)
     _check(coord, torch.float32, (len(table), 2, None))
-    out = torch.empty(len(table), channels, coord.shape[2])
-    library.resample_points(
-        *pictures, _pointer(coord), _LONG(coord.shape[2]), _pointer(out), _INT(torch.get_num_threads())
-    )
+    out = table.new_empty(len(table), channels, coord.shape[2])
+    queries, threads = LONG(coord.shape[2]), INT(torch.get_num_threads())
+    call(library, "resample_points", *pictures, pointer(coord), queries, pointer(out), threads)
     return out
 
 
@@ -128,15 +128,18 @@ def resample_warped(
     pictures, (H, W) bool; the others hold any finite value."""
     channels, pictures = _pictures(kernel, table, stretch, radius)
     forms = forms_of(grid)
-    out, inside = torch.zeros(len(table), channels, *grid.size), torch.empty(grid.size, dtype=torch.bool)
-    library.resample_warped(
+    out = table.new_zeros(len(table), channels, *grid.size)
+    inside = table.new_empty(grid.size, dtype=torch.bool)
+    call(
+        library,
+        "resample_warped",
         *pictures,
-        _pointer(forms),
-        ctypes.c_double(SMALLEST_DEPTH),
-        *map(_LONG, grid.size),
-        _pointer(out),
-        _pointer(inside),
-        _INT(torch.get_num_threads()),
+        pointer(forms),
+        DOUBLE(SMALLEST_DEPTH),
+        *map(LONG, grid.size),
+        pointer(out),
+        pointer(inside),
+        INT(torch.get_num_threads()),
     )
     return out, inside
 
@@ -148,9 +151,9 @@ def _pictures(kernel: str, table: Tensor, stretch: Tensor, radius: float) -> tup
     one_stretch = stretch.shape[2:] == (1, 1)
     _check(table, torch.float32, table.shape)
     _check(stretch, torch.float32, (batch, 2, 1, 1) if one_stretch else (batch, 2, height, width))
-    sizes = map(_LONG, (batch, height, width, channels))
-    lengths = map(_FLOAT, (radius, tap_epsilon(height), tap_epsilon(width)))
-    return channels, [_INT(kernel == "gauss"), _pointer(table), *sizes, _pointer(stretch), _INT(one_stretch), *lengths]
+    sizes = map(LONG, (batch, height, width, channels))
+    lengths = map(FLOAT, (radius, tap_epsilon(height), tap_epsilon(width)))
+    return channels, [INT(kernel == "gauss"), pointer(table), *sizes, pointer(stretch), INT(one_stretch), *lengths]
 
 
 def _channels(kernel: str, planes: int) -> int:
@@ -168,7 +171,3 @@ def _check(tensor: Tensor, dtype: torch.dtype, shape: Sequence[int | None]) -> N
         raise ValueError(f"{tensor.dtype} of shape {tuple(tensor.shape)}; expected {dtype} of shape {tuple(shape)}")
     if not tensor.is_contiguous() or tensor.device.type != "cpu":
         raise ValueError("a tensor is not contiguous on the CPU")
-
-
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())

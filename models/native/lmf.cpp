@@ -29,9 +29,9 @@ typedef int32_t EightInts __attribute__((vector_size(32)));
 
 extern "C" {
 
-// `depth` modulated layers, `hidden` wide, then one that gives rgb. `parameters`: layer after layer the weight (out, in)
-// and the bias. The first one reads `waves` Fourier features; when 0, `table` holds what the first layer gives but for
-// the two offset columns, which are its weight (hidden, 2), and it has no bias.
+// `depth` modulated layers, `hidden` wide, then one that gives rgb. `parameters`: layer after layer the weight (out,
+// in) and the bias. The first one reads `waves` Fourier features; when 0, `table` holds what the first layer gives but
+// for the two offset columns, which are its weight (hidden, 2), and it has no bias.
 struct Network {
     int64_t hidden, depth, waves, has_scale, has_shift;
     const float *parameters;
@@ -126,10 +126,11 @@ inline void cosine_sine(Eight turns, Eight &cosine, Eight &sine) {
     const Eight x = (turns - (shifted - LARGE)) * 3.14159265358979f;
     const Eight square = x * x;
     const EightInts sign = (EightInts)shifted << 31;
-    const Eight s = x + x * square *
-        (-1.f / 6 + square * (1.f / 120 + square * (-1.f / 5040 + square * (1.f / 362880 + square * (-1.f / 39916800)))));
-    const Eight c = 1.f + square * (-.5f + square * (1.f / 24 + square * (-1.f / 720 +
-        square * (1.f / 40320 + square * (-1.f / 3628800 + square * (1.f / 479001600))))));
+    Eight s = square * (-1.f / 39916800) + 1.f / 362880;
+    for (const float coefficient : {-1.f / 5040, 1.f / 120, -1.f / 6, 1.f}) s = s * square + coefficient;
+    s *= x;
+    Eight c = square * (1.f / 479001600) - 1.f / 3628800;
+    for (const float coefficient : {1.f / 40320, -1.f / 720, 1.f / 24, -.5f, 1.f}) c = c * square + coefficient;
     cosine = (Eight)((EightInts)c ^ sign);
     sine = (Eight)((EightInts)s ^ sign);
 }
@@ -344,7 +345,8 @@ void render_grid(const Layers &layers, const Field &field, int64_t batch, const 
                         float skip[3] = {};
                         read_skip(field, picture, y, row, x, column, skip);
                         painter.add(pixels, y.offset + run_y * y.longest + i, y.runs * y.longest,
-                                    x.offset + run_x * x.longest + j, x.runs * x.longest, skip, line + column * strides[3]);
+                                    x.offset + run_x * x.longest + j, x.runs * x.longest, skip,
+                                    line + column * strides[3]);
                     }
                 }
             }
@@ -388,21 +390,26 @@ void dispatch(const Layers &layers, int64_t corners, const Work &work) {
 extern "C" {
 
 // Paint the grid of rows `y` and columns `x` of `batch` pictures; `corners` LR pixels (4 or 1) around each position.
-// Where `chosen` (B, runs of y, runs of x) is given and 0 the output stays as it is. Its strides: batch, channel, row, column.
-void lmf_render(const Network *network, const Field *field, int64_t batch, int64_t corners, const Axis *y, const Axis *x,
-                const uint8_t *chosen, float *output, const int64_t *strides, int threads) {
-    const Layers layers(*network);
-    dispatch(layers, corners, [&](auto width, auto number) {
-        render_grid<width(), number()>(layers, *field, batch, *y, *x, chosen, output, strides, threads);
+// Where `chosen` (B, runs of y, runs of x) is given and 0 the output stays as it is. Its strides: batch, channel, row,
+// column.
+int32_t lmf_render(const Network *network, const Field *field, int64_t batch, int64_t corners, const Axis *y,
+                   const Axis *x, const uint8_t *chosen, float *output, const int64_t *strides, int threads) {
+    return completed([&] {
+        const Layers layers(*network);
+        dispatch(layers, corners, [&](auto width, auto number) {
+            render_grid<width(), number()>(layers, *field, batch, *y, *x, chosen, output, strides, threads);
+        });
     });
 }
 
 // Values at single positions: runs of one position each, the same number for every picture; output (B, Q, 3).
-void lmf_sample(const Network *network, const Field *field, int64_t batch, int64_t corners, const Axis *y, const Axis *x,
-                float *output, int threads) {
-    const Layers layers(*network);
-    dispatch(layers, corners, [&](auto width, auto number) {
-        sample_points<width(), number()>(layers, *field, batch, *y, *x, output, threads);
+int32_t lmf_sample(const Network *network, const Field *field, int64_t batch, int64_t corners, const Axis *y,
+                   const Axis *x, float *output, int threads) {
+    return completed([&] {
+        const Layers layers(*network);
+        dispatch(layers, corners, [&](auto width, auto number) {
+            sample_points<width(), number()>(layers, *field, batch, *y, *x, output, threads);
+        });
     });
 }
 

@@ -7,36 +7,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.native.calls import INT, LONG, POINTER, call, pointer
 from utils.lookups import AxisLookup, AxisRuns, bilinear_taps
-
-_POINTER = ctypes.c_void_p
-_NUMBER = ctypes.c_int64
 
 
 class _Network(ctypes.Structure):
     _fields_ = (
-        *((name, _NUMBER) for name in ("hidden", "depth", "waves", "has_scale", "has_shift")),
-        ("parameters", _POINTER),
+        *((name, LONG) for name in ("hidden", "depth", "waves", "has_scale", "has_shift")),
+        ("parameters", POINTER),
     )
 
 
 class _Field(ctypes.Structure):
     _fields_ = (
-        ("height", _NUMBER),
-        ("width", _NUMBER),
-        ("table", _POINTER),
-        ("table_stride", _NUMBER),
-        ("modulation", _POINTER),
-        ("modulation_stride", _NUMBER),
-        ("skip", _POINTER),
-        ("skip_strides", _NUMBER * 4),
+        ("height", LONG),
+        ("width", LONG),
+        ("table", POINTER),
+        ("table_stride", LONG),
+        ("modulation", POINTER),
+        ("modulation_stride", LONG),
+        ("skip", POINTER),
+        ("skip_strides", LONG * 4),
     )
 
 
 class _Axis(ctypes.Structure):
     _fields_ = (
-        *((name, _NUMBER) for name in ("runs", "longest", "positions")),
-        *((name, _POINTER) for name in ("index", "offset", "start", "length", "skip_index", "skip_fraction")),
+        *((name, LONG) for name in ("runs", "longest", "positions")),
+        *((name, POINTER) for name in ("index", "offset", "start", "length", "skip_index", "skip_fraction")),
     )
 
 
@@ -77,8 +75,8 @@ class RenderStage:
         """
         axes = [self._axis(*given) for given in zip((rows, columns), positions, (2, 3), strict=True)]
         mask = None if chosen is None else chosen.to(torch.uint8).contiguous()
-        strides = (_NUMBER * 4)(*output.stride())
-        self._call("lmf_render", axes, len(rows.lookup.index) ** 2, _address(mask), _address(output), strides)
+        strides = (LONG * 4)(*output.stride())
+        self._call("lmf_render", axes, len(rows.lookup.index) ** 2, pointer(mask), pointer(output), strides)
 
     def sample(self, y: AxisLookup, x: AxisLookup, coord: Tensor) -> Tensor:
         """Values (B, Q, 3) at positions `coord` (B, Q, 2), whose lookups are `y` and `x`, (K, B, Q) each."""
@@ -88,7 +86,7 @@ class RenderStage:
         for lookup, axis in ((y, 0), (x, 1)):
             flat = AxisLookup(lookup.index.flatten(1), lookup.offset.flatten(1)[..., None])
             axes.append(self._axis(AxisRuns(flat, every, torch.ones_like(every)), coord[..., axis].flatten(), 2 + axis))
-        self._call("lmf_sample", axes, len(y.index) ** 2, _address(output))
+        self._call("lmf_sample", axes, len(y.index) ** 2, pointer(output))
         return output
 
     def _axis(self, runs: AxisRuns, positions: Tensor, dimension: int) -> tuple[_Axis, list[Tensor]]:
@@ -104,28 +102,30 @@ class RenderStage:
     def _call(self, function: str, axes: list[tuple[_Axis, list[Tensor]]], corners: int, *arguments: object) -> None:
         """One of the library's functions, with the network and the field in front and the threads behind."""
         parameters = torch.cat([tensor.detach().flatten() for tensor in self.parameters])
-        network = _Network(self.hidden, self.depth, self.waves, self.has_scale, self.has_shift, _address(parameters))
+        network = _Network(self.hidden, self.depth, self.waves, self.has_scale, self.has_shift, pointer(parameters))
         (table, table_stride), (modulation, modulation_stride) = _rows(self.table), _rows(self.modulation)
         batch, height, width, _ = table.shape
-        skip_strides = (_NUMBER * 4)(*(() if self.skip is None else self.skip.stride()))
+        skip_strides = (LONG * 4)(*(() if self.skip is None else self.skip.stride()))
         field = _Field(
             height,
             width,
-            _address(table),
+            pointer(table),
             table_stride,
-            _address(modulation),
+            pointer(modulation),
             modulation_stride,
-            _address(self.skip),
+            pointer(self.skip),
             skip_strides,
         )
-        getattr(self.library, function)(
+        call(
+            self.library,
+            function,
             ctypes.byref(network),
             ctypes.byref(field),
-            _NUMBER(batch),
-            _NUMBER(corners),
+            LONG(batch),
+            LONG(corners),
             *(ctypes.byref(axis) for axis, _ in axes),
             *arguments,
-            ctypes.c_int(torch.get_num_threads()),
+            INT(torch.get_num_threads()),
         )
 
 
@@ -136,7 +136,3 @@ def _rows(table: Tensor) -> tuple[Tensor, int]:
     if channel == 1 and row == width * pixel and (batch == 1 or batch_stride == height * row):
         return table, pixel
     return table.contiguous(), channels
-
-
-def _address(tensor: Tensor | None) -> ctypes.c_void_p | None:
-    return None if tensor is None else ctypes.c_void_p(tensor.data_ptr())

@@ -74,8 +74,8 @@ struct PointTaps {
     }
 };
 
-// What is resampled: pictures' tables (B, h, w, PARTS * C), and how much wider than published the kernel is, along y and
-// x: (B, 2), or (B, 2, h, w).
+// What is resampled: pictures' tables (B, h, w, PARTS * C), and how much wider than published the kernel is, along y
+// and x: (B, 2), or (B, 2, h, w).
 struct Pictures {
     const float *table;
     int64_t batch, channels;
@@ -131,7 +131,7 @@ class BlockOfPoints {
     // SPREAD taps of GROUP channels, each channel of a tap a lane.
     struct Taps {
         Floats row, column;  // which of a position's taps it is
-        Floats counts;       // 1, or 0 in lanes without a tap of their own
+        Floats mask;         // 1, or 0 in lanes without a tap of their own
         Floats value, coefficient[Kernel::HYPER];
     };
     struct Parts {
@@ -152,7 +152,7 @@ class BlockOfPoints {
                     const Floats dy = (y_taps.offset[point] - tap.row) * y_taps.unit[point];
                     const Floats dx = (x_taps.offset[point] - tap.column) * x_taps.unit[point];
                     const Floats along_y = Kernel::along_y(tap.coefficient, dy);
-                    const Floats weight = Kernel::weight(tap.coefficient, along_y, dx) * tap.counts;
+                    const Floats weight = Kernel::weight(tap.coefficient, along_y, dx) * tap.mask;
                     total += weight * tap.value;
                     norm += weight;
                 }
@@ -169,7 +169,7 @@ class BlockOfPoints {
     void fetch(const float *table, const float *end, int point) {
         const int64_t floats = PARTS * channels;  // of a pixel
         const int count_y = y_taps.count[point], count_x = x_taps.count[point];
-        fetched.resize((count_y * count_x + SPREAD - 1) / SPREAD);
+        fetched.resize((int64_t(count_y) * count_x + SPREAD - 1) / SPREAD);
         const auto copy = [&](int number, const float *pixel) {
             float *lanes = &fetched[number / SPREAD].lanes[0][number % SPREAD * GROUP];
             if (end - pixel >= floats + GROUP)
@@ -210,7 +210,7 @@ class BlockOfPoints {
             Taps &tap = taps[lane / LANES];
             tap.row[place] = float(number / columns);
             tap.column[place] = float(number % columns);
-            tap.counts[place] = number < rows * columns;
+            tap.mask[place] = number < rows * columns;
         }
     }
 
@@ -236,10 +236,10 @@ class BlockOfPoints {
 // Pictures at `queries` positions `coord` (B, 2, Q) each: (B, C, Q).
 template <class Kernel>
 void points(const Pictures &pictures, const float *coord, int64_t queries, float *out, int threads) {
-    const int64_t parts = (queries + POINTS - 1) / POINTS;
-    parallel(pictures.batch * parts, threads, [&] {
+    const int64_t blocks = (queries + POINTS - 1) / POINTS;
+    parallel(pictures.batch * blocks, threads, [&] {
         return [&, block = BlockOfPoints<Kernel>(pictures)](int64_t item) mutable {
-            const int64_t picture = item / parts, start = item % parts * POINTS;
+            const int64_t picture = item / blocks, start = item % blocks * POINTS;
             const float *own = coord + 2 * picture * queries + start;
             const int count = int(std::min<int64_t>(POINTS, queries - start));
             block(picture, own, own + queries, count, out + picture * pictures.channels * queries + start, queries);
@@ -247,8 +247,8 @@ void points(const Pictures &pictures, const float *coord, int64_t queries, float
     });
 }
 
-// Pictures under a homography, (B, C, rows, columns), and which output pixels lie inside them, (rows, columns): the others
-// are left as they are, those at least before the first and behind the last one of a row that do.
+// Pictures under a homography, (B, C, rows, columns), and which output pixels lie inside them, (rows, columns). What
+// `out` holds of the others is unspecified: the value of a clipped position, or what it held.
 template <class Kernel>
 void warped(const Pictures &pictures, const Warp &warp, int64_t rows, int64_t columns, float *out, uint8_t *inside,
             int threads) {

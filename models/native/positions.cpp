@@ -4,15 +4,17 @@
 
 #include "parallel.h"
 
-extern "C" void warped_positions(const double *forms, double smallest, int64_t first_row, int64_t rows, int64_t columns,
-                                 float *coord, uint8_t *inside, int32_t threads) {
+extern "C" int32_t warped_positions(const double *forms, double smallest, int64_t first_row, int64_t rows,
+                                    int64_t columns, float *coord, uint8_t *inside, int32_t threads) {
     const Warp warp(forms, smallest);
-    parallel((rows + WARPED_ROWS - 1) / WARPED_ROWS, threads, [&] {
-        return [&](int64_t item) {
-            const int64_t top = item * WARPED_ROWS;
-            for (int64_t row = top; row < std::min(top + WARPED_ROWS, rows); ++row)
-                warp.positions(first_row + row, 0, columns, coord + row * columns, coord + (rows + row) * columns,
-                               inside + row * columns);
-        };
+    return completed([&] {
+        parallel((rows + WARPED_ROWS - 1) / WARPED_ROWS, threads, [&] {
+            return [&](int64_t item) {
+                const int64_t top = item * WARPED_ROWS;
+                for (int64_t row = top; row < std::min(top + WARPED_ROWS, rows); ++row)
+                    warp.positions(first_row + row, 0, columns, coord + row * columns, coord + (rows + row) * columns,
+                                   inside + row * columns);
+            };
+        });
     });
 }

@@ -7,8 +7,8 @@
 
 constexpr int64_t WARPED_ROWS = 8;  // of an output that a thread takes at a time
 
-// For output pixels (column, row): y and x times depth, and depth, each a * column + b * row + c. In front of the horizon
-// is where depth is above `smallest`.
+// For output pixels (column, row): y and x times depth, and depth, each a * column + b * row + c. In front of the
+// horizon is where depth is above `smallest`.
 struct Warp {
     struct Form {
         double a, b, c;

@@ -5,11 +5,12 @@ import ctypes
 import torch
 from torch import Tensor
 
+from models.native.calls import DOUBLE, INT, LONG, call, pointer
 from utils.homographies import SMALLEST_DEPTH, WarpedGrid
 
 
 def forms_of(grid: WarpedGrid) -> Tensor:
-    """What the kernels read of a grid; ValueError for other types or places than it promises."""
+    """What the kernels read of a grid, (3, 3) contiguous; ValueError for another type or place than it promises."""
     forms = grid.forms
     if forms.shape != (3, 3) or forms.dtype != torch.float64 or forms.device.type != "cpu":
         raise ValueError(f"{forms.dtype} of shape {tuple(forms.shape)}; expected torch.float64 of shape (3, 3)")
@@ -17,18 +18,14 @@ def forms_of(grid: WarpedGrid) -> Tensor:
 
 
 def warped_positions(library: ctypes.CDLL, grid: WarpedGrid, rows: range) -> tuple[Tensor, Tensor]:
-    """`grid.positions(rows)`, computed in float64 and rounded to float32."""
+    """`grid.positions(rows)`, computed in float64 and rounded to float32; ValueError unless `rows` has step 1."""
     if rows.step != 1:
         raise ValueError(f"{rows} are not all rows between two")
     forms, columns = forms_of(grid), grid.size[1]
-    coord = torch.empty(2, len(rows), columns)
-    inside = torch.empty(len(rows), columns, dtype=torch.bool)
-    library.warped_positions(
-        ctypes.c_void_p(forms.data_ptr()),
-        ctypes.c_double(SMALLEST_DEPTH),
-        *map(ctypes.c_int64, (rows.start, len(rows), columns)),
-        ctypes.c_void_p(coord.data_ptr()),
-        ctypes.c_void_p(inside.data_ptr()),
-        ctypes.c_int32(torch.get_num_threads()),
-    )
+    coord = torch.empty(2, len(rows), columns, dtype=torch.float32, device="cpu")
+    inside = torch.empty(len(rows), columns, dtype=torch.bool, device="cpu")
+    sizes = map(LONG, (rows.start, len(rows), columns))
+    outputs = map(pointer, (coord, inside))
+    threads = INT(torch.get_num_threads())
+    call(library, "warped_positions", pointer(forms), DOUBLE(SMALLEST_DEPTH), *sizes, *outputs, threads)
     return coord, inside

@@ -189,28 +189,32 @@ void grid(const float *planes, int64_t channels, int64_t height, int64_t width, 
 
 }  // namespace
 
-extern "C" void resample_grid(int32_t gauss, const float *planes, int64_t channels, int64_t height, int64_t width,
-                              const int64_t *y_index, const float *y_distance, const uint8_t *y_inside, int64_t y_taps,
-                              int64_t rows, const int64_t *x_index, const float *x_distance, const uint8_t *x_inside,
-                              int64_t x_taps, int64_t columns, float *out, int32_t threads) {
+extern "C" int32_t resample_grid(int32_t gauss, const float *planes, int64_t channels, int64_t height, int64_t width,
+                                 const int64_t *y_index, const float *y_distance, const uint8_t *y_inside,
+                                 int64_t y_taps, int64_t rows, const int64_t *x_index, const float *x_distance,
+                                 const uint8_t *x_inside, int64_t x_taps, int64_t columns, float *out,
+                                 int32_t threads) {
     const Axis y{y_index, y_distance, y_inside, y_taps, rows}, x{x_index, x_distance, x_inside, x_taps, columns};
-    (gauss ? grid<Gauss> : grid<Linear>)(planes, channels, height, width, y, x, out, threads);
+    return completed(
+        [&] { (gauss ? grid<Gauss> : grid<Linear>)(planes, channels, height, width, y, x, out, threads); });
 }
 
-extern "C" void resample_points(int32_t gauss, const float *table, int64_t batch, int64_t height, int64_t width,
-                                int64_t channels, const float *stretch, int32_t one_stretch, float radius,
-                                float y_epsilon, float x_epsilon, const float *coord, int64_t queries, float *out,
-                                int32_t threads) {
+extern "C" int32_t resample_points(int32_t gauss, const float *table, int64_t batch, int64_t height, int64_t width,
+                                   int64_t channels, const float *stretch, int32_t one_stretch, float radius,
+                                   float y_epsilon, float x_epsilon, const float *coord, int64_t queries, float *out,
+                                   int32_t threads) {
     const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
     const Pictures pictures{table, batch, channels, y, x, stretch, one_stretch != 0};
-    (gauss ? points<Gauss> : points<Linear>)(pictures, coord, queries, out, threads);
+    return completed([&] { (gauss ? points<Gauss> : points<Linear>)(pictures, coord, queries, out, threads); });
 }
 
-extern "C" void resample_warped(int32_t gauss, const float *table, int64_t batch, int64_t height, int64_t width,
-                                int64_t channels, const float *stretch, int32_t one_stretch, float radius,
-                                float y_epsilon, float x_epsilon, const double *forms, double smallest, int64_t rows,
-                                int64_t columns, float *out, uint8_t *inside, int32_t threads) {
+extern "C" int32_t resample_warped(int32_t gauss, const float *table, int64_t batch, int64_t height, int64_t width,
+                                   int64_t channels, const float *stretch, int32_t one_stretch, float radius,
+                                   float y_epsilon, float x_epsilon, const double *forms, double smallest, int64_t rows,
+                                   int64_t columns, float *out, uint8_t *inside, int32_t threads) {
     const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
     const Pictures pictures{table, batch, channels, y, x, stretch, one_stretch != 0};
-    (gauss ? warped<Gauss> : warped<Linear>)(pictures, Warp(forms, smallest), rows, columns, out, inside, threads);
+    const Warp warp(forms, smallest);
+    return completed(
+        [&] { (gauss ? warped<Gauss> : warped<Linear>)(pictures, warp, rows, columns, out, inside, threads); });
 }

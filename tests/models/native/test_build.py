@@ -66,6 +66,10 @@ def unwritable_cache(folder: Path) -> dict[str, str]:
     return {"CONTINUA_CACHE": str(folder / "file" / "cache")}
 
 
+def impossible_cache(folder: Path) -> dict[str, str]:
+    return {"CONTINUA_CACHE": str(folder / (300 * "x"))}
+
+
 def broken_library(folder: Path) -> dict[str, str]:
     """The compiler tells its macros but leaves an empty file."""
     compiler = folder / "compiler"
@@ -80,6 +84,7 @@ def broken_library(folder: Path) -> dict[str, str]:
         (broken_compiler, "compiler false fails"),
         (unknown_flag, "no-such-flag"),
         (unwritable_cache, "CONTINUA_CACHE"),
+        (impossible_cache, "CONTINUA_CACHE"),
         (broken_library, "CONTINUA_CACHE"),
     ],
 )
@@ -107,9 +112,14 @@ def test_without_openmp_threads_are_made_otherwise(forgetful, tmp_path) -> None:
     refuses.chmod(0o755)
     forgetful.setenv("CXX", str(refuses))
     build.toolchain.cache_clear()
-    for _ in range(2):  # compiled, then from the cache
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
         actual = warped_positions(build.load("positions"), grid, range(60))
-        assert all(map(torch.equal, actual, expected))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(map(torch.equal, actual, expected))
+    assert build.OPENMP not in build.toolchain()[1]
 
 
 @needs_compiler
@@ -126,6 +136,27 @@ def test_flags_and_sources_make_libraries_of_their_own(forgetful, tmp_path) -> N
     (sources / "parallel.h").write_text((sources / "parallel.h").read_text() + "// changed\n")
     forgetful.setattr(build, "SOURCES", sources)
     assert len({first, second, build.load("lmf")._name}) == 3
+
+
+@needs_compiler
+def test_a_cache_may_be_the_present_folder(forgetful, tmp_path) -> None:
+    forgetful.chdir(tmp_path)
+    forgetful.setenv("CONTINUA_CACHE", ".")
+    assert native.library("positions") is not None
+    (library,) = tmp_path.glob("*.so")
+    assert library.name.startswith("positions-")
+
+
+def test_users_without_a_home_folder_are_told(forgetful) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("CONTINUA_CACHE", "XDG_CACHE_HOME"):
+        forgetful.delenv(name, raising=False)
+    forgetful.setattr(build.Path, "home", no_home)
+    with pytest.raises(InputError, match="home"):
+        build.cache_folder()
+    assert native.library("positions") is None
 
 
 def test_unknown_backends_are_explained() -> None:

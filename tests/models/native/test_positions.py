@@ -35,7 +35,7 @@ def test_positions(size, output, queries, tilt, seed) -> None:
 
 
 def test_borders_are_inside() -> None:
-    """Centres of output pixels on the picture's border, exact in float64; half of them one pixel farther out."""
+    """Centres of output pixels on the picture's border, exact in float64; behind it the last three columns."""
     homography = Homography(torch.tensor([[2, 0, 1], [0, 2, 1], [0, 0, 1]], dtype=torch.float64))
     coord, inside = warped_positions(native.library("positions"), homography.grid((4, 8), (9, 20)), range(9))
     assert torch.equal(coord[:, 0, 0], torch.tensor([-1.0, -1.0]))
