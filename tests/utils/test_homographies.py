@@ -23,10 +23,11 @@ SPECS = {
 }
 
 
-@pytest.fixture(params=SPECS)
+@pytest.fixture(params=[*((name, "auto") for name in SPECS), ("lmliif", "torch"), ("lerf-g", "torch")])
 def upscaler(request) -> Upscaler:
     torch.manual_seed(0)
-    return Upscaler(models.make(SPECS[request.param]).eval())
+    name, backend = request.param
+    return Upscaler(models.make(SPECS[name]).eval(), backend=backend)
 
 
 def test_identity_equals_scale_one(upscaler) -> None:

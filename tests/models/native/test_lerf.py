@@ -226,12 +226,12 @@ def test_another_default_type_changes_nothing() -> None:
 
 
 def test_too_little_memory_is_an_error_of_python() -> None:
-    """A picture shrunk by 500: kernels of a million pixels, and 64 MB left."""
+    """A picture shrunk by 1000: kernels of four million pixels, and 64 MB left."""
     resource = pytest.importorskip("resource")
     code = (
         "import resource, torch, models; from utils.coords import Grid, cell_of; torch.set_num_threads(1);"
         "model = models.make({'name': 'lerf-lut', 'args': {'kernel': 'linear'}}); model.backend = 'native';"
-        "table = torch.rand(1, 2, 1500, 1500); field = model.field(models.Latent(table, table), cell_of((3, 3))[None]);"
+        "table = torch.rand(1, 2, 3000, 3000); field = model.field(models.Latent(table, table), cell_of((3, 3))[None]);"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + (64 << 20);"
         "resource.setrlimit(resource.RLIMIT_AS, (used, used)); model.render(field, Grid.of_size((3, 3)))"
     )
