@@ -24,6 +24,9 @@ FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-con
 # What the CPU has, as compilers for one or the other processor family spell it; last, what every CPU has.
 CPU_FLAGS = (("-march=native",), ("-mcpu=native",), ())
 OPENMP = "-fopenmp"
+# PyTorch rounds every product before it is added to something. Where kernels do so, too, LeRF-L's enlarged pictures are
+# the same to the last bit, and positions at the end of a support have the same taps.
+FLAGS_OF = {"resampler": ("-ffp-contract=off",)}
 LONGEST_BUILD = 300  # seconds
 
 
@@ -37,6 +40,7 @@ def load(name: str) -> ctypes.CDLL:
     Any number of processes may do so at once: each compiles to a file of its own, and the last one in place stays.
     """
     compiler, flags, macros = toolchain()
+    flags = (*flags, *FLAGS_OF.get(name, ()))
     source = SOURCES / f"{name}.cpp"
     parts = [source.read_bytes(), *(header.read_bytes() for header in sorted(SOURCES.glob("*.h")))]
     # The macros that a compiler defines name its version and every instruction set it compiles for.

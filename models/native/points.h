@@ -37,14 +37,10 @@ struct PointTaps {
     alignas(VECTOR_BYTES) int32_t first[POINTS];  // number of the first tap; beyond the border pixels are replicated
     alignas(VECTOR_BYTES) int32_t count[POINTS];  // of taps inside the support
 
-    // The product is rounded on its own, as PyTorch does it: fused with the subtraction it would be another float, a
-    // distance a little off, and near the end of the support another tap.
     void place(const PointsAxis &axis, const float *position, int points) {
         std::copy_n(position, points, center);
-        for (int point = 0; point < points; point += LANES) {
-            const volatile Floats scaled = (load<Floats>(center + point) + 1) * float(axis.n);
-            store(center + point, (scaled - 1) / 2);
-        }
+        for (int point = 0; point < points; point += LANES)
+            store(center + point, ((load<Floats>(center + point) + 1) * float(axis.n) - 1) / 2);
     }
 
     void find(const PointsAxis &axis, int points) {
