@@ -61,7 +61,8 @@ def warps(text: str) -> list[str]:
     return names
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> str:
+    """Makes the set; returns what was written, in words."""
     arguments = parse_arguments(argv)
     if not (arguments.scales or arguments.warps):
         raise InputError("nothing to make; give --scales or --warps")
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             manifest["warps"].setdefault(warp, {})[path.name] = {**entry, "matrix": homography.matrix.tolist()}
     with atomic_file(output / MANIFEST) as temporary:
         temporary.write_text(json.dumps({"hr": os.path.relpath(folder, output), **manifest}, indent=1))
-    print(f"wrote {len(pictures) * (len(places) + len(arguments.warps))} pictures and {output / MANIFEST}")
+    return f"wrote {len(pictures) * (len(places) + len(arguments.warps))} pictures and {output / MANIFEST}"
 
 
 def check(pictures: Sequence[Path], scale_places: list[Path], warp_places: list[Path], arguments: Any) -> None:

@@ -53,10 +53,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see --help\n")
 
 
-def run(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a program: a user's mistake (InputError) ends in one line and exit status 2, Ctrl-C in status 130."""
+def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
+    """Run a program and print what it returns, if anything: a user's mistake (InputError) ends in one line and exit
+    status 2, Ctrl-C in status 130."""
     try:
-        main(None)
+        if said := main(None):
+            print(said)
     except InputError as error:
         # A data worker's mistake arrives with the worker's traceback as its text, the message in its last line.
         message = str(error).rpartition(f"{InputError.__name__}: ")[2]

@@ -35,6 +35,13 @@ def pixel_index(position: Tensor, n: int) -> Tensor:
     return (((position + 1) * n - 1) / 2).round().clamp(0, n - 1).long()
 
 
+def row_bands(size: Size, queries: int) -> Iterator[slice]:
+    """Rows of an (H, W) grid in bands of at most `queries` positions (at least one row each)."""
+    step = max(1, queries // max(1, size[1]))
+    for start in range(0, size[0], step):
+        yield slice(start, min(start + step, size[0]))
+
+
 @dataclass(frozen=True)
 class Grid:
     """A separable grid of output positions: `rows` (H,) and `columns` (W,), both in [-1, 1]."""
@@ -56,10 +63,8 @@ class Grid:
         return torch.stack(torch.meshgrid(self.rows, self.columns, indexing="ij"), dim=-1)
 
     def bands(self, queries: int) -> Iterator[tuple[slice, "Grid"]]:
-        """Row bands of at most `queries` positions (at least one row each): (rows of the output, the band's grid)."""
-        step = max(1, queries // max(1, len(self.columns)))
-        for start in range(0, len(self.rows), step):
-            band = slice(start, min(start + step, len(self.rows)))
+        """`row_bands`: (rows of the output, the band's grid)."""
+        for band in row_bands(self.size, queries):
             yield band, replace(self, rows=self.rows[band])
 
 

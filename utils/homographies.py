@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.coords import LARGEST_OUTPUT, Scale, Size, check_output_size
+from utils.coords import LARGEST_OUTPUT, Scale, Size, check_output_size, row_bands
 from utils.errors import InputError
 from utils.files import atomic_file
 
@@ -46,11 +46,9 @@ class WarpedGrid:
     def bands(
         self, queries: int, positions: Callable[["WarpedGrid", range], tuple[Tensor, Tensor]] = positions
     ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Row bands of at most `queries` pixels (at least one row each): the rows and their `positions`."""
-        step = max(1, queries // self.size[1])
-        for start in range(0, self.size[0], step):
-            rows = range(start, min(start + step, self.size[0]))
-            yield slice(rows.start, rows.stop), *positions(self, rows)
+        """`utils.coords.row_bands` with what `positions` says of their rows."""
+        for band in row_bands(self.size, queries):
+            yield band, *positions(self, range(band.start, band.stop))
 
 
 @dataclass(frozen=True)

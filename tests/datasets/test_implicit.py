@@ -1,147 +1,17 @@
-"""Folders and wrappers."""
+"""Wrappers: crops, queries, batches."""
 
-import json
-import os
 import random
-import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import datasets
-from datasets.folders import picture_size, without_partner
 from datasets.implicit import augmented
+from tests.datasets.making import folder, mistake, paired, wrapper, write_pictures
 from utils.coords import Grid
 from utils.errors import InputError
-from utils.images import open_picture, read_rgb, resize_bicubic, to_tensor
-
-
-def folder(root, **arguments):
-    return datasets.make({"name": "image-folder", "args": {"root_path": root, **arguments}})
-
-
-def wrapper(name, dataset, **arguments):
-    return datasets.make({"name": name, "args": arguments}, dataset=dataset)
-
-
-def paired(lr, hr, **arguments):
-    paths = {"root_path_1": str(lr), "root_path_2": str(hr)}
-    return datasets.make({"name": "paired-image-folders", "args": {**paths, **arguments}})
-
-
-def mistake(make, *words) -> None:
-    """`make()` must raise an InputError of one line that holds the `words`."""
-    with pytest.raises(InputError) as caught:
-        make()
-    message = str(caught.value)
-    assert "\n" not in message
-    assert [word for word in words if word not in message] == [], message
-
-
-def write_pictures(folder: Path, **sizes) -> Path:
-    """Black pictures of (height, width) under their names."""
-    folder.mkdir(parents=True)
-    for name, (height, width) in sizes.items():
-        Image.new("RGB", (width, height)).save(folder / f"{name}.png")
-    return folder
-
-
-@pytest.mark.parametrize("cache", ["none", "bin", "in_memory"])
-def test_caches_hold_the_same_pixels(pictures, cache) -> None:
-    dataset = folder(pictures, cache=cache, repeat=2)
-    assert len(dataset) == 6
-    for i, name in enumerate(["a", "b", "c", "a"]):
-        assert np.array_equal(dataset[i], read_rgb(pictures / f"{name}.png"))
-        assert dataset.path(i).stem == name
-
-
-def test_bin_cache_notices_a_changed_picture(pictures) -> None:
-    dataset = folder(pictures, cache="bin")
-    before = dataset[0].copy()
-    Image.new("RGB", (64, 48), (9, 9, 9)).save(pictures / "a.png")
-    later = (pictures / "a.png").stat().st_mtime + 10
-    os.utime(pictures / "a.png", (later, later))
-    assert not np.array_equal(folder(pictures, cache="bin")[0], before)
-    assert (pictures.parent / "_bin_pictures").is_dir()
-
-
-def test_pictures_of_the_bin_cache_make_tensors_without_warnings(pictures) -> None:
-    dataset = folder(pictures, cache="bin")
-    expected = read_rgb(pictures / "a.png")
-    samples = wrapper("sr-implicit-paired", paired(pictures, pictures, cache="bin"))
-    always = torch.is_warn_always_enabled()
-    torch.set_warn_always(True)  # else PyTorch warns of read-only arrays once in a process, perhaps in another test
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            item = samples[0]
-            to_tensor(samples.pair(0)[0])
-            wrapper("sr-implicit-downsampled", dataset, scale_min=2)[0]
-    finally:
-        torch.set_warn_always(always)
-    assert torch.equal(item["inp"], to_tensor(expected))
-
-    dataset[0][:] = 0
-    assert np.array_equal(dataset[0], expected)
-
-
-def test_selection(pictures, tmp_path) -> None:
-    (tmp_path / "split.json").write_text(json.dumps({"test": ["c.png", "a.png"]}))
-    split = {"split_file": str(tmp_path / "split.json"), "split_key": "test"}
-    assert [p.name for p in folder(pictures, **split).paths] == ["c.png", "a.png"]
-    assert [p.name for p in folder([tmp_path / "nothere", pictures], first_k=1).paths] == ["a.png"]
-    with pytest.raises(InputError, match="split_key"):
-        folder(pictures, **{**split, "split_key": "nokey"})
-    with pytest.raises(InputError, match="nothere"):
-        folder(tmp_path / "nothere")
-    with pytest.raises(InputError, match="cache 'ram'"):
-        folder(pictures, cache="ram")
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ('{"test": []}', ["'test'", "list of file names"]),
-        ('{"test": "a.png"}', ["'test'", "list of file names"]),
-        ('{"test": ["a.png", "x.png"]}', ["x.png", "pictures"]),
-        ('["a.png"]', ["no key 'test'"]),
-        ("a.png", ["not JSON"]),
-    ],
-)
-def test_split_files_that_name_no_pictures(pictures, tmp_path, content, words) -> None:
-    (tmp_path / "split.json").write_text(content)
-    split = {"split_file": str(tmp_path / "split.json"), "split_key": "test"}
-    mistake(lambda: folder(pictures, **split), "split.json", *words)
-
-
-@pytest.mark.parametrize(
-    ("argument", "value", "expected"),
-    [
-        ("first_k", 0, "whole number from 1 or null"),
-        ("first_k", -1, "whole number from 1 or null"),
-        ("first_k", True, "whole number"),
-        ("repeat", 0, "whole number from 1"),
-        ("repeat", None, "whole number from 1"),
-        ("repeat", "2", "whole number from 1"),
-        ("root_path", None, "folder or a list"),
-        ("root_path", 5, "folder or a list"),
-        ("root_path", [], "folder or a list"),
-        ("root_path", ["pictures", 5], "folder or a list"),
-        ("split_file", 5, "a path"),
-        ("split_file", ".", "JSON file"),
-    ],
-)
-def test_wrong_arguments_of_folders(pictures, argument, value, expected) -> None:
-    arguments = {"root_path": str(pictures), argument: value}
-    mistake(lambda: datasets.make({"name": "image-folder", "args": arguments}), argument, expected)
-    pairs = {f"{name}_{i}": path for name, path in arguments.items() if name == "root_path" for i in (1, 2)}
-    rest = {name: value for name, value in arguments.items() if name != "root_path"}
-    spec = {"name": "paired-image-folders", "args": {**pairs, **rest}}
-    mistake(lambda: datasets.make(spec), argument + "_1" * (argument == "root_path"), expected)
-
+from utils.images import resize_bicubic
 
 DOWNSAMPLED, FIXED, VARIED = "sr-implicit-downsampled", "sr-implicit-fixed-resolution", "sr-implicit-uniform-varied"
 
@@ -310,32 +180,6 @@ def test_hr_pictures_smaller_than_lr_are_named_at_once(tmp_path, hr_size) -> Non
     mistake(lambda: paired(lr, hr), str(lr / "b.png"), "30x20", str(hr / "b.png"), f"{hr_size[1]}x{hr_size[0]}")
     (hr / "b.png").write_text("broken")
     mistake(lambda: paired(lr, hr), str(hr / "b.png"), "not a picture")
-
-
-@pytest.mark.parametrize(
-    ("lr", "hr", "alone"),
-    [
-        ("babyx2 headx2", "baby bird head", "bird"),
-        ("img10x2 img2x2", "img1 img10 img2", "img1"),
-        ("img10x2 img1x2 img2x2", "img1 img2", "img10x2"),
-        ("baby bird head", "baby head", "bird"),
-        ("1 2", "p q r", "r"),
-        ("1 2 3", "p q", "3"),
-    ],
-)
-def test_file_without_partner(lr, hr, alone) -> None:
-    lr, hr = ([Path(f"{name}.png") for name in names.split()] for names in (lr, hr))
-    assert without_partner(lr, hr) == Path(f"{alone}.png")
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_sizes_from_headers_are_those_of_the_upright_pictures(tmp_path, ending, orientation) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = tmp_path / f"a.{ending}"
-    Image.new("RGB", (40, 20)).save(path, exif=exif)
-    assert picture_size(path) == open_picture(path).size[::-1] == ((20, 40) if orientation == 1 else (40, 20))
 
 
 ONE_SIZE = {"a": (24, 24), "b": (24, 24)}
