@@ -10,14 +10,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from evaluation.cmsr_report import control, level_map, map_legend
+from models.checkpoints.loading import load_upscaler, on_upsampler
+from models.cmsr.tables import find_table
+from models.native import BACKENDS
+from models.resampling.filters import FILTERS
 from utils import cli
-from utils.checkpoints import load_upscaler, on_upsampler
-from utils.coords import Size, check_output_size, output_size
 from utils.devices import select_device
 from utils.errors import InputError
-from utils.evaluation import control
 from utils.files import distinct_names
-from utils.homographies import Homography, read_homography, rotated_size
+from utils.geometry.grids import Size, check_output_size, output_size
+from utils.geometry.homographies import Homography, rotated_size
+from utils.homography_files import read_homography
 from utils.images import (
     check_writable,
     holds_transparency,
@@ -29,8 +33,6 @@ from utils.images import (
     with_background,
     write_picture,
 )
-from utils.level_map import level_map, map_legend
-from utils.scale_tables import find_table
 
 SHIPPED = Path(__file__).parent / "save/pretrained_models/edsr-s_lm-liif.pth"
 REFERENCE_QUERIES = 30000
@@ -43,7 +45,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--scale", type=cli.scale, help="2.5, or 3x1.5 for height x width")
     target.add_argument("--size", type=cli.size, help="output size in pixels, 1920x1080 for width x height")
-    cli.add_model_options(parser, default=SHIPPED)
+    cli.add_model_options(parser, FILTERS, default=SHIPPED)
     warp = parser.add_mutually_exclusive_group()
     warp.add_argument("--rotate", type=float, metavar="DEGREES", help="turn counter-clockwise, enlarged by --scale")
     warp.add_argument(
@@ -59,7 +61,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
     parser.add_argument("--cmsr-map", metavar="FILE", help="picture of which region was rendered at which scale")
-    cli.add_backend_option(parser)
+    cli.add_backend_option(parser, BACKENDS)
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 

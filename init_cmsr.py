@@ -9,25 +9,18 @@ import torch
 from tqdm import tqdm
 
 import datasets
-from models.cmsr import MEASURES
+from models.checkpoints.loading import load_upscaler
+from models.cmsr.calibration import RULES, LevelErrors, level_errors, make_levels
+from models.cmsr.rendering import MEASURES
+from models.cmsr.tables import ScaleTable, check_controllable, load_table, save_table
+from models.registry import weights_hash
 from utils import cli
-from utils.checkpoints import load_upscaler, weights_hash
 from utils.config import check_keys, load_config, require
 from utils.devices import select_device
 from utils.errors import InputError
-from utils.evaluation import repeatable
 from utils.files import atomic_file
 from utils.images import to_tensor
-from utils.scale_tables import (
-    RULES,
-    LevelErrors,
-    ScaleTable,
-    check_controllable,
-    level_errors,
-    load_table,
-    make_levels,
-    save_table,
-)
+from utils.random_state import repeatable
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,19 @@ from tqdm import tqdm
 
 import datasets
 import models
-from utils import checkpoints, cli, training
+from datasets.implicit import ImplicitDataset
+from evaluation.measure import measure_pair, validate
+from evaluation.metrics import Protocol, find_protocol, parse_eval_type
+from models.checkpoints import loading as checkpoints
+from models.normalization import Normalization
+from models.upscaler import Upscaler
+from utils import cli, runs, training
 from utils.config import check_keys, check_types, load_config, require
 from utils.devices import select_device
 from utils.errors import InputError
-from utils.evaluation import check_validation, measure_pair, repeatable, validate
 from utils.images import to_tensor
 from utils.kinds import MAPPING, NUMBER, NUMBERS, TEXT, whole
-from utils.metrics import find_protocol, parse_eval_type
-from utils.normalization import Normalization
-from utils.upscaler import Upscaler
+from utils.random_state import repeatable, seed_everything
 
 KINDS = {
     "train_dataset": MAPPING, "val_dataset": MAPPING, "data_norm": MAPPING, "model": MAPPING, "optimizer": MAPPING,
@@ -98,19 +101,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_types(config, KINDS, arguments.config)
     training.check_schedule(config)
     device, notice = select_device(arguments.device, arguments.gpu)
-    folder = training.run_folder(
-        arguments.save_root, arguments.name or f"_{Path(arguments.config).stem}", arguments.tag
-    )
-    training.check_run_folder(folder, arguments.resume, arguments.overwrite)
+    folder = runs.run_folder(arguments.save_root, arguments.name or f"_{Path(arguments.config).stem}", arguments.tag)
+    runs.check_run_folder(folder, arguments.resume, arguments.overwrite)
     deadline = started + 60 * (arguments.max_minutes or math.inf)
     run = prepare(config, arguments, folder, device, deadline)
     epoch_max = config["epoch_max"]
     if run.step >= epoch_max * len(run.batches):
         raise InputError(f"{folder} has done its {epoch_max} epochs; raise epoch_max to train on")
 
-    training.prepare_run_folder(folder, arguments.overwrite)
+    runs.prepare_run_folder(folder, arguments.overwrite)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    log = training.run_logger(folder)
+    log = runs.run_logger(folder)
     if notice:
         log.info(notice)
     parameters = sum(parameter.numel() for parameter in run.upscaler.model.parameters() if parameter.requires_grad)
@@ -145,7 +146,7 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
     training.choose("precision", config.get("precision", "float32"), PRECISIONS)
     require(config, "epoch_max", arguments.config)
 
-    training.seed_everything(seed)
+    seed_everything(seed)
     model = checkpoints.make_continuous(require(config, "model", arguments.config))
     upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
     optimizer = training.make_optimizer(model, require(config, "optimizer", arguments.config))
@@ -164,7 +165,7 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
 def resume(run: Run, path: Path) -> None:
     """Take up the state that a run, ours or of the authors' programs, saved at `path`."""
     state = checkpoints.load_checkpoint(path)
-    training.check_same_run(path, state, run.config, run.upscaler.normalization.to_config(), len(run.batches))
+    runs.check_same_run(path, state, run.config, run.upscaler.normalization.to_config(), len(run.batches))
     models.load_parameters(run.upscaler.model, state["model"].get("sd"))
     try:
         run.optimizer.load_state_dict(state["optimizer"]["sd"])
@@ -179,7 +180,7 @@ def train_epoch(run: Run, epoch: int) -> float:
     config, model, norm = run.config, run.upscaler.model.train(), run.upscaler.normalization
     device, precision = run.upscaler.device, PRECISIONS[config.get("precision", "float32")]
     loss_function = training.LOSSES[config.get("loss", "l1")]
-    training.seed_everything(config.get("seed", 0), epoch)
+    seed_everything(config.get("seed", 0), epoch)
     run.batches.epoch, run.batches.first = epoch, run.step % len(run.batches)
     losses = []
     remaining = len(run.batches) - run.batches.first
@@ -238,3 +239,17 @@ def validation_picture(upscaler: Upscaler, samples: datasets.implicit.ImplicitDa
 
 if __name__ == "__main__":
     cli.run(main)
+
+
+def check_validation(samples: ImplicitDataset, protocol: Protocol, spec: Mapping[str, Any]) -> None:
+    """InputError for a validation set (`spec` in the config) that is empty, broken, or does not fit the protocol."""
+    if len(samples) == 0:
+        raise InputError("val_dataset is empty; remove it or give it pictures")
+    if samples.sample_q is not None and protocol.name != "rgb":
+        raise InputError(
+            f"eval_type '{protocol.name}' needs whole pictures; remove sample_q and inp_size from val_dataset"
+        )
+    if samples.sample_q is not None:
+        samples.check_batches(spec.get("batch_size", 1))
+    with repeatable():
+        samples[0]

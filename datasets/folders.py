@@ -11,9 +11,9 @@ from PIL import ExifTags, Image
 from torch.utils.data import Dataset
 
 from datasets.registry import register
-from utils.coords import Size
 from utils.errors import InputError
 from utils.files import atomic_file
+from utils.geometry.grids import Size
 from utils.images import list_pictures, open_picture, read_rgb
 from utils.kinds import FOLDERS, PATH, check, whole
 

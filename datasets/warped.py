@@ -8,7 +8,8 @@ from torch.utils.data import Dataset
 from datasets.folders import ImageFolder
 from datasets.registry import register
 from utils.errors import InputError
-from utils.homographies import Homography, read_homography
+from utils.geometry.homographies import Homography
+from utils.homography_files import read_homography
 from utils.images import read_rgb
 from utils.kinds import FOLDERS, check, whole
 

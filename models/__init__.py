@@ -4,9 +4,10 @@ A new method is one new file in `decoders/` (or `encoders/`) with a class entere
 below.
 """
 
-from models import decoders, encoders, filters, layers, lerf
+from models import decoders, encoders, layers, lerf
 from models.continuous import ContinuousModel, Field, Latent
 from models.registry import load_parameters, make, register, registry
+from models.resampling import filters
 
 __all__ = [
     "ContinuousModel",

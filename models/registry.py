@@ -1,5 +1,6 @@
 """The registry of models, encoders and layers, under the names that the authors' configs and checkpoints use."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,3 +47,12 @@ def load_parameters(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
             expected, found = tuple(own[name].shape), tuple(given[name].shape)
             raise InputError(f"parameter '{name}' should have the shape {expected} but the checkpoint has {found}")
     model.load_state_dict(given, strict=False)
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Twelve hexadecimal digits that change with any parameter's name or value (SHA-256)."""
+    digest = hashlib.sha256(b"" if model.state_dict() else repr(model).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import models
-from utils.checkpoints import save_checkpoint
+from models.checkpoints.loading import save_checkpoint
 
 SHARED = Path(__file__).parents[2] / "shared"
 SMALL_LMLIIF = {

@@ -9,9 +9,9 @@ from PIL import Image
 
 import demo
 import models
+from models.checkpoints.loading import save_checkpoint
 from models.lerf.tables import tabulated
 from tests.commands import call, mistake
-from utils.checkpoints import save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 import demo
 import test
-from datasets import make_benchmark
 from tests.commands import call, mistake
+from tools import make_benchmark
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

@@ -8,9 +8,9 @@ import torch
 import yaml
 
 import train
+from models.checkpoints.loading import load_checkpoint
 from tests.commands import ROOT, call, failure, mistake
 from tests.conftest import SMALL_LMLIIF
-from utils.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

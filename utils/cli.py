@@ -3,13 +3,11 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from models.filters import FILTERS
-from models.native import BACKENDS
-from utils.coords import Scale, parse_scale
 from utils.errors import InputError, nearest_name
+from utils.geometry.grids import Scale, parse_scale
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -158,21 +156,21 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
 
 
-def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
-    """`--model` and what it may stand on."""
+def add_model_options(parser: argparse.ArgumentParser, filters: Iterable[str], **model: Any) -> None:
+    """`--model`, which may also be one of the `filters`, and what it may stand on."""
     parser.add_argument(
-        "--model", help=f"checkpoint, folder of LeRF tables, or a filter: {', '.join(FILTERS)}", **model
+        "--model", help=f"checkpoint, folder of LeRF tables, or a filter: {', '.join(filters)}", **model
     )
     parser.add_argument(
         "--upsampler", metavar="MODEL", help="LeRF-Net++: put a LeRF-Net on what this model enlarges by 2"
     )
 
 
-def add_backend_option(parser: argparse.ArgumentParser) -> None:
+def add_backend_option(parser: argparse.ArgumentParser, backends: Sequence[str]) -> None:
     """`--backend`, what computes on a CPU."""
     parser.add_argument(
         "--backend",
-        choices=BACKENDS,
+        choices=backends,
         default="auto",
         help="on a CPU: native kernels, PyTorch, or native where a compiler is there",
     )

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from models.continuous import ContinuousModel, Field
-from models.encoders.non_local import NonLocalEncoder, NonLocalLatent
+from models.decoders.non_local_latent import NonLocalEncoder, NonLocalLatent
 from models.layers.mlp import MLP, linear_on_map, unfolded, unfolded_linear
 from models.registry import make, register
-from utils.coords import attention_reach, cell_at, cell_in_pixels, sample_bilinear, sample_nearest
-from utils.lookups import Corners
+from utils.geometry.grids import attention_reach, cell_at, cell_in_pixels, sample_bilinear, sample_nearest
+from utils.geometry.neighbours import Corners
 
 
 @dataclass(frozen=True, kw_only=True)

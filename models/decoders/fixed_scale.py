@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.continuous import ContinuousModel, Field, Latent
 from models.encoders import make_encoder
-from utils.coords import sample_nearest
+from utils.geometry.grids import sample_nearest
 
 
 class FixedScale(ContinuousModel):

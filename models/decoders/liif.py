@@ -5,13 +5,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models.continuous import ContinuousModel, Field, Latent, LocalEnsembleModel
+from models.continuous import ContinuousModel, Field, Latent
 from models.decoders.fixed_scale import FixedScale
 from models.encoders import make_encoder
 from models.layers.mlp import linear_on_map, unfolded_linear
+from models.local_ensemble import LocalEnsembleModel
 from models.registry import make, register
-from utils.coords import cell_in_pixels
-from utils.lookups import Corners
+from utils.geometry.grids import cell_in_pixels
+from utils.geometry.neighbours import Corners
 
 
 class LIIF(LocalEnsembleModel):

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from models.decoders.lmf import LMFDecoder, hidden_width
-from models.encoders.non_local import NonLocalEncoder, NonLocalLatent
+from models.decoders.non_local_latent import NonLocalEncoder, NonLocalLatent
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import unfolded
 from models.registry import make, register
-from utils.coords import Size
 from utils.errors import InputError
+from utils.geometry.grids import Size
 
 # LR pixels attended at a time: the attention holds about 8000 numbers for each.
 BAND_PIXELS = 8192

@@ -12,14 +12,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from models import native
-from models.continuous import Field, Latent, LocalEnsembleModel
+from models.continuous import Field, Latent
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
+from models.local_ensemble import LocalEnsembleModel
 from models.native.lmf import RenderStage
 from models.registry import make
-from utils.coords import Size, cell_in_pixels
 from utils.errors import InputError
-from utils.lookups import Corners
+from utils.geometry.grids import Size, cell_in_pixels
+from utils.geometry.neighbours import Corners
 
 # Size of the modulations of a band of LR rows: with many bands, much is computed twice at their seams.
 FIELD_BYTES = 48 << 20

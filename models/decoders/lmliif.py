@@ -10,7 +10,7 @@ from models.decoders.lmf import LMFDecoder, hidden_width
 from models.encoders import make_encoder
 from models.layers.mlp import linear_on_map, unfolded_linear
 from models.registry import make, register
-from utils.coords import Size
+from utils.geometry.grids import Size
 
 
 @register("lmliif")

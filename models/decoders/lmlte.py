@@ -12,8 +12,8 @@ from models.encoders import make_encoder
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
-from utils.coords import Size
-from utils.lookups import Corners
+from utils.geometry.grids import Size
+from utils.geometry.neighbours import Corners
 
 
 @register("lmlte")

@@ -6,13 +6,14 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.continuous import Field, Latent, LocalEnsembleModel
+from models.continuous import Field, Latent
 from models.encoders import make_encoder
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
+from models.local_ensemble import LocalEnsembleModel
 from models.registry import make, register
-from utils.coords import cell_in_pixels
-from utils.lookups import Corners
+from utils.geometry.grids import cell_in_pixels
+from utils.geometry.neighbours import Corners
 
 
 class FourierDecoder(LocalEnsembleModel):

@@ -11,7 +11,7 @@ from models.continuous import ContinuousModel, Field, Latent
 from models.encoders import make_encoder
 from models.layers.mlp import MLP, unfolded
 from models.registry import register
-from utils.coords import Grid, cell_at, offset_from_corner
+from utils.geometry.grids import Grid, cell_at, offset_from_corner
 
 # Distinct filters that a grid may need for one filter per (row offset, column offset) to pay off.
 MOST_FILTERS = 4096

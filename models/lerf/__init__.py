@@ -1,5 +1,5 @@
 """LeRF: kernels predicted per LR pixel by networks or look-up tables, one resampler for all."""
 
-from models.lerf import imdn, networks, tables
+from models.lerf import lerf_net, networks, tables
 
-__all__ = ["imdn", "networks", "tables"]
+__all__ = ["lerf_net", "networks", "tables"]

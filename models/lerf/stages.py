@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from models.continuous import Latent
-from models.kernels import AmplifiedLinear, Kernel, SteerableGaussian
 from models.lerf.patterns import PATTERNS, ROTATIONS, neighbourhood
-from models.resampler import Resampler
+from models.resampling.kernels import AmplifiedLinear, Kernel, SteerableGaussian
+from models.resampling.resampler import Resampler
 from utils.errors import InputError
 from utils.kinds import TEXT, check
 

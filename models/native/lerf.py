@@ -11,8 +11,8 @@ from torch import Tensor
 
 from models.native.calls import DOUBLE, FLOAT, INT, LONG, POINTER, call, pointer
 from models.native.positions import forms_of
-from utils.homographies import SMALLEST_DEPTH, WarpedGrid
-from utils.lookups import AxisTaps, tap_epsilon
+from utils.geometry.homographies import SMALLEST_DEPTH, WarpedGrid
+from utils.geometry.neighbours import AxisTaps, tap_epsilon
 
 ENTRIES = 17**4
 PIXELS = 4
@@ -108,7 +108,7 @@ def resample_points(
     library: ctypes.CDLL, kernel: str, table: Tensor, stretch: Tensor, radius: float, coord: Tensor
 ) -> Tensor:
     """Pictures at any finite positions `coord` (B, 2, Q), y and x, in [-1, 1] unless beyond the border, with the taps
-    of `utils.lookups.axis_taps`: (B, C, Q) float32.
+    of `utils.geometry.neighbours.axis_taps`: (B, C, Q) float32.
 
     `table` (B, h, w, (1 + K) * C) float32 holds for each pixel what `resample_grid` has in planes; `stretch`
     (B, 2, 1, 1), or (B, 2, h, w) where it varies, is how much wider than `radius`, in LR pixels, the kernel reaches.

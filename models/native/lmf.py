@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.native.calls import INT, LONG, POINTER, call, pointer
-from utils.lookups import AxisLookup, AxisRuns, bilinear_taps
+from utils.geometry.neighbours import AxisLookup, AxisRuns, bilinear_taps
 
 
 class _Network(ctypes.Structure):

@@ -28,7 +28,7 @@ struct PointsAxis {
     int64_t nearest(float center) const { return int64_t(std::min(std::max(0.f, std::rint(center)), float(n - 1))); }
 };
 
-// The same taps as utils.lookups.axis_taps, for up to POINTS positions along one axis.
+// The same taps as utils.geometry.neighbours.axis_taps, for up to POINTS positions along one axis.
 struct PointTaps {
     alignas(VECTOR_BYTES) float center[POINTS] = {};  // in LR pixels
     alignas(VECTOR_BYTES) float stretch[POINTS];

@@ -1,4 +1,4 @@
-"""Positions of warps on the CPU (positions.cpp): the arithmetic of `utils.homographies.WarpedGrid` in one pass."""
+"""Positions of warps on the CPU (positions.cpp): the arithmetic of `WarpedGrid` in one pass."""
 
 import ctypes
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.native.calls import DOUBLE, INT, LONG, call, pointer
-from utils.homographies import SMALLEST_DEPTH, WarpedGrid
+from utils.geometry.homographies import SMALLEST_DEPTH, WarpedGrid
 
 
 def forms_of(grid: WarpedGrid) -> Tensor:

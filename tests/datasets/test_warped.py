@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 import datasets
-from datasets import make_benchmark
-from datasets.make_benchmark import WARPS, between, random_homography
+from evaluation.measure import measure_warp
+from evaluation.metrics import find_protocol
+from models.checkpoints.loading import load_upscaler
 from tests.commands import call, mistake
-from utils.checkpoints import load_upscaler
-from utils.evaluation import measure_warp
-from utils.homographies import read_homography
+from tools import make_benchmark
+from tools.make_benchmark import WARPS, between, random_homography
+from utils.homography_files import read_homography
 from utils.images import read_rgb, to_tensor
-from utils.metrics import find_protocol
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

@@ -7,12 +7,12 @@ import torch
 
 import models
 from models.decoders import metasr
-from models.layers.non_local import CROP, CrossScaleAttention, spans
+from models.layers.cross_scale_attention import CROP, CrossScaleAttention, spans
+from models.upscaler import Upscaler
 from tests.golden_cases import arrays, assert_close, fill, manifest
 from utils.config import load_config, merge
-from utils.coords import Grid, cell_of
 from utils.errors import InputError
-from utils.upscaler import Upscaler
+from utils.geometry.grids import Grid, cell_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL_ENCODERS = {

@@ -6,7 +6,7 @@ import torch
 import models
 from models import native
 from tests.golden_cases import arrays, assert_close, fill, manifest
-from utils.coords import Grid, cell_of
+from utils.geometry.grids import Grid, cell_of
 
 CASES = manifest("models")
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 import models
 from models import continuous
+from models.upscaler import Upscaler
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
 from tests.golden_cases import assert_close
-from utils.coords import Grid, cell_of, output_size
-from utils.upscaler import Upscaler
+from utils.geometry.grids import Grid, cell_of, output_size
 
 
 def render(model: models.ContinuousModel, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

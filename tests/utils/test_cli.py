@@ -2,9 +2,9 @@
 
 import pytest
 
-import bench
 import demo
 from tests.commands import mistake
+from tools.bench import __main__ as bench
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,16 @@ import pytest
 import torch
 
 import models
-from models.kernels import AmplifiedLinear, SteerableGaussian
-from models.resampler import Resampler, ResamplingField
+from evaluation.measure import measure_pair, measure_warp
+from evaluation.metrics import find_protocol
+from models.checkpoints.loading import load_upscaler
+from models.resampling.kernels import AmplifiedLinear, SteerableGaussian
+from models.resampling.resampler import Resampler, ResamplingField
 from tests.golden_cases import FOLDER, arrays, assert_close, fill, manifest
-from utils.checkpoints import load_upscaler
-from utils.coords import Grid
-from utils.evaluation import measure_pair, measure_warp
-from utils.homographies import Homography, read_homography
+from utils.geometry.grids import Grid
+from utils.geometry.homographies import Homography
+from utils.homography_files import read_homography
 from utils.images import read_rgb, to_tensor
-from utils.metrics import find_protocol
 
 CASES = manifest("lerf")
 KERNELS = {"gauss": SteerableGaussian(), "linear": AmplifiedLinear()}

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import models
-from models.kernels import AmplifiedLinear, SteerableGaussian, Triangle
-from models.resampler import Resampler, ResamplingField
+from models.resampling.kernels import AmplifiedLinear, SteerableGaussian, Triangle
+from models.resampling.resampler import Resampler, ResamplingField
+from models.upscaler import Upscaler
 from tests.golden_cases import assert_close
-from utils.coords import Grid, cell_of
 from utils.errors import InputError
-from utils.homographies import Homography
-from utils.upscaler import Upscaler
+from utils.geometry.grids import Grid, cell_of
+from utils.geometry.homographies import Homography
 
 X2 = {"name": "catmull-rom"}
 MODELS = {

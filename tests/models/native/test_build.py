@@ -14,7 +14,7 @@ from models.native import build
 from models.native.positions import warped_positions
 from tests.commands import ROOT
 from utils.errors import InputError
-from utils.homographies import Homography
+from utils.geometry.homographies import Homography
 
 LOAD = "from models import native; native.library('lmf'); native.library('lmf'); print(native.library('lmf') is None)"
 needs_compiler = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")

@@ -18,9 +18,9 @@ from models.native.lerf import resample_grid, resample_points, resample_warped, 
 from models.native.positions import warped_positions
 from tests.commands import ROOT
 from tests.golden_cases import assert_close
-from utils.coords import Grid, cell_of
-from utils.homographies import Homography, WarpedGrid
-from utils.lookups import axis_taps
+from utils.geometry.grids import Grid, cell_of
+from utils.geometry.homographies import Homography, WarpedGrid
+from utils.geometry.neighbours import axis_taps
 
 pytestmark = pytest.mark.skipif(
     native.library("lerf") is None or native.library("resampler") is None, reason="needs a C++ compiler"
@@ -230,7 +230,7 @@ def test_too_little_memory_is_an_error_of_python() -> None:
     """A picture shrunk by 1000: kernels of four million pixels, and 64 MB left."""
     resource = pytest.importorskip("resource")
     code = (
-        "import resource, torch, models; from utils.coords import Grid, cell_of; torch.set_num_threads(1);"
+        "import resource, torch, models; from utils.geometry.grids import Grid, cell_of; torch.set_num_threads(1);"
         "model = models.make({'name': 'lerf-lut', 'args': {'kernel': 'linear'}}); model.backend = 'native';"
         "table = torch.rand(1, 2, 3000, 3000); field = model.field(models.Latent(table, table), cell_of((3, 3))[None]);"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + (64 << 20);"

@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
-from models import continuous, native
-from models.cmsr import Level, render_controlled
+from models import native
+from models.cmsr.rendering import Level, render_controlled
 from models.decoders import lmf
+from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import assert_close
-from utils.coords import Grid, cell_of
 from utils.errors import InputError
-from utils.homographies import Homography
-from utils.upscaler import Upscaler
+from utils.geometry.grids import Grid, cell_of
+from utils.geometry.homographies import Homography
 
 pytestmark = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
 
@@ -119,11 +119,11 @@ def test_warps_by_bands_of_a_latent_equal_those_of_the_whole(monkeypatch, model,
         whole, inside = model.warp(model.field(latent, cell), grid)
         for rows in (1, 5):
             monkeypatch.setattr(lmf, "FIELD_BYTES", rows * 4 * model.imnet.mod_dim * 2 * 11)
-            monkeypatch.setattr(continuous, "WARPED_QUERIES", 777)
+            monkeypatch.setattr(local_ensemble, "WARPED_QUERIES", 777)
             banded, banded_inside = model.warp_latent(latent, cell, grid)
             assert torch.equal(banded_inside, inside)
             difference = (banded - whole)[:, :, inside].abs()
-            # Where rounding decides which LR pixels a position looks at (utils.lookups.look_up), it may decide anew.
+            # Where rounding decides which LR pixels a position looks at (look_up), it may decide anew.
             assert bool((difference.amax((0, 1)) < 1e-5).float().mean() > 0.999)
     assert whole[:, :, inside].std() > 0.01
     assert inside.float().mean() > 0.2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models import native
 from models.native.positions import warped_positions
 from tests.golden_cases import assert_close
-from utils.homographies import Homography, WarpedGrid
+from utils.geometry.homographies import Homography, WarpedGrid
 
 pytestmark = pytest.mark.skipif(native.library("positions") is None, reason="needs a C++ compiler")
 

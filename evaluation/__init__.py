@@ -1,0 +1,1 @@
+"""Measuring models: metrics, the named protocols, tasks from a config, reports."""

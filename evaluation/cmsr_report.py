@@ -1,0 +1,92 @@
+"""What CMSR saved on a picture and what it cost, in figures and as a map of scales."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from evaluation.metrics import psnr
+from models.cmsr.rendering import ControlledPicture, Level
+from models.cmsr.tables import ScaleTable
+from models.upscaler import Upscaler
+from utils.geometry.grids import Grid, Size, sample_nearest
+
+# From little work to much, distinct for colour-blind readers too (viridis), as RGB.
+COLOURS = np.array(
+    [
+        (68, 1, 84),
+        (71, 45, 123),
+        (59, 82, 139),
+        (44, 114, 142),
+        (33, 145, 140),
+        (40, 174, 128),
+        (94, 201, 98),
+        (253, 231, 37),
+    ],
+    dtype=np.uint8,
+)
+
+
+def colours_of(count: int) -> np.ndarray:
+    """(count, 3) uint8 colours, spread over the whole range."""
+    return COLOURS[np.linspace(0, len(COLOURS) - 1, count).round().astype(int)] if count > 1 else COLOURS[-1:]
+
+
+def level_map(controlled: ControlledPicture, size: Size) -> np.ndarray:
+    """(H, W, 3) uint8: the colour of the scale at which each position of the first picture was rendered."""
+    coord = Grid.of_size(size).coord().flatten(0, 1)[None]
+    level = sample_nearest(controlled.level[:1, ..., None].cpu(), coord)[0, :, 0].unflatten(0, size)
+    return colours_of(len(controlled.scales))[level.numpy()]
+
+
+def map_legend(controlled: ControlledPicture) -> str:
+    """Which colour is which scale, and its share of the picture."""
+    shares = [(controlled.level[0] == number).float().mean().item() for number in range(len(controlled.scales))]
+    colours = colours_of(len(controlled.scales))
+    entries = zip(controlled.scales, colours, shares, strict=True)
+    return ", ".join(f"x{scale:g} #{r:02x}{g:02x}{b:02x} {share:.0%}" for scale, (r, g, b), share in entries)
+
+
+@dataclass(frozen=True)
+class ControlReport:
+    """What CMSR saved on one picture and what it cost: `picture` (3, H, W) in [0, 1] and the full rendering beside
+    it."""
+
+    scale: float
+    picture: Tensor
+    full: Tensor
+    controlled: ControlledPicture
+    seconds: float
+    full_seconds: float
+
+    def figures(self) -> dict[str, float]:
+        """Share of the queries, time of the decoder against full rendering, and PSNR in dB between both."""
+        return {
+            "share": self.controlled.share,
+            "decoder_seconds": self.seconds,
+            "decoder_seconds_full": self.full_seconds,
+            "psnr_to_full": psnr(self.picture, self.full),
+        }
+
+    def __str__(self) -> str:
+        share, seconds, full_seconds, psnr_to_full = self.figures().values()
+        return (
+            f"CMSR: {share:.1%} of the queries, decoder {seconds:.2f} s instead of {full_seconds:.2f} s, "
+            f"PSNR between both {psnr_to_full:.2f} dB"
+        )
+
+
+def control(upscaler: Upscaler, lr: Tensor, size: Size, table: ScaleTable, above: float) -> ControlReport:
+    """Render `lr` (3, h, w) in [0, 1] at `size` with and without CMSR; up to the scale `above` both are full
+    rendering."""
+    latent = upscaler.encode(lr)
+    scale = max(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
+    levels = table.levels_for(scale) if scale > above else (Level(scale, 1.0),)
+    started = time.perf_counter()
+    pictures, controlled = upscaler.render_controlled(latent, size, levels, table.measure)
+    picture = pictures[0].cpu()
+    rendered = time.perf_counter()
+    full = upscaler.render(latent, size)[0].cpu()
+    ended = time.perf_counter()
+    return ControlReport(scale, picture, full, controlled, rendered - started, ended - rendered)

@@ -1,0 +1,124 @@
+"""Checkpoints `{model: {name, args, sd}, ...}`, as LIIF, LTE and LMF have them: written whole, read safely."""
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import models
+from models.checkpoints.lerf import holds_tables, pickled_network_spec, tables_spec
+from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
+from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
+from models.normalization import Normalization
+from models.resampling.filters import FILTERS
+from models.upscaler import Upscaler
+from utils.errors import InputError, nearest_name
+from utils.files import atomic_file
+
+TABLES_FILE = "tables.pth"  # what tools.export_lut calls the tables in a folder
+
+
+def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write `content` (tensors, numbers, strings in dicts and lists) to `path`, all or nothing."""
+    with atomic_file(path) as temporary:
+        torch.save(dict(content), temporary)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU; InputError when it is missing, none, or wants to run code."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no checkpoint {path}; check the name")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old pickle protocols: the file loads, or is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            return {"model": _pickled_network(path)}
+        raise InputError(f"{path} is not a checkpoint; expected a file written by torch.save") from None
+    except Exception as error:  # whatever a damaged file makes PyTorch raise
+        kind = type(error).__name__
+        raise InputError(f"{path} is not a checkpoint ({kind}); expected a file written by torch.save") from None
+    try:
+        if isinstance(content, dict) and is_mmediting(content):
+            return {"model": ciaosr_spec(content)}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise InputError(f"{path} holds a CiaoSR of mmediting that cannot be read: {error!r}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise InputError(f"{path} holds no model; expected {{model: {{name, args, sd}}}}")
+    return content
+
+
+def _pickled_network(path: Path) -> dict[str, Any]:
+    """The one kind of file with more than tensors in it that is read, without running any of it."""
+    try:
+        return pickled_network_spec(path)
+    except InputError as error:
+        raise InputError(
+            f"{path} is refused: it holds more than tensors and would run code when loaded, and is not one of the LeRF "
+            f"authors' files ({error})"
+        ) from None
+
+
+def load_folder(folder: Path) -> dict[str, Any]:
+    """The content of a folder that is a model: what tools.export_lut wrote, tables under the LeRF authors' names, or a
+    single checkpoint."""
+    if (folder / TABLES_FILE).is_file():
+        return load_checkpoint(folder / TABLES_FILE)
+    if holds_tables(folder):
+        return {"model": tables_spec(folder)}
+    checkpoints = sorted(folder.glob("*.pth"))
+    if len(checkpoints) != 1:
+        raise InputError(f"{folder} holds {len(checkpoints)} checkpoints and no LUT_*.npy; name one file")
+    return load_checkpoint(checkpoints[0])
+
+
+def load_upscaler(
+    model: str | Path,
+    device: torch.device | None = None,
+    data_norm: Mapping[str, Any] | None = None,
+    backend: str = "auto",
+) -> Upscaler:
+    """The model of a checkpoint file or folder, or a filter by its registry name (`bicubic`), ready for pictures.
+
+    The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
+    config's), else the model's own. `backend` as in `models.native.choose`.
+    """
+    device = device or torch.device("cpu")
+    if str(model) in FILTERS:
+        return Upscaler(models.make({"name": str(model)}), device=device, backend=backend)
+    path = Path(model)
+    if not path.exists() and not path.suffix:
+        raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), FILTERS)}")
+    content = load_folder(path) if path.is_dir() else load_checkpoint(path)
+    try:
+        made = make_continuous(content["model"], load_sd=True).eval()
+        return Upscaler(made, Normalization.for_model(made, content.get("data_norm") or data_norm), device, backend)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # whatever a file may hold
+        raise InputError(f"{path} describes a model that cannot be built: {error!r}") from None
+
+
+def on_upsampler(net: Upscaler, upsampler: Upscaler) -> Upscaler:
+    """LeRF-Net++: a LeRF-Net that works on what `upsampler` enlarges by 2. InputError when `net` is no LeRF-Net, or the
+    upsampler was trained with another normalisation than its own."""
+    if type(net.model) is not LeRFNet:
+        raise InputError(f"an upsampler is for a lerf-net, not for a {type(net.model).__name__}")
+    if upsampler.normalization != Normalization.for_model(upsampler.model):
+        raise InputError("this upsampler has a data_norm of its own; only (x - 0.5) / 0.5 is possible here")
+    return Upscaler(LeRFNetPlus.of(net.model, upsampler.model), net.normalization, net.device, net.backend)
+
+
+def make_continuous(spec: Mapping[str, Any], load_sd: bool = False) -> models.ContinuousModel:
+    """A complete model; InputError when `spec` names only a part of one."""
+    made = models.make(spec, load_sd)
+    if not isinstance(made, models.ContinuousModel):
+        raise InputError(f"'{spec['name']}' is only a part of a model, such as an encoder; name a decoder")
+    return made

@@ -1,0 +1,1 @@
+"""CMSR: rendering, scale tables and how they are made."""

@@ -1,0 +1,114 @@
+"""scale2mod tables: for a target scale, up to which intensity an LR pixel may be rendered at which lower scale.
+
+A file is YAML: `{6: {1: 0.32, 2: 0.41, 4: 0.55, 6: 1}}` as published, or the same under `scale2mod` beside what the
+table was made of (`model`, `measure`, `rule`, `mse_threshold`, `data`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.cmsr.rendering import MEASURES, Level
+from models.decoders.lmf import LMFDecoder
+from models.registry import weights_hash
+from models.upscaler import Upscaler
+from utils.config import check_keys, plain_number
+from utils.errors import InputError, nearest_name
+from utils.files import atomic_file
+
+ABOUT = ("model", "measure", "rule", "mse_threshold", "data")
+
+
+@dataclass(frozen=True)
+class ScaleTable:
+    """`levels` for each target scale, and what the table was made of (see ABOUT; empty for published ones)."""
+
+    levels: Mapping[float, tuple[Level, ...]]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def measure(self) -> str:
+        return self.about.get("measure", "intensity")
+
+    def levels_for(self, scale: float) -> tuple[Level, ...]:
+        """The levels of the smallest target that is not below `scale`, else of the largest one."""
+        targets = sorted(self.levels)
+        return self.levels[next((target for target in targets if target >= scale - 1e-6), targets[-1])]
+
+    def notice(self, scale: float) -> str | None:
+        """A line to show when no target reaches `scale`, so that the largest one is enlarged bilinearly."""
+        largest = max(self.levels)
+        if scale <= largest + 1e-6:
+            return None
+        return (
+            f"the scale2mod table ends at x{largest:g}: x{scale:g} is enlarged from that; extend it with init_cmsr.py"
+        )
+
+
+def load_table(path: str | Path, model_hash: str | None = None, force: bool = False) -> ScaleTable:
+    """Read a table; InputError when it is missing, malformed, or made for other weights than `model_hash` (unless
+    `force`)."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"no scale2mod table {path}; make it with init_cmsr.py or give --cmsr_path") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise InputError(f"{path} is no scale2mod table: it is not YAML") from None
+    about: dict[str, Any] = {}
+    if isinstance(content, dict) and "scale2mod" in content:
+        about = {key: value for key, value in content.items() if key != "scale2mod"}
+        check_keys(about, ABOUT, str(path))
+        content = content["scale2mod"]
+    measure = str(about.get("measure", "intensity"))
+    if measure not in MEASURES:
+        raise InputError(f"{path}: unknown measure '{measure}'; {nearest_name(measure, MEASURES)}")
+    if model_hash and about.get("model", model_hash) != model_hash and not force:
+        raise InputError(
+            f"{path} was made for the weights {about['model']}, not {model_hash}; make another or give --force"
+        )
+    try:
+        levels = {float(target): _levels(entries) for target, entries in content.items()}
+    except (AttributeError, TypeError, ValueError):
+        levels = {}
+    if not levels:
+        raise InputError(f"{path} is no scale2mod table; expected {{6: {{1: 0.32, 2: 0.41, 6: 1}}}}")
+    return ScaleTable(levels, about)
+
+
+def save_table(path: str | Path, table: ScaleTable) -> None:
+    """Write a table, all or nothing."""
+    targets = {
+        plain_number(target): {plain_number(level.scale): round(level.threshold, 6) for level in levels}
+        for target, levels in sorted(table.levels.items())
+    }
+    with atomic_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump({**table.about, "scale2mod": targets}, sort_keys=False))
+
+
+def _levels(entries: Mapping[Any, Any]) -> tuple[Level, ...]:
+    """Levels in order of scale, whatever the order of the file; at least one."""
+    levels = sorted(
+        (Level(float(scale), float(threshold)) for scale, threshold in entries.items()), key=lambda v: v.scale
+    )
+    if not levels or any(level.scale <= 0 or level.threshold < 0 for level in levels):
+        raise ValueError
+    return tuple(levels)
+
+
+def check_controllable(upscaler: Upscaler, name: str | Path) -> None:
+    """InputError for a model that has no modulations to control by."""
+    if not isinstance(upscaler.model, LMFDecoder):
+        raise InputError(f"{name} is no LM-LIIF, LM-LTE or LM-CiaoSR; CMSR needs one of these")
+
+
+def find_table(upscaler: Upscaler, model: str | Path, path: str | None, mse: float | None, force: bool) -> ScaleTable:
+    """The table at `path`, or of configs/cmsr/result the one of this model, of the error `mse` where it is given."""
+    check_controllable(upscaler, model)
+    if mse is not None and mse < 0:
+        raise InputError(f"--cmsr_mse {mse:g}: expected a number from 0")
+    name = Path(model).stem if mse is None else f"{Path(model).stem}_{mse:g}"
+    path = path or f"configs/cmsr/result/{name}.yaml"
+    return load_table(path, weights_hash(upscaler.model), force)

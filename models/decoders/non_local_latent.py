@@ -1,0 +1,42 @@
+"""What CiaoSR and LM-CiaoSR encode: features, and what attention across scales finds for them in the picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from models.continuous import Latent
+from models.encoders import make_encoder
+from models.encoders.bands import encode_by_bands
+from models.layers.cross_scale_attention import CrossScaleAttention
+from utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class NonLocalLatent(Latent):
+    """A latent with its `non_local` features (B, 64 per scale, h, w), or None."""
+
+    non_local: Tensor | None = None
+
+    def rows(self, rows: slice) -> "NonLocalLatent":
+        non_local = None if self.non_local is None else self.non_local[:, :, rows]
+        return replace(super().rows(rows), non_local=non_local)
+
+
+class NonLocalEncoder(nn.Module):
+    """What CiaoSR and LM-CiaoSR share: an encoder followed by cross-scale attention."""
+
+    def make_parts(
+        self, encoder: Mapping[str, Any], local_size: int, non_local_attn: bool, multi_scale: Sequence[int]
+    ) -> None:
+        """Set `encoder`, `cs_attn` and `non_local_dim`."""
+        if local_size != 2:
+            raise InputError(f"local_size {local_size} is not supported; the published models use 2")
+        self.encoder = make_encoder(encoder)
+        self.cs_attn = CrossScaleAttention(self.encoder.out_dim, multi_scale) if non_local_attn else None
+        self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
+
+    def encode(self, image: Tensor) -> NonLocalLatent:
+        features = encode_by_bands(self.encoder, image)
+        return NonLocalLatent(features, image, None if self.cs_attn is None else self.cs_attn(features))

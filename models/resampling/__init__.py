@@ -1,0 +1,1 @@
+"""Weighted sums of pixels: kernels, the fixed filters, and the resampler of filters, networks and tables."""

@@ -1,0 +1,165 @@
+"""The one resampler: output pixels as weighted sums of the pixels around them, for filters, networks and tables."""
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models import native
+from models.continuous import ContinuousModel, Field, Latent
+from models.native.lerf import resample_grid, resample_points, resample_warped
+from models.resampling.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
+from utils.geometry.grids import Grid, cell_in_pixels, first_pixels, sample_nearest
+from utils.geometry.homographies import WarpedGrid
+from utils.geometry.neighbours import AxisTaps, axis_taps
+from utils.kinds import SWITCH, check
+
+NATIVE_KERNELS: dict[type[Kernel], str] = {AmplifiedLinear: "linear", SteerableGaussian: "gauss"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResamplingField(Field):
+    """`table` (B, h, w, (1 + K) * C): C values of each pixel, then C of each of its K hyper-parameters; `stretch`, how
+    much wider than published the kernel is, (B, 2, 1, 1) or per pixel (B, 2, h, w)."""
+
+    stretch: Tensor
+
+
+class Resampler(ContinuousModel):
+    """Weighted mean of the pixels within the kernel's radius of a position; border replicated.
+
+    Where output pixels are larger than input pixels the kernel is stretched to their size (`antialias`). A subclass
+    sets `kernel` and says in `encode` what is resampled: `latent.features` is the field's table, channels first.
+    """
+
+    trained_scales = None
+
+    def __init__(self, kernel: Kernel, antialias: bool = True):
+        super().__init__()
+        check("antialias", antialias, SWITCH)
+        self.kernel = kernel
+        self.antialias = antialias
+        self.floats_per_query = 6 * (1 + len(kernel.hyper_parameters))
+
+    def field(self, latent: Latent, cell: Tensor) -> ResamplingField:
+        size = latent.features.shape[-2:]
+        output_pixel = cell_in_pixels(cell, size) / 2
+        if cell.dim() == 4 and cell.shape[-2:] != size:  # a map for the pixels of a picture that was enlarged
+            output_pixel = F.interpolate(output_pixel, size, mode="nearest-exact")
+        stretch = output_pixel.clamp(min=1) if self.antialias else torch.ones_like(output_pixel)
+        if not (stretch > 1).any():
+            stretch = stretch.new_ones(len(stretch), 2, 1, 1)
+        # For grids the kernels read planes, so the table is a view of them; for positions, the use of a map of cells,
+        # they read pixels (and, given a view, make a table of it at every call).
+        if cell.dim() == 2 and self.library(latent.features) is not None:
+            return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
+        return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
+
+    def channels(self, field: ResamplingField) -> int:
+        return field.table.shape[-1] // (1 + len(self.kernel.hyper_parameters))
+
+    @property
+    def kernel_library(self) -> str | None:
+        return "resampler" if type(self.kernel) in NATIVE_KERNELS else None
+
+    def library(self, *tensors: Tensor) -> ctypes.CDLL | None:
+        """The native kernels, where there are some for this kernel and these tensors."""
+        return self.kernel_library and native.choose(self.backend, self.kernel_library, *tensors)
+
+    def taps(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
+        """Taps (*S, T) of positions (*S) along one axis of n pixels."""
+        return axis_taps(position, n, self.kernel.radius, stretch)
+
+    def blend(self, taps: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Tensor:
+        """Weighted mean over taps, each (rows of the table (*S, (1 + K) * C), dy, dx, whether it counts): (*S, C)."""
+        total, norm = 0, 0
+        for rows, dy, dx, inside in taps:
+            values, *hyper = rows.chunk(1 + len(self.kernel.hyper_parameters), dim=-1)
+            weight = self.kernel.weight(dy[..., None], dx[..., None], hyper) * inside[..., None]
+            total, norm = total + weight * values, norm + weight
+        return total / norm
+
+    def sample(self, field: ResamplingField, coord: Tensor) -> Tensor:
+        library = self.library(field.table, coord)
+        if library is not None:
+            positions = coord.transpose(1, 2).contiguous()
+            return resample_points(library, *self.native_arguments(field), positions).transpose(1, 2)
+        stretch = sample_nearest(field.stretch.permute(0, 2, 3, 1), coord)  # (B, Q, 2)
+        y = self.taps(coord[..., 0], field.size[0], stretch[..., 0])
+        x = self.taps(coord[..., 1], field.size[1], stretch[..., 1])
+        first = first_pixels(field.batch, field.size, coord.device)[:, None]
+        rows = field.table.flatten(0, 2)  # (B * h * w, (1 + K) * C)
+
+        def taps() -> Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]:
+            for row, dy, in_y in y:
+                for column, dx, in_x in x:
+                    index = first + row * field.size[1] + column  # (B, Q)
+                    yield rows.index_select(0, index.flatten()).unflatten(0, index.shape), dy, dx, in_y & in_x
+
+        return self.blend(taps())
+
+    def native_arguments(self, field: ResamplingField) -> tuple[str, Tensor, Tensor, float]:
+        """Kernel, table, stretch and radius for the native kernels."""
+        return (
+            NATIVE_KERNELS[type(self.kernel)],
+            field.table.contiguous(),
+            field.stretch.contiguous(),
+            self.kernel.radius,
+        )
+
+    def warp(self, field: ResamplingField, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
+        library = self.library(field.table)
+        if library is None:
+            return super().warp(field, grid)
+        return resample_warped(library, *self.native_arguments(field), grid)
+
+    def render(self, field: ResamplingField, grid: Grid) -> Tensor:
+        if field.stretch.shape[-2:] != (1, 1):  # the kernel varies over the picture
+            return super().render(field, grid)
+        library = self.library(field.table, grid.rows, grid.columns)
+        if library is not None:
+            return self.render_natively(library, field, grid)
+        output = field.table.new_empty(field.batch, *grid.size, self.channels(field))
+        for picture, stretch, resized in zip(field.table, field.stretch[:, :, 0, 0], output, strict=True):
+            x = self.taps(grid.columns, field.size[1], stretch[1])
+            for rows, band in grid.bands(self.band_queries(field)):
+                resized[rows] = self.resample(picture, self.taps(band.rows, field.size[0], stretch[0]), x)
+        return output.permute(0, 3, 1, 2)
+
+    def render_natively(self, library: ctypes.CDLL, field: ResamplingField, grid: Grid) -> Tensor:
+        planes, name = field.table.permute(0, 3, 1, 2).contiguous(), NATIVE_KERNELS[type(self.kernel)]
+        pictures = []
+        for picture, stretch in zip(planes, field.stretch[:, :, 0, 0], strict=True):
+            y = self.taps(grid.rows, field.size[0], stretch[0])
+            x = self.taps(grid.columns, field.size[1], stretch[1])
+            pictures.append(resample_grid(library, name, picture, y, x))
+        return pictures[0][None] if len(pictures) == 1 else torch.stack(pictures)
+
+    def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:
+        """A picture's table (h, w, (1 + K) * C) on the grid whose rows and columns have the taps y and x: (H, W,
+        C)."""
+        if isinstance(self.kernel, SeparableKernel):
+            return resample_axis(resample_axis(picture, y, self.kernel, 0), x, self.kernel, 1)
+
+        def taps() -> Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]:
+            for row, dy, in_y in y:
+                rows = picture.index_select(0, row)
+                for column, dx, in_x in x:
+                    yield rows.index_select(1, column), dy[:, None], dx, in_y[:, None] & in_x
+
+        return self.blend(taps())
+
+
+def resample_axis(picture: Tensor, taps: AxisTaps, kernel: SeparableKernel, axis: int) -> Tensor:
+    """Weighted means of the rows (axis 0) or columns (1) of an (h, w, C) picture."""
+    shape: Sequence[int] = (-1, 1, 1) if axis == 0 else (-1, 1)
+    weights = [kernel.profile(distance.abs()) * inside for _, distance, inside in taps]
+    norm = sum(weights)
+    indices = (index for index, _, _ in taps)
+    return sum(
+        picture.index_select(axis, index) * (weight / norm).view(shape)
+        for index, weight in zip(indices, weights, strict=True)
+    )

@@ -1,0 +1,119 @@
+"""Controlled rendering: the published programs' pictures, batches, any scale, bands."""
+
+import pytest
+import torch
+
+import models
+from models import continuous
+from models.cmsr.rendering import Level, level_size, needed_levels, render_controlled
+from tests.conftest import SMALL_LMLIIF
+from tests.golden_cases import arrays, assert_close, fill, manifest
+from utils.geometry.grids import Grid, cell_of, sample_nearest
+
+CASES = manifest("cmsr")
+LEVELS = [Level(1, 0.01), Level(2, 0.02), Level(4, 0.03), Level(8, 1)]
+
+
+def field_for(model, image, size):
+    cell = cell_of(size, tuple(image.shape[-2:]), 4).expand(len(image), 2)
+    return model.field(model.encode(image), cell)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_pictures_and_intensities(name) -> None:
+    case, stored = CASES[name], arrays("cmsr", name)
+    model, image, size = fill(models.make(case["model"])), stored["image"], tuple(case["output_size"])
+    (table,) = case["table"].values()
+    levels = [Level(float(scale), threshold) for scale, threshold in table.items()]
+    with torch.inference_mode():
+        field = field_for(model, image, size)
+        assert_close(model.intensity(field)[0], stored["intensity"], 1e-5)
+        assert_close(model.render(field, Grid.of_size(size))[0], stored["full"], 1e-4)
+        controlled = render_controlled(model, field, image, size, levels)
+    cut = case["scale"]  # one LR pixel: the published positions are flattened in the outer half
+    assert_close(controlled.picture[0, :, cut:-cut, cut:-cut], stored["output"][:, cut:-cut, cut:-cut], 1e-4)
+    assert (controlled.picture[0] - stored["full"]).abs().max() > 1e-2
+    assert 0 < controlled.share < 1
+    expected = sum(
+        int((controlled.level == i).sum()) * min(scale, case["scale"]) ** 2 for i, scale in enumerate(controlled.scales)
+    )
+    assert controlled.queries == expected
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return models.make(SMALL_LMLIIF).eval()
+
+
+def spread_levels(model, field, scales):
+    """Thresholds at the quantiles, so that every level has its share."""
+    quantiles = torch.linspace(0, 1, len(scales) + 1)[1:]
+    # A little beside the values themselves: rounding must not decide on which side of its threshold a pixel lies.
+    return [Level(s, float(model.intensity(field).quantile(q)) + 1e-5) for s, q in zip(scales, quantiles, strict=True)]
+
+
+@pytest.mark.parametrize("band_bytes", [1, 5000, 1 << 30])
+@pytest.mark.parametrize("lr_skip", [True, False])
+def test_batches_and_bands_change_nothing(monkeypatch, band_bytes, lr_skip) -> None:
+    torch.manual_seed(0)
+    model = models.make({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], "lr_skip": lr_skip}}).eval()
+    image, size = torch.rand(3, 3, 9, 11), (round(9 * 5.5), round(11 * 7.3))
+    with torch.inference_mode():
+        field = field_for(model, image, size)
+        levels = spread_levels(model, field, (1, 1.5, 3, 8))
+        expected = [
+            render_controlled(model, field_for(model, one[None], size), one[None], size, levels) for one in image
+        ]
+        monkeypatch.setattr(continuous, "BAND_BYTES", band_bytes)
+        together = render_controlled(model, field, image, size, levels)
+    assert_close(together.picture, torch.cat([one.picture for one in expected]), 1e-5)
+    assert together.queries == sum(one.queries for one in expected)
+    assert set(together.level.flatten().tolist()) == {0, 1, 2, 3}
+
+
+def test_one_level_for_all_is_full_rendering(model) -> None:
+    image, size = torch.rand(2, 3, 7, 8), (40, 50)
+    with torch.inference_mode():
+        field = field_for(model, image, size)
+        controlled = render_controlled(model, field, image, size, [Level(8, 1)])
+        assert_close(controlled.picture, model.render(field, Grid.of_size(size)), 1e-6)
+    assert controlled.share == 1
+
+
+def test_pixels_wanted_at_the_target_are_those_of_full_rendering(model) -> None:
+    """Also through the path for scattered regions, whose runs end at LR pixels."""
+    image, size = torch.rand(1, 3, 9, 8), (50, 44)
+    with torch.inference_mode():
+        field = field_for(model, image, size)
+        full = model.render(field, Grid.of_size(size))
+        controlled = render_controlled(model, field, image, size, spread_levels(model, field, (1, 8)))
+    coord = Grid.of_size(size).coord().flatten(0, 1)[None]
+    wanted = sample_nearest((controlled.level == 1)[..., None], coord).unflatten(1, size)
+    wanted = wanted.permute(0, 3, 1, 2).expand_as(full)
+    assert 0.2 < wanted.float().mean() < 0.8
+    assert_close(controlled.picture[wanted], full[wanted], 1e-5)
+
+
+def test_levels_end_at_the_target() -> None:
+    assert [level.scale for level in needed_levels(LEVELS, (10, 10), (35, 40))] == [1, 2, 4]
+    assert [level.scale for level in needed_levels(LEVELS, (10, 10), (200, 200))] == [1, 2, 4, 8]
+    assert level_size(4, (10, 10), (25, 200)) == (25, 40)
+
+
+def test_a_last_level_below_the_target_is_enlarged(model) -> None:
+    image = torch.rand(1, 3, 6, 6)
+    with torch.inference_mode():
+        field = field_for(model, image, (60, 60))
+        controlled = render_controlled(model, field, image, (60, 60), LEVELS[:2])
+    assert controlled.picture.shape == (1, 3, 60, 60)
+    assert controlled.queries <= 4 * 36
+
+
+def test_the_latent_is_left_as_it_was(model) -> None:
+    """Levels are painted in place, from the input picture on; the caller's own copy must not change."""
+    image = torch.rand(1, 3, 6, 6)
+    before = image.clone()
+    with torch.inference_mode():
+        render_controlled(model, field_for(model, image, (60, 60)), image, (60, 60), LEVELS)
+    assert torch.equal(image, before)

@@ -1,0 +1,38 @@
+"""No module imports from a layer above its own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROGRAMS = ("train", "test", "demo", "init_cmsr")
+ALLOWED = {
+    "utils": {"utils"},
+    "datasets": {"utils", "datasets"},
+    "models": {"utils", "models"},
+    "evaluation": {"utils", "datasets", "models", "evaluation"},
+    **{program: {"utils", "datasets", "models", "evaluation"} for program in PROGRAMS},
+    "tools": {"utils", "datasets", "models", "evaluation", "tools"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names that a file imports, within functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("layer", ALLOWED)
+def test_nothing_imports_upward(layer: str) -> None:
+    files = [ROOT / f"{layer}.py"] if layer in PROGRAMS else sorted((ROOT / layer).rglob("*.py"))
+    assert files
+    for path in files:
+        upward = imported(path) & ALLOWED.keys() - ALLOWED[layer]
+        assert not upward, f"{path.relative_to(ROOT)} imports {', '.join(sorted(upward))}"

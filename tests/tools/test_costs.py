@@ -1,0 +1,106 @@
+"""Costs: the papers' figures, and PyTorch's own counter."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import models
+from models.layers.lmmlp import LMMLP
+from models.lerf.networks import SRUnit
+from tools.bench import costs
+from utils.config import load_config
+from utils.geometry.grids import Grid
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def build(config: str, device: str = "meta") -> models.ContinuousModel:
+    with torch.device(device):
+        return models.make(load_config(CONFIGS / f"{config}.yaml")["model"]).eval()
+
+
+@pytest.mark.parametrize(
+    ("config", "published"),
+    [
+        ("train-original/train_edsr-baseline-liif", (297, 1187, 2672, 4750)),
+        ("train-lmf/train_edsr-baseline-lmliif", (10.2, 14.4, 21.5, 31.4)),
+        ("train-original/train_edsr-baseline-lte", (185, 693, 1541, 2726)),
+        ("train-lmf/train_edsr-baseline-lmlte", (16.1, 21.5, 30.5, 43.1)),
+    ],
+)
+def test_multiply_adds_of_the_paper(config, published) -> None:
+    model = build(config)
+    for scale, expected in zip((2, 4, 6, 8), published, strict=True):
+        macs = costs.decoder_macs(model, (180, 320), (180 * scale, 320 * scale))
+        assert macs / 2**30 == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("config", "published"),
+    [
+        ("train-original/train_edsr-baseline-liif", 347),
+        ("train-lmf/train_edsr-baseline-lmliif", 166),
+        ("train-original/train_edsr-baseline-lte", 494),
+        ("train-lmf/train_edsr-baseline-lmlte", 271),
+        ("train-original/train_edsr-baseline-ciaosr", 1429),
+        ("train-lmf/train_edsr-baseline-lmciaosr", 735),
+    ],
+)
+def test_decoder_parameters_of_the_paper(config, published) -> None:
+    assert costs.parameter_counts(build(config))[1] / 1000 == pytest.approx(published, abs=0.6)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("train-*/train_*.yaml")), ids=lambda p: p.stem)
+def test_every_network_is_counted_as_pytorch_counts_it(path) -> None:
+    model = build(f"{path.parent.name}/{path.stem}")
+    for network, _ in model.network_runs(1, 1):
+        if isinstance(network, int):
+            continue
+        layers = (
+            network.layers if isinstance(network, LMMLP) else network
+        )  # modulation multiplies, too, but no matrices
+        weight = next(layer for layer in layers.modules() if hasattr(layer, "weight")).weight
+        rows = (1, weight.shape[1], 5, 7) if weight.dim() == 4 else (35, weight.shape[1])
+        rows = (4, 35) if isinstance(network, SRUnit) else rows
+        assert costs.counted_macs(layers, torch.empty(rows, device="meta")) == 35 * costs.macs_per_run(network)
+
+
+@pytest.mark.parametrize("name", ["lmliif", "lmlte"])
+def test_what_runs_here_is_what_the_formula_counts(name) -> None:
+    """Sampling every position: the same multiply-adds but for the cell's and offsets' own few columns."""
+    model, size, output_size = build(f"train-lmf/train_edsr-baseline-{name}", "cpu"), (12, 10), (24, 30)
+    model.backend = "torch"  # the counter does not see into kernels
+    coord = Grid.of_size(output_size).coord().flatten(0, 1)[None]
+    whole = costs.counted_macs(model, torch.rand(1, 3, *size), coord, torch.full((1, 2), 0.1))
+    expected = costs.encoder_macs(model, size) + costs.decoder_macs(model, size, output_size)
+    assert whole == pytest.approx(expected, rel=0.02)
+
+
+def test_attention_is_counted() -> None:
+    """CiaoSR's own: four keys of 576 a position; LM-CiaoSR's: four of 256 an LR pixel; MetaSR's: a 576x3 filter."""
+    products = {"original/train_edsr-baseline-ciaosr": (576, 4 * 7), "lmf/train_edsr-baseline-lmciaosr": (256, 4 * 5)}
+    products["original/train_edsr-baseline-metasr"] = (1728, 7)
+    for config, product in products.items():
+        assert product in build(f"train-{config}").network_runs(5, 7)
+
+
+def test_liif_runs_its_first_layer_once_an_lr_pixel() -> None:
+    model, size, output_size = build("train-original/train_edsr-baseline-liif", "cpu"), (12, 10), (24, 30)
+    coord = Grid.of_size(output_size).coord().flatten(0, 1)[None]
+    with torch.no_grad():
+        latent = model.encode(torch.rand(1, 3, *size))
+        here = costs.counted_macs(Decoder(model), latent, coord, torch.full((1, 2), 0.1))
+    saved = 576 * 256 * (4 * 24 * 30 - 12 * 10)
+    assert here == pytest.approx(costs.decoder_macs(model, size, output_size) - saved, rel=0.02)
+
+
+class Decoder(torch.nn.Module):
+    """All of a model but its encoder."""
+
+    def __init__(self, model: models.ContinuousModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, latent, coord, cell):
+        return self.model.sample(self.model.field(latent, cell), coord)

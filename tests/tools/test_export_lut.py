@@ -1,0 +1,108 @@
+"""The whole chain of LeRF: train networks, export tables, fine-tune them, measure."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import models
+import test as test_program
+import train
+from models.checkpoints.loading import load_checkpoint, load_upscaler, save_checkpoint
+from models.lerf.tables import tabulated
+from tests.commands import ROOT, call, mistake
+from tools import export_lut
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+def train_lerf(pictures, config: str, name: str, *changes: str) -> None:
+    dataset = f"{{name: image-folder, args: {{root_path: {pictures}, repeat: 8, cache: in_memory}}}}"
+    call(
+        train, "--config", ROOT / "configs/train-lerf" / config, "--name", name,
+        "--set", f"train_dataset.dataset={dataset}", "--set", f"val_dataset.dataset={dataset}",
+        "--set", "train_dataset.wrapper.args.inp_size=10", "--set", "val_dataset.dataset.args.repeat=1",
+        "--set", "train_dataset.wrapper.args.scale_min=2", "--set", "train_dataset.batch_size=4",
+        "--set", "train_dataset.wrapper.args.scale_max=2", "--set", "val_dataset.wrapper.args.scale_min=2",
+        "--set", "num_workers=0",
+        *(part for change in changes for part in ("--set", change)),
+    )  # fmt: skip
+
+
+def measured(pictures, *names) -> list[float]:
+    """Mean PSNR at x2 of every model on the pictures themselves."""
+    config = {"protocol": "lerf", "scales": [2], "datasets": {"own": {"hr": str(pictures)}}}
+    (pictures.parent / "test.yaml").write_text(yaml.safe_dump(config))
+    call(test_program, "--config", pictures.parent / "test.yaml", "--json", "scores.json", "--model", *names)
+    (result,) = json.loads((pictures.parent / "scores.json").read_text())["results"]
+    return [scores["psnr"] for scores in result["mean"].values()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "kernel"), [("lerf-g", "gauss"), ("lerf-l", "linear")])
+def test_train_export_fine_tune_evaluate(pictures, capsys, kind, kernel) -> None:
+    train_lerf(pictures, f"train_{kind}.yaml", "net", "model.args.nf=8", "epoch_max=12", "optimizer.args.lr=0.01")
+    network = "save/net/epoch-last.pth"
+    call(export_lut, "--model", network, "--output", "tables", "--npy")
+    assert "MiB of tables" in capsys.readouterr().out
+    train_lerf(
+        pictures, "train_lerf-lut.yaml", "tuned", f"model.args.kernel={kernel}", "init=tables/tables.pth",
+        "epoch_max=6", "optimizer.args.lr=0.5",
+    )  # fmt: skip
+    call(export_lut, "--model", "save/tuned/epoch-best.pth", "--output", "tables-ft")
+    scores = measured(pictures, "nearest", network, "tables", "tables/tables.pth", "tables-ft")
+    nearest, of_network, of_tables, of_file, of_tuned = scores
+    assert of_network > nearest
+    assert of_tables == of_file
+    assert abs(of_tables - of_network) < 0.5
+    assert of_tuned >= of_tables
+
+
+def exported(name: str = "lerf-g", **arguments):
+    """A checkpoint of a small network, and the folder its tables go to."""
+    torch.manual_seed(0)
+    spec = {"name": name, "args": {"nf": 4, **arguments}}
+    save_checkpoint("net.pth", {"model": {**spec, "sd": models.make(spec).state_dict()}})
+    return "net.pth", "tables"
+
+
+def test_the_file_says_how_tables_are_laid_out() -> None:
+    model, folder = exported(modes="st", support=4)
+    call(export_lut, "--model", model, "--output", folder)
+    content = load_checkpoint("tables/tables.pth")
+    assert content["tables"] == {"interval": 16, "shape": [17] * 4, "modes": "st", "rotations": 4}
+    assert content["model"]["args"] == {"kernel": "gauss", "modes": "st", "support": 4, "antialias": True}
+    assert all(table.dtype == torch.int8 for table in content["model"]["sd"].values())
+
+
+def test_npy_files_are_the_tables() -> None:
+    model, folder = exported()
+    call(export_lut, "--model", model, "--output", folder, "--npy")
+    tables = load_checkpoint("tables/tables.pth")["model"]["sd"]
+    for name, table in tables.items():
+        assert np.array_equal(np.load(f"tables/LUT_{name}.npy"), table.numpy())
+    assert set(tables) == {name for name, *_ in load_upscaler("tables").model.units()}
+
+
+def test_what_was_exported_last_counts() -> None:
+    model, folder = exported(support=4)
+    call(export_lut, "--model", model, "--output", folder, "--npy")
+    assert load_upscaler(folder).model.kernel.radius == 2
+    torch.manual_seed(1)
+    spec = {"name": "lerf-g", "args": {"nf": 4}}
+    save_checkpoint("other.pth", {"model": {**spec, "sd": models.make(spec).state_dict()}})
+    call(export_lut, "--model", "other.pth", "--output", folder, "--overwrite")
+    expected = tabulated(load_upscaler("other.pth").model)
+    assert torch.equal(load_upscaler(folder).model.s1_sr0, expected.s1_sr0)
+
+
+def test_mistakes_are_explained(pictures, checkpoint, capsys) -> None:
+    model, folder = exported()
+    assert "LMLIIF" in mistake(capsys, export_lut, "--model", checkpoint, "--output", folder)
+    assert "nothere.pth" in mistake(capsys, export_lut, "--model", "nothere.pth", "--output", folder)
+    call(export_lut, "--model", model, "--output", folder)
+    assert "--overwrite" in mistake(capsys, export_lut, "--model", model, "--output", folder)
+    call(export_lut, "--model", "tables", "--output", folder, "--overwrite")
+    assert "net.pth" in mistake(capsys, export_lut, "--model", model, "--output", "net.pth")

@@ -1,0 +1,65 @@
+"""Positions: pixel centres, cells, grids, sizes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils.errors import InputError
+from utils.geometry import grids as coords
+
+
+def test_pixel_centers_are_symmetric_and_inside() -> None:
+    assert coords.pixel_centers(4).tolist() == [-0.75, -0.25, 0.25, 0.75]
+    assert coords.pixel_centers(1).tolist() == [0.0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(n=st.integers(1, 60), m=st.integers(1, 200))
+def test_pixel_index_equals_grid_sample(n, m) -> None:
+    """Nearest lookups, ties included, are those of grid_sample, which the published programs use."""
+    position = coords.pixel_centers(m)
+    grid = torch.stack([position, torch.zeros_like(position)], dim=-1)[None, None]  # (1, 1, m, 2) as (x, y)
+    numbers = torch.arange(n, dtype=torch.float32)[None, None, None]
+    expected = F.grid_sample(numbers, grid, mode="nearest", align_corners=False).flatten()
+    assert torch.equal(coords.pixel_index(position, n), expected.long())
+
+
+def test_positions_of_is_row_major() -> None:
+    grid = coords.Grid.of_size((3, 5)).coord().flatten(0, 1)
+    index = torch.tensor([0, 4, 5, 14])
+    assert torch.equal(coords.positions_of(index, (3, 5)), grid[index])
+
+
+@pytest.mark.parametrize("queries", [1, 7, 10, 1000])
+def test_bands_cover_the_grid_once(queries) -> None:
+    grid = coords.Grid.of_size((11, 5))
+    bands = list(grid.bands(queries))
+    assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == list(range(11))
+    assert torch.equal(torch.cat([band.rows for _, band in bands]), grid.rows)
+    assert all(len(band.rows) * 5 <= max(queries, 5) for _, band in bands)
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "expected"),
+    [
+        ((10, 20), (2, 2), (20, 40)),
+        ((10, 20), (3, 1.5), (30, 30)),
+        ((3, 3), (0.1, 0.5), (1, 2)),
+        ((5, 5), (2.5, 1), (13, 5)),
+    ],
+)
+def test_output_size(size, scale, expected) -> None:
+    assert coords.output_size(size, scale) == expected
+
+
+@pytest.mark.parametrize("scale", [(0, 1), (-1, 1), (float("nan"), 1), (float("inf"), 1), (1e9, 1e9)])
+def test_impossible_scales(scale) -> None:
+    with pytest.raises(InputError):
+        coords.output_size((10, 10), scale)
+
+
+def test_cell_clip_works_per_axis() -> None:
+    assert coords.cell_of((20, 160)).tolist() == pytest.approx([0.1, 0.0125])
+    assert coords.cell_of((20, 160), (10, 20), 4).tolist() == pytest.approx([0.1, 0.025])

@@ -1,0 +1,222 @@
+"""Warps: positions, pixel sizes, and files that hold a matrix."""
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from evaluation.metrics import psnr
+from models.upscaler import Upscaler
+from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
+from tests.golden_cases import assert_close
+from utils.errors import InputError
+from utils.geometry.grids import Grid, cell_of
+from utils.geometry.homographies import Homography, rotated_size
+from utils.homography_files import read_homography, write_homography
+
+MATRIX = torch.tensor([[1.7, 0.15, 3.0], [-0.1, 1.9, 2.0], [0.002, -0.001, 1.0]], dtype=torch.float64)
+SPECS = {
+    "lmliif": SMALL_LMLIIF,
+    "liif": SMALL_LIIF,
+    "lerf-g": {"name": "lerf-g", "args": {"nf": 4}},
+    "lerf-l": {"name": "lerf-l", "args": {"nf": 4}},
+    **{name: {"name": name} for name in ("nearest", "bicubic", "lanczos")},
+}
+
+
+@pytest.fixture(params=[*((name, "auto") for name in SPECS), ("lmliif", "torch"), ("lerf-g", "torch")])
+def upscaler(request) -> Upscaler:
+    torch.manual_seed(0)
+    name, backend = request.param
+    return Upscaler(models.make(SPECS[name]).eval(), backend=backend)
+
+
+def test_identity_equals_scale_one(upscaler) -> None:
+    latent = upscaler.encode(torch.rand(2, 3, 9, 7))
+    warped, inside = upscaler.warp(latent, Homography(torch.eye(3)), (9, 7))
+    assert inside.all()
+    # In the last row and column LIIF's corners are twice the same pixel, at no distance: rounding sets their weights.
+    assert_close(warped[..., :-1, :-1], upscaler.render(latent, (9, 7))[..., :-1, :-1], 1e-5)
+
+
+@pytest.mark.parametrize("scale", [(2, 2), (3, 1.5), (5, 6)])
+def test_scaling_equals_rendering_at_that_size(upscaler, scale) -> None:
+    latent, size = upscaler.encode(torch.rand(1, 3, 8, 10)), (round(8 * scale[0]), round(10 * scale[1]))
+    warped, inside = upscaler.warp(latent, Homography.scaling(scale), size)
+    assert inside.all()
+    difference = (warped - upscaler.render(latent, size)).abs().amax(1)[0]
+    # Where rounding decides: on a border between pixels, which one counts; in the last ones, as above.
+    clear = [(torch.arange(n) + 0.5) / s % 1 != 0 for n, s in zip(size, scale, strict=True)]
+    within = [torch.arange(n) < n - s for n, s in zip(size, scale, strict=True)]
+    (clear_y, clear_x), (within_y, within_x) = clear, within
+    compared = (clear_y & within_y)[:, None] & clear_x & within_x
+    assert bool((difference[compared] < 1e-5).all())
+    assert compared.float().mean() > 0.4
+
+
+def test_shrinking_equals_rendering_smaller() -> None:
+    for name in ("bicubic", "lanczos"):
+        upscaler = Upscaler(models.make({"name": name}))
+        latent = upscaler.encode(torch.rand(1, 3, 24, 36))
+        warped, _ = upscaler.warp(latent, Homography.scaling((1 / 3, 1 / 2)), (8, 18))
+        assert_close(warped, upscaler.render(latent, (8, 18)), 1e-5)
+
+
+@pytest.mark.parametrize("quarter_turns", [1, 2, 3])
+def test_quarter_turns_only_move_pixels(quarter_turns) -> None:
+    picture = torch.rand(1, 3, 6, 9)
+    upscaler, degrees = Upscaler(models.make({"name": "bicubic"})), 90.0 * quarter_turns
+    size = rotated_size((6, 9), degrees)
+    homography = Homography.rotation(degrees, (6, 9), size)
+    warped, inside = upscaler.warp(upscaler.encode(picture), homography, size)
+    assert inside.all()
+    assert_close(warped, torch.rot90(picture, quarter_turns, (2, 3)), 1e-5)
+
+
+def test_turning_back_and_forth_keeps_the_middle() -> None:
+    blob = torch.linspace(-2, 2, 40)
+    picture = torch.exp(-(blob[:, None] ** 2) - blob**2).expand(1, 3, 40, 40)
+    upscaler = Upscaler(models.make({"name": "bicubic"}))
+    size = rotated_size((40, 40), 30)
+    there = upscaler.warp(upscaler.encode(picture), Homography.rotation(30, (40, 40), size), size)[0]
+    back = upscaler.warp(upscaler.encode(there), Homography.rotation(-30, size, (40, 40)), (40, 40))[0]
+    assert psnr(back[..., 8:-8, 8:-8], picture[..., 8:-8, 8:-8]) > 45
+
+
+def test_positions_are_where_the_matrix_sends_them() -> None:
+    homography, size, output = Homography(MATRIX), (14, 18), (30, 36)
+    for queries in (1, 100, 10**6):
+        coord, inside = torch.zeros(2, *output, dtype=torch.float64), torch.zeros(output, dtype=torch.bool)
+        for rows, coord[:, rows], inside[rows] in homography.grid(size, output).bands(queries):
+            assert len(inside[rows]) * output[1] <= max(queries, output[1])
+        for y, x in ((5, 6), (13, 17), (0, 0)):
+            sent = MATRIX @ torch.tensor([x, y, 1], dtype=torch.float64)
+            column, row = (sent[:2] / sent[2]).tolist()
+            nearest = coord[:, round(row), round(column)]
+            assert inside[round(row), round(column)]
+            assert (((nearest + 1) * torch.tensor(size) - 1) / 2 - torch.tensor([y, x])).abs().max() < 0.6
+        assert not inside[0, -1]
+
+
+def test_cells_are_the_derivative_of_the_inverse() -> None:
+    homography, size = Homography(MATRIX), (14, 18)
+    cell = homography.cell(size)[0].double() * torch.tensor(size)[:, None, None] / 2
+
+    def back(x: float, y: float) -> torch.Tensor:
+        sent = torch.linalg.inv(MATRIX) @ torch.tensor([x, y, 1], dtype=torch.float64)
+        return sent[:2] / sent[2]
+
+    for y, x in ((3, 4), (12, 15)):
+        sent = MATRIX @ torch.tensor([x, y, 1], dtype=torch.float64)
+        u, v = (sent[:2] / sent[2]).tolist()
+        by_u, by_v = back(u + 0.5, v) - back(u - 0.5, v), back(u, v + 0.5) - back(u, v - 0.5)
+        expected = torch.hypot(by_u, by_v).flip(0)
+        assert_close(cell[:, y, x], expected, 1e-3)
+
+
+def test_cells_respect_what_models_were_trained_for() -> None:
+    size = (8, 8)
+    assert torch.equal(Homography.scaling((12, 2)).cell(size, 4.0)[0, :, 3, 3], cell_of((32, 16)))
+    shrinking = Homography.scaling((1 / 100, 1 / 2))
+    assert torch.equal(shrinking.cell(size)[0, :, 3, 3], torch.tensor([8.0, 2.0]) * 2 / 8)
+    assert torch.equal(shrinking.cell(size, None, 1.0)[0, :, 3, 3], cell_of(size))
+
+
+def test_what_lies_behind_the_horizon_is_outside() -> None:
+    """Half of the output of a strong perspective is sky, whatever the sign of the matrix."""
+    matrix = torch.tensor([[1, 0, 0], [0, 1, 0], [0, -0.2, 1]], dtype=torch.float64)
+    for sign in (1, -1):
+        homography = Homography(sign * matrix)
+        coord, inside = homography.grid((4, 8), (40, 8)).positions(range(40))
+        assert torch.equal(inside[:, 0], ((torch.arange(40) / (1 + 0.2 * torch.arange(40))) <= 3.5))
+        assert coord.isfinite().all()
+        assert homography.cell((4, 8)).isfinite().all()
+
+
+def test_the_interior_is_a_frame_smaller() -> None:
+    interior = Homography(torch.eye(3)).interior((12, 14), (12, 20), 4)
+    expected = torch.zeros(12, 20, dtype=torch.bool)
+    expected[4:8, 4:10] = True
+    assert torch.equal(interior, expected)
+
+
+@pytest.mark.parametrize("name", ["m.txt", "m.npy", "m.pth"])
+def test_files_round_trip(tmp_path, name) -> None:
+    path = tmp_path / name
+    if name == "m.txt":
+        write_homography(path, Homography(MATRIX))
+    elif name == "m.npy":
+        np.save(path, MATRIX.numpy())
+    else:
+        torch.save(MATRIX, path)
+    assert torch.equal(read_homography(path).matrix, MATRIX)
+
+
+def test_matrices_as_text() -> None:
+    assert torch.equal(read_homography("2,0,0.5,0,2,0.5,0,0,1").matrix, Homography.scaling((2, 2)).matrix)
+    assert torch.equal(
+        read_homography("[[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]]").matrix, Homography.scaling((2, 2)).matrix
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1,0,0,0,1,0,0,0", "nine numbers, row by row, not 8"),
+        ("1,2,3,2,4,6,0,0,1", "singular"),
+        ("0,0,0,0,0,0,0,0,0", "singular"),
+        ("1,0,0,0,nan,0,0,0,1", "finite"),
+        ("1,0,0,x,1,0,0,0,1", "nine numbers"),
+        ("nothere.npy", "no such file"),
+        ("nothere", "no such file"),
+        ("/" + 300 * "x", "no such file"),
+    ],
+)
+def test_what_is_no_homography_is_explained(text, words) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        read_homography(text)
+    assert text[:70] in str(caught.value)
+
+
+def test_long_numbers_are_text_not_a_file_name() -> None:
+    text = ",".join(f"{value:.60f}" for value in MATRIX.flatten().tolist())
+    assert torch.allclose(read_homography(text).matrix, MATRIX)
+
+
+@pytest.mark.parametrize("name", ["m.txt", "m.npy", "m.pth"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00junk", b"1 2 3", b"junk"])
+def test_broken_files_are_named(tmp_path, name, content) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=name) as caught:
+        read_homography(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("factor", [1e-10, -1e-7, 1e13, -2.0])
+def test_a_common_factor_changes_nothing(factor) -> None:
+    plain, scaled = Homography(MATRIX), Homography(factor * MATRIX)
+    assert_close(scaled.cell((14, 18)), plain.cell((14, 18)), 1e-6)
+    (coord, inside), (scaled_coord, scaled_inside) = (
+        homography.grid((14, 18), (9, 36)).positions(range(9)) for homography in (plain, scaled)
+    )
+    assert torch.equal(inside, scaled_inside)
+    assert_close(scaled_coord, coord, 1e-9)
+
+
+def test_tiny_and_huge_units_are_not_singular() -> None:
+    Homography(torch.diag(torch.tensor([1e-3, 1e-3, 1.0])))
+    Homography(torch.tensor([[2.0, 0, 1e5], [0, 2, 1e5], [0, 0, 1]]))
+
+
+@pytest.mark.parametrize("degrees", [0.0, 30.0, 90.0, 123.4, -45.0])
+def test_rotated_pictures_fit(degrees) -> None:
+    size = rotated_size((30, 50), degrees, (2, 1.5))
+    homography = Homography.rotation(degrees, (30, 50), size, (2, 1.5))
+    corners = torch.tensor([[-0.5, 49.5, 49.5, -0.5], [-0.5, -0.5, 29.5, 29.5], [1, 1, 1, 1]], dtype=torch.float64)
+    x, y, _ = homography.matrix @ corners
+    assert x.min() >= -0.5 - 1e-6
+    assert x.max() <= size[1] - 0.5 + 1e-6
+    assert y.min() >= -0.5 - 1e-6
+    assert y.max() <= size[0] - 0.5 + 1e-6
+    assert size[0] - (y.max() - y.min()) < 1
+    assert Grid.of_size(size).size == size

@@ -1,0 +1,68 @@
+"""Runs of a grid, corners, taps."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils.geometry import grids as coords
+from utils.geometry import neighbours as lookups
+
+
+@settings(max_examples=100, deadline=None)
+@given(n=st.integers(1, 30), m=st.integers(1, 100), ensemble=st.booleans())
+def test_runs_are_the_lookup_regrouped(n, m, ensemble) -> None:
+    position = coords.pixel_centers(m)
+    plain = lookups.look_up(position, n, ensemble)
+    runs = lookups.look_up_runs(position, n, ensemble)
+    covered = []
+    for span, real, lookup in runs.blocks(3):
+        covered += range(span.start, span.stop)
+        index = lookup.index[..., None].expand_as(lookup.offset).flatten(1)[:, real]
+        assert torch.equal(index, plain.index[:, span])
+        assert torch.equal(lookup.offset.flatten(1)[:, real], plain.offset[:, span])
+    assert covered == list(range(m))
+
+
+@settings(max_examples=50, deadline=None)
+@given(size=st.tuples(st.integers(1, 8), st.integers(1, 8)))
+def test_corners_blend_to_one_and_interpolate(size) -> None:
+    """The weights sum to 1, and where both neighbours exist they reproduce a linear ramp exactly."""
+    coord = torch.rand(1, 64, 2) * 2 - 1
+    corners = lookups.Corners.of_points(coord, size, local_ensemble=True)
+    assert torch.allclose(corners.weight.sum((0, 1)), torch.ones(1, 64), atol=1e-6)
+    ramp = coords.pixel_centers(size[0])[None, :, None, None].expand(1, *size, 1)
+    blended = corners.blend(corners.gather(ramp))[..., 0]
+    inside = coord[..., 0].abs() < 1 - 1 / size[0]
+    assert torch.allclose(blended[inside], coord[..., 0][inside], atol=1e-5)
+
+
+def test_gather_keeps_pictures_apart() -> None:
+    table = torch.arange(2 * 3 * 4).reshape(2, 3, 4, 1).float()
+    coord = coords.Grid.of_size((3, 4)).coord().flatten(0, 1).expand(2, -1, -1)
+    nearest = lookups.Corners.of_points(coord, (3, 4), local_ensemble=False)
+    assert torch.equal(nearest.gather(table).flatten(), table.flatten())
+    assert torch.equal(coords.sample_nearest(table, coord).flatten(), table.flatten())
+
+
+def test_taps_reach_every_pixel_within_support() -> None:
+    taps = lookups.axis_taps(coords.pixel_centers(7), 7, 2, torch.tensor(1.0))
+    assert taps.index.shape == (4, 7)
+    assert taps.index[:, 3].tolist() == [1, 2, 3, 4]  # of two pixels at the ends of the support, the first
+    assert taps.distance[:, 3].tolist() == pytest.approx([2, 1, 0, -1], abs=1e-5)
+    assert taps.inside.all()
+    assert taps.index.min() == 0
+    assert taps.index.max() == 6
+
+
+def test_stretched_taps_are_each_position_s_own() -> None:
+    """Where the stretch varies, a position has the taps it would have alone, and others that do not count."""
+    position, stretch = torch.tensor([-0.93, -0.1, 0.3, 0.62, 0.999]), torch.tensor([1.0, 2.5, 1.0, 4.0, 1.7])
+    together = lookups.axis_taps(position, 30, 1, stretch)
+    assert together.index.shape == (8, 5)
+    for i in range(5):
+        alone = lookups.axis_taps(position[i], 30, 1, stretch[i])
+        counted = together.inside[:, i]
+        assert together.index[counted, i].tolist() == alone.index[alone.inside].tolist()
+        assert torch.equal(together.distance[counted, i], alone.distance[alone.inside])
+        assert bool((together.distance[counted, i].abs() <= 1 + 1e-4).all())

@@ -1,0 +1,1 @@
+"""Programs for makers: benchmarks, exports, test sets. Nothing imports them."""

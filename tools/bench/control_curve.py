@@ -1,0 +1,65 @@
+"""How much of the queries CMSR needs at which loss: curves over the error threshold, for each measure and rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evaluation.metrics import psnr
+from models.cmsr.calibration import LevelErrors, level_errors, make_levels
+from models.cmsr.rendering import Level
+from models.upscaler import Upscaler
+
+
+@dataclass(frozen=True)
+class Point:
+    """Over all test pictures: share of queries evaluated, and PSNR in dB lost to full rendering, mean and largest."""
+
+    threshold: float
+    share: float
+    mean_loss: float
+    largest_loss: float
+
+
+def control_curve(
+    upscaler: Upscaler,
+    training: Sequence[Tensor],
+    testing: Sequence[tuple[Tensor, Tensor]],
+    target: float,
+    measure: str,
+    rule: str,
+    thresholds: Sequence[float],
+) -> list[Point]:
+    """Make a table from the `training` LR pictures (3, h, w) for each threshold, and try it on `testing` pairs (lr,
+    hr).
+
+    `target`: the scale of the pairs; pictures in [0, 1].
+    """
+    errors = [level_errors(upscaler, upscaler.encode(lr), target, measure) for lr in training]
+    prepared = [(hr, latent := upscaler.encode(lr), psnr_of_full(upscaler, latent, hr)) for lr, hr in testing]
+    return [try_threshold(upscaler, errors, prepared, target, measure, rule, threshold) for threshold in thresholds]
+
+
+def psnr_of_full(upscaler: Upscaler, latent: Any, hr: Tensor) -> float:
+    return psnr(upscaler.render(latent, tuple(hr.shape[-2:]))[0].cpu(), hr)
+
+
+def try_threshold(
+    upscaler: Upscaler,
+    errors: Sequence[Sequence[LevelErrors]],
+    prepared: Sequence[tuple[Tensor, Any, float]],
+    target: float,
+    measure: str,
+    rule: str,
+    threshold: float,
+) -> Point:
+    """One point of a curve."""
+    levels: tuple[Level, ...] = make_levels(errors, target, rule, threshold, upscaler.model.intensity_range)
+    queries, full, losses = 0, 0, []
+    for hr, latent, best in prepared:
+        pictures, controlled = upscaler.render_controlled(latent, tuple(hr.shape[-2:]), levels, measure)
+        queries, full = queries + controlled.queries, full + controlled.full
+        losses.append(best - psnr(pictures[0].cpu(), hr))
+    return Point(threshold, queries / full, torch.tensor(losses).mean().item(), max(losses))

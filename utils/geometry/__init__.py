@@ -1,0 +1,1 @@
+"""Every conversion between pixels and positions: grids, neighbours, homographies."""

@@ -1,0 +1,146 @@
+"""Warps: positions and pixel sizes under a homography, and files that hold one."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from utils.errors import InputError
+from utils.geometry.grids import LARGEST_OUTPUT, Scale, Size, check_output_size, row_bands
+
+# Where a homography shrinks more than this, kernels are stretched no further: what they cost grows with its square.
+LARGEST_CELL = 8.0
+SINGULAR = 1e-12
+SMALLEST_DEPTH = 1e-12  # of what lies in front of the horizon, where the middle of the picture has depth 1
+INTERIOR_QUERIES = 1 << 16  # positions looked at together
+
+
+@dataclass(frozen=True)
+class WarpedGrid:
+    """The pixels of a warped (H, W) output as positions in the picture: what `Grid` is along a picture's own axes.
+
+    `forms` (3, 3), float64 on the CPU, times an output's (column, row, 1) gives y and x times depth, and depth.
+    """
+
+    forms: Tensor
+    size: Size
+
+    def positions(self, rows: range) -> tuple[Tensor, Tensor]:
+        """Of all pixels of some rows: where they are, (2, rows, W), y and x, float64, clipped to -1..1, and which of
+        them lie inside that, in front of the horizon, (rows, W) bool."""
+        x, y = (torch.arange(n.start, n.stop, dtype=torch.float64) for n in (range(self.size[1]), rows))
+        *positions, depth = (a * x + (b * y[:, None] + c) for a, b, c in self.forms)
+        inside = depth > SMALLEST_DEPTH
+        depth.clamp_(min=SMALLEST_DEPTH)
+        coord = torch.empty(2, *depth.shape, dtype=torch.float64)
+        for position, clipped in zip(positions, coord, strict=True):
+            torch.clamp(position.div_(depth), -1, 1, out=clipped)
+            inside &= clipped == position
+        return coord, inside
+
+    def bands(
+        self, queries: int, positions: Callable[["WarpedGrid", range], tuple[Tensor, Tensor]] = positions
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """`utils.geometry.grids.row_bands` with what `positions` says of their rows."""
+        for band in row_bands(self.size, queries):
+            yield band, *positions(self, range(band.start, band.stop))
+
+
+@dataclass(frozen=True)
+class Homography:
+    """A map of input pixels (x, y, 1) to output pixels; the centres of pixels are whole numbers.
+
+    `matrix` (3, 3), kept in float64 on the CPU. InputError for a singular matrix, or values that are no numbers.
+    """
+
+    matrix: Tensor
+
+    def __post_init__(self) -> None:
+        matrix = self.matrix.detach().cpu().double()
+        object.__setattr__(self, "matrix", matrix)
+        if matrix.shape != (3, 3) or not matrix.isfinite().all():
+            raise InputError("a homography is 3x3 finite numbers")
+        # Lengths of rows and columns differ by units, so they are divided out before it is asked whether any is lost.
+        balanced = matrix / matrix.norm(dim=1, keepdim=True).clamp(min=1e-300)
+        balanced = balanced / balanced.norm(dim=0, keepdim=True).clamp(min=1e-300)
+        if torch.linalg.det(balanced).abs() < SINGULAR:
+            raise InputError("the homography is singular: it maps the picture to a line; give an invertible matrix")
+
+    @classmethod
+    def scaling(cls, scale: Scale) -> "Homography":
+        """Enlarging by (height factor, width factor) from the picture's upper left corner."""
+        y, x = scale
+        matrix = [[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]
+        return cls(torch.tensor(matrix, dtype=torch.float64))
+
+    @classmethod
+    def rotation(cls, degrees: float, size: Size, output_size: Size, scale: Scale = (1, 1)) -> "Homography":
+        """Enlarging an (h, w) picture by `scale` and turning it counter-clockwise, centre to centre of the output."""
+        angle = math.radians(degrees)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        turn = torch.tensor([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]], dtype=torch.float64)
+        shrink = torch.diag(torch.tensor([scale[1], scale[0], 1], dtype=torch.float64))
+        return cls(_shift(output_size, 1) @ turn @ shrink @ _shift(size, -1))
+
+    def inverse(self) -> "Homography":
+        return Homography(torch.linalg.inv(self.matrix))
+
+    def facing(self, size: Size) -> Tensor:
+        """The matrix with the factor that makes the third coordinate 1 at the centre of an (h, w) picture."""
+        centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2, 1], dtype=torch.float64)
+        matrix = self.matrix / self.matrix.abs().max()
+        depth = matrix[2] @ centre
+        return matrix if depth.abs() < SINGULAR else matrix / depth
+
+    def grid(self, size: Size, output_size: Size) -> WarpedGrid:
+        """The pixels of the warped (H, W) output of an (h, w) picture."""
+        height, width = size
+        x, y, w = torch.linalg.inv(self.facing(size))  # pixels of the input, times w
+        forms = torch.stack([y * (2 / height) + w * (1 / height - 1), x * (2 / width) + w * (1 / width - 1), w])
+        return WarpedGrid(forms, output_size)
+
+    def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
+        """Which output pixels show, nearest, an input pixel at least `frame` pixels from the border: (H, W) bool."""
+        interior = torch.empty(output_size, dtype=torch.bool)
+        for rows, coord, inside in self.grid(size, output_size).bands(INTERIOR_QUERIES):
+            interior[rows] = inside
+            for position, n in zip(coord, size, strict=True):
+                pixel = (((position + 1) * n - 1) / 2).round()
+                interior[rows] &= (pixel >= frame) & (pixel <= n - 1 - frame)
+        return interior
+
+    def cell(self, size: Size, largest_scale: float | None = None, largest_cell: float = LARGEST_CELL) -> Tensor:
+        """Size of an output pixel at each pixel of an (h, w) picture, (1, 2, h, w) in positions.
+
+        Per axis how far a step of one output pixel in either direction goes at most, the length of a row of the inverse
+        map's derivative: right for scalings and rotations. At least as at the `largest_scale` trained for, at most
+        `largest_cell` input pixels.
+        """
+        matrix = self.facing(size)
+        inverse = torch.linalg.inv(matrix)
+        y, x = torch.arange(size[0], dtype=torch.float64), torch.arange(size[1], dtype=torch.float64)
+        a, b, c = matrix[2]
+        w = (a * x + (b * y[:, None] + c)).clamp(min=1e-9)  # (h, w)
+        # Where the third coordinate of the map is w, that of its inverse is 1 / w: the quotient rule, divided by that.
+        derivatives = (inverse[row, :2] - position[:, None] * inverse[2, :2] for row, position in ((1, y), (0, x)))
+        along_y, along_x = (derivative.norm(dim=1) for derivative in derivatives)
+        smallest = 0.0 if largest_scale is None else 1 / largest_scale
+        cell = torch.stack([along_y[:, None] * w, along_x * w]).clamp_(smallest, largest_cell)  # (2, h, w), y first
+        return (cell * 2 / torch.tensor(size)[:, None, None]).float()[None]
+
+
+def _shift(size: Size, sign: int) -> Tensor:
+    """Moves the centre of an (h, w) picture to the origin (sign -1) or back (1)."""
+    shift = torch.eye(3, dtype=torch.float64)
+    shift[0, 2], shift[1, 2] = sign * (size[1] - 1) / 2, sign * (size[0] - 1) / 2
+    return shift
+
+
+def rotated_size(size: Size, degrees: float, scale: Scale = (1, 1)) -> Size:
+    """(H, W) that holds all of an (h, w) picture enlarged by `scale` and turned."""
+    height, width = (min(n * factor, LARGEST_OUTPUT + 1) for n, factor in zip(size, scale, strict=True))
+    cosine, sine = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+    fitting = (math.ceil(round(side, 6)) for side in (height * cosine + width * sine, width * cosine + height * sine))
+    return check_output_size(tuple(max(1, side) for side in fitting))

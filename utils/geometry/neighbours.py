@@ -1,0 +1,227 @@
+"""Which LR pixels a position reads, and how far it is from their centres: resampling taps, runs of a grid's positions
+that read the same pixels, and the corners of a local ensemble."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from utils.geometry.grids import CORNER_EPSILON, INSIDE, Size, first_pixels, pixel_centers, pixel_index
+
+# Longer runs are cut, so that a block of them stays small at any scale.
+LONGEST_RUN = 32
+
+
+def bilinear_taps(position: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The two pixels that `sample_bilinear` reads for positions (*S) along one axis, (2, *S), and how far from the
+    first to the second each position is, (*S) in [0, 1)."""
+    center = ((position + 1) * (n / 2) - 0.5).clamp(0, n - 1)  # rounded as grid_sample does
+    first = center.floor()
+    return torch.stack([first, (first + 1).clamp(max=n - 1)]).long(), center - first
+
+
+@dataclass(frozen=True)
+class AxisTaps:
+    """The pixels that positions (*S) along one axis are resampled from, nearest T: `index` (T, *S) int64 in 0..n-1,
+    `distance` (T, *S) position minus pixel centre in stretched pixels, `inside` (T, *S) whether it is in the
+    support."""
+
+    index: Tensor
+    distance: Tensor
+    inside: Tensor
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(index, distance, inside) of one tap after the other."""
+        return iter(list(zip(self.index, self.distance, self.inside, strict=True)))
+
+
+def tap_epsilon(n: int) -> float:
+    """Positions this close (LR pixels) to a pixel centre count as on it when taps are chosen: float32 cannot tell."""
+    return 1e-6 + 2e-7 * n
+
+
+def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor) -> AxisTaps:
+    """Pixels within `radius` * `stretch` LR pixels of each position, a broadcasting `stretch` per position.
+
+    Beyond the border pixels are replicated. Of two pixels exactly at the two ends of the support the first one counts
+    (LeRF's convention; filters are zero there). T fits the largest stretch.
+    """
+    center, epsilon = ((position + 1) * n - 1) / 2, tap_epsilon(n)
+    reach = radius * stretch
+    first = (center - reach - epsilon).ceil()
+    count = (2 * reach - epsilon).ceil()  # of whole numbers in an interval of that length, open at one end
+    steps = torch.arange(int(count.max()), device=position.device).view(-1, *[1] * first.dim())
+    tap = first + steps  # (T, *S)
+    distance = center - tap
+    inside = (distance > epsilon - reach) & (steps < count)
+    return AxisTaps(tap.clamp(0, n - 1).long(), (distance / stretch).float(), inside)
+
+
+@dataclass(frozen=True)
+class AxisLookup:
+    """For positions along one axis: which LR pixels to look at, and how far away each position is from their centres.
+
+    `index` (K, *S) int64 in 0..n-1, `offset` (K, *T) position minus pixel centre in LR pixels; K = 2 for a local
+    ensemble (the pixel before and the one after), else 1. S and T broadcast against each other.
+    """
+
+    index: Tensor
+    offset: Tensor
+
+
+def look_up(position: Tensor, n: int, local_ensemble: bool, reach: float | Tensor | None = None) -> AxisLookup:
+    """LR pixels around each position (*S) on an axis of n pixels: both neighbours, or just the one that holds it.
+
+    Neighbours are looked for at +-`reach` (in positions, broadcasting), half a pixel unless given.
+    """
+    reach = 1 / n if reach is None else reach
+    shifts = [-reach + CORNER_EPSILON, reach + CORNER_EPSILON] if local_ensemble else [0.0]
+    shifted = torch.stack([position + shift for shift in shifts]).clamp(*INSIDE)
+    index = pixel_index(shifted, n)
+    return AxisLookup(index, (position - pixel_centers(n, position.device)[index]) * n)
+
+
+@dataclass(frozen=True)
+class AxisRuns:
+    """The positions of one axis cut into R runs that look at the same LR pixels, each padded to the longest run, L.
+
+    Between two LR centres all output pixels share their LR pixels, so what depends on those is computed once a run.
+    `lookup.index` (K, R), `lookup.offset` (K, R, L); padding repeats a run's last position. `start` (R,) a run's first
+    position, `length` (R,) how many are real.
+    """
+
+    lookup: AxisLookup
+    start: Tensor
+    length: Tensor
+
+    @property
+    def longest(self) -> int:
+        """L, the padded length of every run."""
+        return self.lookup.offset.shape[-1]
+
+    def pixels(self, position: Tensor, n: int) -> Tensor:
+        """(R,) LR pixel of n that holds each run's first position, given all positions (N,) of the axis."""
+        return pixel_index(position[self.start], n)
+
+    def members(self) -> Tensor:
+        """(R, L) positions of the runs, padding included."""
+        return run_members(self.start, self.length, self.longest)
+
+    def blocks(self, runs: int) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
+        """Pieces of at most `runs` runs: (output positions, which of the piece's padded positions they are, lookup)."""
+        real = torch.arange(self.longest, device=self.length.device) < self.length[:, None]  # (R, L)
+        ends = (self.start + self.length).tolist()
+        starts = self.start.tolist()
+        for first in range(0, len(starts), runs):
+            last = min(first + runs, len(starts))
+            part = slice(first, last)
+            lookup = AxisLookup(self.lookup.index[:, part], self.lookup.offset[:, part])
+            yield slice(starts[first], ends[last - 1]), real[part].flatten().nonzero()[:, 0], lookup
+
+    def bands(self, pixels: int) -> Iterator[tuple[slice, slice, "AxisRuns"]]:
+        """Pieces that look at few LR pixels, `pixels` in a row unless one run needs more: (those LR pixels, output
+        positions, the piece with both counted from its own first)."""
+        nearest, farthest = self.lookup.index.amin(0).tolist(), self.lookup.index.amax(0).tolist()
+        starts, ends = self.start.tolist(), (self.start + self.length).tolist()
+        first = 0
+        while first < len(starts):
+            last = first + 1
+            while last < len(starts) and farthest[last] < nearest[first] + pixels:
+                last += 1
+            index = self.lookup.index[:, first:last] - nearest[first]
+            lookup = AxisLookup(index, self.lookup.offset[:, first:last])
+            piece = AxisRuns(lookup, self.start[first:last] - starts[first], self.length[first:last])
+            yield slice(nearest[first], farthest[last - 1] + 1), slice(starts[first], ends[last - 1]), piece
+            first = last
+
+
+def look_up_runs(position: Tensor, n: int, local_ensemble: bool, within_pixels: bool = False) -> AxisRuns:
+    """`look_up` for the sorted positions (N,) of a grid's axis, grouped into runs.
+
+    `within_pixels`: runs also end where an LR pixel does, so that each lies in one.
+    """
+    lookup = look_up(position, n, local_ensemble)
+    total = len(position)
+    same = (lookup.index[:, 1:] == lookup.index[:, :-1]).all(0)
+    if within_pixels:
+        same &= torch.diff(pixel_index(position, n)) == 0
+    changes = torch.cat([same.new_ones(1), ~same])
+    place = torch.arange(total, device=position.device)
+    first = torch.where(changes, place, 0).cummax(0).values  # of the run that each position is in
+    start = ((place - first) % LONGEST_RUN == 0).nonzero()[:, 0]
+    length = torch.diff(start, append=start.new_tensor([total]))
+    longest = int(length.max())
+    if total < 0.5 * longest * len(start):  # mostly padding: positions on their own are cheaper
+        start, longest = torch.arange(total, device=position.device), 1
+        length = torch.ones_like(start)
+    member = run_members(start, length, longest)
+    return AxisRuns(AxisLookup(lookup.index[:, start], lookup.offset[:, member]), start, length)
+
+
+def run_members(start: Tensor, length: Tensor, longest: int) -> Tensor:
+    """(R, L) positions of runs, padded to the longest by repeating a run's last one."""
+    return start[:, None] + torch.minimum(torch.arange(longest, device=start.device), length[:, None] - 1)
+
+
+@dataclass(frozen=True)
+class Corners:
+    """The K x K LR pixels around each position (K = 2: four corners; 1: just the nearest), shapes broadcasting.
+
+    `index` (K, K, B, *S) into the B*h*w LR pixels of all pictures in row-major order; `offset_y`, `offset_x` (K or 1,
+    K or 1, B or 1, *T) position minus pixel centre, in LR pixels; `weight` (K, K, B or 1, *T) blend weights that sum
+    to 1 over the corners: the area between the position and the diagonally opposite pixel (LIIF, equation 4)."""
+
+    index: Tensor
+    offset_y: Tensor
+    offset_x: Tensor
+    weight: Tensor
+
+    @classmethod
+    def _of(cls, index: Tensor, offset_y: Tensor, offset_x: Tensor) -> "Corners":
+        area = (offset_y * offset_x).abs() + 1e-9
+        return cls(index, offset_y, offset_x, area.flip(0, 1) / area.sum((0, 1)))
+
+    @classmethod
+    def of_points(cls, coord: Tensor, size: Size, local_ensemble: bool, reach: Tensor | None = None) -> "Corners":
+        """Corners of any positions (B, Q, 2) in (h, w) pictures; S = T = (Q,). `reach` (B, 1 or Q, 2) as in
+        `look_up`."""
+        reach_y, reach_x = (None, None) if reach is None else reach.unbind(-1)
+        y = look_up(coord[..., 0], size[0], local_ensemble, reach_y)
+        x = look_up(coord[..., 1], size[1], local_ensemble, reach_x)
+        index = y.index[:, None] * size[1] + x.index[None] + first_pixels(len(coord), size, coord.device)[:, None]
+        return cls._of(index, y.offset[:, None], x.offset[None])
+
+    @classmethod
+    def of_runs(cls, y: AxisLookup, x: AxisLookup, size: Size, batch: int) -> "Corners":
+        """Corners of a block of a grid, in (h, w) pictures; S = (Ry, Rx, 1, 1) and T = (Ry, Rx, Ly, Lx)."""
+        first = first_pixels(batch, size, y.index.device)[:, None, None, None, None]
+        index = y.index[:, None, None, :, None, None, None] * size[1] + x.index[None, :, None, None, :, None, None]
+        return cls._of(
+            index + first, y.offset[:, None, None, :, None, :, None], x.offset[None, :, None, None, :, None, :]
+        )
+
+    @classmethod
+    def of_chosen_runs(cls, y: AxisLookup, x: AxisLookup, size: Size, chosen: Tensor) -> "Corners":
+        """Corners of N pairs of runs, `chosen` (N, 3) as (picture, run of y, run of x); B = N, S = (1, 1), T = (Ly,
+        Lx)."""
+        picture, run_y, run_x = chosen.unbind(1)
+        index = y.index[:, None, run_y] * size[1] + x.index[None, :, run_x] + picture * (size[0] * size[1])
+        return cls._of(index[..., None, None], y.offset[:, None, run_y, :, None], x.offset[None, :, run_x, None, :])
+
+    def gather(self, table: Tensor) -> Tensor:
+        """Rows of `table` (B, h, w, C) at the corners: (K, K, B, *S, C)."""
+        return table.flatten(0, 2).index_select(0, self.index.flatten()).unflatten(0, self.index.shape)
+
+    def offsets(self) -> tuple[Tensor, Tensor]:
+        """Offsets (y, x) with a last axis for channels, (K or 1, K or 1, B or 1, *T, 1)."""
+        return self.offset_y[..., None], self.offset_x[..., None]
+
+    def project_offset(self, weight: Tensor) -> Tensor:
+        """The offsets (y, x) times a weight (C, 2): (K, K, B or 1, *T, C), built from one small tensor per axis."""
+        y, x = self.offsets()
+        return y * weight[:, 0] + x * weight[:, 1]
+
+    def blend(self, values: Tensor) -> Tensor:
+        """Weighted sum over the corners: (K, K, B, *T, C) -> (B, *T, C)."""
+        return (values * self.weight[..., None]).sum((0, 1))
