@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
-from models import native
+from models import local_ensemble, native
 from models.cmsr.rendering import Level, render_controlled
 from models.decoders import lmf
 from models.upscaler import Upscaler
