@@ -199,7 +199,8 @@ class Worker:
             self.arguments.rotate, pixels.shape[:2], size, self.arguments.scale or (1, 1)
         )
         latent = self.upscaler.encode(to_tensor(pixels))
-        picture, inside = self.upscaler.warp(latent, homography, size)
+        grid = homography.grid(tuple(latent.image.shape[-2:]), size)
+        picture, inside = self.upscaler.render(latent, grid), grid.inside()
         mask = inside.numpy()
         beside = {self.arguments.mask: np.where(mask, 255, 0).astype(np.uint8)} if self.arguments.mask else {}
         output = with_background(to_pixels(picture[0], grey=pixels.ndim == 2), mask, self.arguments.background)

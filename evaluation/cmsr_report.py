@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from evaluation.metrics import psnr
-from models.cmsr.rendering import ControlledPicture, Level
+from models.cmsr.rendering import ControlledPicture, Level, render_controlled
 from models.cmsr.tables import ScaleTable
 from models.upscaler import Upscaler
 from utils.geometry.grids import Grid, Size, sample_nearest
@@ -84,8 +84,8 @@ def control(upscaler: Upscaler, lr: Tensor, size: Size, table: ScaleTable, above
     scale = max(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
     levels = table.levels_for(scale) if scale > above else (Level(scale, 1.0),)
     started = time.perf_counter()
-    pictures, controlled = upscaler.render_controlled(latent, size, levels, table.measure)
-    picture = pictures[0].cpu()
+    controlled = render_controlled(upscaler, latent, size, levels, table.measure)
+    picture = controlled.picture[0].cpu()
     rendered = time.perf_counter()
     full = upscaler.render(latent, size)[0].cpu()
     ended = time.perf_counter()

@@ -44,9 +44,9 @@ def measure_warp(
 ) -> tuple[dict[str, float], Tensor]:
     """Warp `lr` (3, h, w) to the size of `hr` (3, H, W), both in [0, 1], without antialiasing, as published: metrics
     over what lies WARP_FRAME LR pixels inside, and the picture (3, H, W)."""
-    size = tuple(hr.shape[-2:])
-    picture = upscaler.warp(upscaler.encode(lr), homography, size, antialias=False)[0][0].cpu()
-    return protocol.measure_warped(picture, hr, homography.interior(tuple(lr.shape[-2:]), size, WARP_FRAME)), picture
+    input_size, size = tuple(lr.shape[-2:]), tuple(hr.shape[-2:])
+    picture = upscaler(lr, homography.grid(input_size, size, antialias=False))[0].cpu()
+    return protocol.measure_warped(picture, hr, homography.interior(input_size, size, WARP_FRAME)), picture
 
 
 @torch.inference_mode()

@@ -1,20 +1,16 @@
 """The one interface of the project: a picture is encoded once and rendered on any grid of positions."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
-from models import native
 from models.encoders.bands import encode_by_bands
-from models.native.positions import warped_positions
-from utils.geometry.grids import Grid, Size
-from utils.geometry.homographies import WarpedGrid
+from utils.geometry.grids import Grid, OutputGrid, Size, sample_bilinear
+from utils.geometry.neighbours import PixelRows
 
-# Size of a band's or block's widest intermediate: larger ones leave the CPU's cache and are slower.
-BAND_BYTES = 4 << 20
+# Size of a chunk's widest intermediate: larger ones leave the CPU's cache and are slower.
+CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -32,10 +28,14 @@ class Latent:
 @dataclass(frozen=True)
 class Field:
     """A picture ready for one output pixel size: `table` (B, h, w, C), what each LR pixel contributes, and `skip`
-    (B, 3, h, w), a picture to add at every position by bilinear interpolation, or None."""
+    (B, 3, h, w), a picture to add at every position by bilinear interpolation, or None.
+
+    A field of some rows only has these in its `table`, and says which they are in `rows`; its `skip` is whole.
+    """
 
     table: Tensor
     skip: Tensor | None = None
+    rows: PixelRows | None = None
 
     @property
     def batch(self) -> int:
@@ -44,37 +44,54 @@ class Field:
     @property
     def size(self) -> Size:
         """(h, w) of the LR picture."""
-        return self.table.shape[1], self.table.shape[2]
+        return self.pixels.size
+
+    @property
+    def pixels(self) -> PixelRows:
+        """Which LR pixels the table holds."""
+        height, width = self.table.shape[1:3]
+        return self.rows or PixelRows((height, width), 0, height)
+
+    def picture(self, number: int) -> "Field":
+        """The field of one picture of the batch."""
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        return replace(self, **{name: value[number : number + 1] for name, value in tensors.items()})
+
+    def skip_at(self, coord: Tensor) -> Tensor | float:
+        """What the skip picture adds at positions (B, ..., 2): (B, ..., 3), or nothing."""
+        return 0.0 if self.skip is None else sample_bilinear(self.skip, coord)
 
 
 class ContinuousModel(nn.Module):
-    """Base of every model: encode -> field -> sample or render.
+    """Base of every model: encode -> field -> sample or paint.
 
     Models keep no state between calls: a latent and a field are small frozen dataclasses that the caller holds, so
     one latent serves any number of sizes. Subclasses set `encoder` (or implement `encode`) and implement `field` and
-    `sample`; `render` works by itself and may be overridden where a separable grid allows something faster.
+    `sample`; `paint` works by itself and may be overridden where a grid allows something faster.
     """
 
     trained_scales: tuple[float, float] | None = (1.0, 4.0)
-    """Smallest and largest scale the model has seen; callers clip the cell at the largest (`cell_of`)."""
+    """Smallest and largest scale the model has seen: no cell is smaller than at the largest. None: any."""
 
     normalization: tuple[float, float] = (0.5, 0.5)
     """(sub, div) of pictures in [0, 1] for this model, unless a config's `data_norm` or a checkpoint says otherwise."""
 
     floats_per_query: int = 64
-    """Size of the widest intermediate for one position: decides how many positions a band holds."""
+    """Size of the widest intermediate for one position: decides how many positions a chunk holds."""
 
-    backend: str = "auto"
-    """What computes on a CPU, see `models.native.choose`."""
-
-    kernel_library: str | None = None
-    """Name of the native kernels that the model can use."""
+    native_library: str | None = None
+    """Name of the native routines that the model can use, see `models.native.choose`."""
 
     encoder: nn.Module
 
     def encode(self, image: Tensor) -> Latent:
         """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
         return Latent(encode_by_bands(self.encoder, image), image)
+
+    def cell(self, latent: Latent, grid: OutputGrid) -> Tensor:
+        """Output pixel size on a grid, as `field` takes it, clipped at the largest trained scale."""
+        cell = grid.cell(tuple(latent.image.shape[-2:]), self.trained_scales and self.trained_scales[1])
+        return cell.to(latent.image.device).expand(len(latent.image), *cell.shape)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
         """Latent and output pixel size -> field: everything per LR pixel that depends on the output pixel size.
@@ -87,56 +104,42 @@ class ContinuousModel(nn.Module):
         """Values (B, Q, 3), normalised, at any positions (B, Q, 2), (y, x) in [-1, 1]."""
         raise NotImplementedError
 
-    def render(self, field: Field, grid: Grid) -> Tensor:
-        """Values (B, 3, H, W), normalised, on a whole grid; beyond them memory is bounded by a band of rows."""
-        output = field.table.new_empty(field.batch, self.channels(field), *grid.size)
-        for rows, band in grid.bands(self.band_queries(field)):
-            coord = band.coord().flatten(0, 1).expand(field.batch, -1, -1)  # (B, rows * W, 2)
-            output[:, :, rows] = self.sample(field, coord).transpose(1, 2).unflatten(2, band.size)
+    def paint(self, field: Field, grid: OutputGrid, output: Tensor) -> None:
+        """Write the values, normalised, at all positions of a grid that lie inside the picture into `output`
+        (B, 3, H, W), whose other pixels stay as they are; beyond it memory is bounded by a chunk of positions."""
+        paint_positions(self, field, grid, output, self._chunk_queries(field))
+
+    def render(self, latent: Latent, grid: OutputGrid, outside: Tensor | float = 0.0) -> Tensor:
+        """Values (B, 3, H, W), normalised, on a whole grid, plain or warped; `outside`, a number or (3, 1, 1), where
+        it leaves the picture. Models that resample pictures of any number of channels give as many."""
+        output = latent.image.new_empty(*latent.image.shape[:2], *grid.size)
+        if not isinstance(grid, Grid):
+            output[:] = outside
+        self._paint_latent(latent, grid, output)
         return output
 
-    def render_latent(self, latent: Latent, cell: Tensor, grid: Grid) -> Tensor:
-        """`render` of the latent's `field`, for a single size: models may do without holding all of the field."""
-        return self.render(self.field(latent, cell), grid)
-
-    def warp(self, field: Field, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
-        """Values (B, 3, H, W), normalised, on a warped grid, and which of its pixels lie inside the picture, (H, W) on
-        the CPU; the others hold any finite value."""
-        output = field.table.new_zeros(field.batch, self.channels(field), *grid.size)
-        inside = torch.empty(grid.size, dtype=torch.bool, device="cpu")
-        for rows, coord, inside[rows] in self.warped_bands(grid, self.band_queries(field)):
-            # Inside is a run of columns, but for slanted ends: cheaper to sample than positions here and there.
-            found = inside[rows].any(0).nonzero()
-            if len(found):
-                columns = slice(int(found[0]), int(found[-1]) + 1)
-                shown = output[:, :, rows, columns]
-                coord = coord[:, :, columns].flatten(1).float().to(output.device)  # (2, N)
-                values = self.sample(field, coord.T.expand(field.batch, -1, -1))
-                shown[:] = values.transpose(1, 2).unflatten(2, shown.shape[2:])
-        return output, inside
-
-    def warp_latent(self, latent: Latent, cell: Tensor, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
-        """`warp` of the latent's `field`: models may do without holding all of the field."""
-        return self.warp(self.field(latent, cell), grid)
-
-    def warped_bands(self, grid: WarpedGrid, queries: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """`grid.bands`, by the kernels where there are some."""
-        library = native.choose(self.backend, "positions")
-        return grid.bands(queries, WarpedGrid.positions if library is None else partial(warped_positions, library))
+    def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
+        """`paint` the latent's `field`: models may do without holding all of it."""
+        self.paint(self.field(latent, self.cell(latent, grid)), grid, output)
 
     def forward(self, image: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """(B, 3, h, w) pictures, (B, Q, 2) positions, (B, 2) output pixel sizes -> (B, Q, 3), all normalised."""
         return self.sample(self.field(self.encode(image), cell), coord)
-
-    def channels(self, field: Field) -> int:
-        """How many values a position has: 3 but for models that resample pictures of any number of channels."""
-        return 3
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         """The networks behind the encoder and how often each runs for that many LR pixels and positions, as the papers
         count; a number in a network's place is multiply-adds (see `tools.bench.costs`)."""
         return []
 
-    def band_queries(self, field: Field) -> int:
-        """Positions per picture that one band should hold."""
-        return max(1, BAND_BYTES // (torch.finfo(field.table.dtype).bits // 8 * self.floats_per_query * field.batch))
+    def _chunk_queries(self, field: Field) -> int:
+        """Positions per picture that one chunk should hold."""
+        return max(1, CHUNK_BYTES // (torch.finfo(field.table.dtype).bits // 8 * self.floats_per_query * field.batch))
+
+
+def paint_positions(model: ContinuousModel, field: Field, grid: OutputGrid, output: Tensor, queries: int) -> None:
+    """Write the values at the positions of a grid into `output` (B, 3, H, W) by `model.sample`, `queries` of them at a
+    time."""
+    for place, coord in grid.chunks(queries):
+        coord = coord.to(output.device)
+        values = model.sample(field, coord.flatten(0, -2).expand(field.batch, -1, -1))  # (B, Q, C)
+        output[place] = values.transpose(1, 2).unflatten(2, coord.shape[:-1])

@@ -1,123 +1,114 @@
 """Models that answer a position from the LR pixels around it."""
 
-from dataclasses import replace
-
-import torch
 from torch import Tensor
 
 from models.continuous import ContinuousModel, Field, Latent
 from models.native.lmf import RenderStage
-from utils.geometry.grids import Grid, Size, pixel_index, positions_in_rows, sample_bilinear
-from utils.geometry.homographies import WarpedGrid
-from utils.geometry.neighbours import AxisRuns, Corners, look_up, look_up_runs
-
-WARPED_QUERIES = 1 << 18  # positions that are looked through together for those in a band of LR rows
+from utils.geometry.grids import Grid, OutputGrid
+from utils.geometry.neighbours import AxisSpans, Neighbours, look_up, look_up_spans
 
 
 class LocalEnsembleModel(ContinuousModel):
     """Models that answer a position from the LR pixels around it (LIIF, LTE, the LMF family): they implement `query`.
 
-    A grid is rendered in blocks of runs (see `AxisRuns`): all positions between four LR centres share
-    what those four contribute, which is looked up once for all of them.
+    A plain grid is painted in blocks of spans (see `AxisSpans`): all positions between four LR centres share what
+    those four contribute, which is looked up once for all of them.
     """
 
     local_ensemble: bool = True
 
     @property
-    def corners(self) -> int:
+    def neighbours(self) -> int:
         """How many LR pixels a position looks at."""
         return 4 if self.local_ensemble else 1
 
-    def query(self, field: Field, corners: Corners) -> Tensor:
-        """Values (B, *T, 3) at the positions that `corners` describes."""
+    def query(self, field: Field, neighbours: Neighbours) -> Tensor:
+        """Values (B, *T, 3) at the positions whose LR pixels are given, without the skip picture."""
         raise NotImplementedError
 
-    def kernels(self, field: Field) -> RenderStage | None:
-        """What renders the field without PyTorch, or None."""
+    def native_stage(self, field: Field) -> RenderStage | None:
+        """What paints the field without PyTorch, or None."""
         return None
 
-    def sample(self, field: Field, coord: Tensor) -> Tensor:
-        kernels = self.kernels(field)
-        if kernels is not None:
-            y, x = (look_up(coord[..., axis], field.size[axis], self.local_ensemble) for axis in (0, 1))
-            return kernels.sample(y, x, coord)
-        values = self.query(field, Corners.of_points(coord, field.size, self.local_ensemble))
-        return values if field.skip is None else values + sample_bilinear(field.skip, coord)
-
-    def render(self, field: Field, grid: Grid) -> Tensor:
-        output = field.table.new_empty(field.batch, 3, *grid.size)
-        self.paint(field, grid, *self.runs(field.size, grid), output)
-        return output
-
-    def band_rows(self, latent: Latent) -> int | None:
-        """LR rows of the bands that `render_latent` works in; None: all at once."""
+    def rows_at_a_time(self, latent: Latent) -> int | None:
+        """LR rows whose field `render` should hold at a time; None: all."""
         return None
 
     def field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> Field:
-        """The field of some LR rows, its `skip` whole: what models with `band_rows` implement."""
+        """The field of some LR rows: what models with `rows_at_a_time` implement."""
         raise NotImplementedError
 
-    def render_latent(self, latent: Latent, cell: Tensor, grid: Grid) -> Tensor:
-        band_rows = self.band_rows(latent)
-        if band_rows is None:
-            return super().render_latent(latent, cell, grid)
-        output = latent.features.new_empty(len(latent.image), 3, *grid.size)
-        rows, columns = self.runs(tuple(latent.features.shape[-2:]), grid)
-        for pixels, span, piece in rows.bands(band_rows):
-            field = self.field_of_rows(latent, cell, pixels)
-            self.paint(field, Grid(grid.rows[span], grid.columns), piece, columns, output[:, :, span])
-        return output
+    def sample(self, field: Field, coord: Tensor) -> Tensor:
+        stage = self.native_stage(field)
+        if stage is not None:
+            y, x = (look_up(coord[..., axis], field.size[axis], self.local_ensemble) for axis in (0, 1))
+            return stage.sample(y.from_pixel(field.pixels.first), x, coord)
+        values = self.query(field, Neighbours.of_points(coord, field.pixels, self.local_ensemble))
+        return values + field.skip_at(coord)
 
-    def warp_latent(self, latent: Latent, cell: Tensor, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
-        height, band_rows = latent.features.shape[2], self.band_rows(latent)
-        if band_rows is None or band_rows >= height:
-            return super().warp_latent(latent, cell, grid)
-        output = latent.features.new_zeros(len(latent.image), 3, *grid.size)
-        inside = torch.empty(grid.size, dtype=torch.bool, device="cpu")
-        for first in range(0, height, band_rows):
-            around = slice(max(first - 1, 0), min(first + band_rows + 1, height))  # what positions in the band look at
-            field = self.field_of_rows(latent, cell, around)
-            for rows, coord, inside[rows] in self.warped_bands(grid, WARPED_QUERIES):
-                row, shown = pixel_index(coord[0].float(), height), output[:, :, rows].flatten(2)
-                here = inside[rows] & (row >= first) & (row < first + band_rows)
-                for chosen in here.flatten().nonzero()[:, 0].split(self.band_queries(field)):
-                    position = coord.flatten(1)[:, chosen].T.float().to(output.device)  # (N, 2)
-                    values = self.sample_rows(field, position.expand(field.batch, -1, -1), height, around)
-                    shown[:, :, chosen.to(output.device)] = values.transpose(1, 2)
-        return output, inside
-
-    def sample_rows(self, field: Field, coord: Tensor, height: int, rows: slice) -> Tensor:
-        """`sample` at positions in a picture of `height` rows, from the field of some of them."""
-        y, x = coord.unbind(-1)
-        own = torch.stack([positions_in_rows(y, height, rows), x], dim=-1)
-        values = self.sample(replace(field, skip=None), own)
-        return values if field.skip is None else values + sample_bilinear(field.skip, coord)
-
-    def runs(self, size: Size, grid: Grid) -> tuple[AxisRuns, AxisRuns]:
-        """The runs of a grid's rows and columns, for (h, w) LR pixels."""
-        rows, columns = (
-            look_up_runs(positions, n, self.local_ensemble)
-            for positions, n in zip((grid.rows, grid.columns), size, strict=True)
-        )
-        return rows, columns
-
-    def paint(self, field: Field, grid: Grid, rows: AxisRuns, columns: AxisRuns, output: Tensor) -> None:
-        """Fill `output` (B, 3, H, W), the values on a grid whose runs are given."""
-        kernels = self.kernels(field)
-        if kernels is not None:
-            kernels.render(rows, columns, (grid.rows, grid.columns), output)
+    def paint(self, field: Field, grid: OutputGrid, output: Tensor, chosen: Tensor | None = None) -> None:
+        """As every model; with `chosen` (B, h, w), bool, only where those LR pixels hold a position, on a plain grid
+        and a field of all rows."""
+        if not isinstance(grid, Grid):
+            super().paint(field, grid, output)
             return
-        runs_y, runs_x = self._block_runs(field, rows, columns)
-        for span_y, real_y, y in rows.blocks(runs_y):
-            for span_x, real_x, x in columns.blocks(runs_x):
-                rgb = self.query(field, Corners.of_runs(y, x, field.size, field.batch))  # (B, Ry, Rx, Ly, Lx, 3)
+        rows, columns = (
+            look_up_spans(positions, n, self.local_ensemble, within_pixels=chosen is not None)
+            for positions, n in zip((grid.rows, grid.columns), field.size, strict=True)
+        )
+        if chosen is not None:
+            pixel_rows, pixel_columns = (
+                rows.pixels(grid.rows, field.size[0]),
+                columns.pixels(grid.columns, field.size[1]),
+            )
+            chosen = chosen[:, pixel_rows[:, None], pixel_columns]  # (B, spans of rows, spans of columns)
+        stage = self.native_stage(field)
+        if stage is not None:
+            stage.render(rows.from_pixel(field.pixels.first), columns, (grid.rows, grid.columns), output, chosen)
+        elif chosen is None:
+            self._paint_blocks(field, grid, rows, columns, output)
+        else:
+            self._paint_chosen(field, grid, rows, columns, output, chosen)
+
+    def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
+        height, step = latent.features.shape[2], self.rows_at_a_time(latent)
+        if step is None or step >= height:
+            super()._paint_latent(latent, grid, output)
+            return
+        cell = self.cell(latent, grid)
+        for rows, part, place in grid.by_pixel_rows(height, step):
+            around = slice(max(rows.start - 1, 0), min(rows.stop + 1, height))  # what positions in these rows look at
+            self.paint(self.field_of_rows(latent, cell, around), part, output[place])
+
+    def _paint_blocks(self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor) -> None:
+        """Paint a grid by PyTorch, a block of spans at a time: whole rows of them when they fit, else a part of one."""
+        budget = self._spans_at_a_time(field, rows, columns)
+        for span_y, real_y, y in rows.blocks(max(1, budget // len(columns.start))):
+            for span_x, real_x, x in columns.blocks(min(len(columns.start), budget)):
+                neighbours = Neighbours.of_spans(y, x, field.pixels, field.batch)
+                rgb = self.query(field, neighbours)  # (B, Ry, Rx, Ly, Lx, 3)
                 rgb = rgb.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (B, 3, Ry * Ly, Rx * Lx)
                 output[:, :, span_y, span_x] = rgb[:, :, real_y][:, :, :, real_x]
             if field.skip is not None:
-                coord = Grid(grid.rows[span_y], grid.columns).coord().expand(field.batch, -1, -1, -1)
-                output[:, :, span_y] += sample_bilinear(field.skip, coord).permute(0, 3, 1, 2)
+                coord = grid.window(span_y.start, 0, (span_y.stop - span_y.start, grid.size[1])).coord()
+                output[:, :, span_y] += field.skip_at(coord.expand(field.batch, -1, -1, -1)).permute(0, 3, 1, 2)
 
-    def _block_runs(self, field: Field, rows: AxisRuns, columns: AxisRuns) -> tuple[int, int]:
-        """How many runs of each axis a block takes: whole rows when they fit, else a part of one."""
-        budget = max(1, self.band_queries(field) // (rows.longest * columns.longest))
-        return max(1, budget // len(columns.start)), min(len(columns.start), budget)
+    def _paint_chosen(
+        self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor, chosen: Tensor
+    ) -> None:
+        """Paint, by PyTorch, the pairs of spans that are `chosen` (B, spans of rows, spans of columns)."""
+        for number, of_picture in enumerate(chosen):
+            picture = field.picture(number)
+            for part in of_picture.nonzero().split(self._spans_at_a_time(picture, rows, columns)):  # (N, 2)
+                neighbours = Neighbours.of_chosen_spans(rows.lookup, columns.lookup, picture.pixels, part)
+                y, x = (
+                    rows.members()[part[:, 0], :, None],
+                    columns.members()[part[:, 1], None],
+                )  # (N, Ly, 1), (N, 1, Lx)
+                coord = grid.coord_of(y, x)[None]  # (1, N, Ly, Lx, 2)
+                values = (self.query(picture, neighbours) + picture.skip_at(coord)).flatten(0, -4)  # (N, Ly, Lx, 3)
+                output[number][:, y, x] = values.permute(3, 0, 1, 2)
+
+    def _spans_at_a_time(self, field: Field, rows: AxisSpans, columns: AxisSpans) -> int:
+        """How many pairs of spans fit a chunk."""
+        return max(1, self._chunk_queries(field) // (rows.longest * columns.longest))

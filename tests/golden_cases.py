@@ -10,6 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models import ContinuousModel, Field
+from models.resampling.resampler import Resampler
+from utils.geometry.grids import OutputGrid
+
 FOLDER = Path(__file__).parent / "golden"
 
 
@@ -52,3 +56,11 @@ def assert_close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
     assert actual.shape == expected.shape
     difference = (actual - expected).abs()
     assert bool((difference < tolerance).all()), histogram(difference)
+
+
+def painted(model: ContinuousModel, field: Field, grid: OutputGrid) -> Tensor:
+    """(B, C, H, W), normalised: what a model paints on a grid, zero elsewhere."""
+    channels = field.table.shape[-1] // (1 + len(model.kernel.hyper_parameters)) if isinstance(model, Resampler) else 3
+    output = torch.zeros(field.batch, channels, *grid.size)
+    model.paint(field, grid, output)
+    return output

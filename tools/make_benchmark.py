@@ -175,7 +175,7 @@ def seen(hr: Tensor, homography: Homography, size: Size) -> Tensor:
     """What an (h, w) picture shows of `hr` (3, H, W) in [0, 1], antialiased, when `homography` maps it there: (3, h,
     w)."""
     filter = Upscaler(CatmullRom())
-    return filter.warp(filter.encode(hr), homography.inverse(), size)[0][0]
+    return filter(hr, homography.inverse().grid(tuple(hr.shape[-2:]), size))[0]
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.cmsr.rendering import MEASURES, Level, level_size
-from models.decoders.lmf import LMFDecoder
+from models.decoders.lmf import LMFDecoder, ModulatedField
 from models.upscaler import Upscaler
-from utils.geometry.grids import Grid, Size, cell_of, output_size, pixel_centers, pixel_index
+from utils.geometry.grids import Grid, Size, output_size, pixel_centers, pixel_index
 
 CANDIDATES = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
@@ -36,6 +36,13 @@ class LevelErrors:
     count: Tensor
 
 
+def painted(model: LMFDecoder, field: ModulatedField, grid: Grid) -> Tensor:
+    """(B, 3, H, W), normalised."""
+    picture = field.table.new_empty(field.batch, 3, *grid.size)
+    model.paint(field, grid, picture)
+    return picture
+
+
 @torch.inference_mode()
 def level_errors(upscaler: Upscaler, latent: Any, target: float, measure: str) -> list[LevelErrors]:
     """The errors of every candidate scale below `target` on one encoded picture."""
@@ -43,15 +50,15 @@ def level_errors(upscaler: Upscaler, latent: Any, target: float, measure: str) -
     image = latent.image
     input_size: Size = tuple(image.shape[-2:])
     size = output_size(input_size, (target, target))
-    made = upscaler.field(latent, size)
-    full = model.render(made, Grid.of_size(size, image.device))
+    grid = Grid.of_size(size, image.device)
+    made = model.field(latent, model.cell(latent, grid))
+    full = painted(model, made, grid)
     owner = _owners(size, input_size).to(image.device)
     value = MEASURES[measure](model, made, image)[0].flatten()
     found = []
     for scale in (candidate for candidate in CANDIDATES if candidate < target):
-        level = level_size(scale, input_size, size)
-        cell = cell_of(level, input_size, model.trained_scales[1]).to(image.device)[None]
-        picture = model.render(model.with_cell(made, cell), Grid.of_size(level, image.device))
+        grid = Grid.of_size(level_size(scale, input_size, size), image.device)
+        picture = painted(model, model.with_cell(made, model.cell(latent, grid)), grid)
         picture = F.interpolate(picture, size, mode="bilinear", align_corners=False)
         norm = upscaler.normalization.gt
         squared = (norm.invert(picture) - norm.invert(full)).square().mean(1).flatten()

@@ -11,8 +11,8 @@ from models.continuous import ContinuousModel, Field
 from models.decoders.non_local_latent import NonLocalEncoder, NonLocalLatent
 from models.layers.mlp import MLP, linear_on_map, unfolded, unfolded_linear
 from models.registry import make, register
-from utils.geometry.grids import attention_reach, cell_at, cell_in_pixels, sample_bilinear, sample_nearest
-from utils.geometry.neighbours import Corners
+from utils.geometry.grids import attention_reach, cell_at, cell_in_pixels, sample_nearest
+from utils.geometry.neighbours import Neighbours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +76,20 @@ class CiaoSR(NonLocalEncoder, ContinuousModel):
 
     def sample(self, field: AttentionField, coord: Tensor) -> Tensor:
         cell = cell_at(field.cell, coord)
-        corners = Corners.of_points(coord, field.size, True, attention_reach(cell, field.size))
+        neighbours = Neighbours.of_points(coord, field.pixels, True, attention_reach(cell, field.size))
         query = sample_nearest(field.table, coord)[..., : self.key_dim]
-        value = corners.gather(field.table)  # (2, 2, B, Q, C)
-        key = value[..., : self.key_dim] * self._modulation(self.imnet_k, field.hidden_key, corners)
-        value = value * self._modulation(self.imnet_v, field.hidden_value, corners)
+        value = neighbours.gather(field.table)  # (2, 2, B, Q, C)
+        key = value[..., : self.key_dim] * self._modulation(self.imnet_k, field.hidden_key, neighbours)
+        value = value * self._modulation(self.imnet_v, field.hidden_value, neighbours)
         scores = (query * key).sum(-1, keepdim=True) / self.softmax_scale
         attention = scores.flatten(0, 1).softmax(0)  # (4, B, Q, 1)
         rgb = self.imnet_q((attention * value.flatten(0, 1)).sum(0))
-        return rgb + sample_bilinear(field.skip, coord)
+        return rgb + field.skip_at(coord)
 
-    def _modulation(self, imnet: MLP, hidden: Tensor, corners: Corners) -> Tensor:
-        """imnet_k or imnet_v at the corners: (2, 2, B, Q, C)."""
+    def _modulation(self, imnet: MLP, hidden: Tensor, neighbours: Neighbours) -> Tensor:
+        """imnet_k or imnet_v at the neighbours: (2, 2, B, Q, C)."""
         of_offset = imnet.layers[0].weight[:, -4:-2]
-        return imnet.after_first(corners.gather(hidden) + corners.project_offset(of_offset))
+        return imnet.after_first(neighbours.gather(hidden) + neighbours.project_offset(of_offset))
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         networks = [(self.imnet_k, 4 * queries), (self.imnet_v, 4 * queries), (self.imnet_q, queries)]

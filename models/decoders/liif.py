@@ -12,7 +12,7 @@ from models.layers.mlp import linear_on_map, unfolded_linear
 from models.local_ensemble import LocalEnsembleModel
 from models.registry import make, register
 from utils.geometry.grids import cell_in_pixels
-from utils.geometry.neighbours import Corners
+from utils.geometry.neighbours import Neighbours
 
 
 class LIIF(LocalEnsembleModel):
@@ -50,13 +50,13 @@ class LIIF(LocalEnsembleModel):
             hidden = hidden + linear_on_map(cell_in_pixels(cell, latent.features.shape[-2:]), of_cell)
         return Field(hidden.permute(0, 2, 3, 1))
 
-    def query(self, field: Field, corners: Corners) -> Tensor:
+    def query(self, field: Field, neighbours: Neighbours) -> Tensor:
         of_offset = self.imnet.layers[0].weight[:, self.latent_dim : self.latent_dim + 2]
-        hidden = corners.gather(field.table) + corners.project_offset(of_offset)
-        return corners.blend(self.imnet.after_first(hidden))
+        hidden = neighbours.gather(field.table) + neighbours.project_offset(of_offset)
+        return neighbours.blend(self.imnet.after_first(hidden))
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
-        return [(self.imnet, self.corners * queries)]
+        return [(self.imnet, self.neighbours * queries)]
 
 
 @register("liif")

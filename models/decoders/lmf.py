@@ -20,9 +20,9 @@ from models.native.lmf import RenderStage
 from models.registry import make
 from utils.errors import InputError
 from utils.geometry.grids import Size, cell_in_pixels
-from utils.geometry.neighbours import Corners
+from utils.geometry.neighbours import Neighbours, PixelRows
 
-# Size of the modulations of a band of LR rows: with many bands, much is computed twice at their seams.
+# Size of the modulations of the LR rows held at a time: with few of them, much is computed twice at their seams.
 FIELD_BYTES = 48 << 20
 
 
@@ -50,7 +50,7 @@ class LMFDecoder(LocalEnsembleModel):
     """Up to where intensities are scanned when a scale2mod table is made."""
 
     imnet: LMMLP
-    kernel_library = "lmf"
+    native_library = "lmf"
     waves = 0
     """How many Fourier features of the position the render MLP reads; 0: it reads [code, offset, cell]."""
 
@@ -63,7 +63,7 @@ class LMFDecoder(LocalEnsembleModel):
         imnet = make(imnet_spec, in_dim=in_dim, out_dim=3)
         if not isinstance(imnet, LMMLP):
             raise InputError(f"the render MLP of an LMF decoder is an 'lmmlp', not '{imnet_spec['name']}'")
-        self.floats_per_query = 4 * imnet.hidden_dim  # four corners
+        self.floats_per_query = 4 * imnet.hidden_dim  # four neighbours
         return imnet
 
     def split_output(self, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,9 +89,9 @@ class LMFDecoder(LocalEnsembleModel):
             hidden = hidden + linear_on_map(cell, of_cell)
         return hidden.permute(0, 2, 3, 1)
 
-    def first_layer(self, field: ModulatedField, corners: Corners) -> Tensor:
+    def first_layer(self, field: ModulatedField, neighbours: Neighbours) -> Tensor:
         """The render MLP's first layer at the positions, before modulation: (K, K, B, *T, hidden_dim)."""
-        return corners.gather(field.table) + corners.project_offset(self.of_offset())
+        return neighbours.gather(field.table) + neighbours.project_offset(self.of_offset())
 
     def of_offset(self) -> Tensor:
         """The columns of the render MLP's first layer that read the offset, (hidden_dim, 2)."""
@@ -111,11 +111,12 @@ class LMFDecoder(LocalEnsembleModel):
         return ModulatedField(
             table=self.tabulate(code, cell[:, :, rows] if cell.shape[2] > 1 else cell),
             skip=latent.image if self.lr_skip else None,
+            rows=PixelRows(size, rows.start, rows.stop - rows.start),
             code=code,
             modulation=modulation[:, :, inner].permute(0, 2, 3, 1),
         )
 
-    def band_rows(self, latent: Latent) -> int:
+    def rows_at_a_time(self, latent: Latent) -> int:
         return max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * len(latent.image) * latent.features.shape[3]))
 
     def intensity(self, field: ModulatedField) -> Tensor:
@@ -132,19 +133,19 @@ class LMFDecoder(LocalEnsembleModel):
         raise NotImplementedError
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
-        return [*self.latent_runs(pixels), (self.imnet, self.corners * queries)]
+        return [*self.latent_runs(pixels), (self.imnet, self.neighbours * queries)]
 
-    def query(self, field: ModulatedField, corners: Corners) -> Tensor:
+    def query(self, field: ModulatedField, neighbours: Neighbours) -> Tensor:
         scales, shifts = (
-            None if layers is None else (corners.gather(layer) for layer in layers)
+            None if layers is None else (neighbours.gather(layer) for layer in layers)
             for layers in self.imnet.split(field.modulation)
         )
-        return corners.blend(self.imnet.after_first(self.first_layer(field, corners), scales, shifts))
+        return neighbours.blend(self.imnet.after_first(self.first_layer(field, neighbours), scales, shifts))
 
-    def kernels(self, field: ModulatedField) -> RenderStage | None:
+    def native_stage(self, field: ModulatedField) -> RenderStage | None:
         imnet, parameters = self.imnet, list(self.imnet.parameters())
         tensors = (field.table, field.modulation, field.skip)
-        library = native.choose(self.backend, self.kernel_library, *tensors, *parameters)
+        library = native.choose(self.native_library, *tensors, *parameters)
         if library is None:
             return None
         if not self.waves:

@@ -13,7 +13,7 @@ from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
 from utils.geometry.grids import Size
-from utils.geometry.neighbours import Corners
+from utils.geometry.neighbours import Neighbours
 
 
 @register("lmlte")
@@ -65,8 +65,8 @@ class LMLTE(LMFDecoder):
         networks = (self.coef, self.freq, self.phase, self.hypernet)
         return [(network, pixels) for network in networks if network is not None]
 
-    def first_layer(self, field: ModulatedField, corners: Corners) -> Tensor:
-        return self.imnet.layers[0](fourier_features(corners.gather(field.table), *corners.offsets()))
+    def first_layer(self, field: ModulatedField, neighbours: Neighbours) -> Tensor:
+        return self.imnet.layers[0](fourier_features(neighbours.gather(field.table), *neighbours.offsets()))
 
 
 def phases(freq: Tensor, cell: Tensor, layer: nn.Linear | None) -> Tensor:

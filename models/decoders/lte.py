@@ -13,7 +13,7 @@ from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
 from models.registry import make, register
 from utils.geometry.grids import cell_in_pixels
-from utils.geometry.neighbours import Corners
+from utils.geometry.neighbours import Neighbours
 
 
 class FourierDecoder(LocalEnsembleModel):
@@ -40,13 +40,13 @@ class FourierDecoder(LocalEnsembleModel):
         phase = linear_on_map(cell_in_pixels(cell, features.shape[-2:]), self.phase.weight)
         return Field(fourier_table(self.coef(features), self.freq(features), phase, self.interleaved), latent.image)
 
-    def query(self, field: Field, corners: Corners) -> Tensor:
-        return corners.blend(self.decode(fourier_features(corners.gather(field.table), *corners.offsets())))
+    def query(self, field: Field, neighbours: Neighbours) -> Tensor:
+        return neighbours.blend(self.decode(fourier_features(neighbours.gather(field.table), *neighbours.offsets())))
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
-        at_corners = self.corners * queries
+        at_neighbours = self.neighbours * queries
         mlp = getattr(self, self.decoder)
-        return [(self.coef, pixels), (self.freq, pixels), (self.phase, at_corners), (mlp, at_corners)]
+        return [(self.coef, pixels), (self.freq, pixels), (self.phase, at_neighbours), (mlp, at_neighbours)]
 
 
 @register("lte")

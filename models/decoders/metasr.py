@@ -11,7 +11,7 @@ from models.continuous import ContinuousModel, Field, Latent
 from models.encoders import make_encoder
 from models.layers.mlp import MLP, unfolded
 from models.registry import register
-from utils.geometry.grids import Grid, cell_at, offset_from_corner
+from utils.geometry.grids import Grid, OutputGrid, cell_at, offset_from_corner
 
 # Distinct filters that a grid may need for one filter per (row offset, column offset) to pay off.
 MOST_FILTERS = 4096
@@ -51,9 +51,14 @@ class MetaSR(ContinuousModel):
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         return [(self.imnet, queries), (3 * self.latent_dim, queries)]
 
-    def render(self, field: MetaField, grid: Grid) -> Tensor:
-        if field.cell.dim() != 2 or not (field.cell == field.cell[:1]).all():
-            return super().render(field, grid)
+    def paint(self, field: MetaField, grid: OutputGrid, output: Tensor) -> None:
+        constant = field.cell.dim() == 2 and bool((field.cell == field.cell[:1]).all())
+        if not (constant and isinstance(grid, Grid) and self._paint_by_filters(field, grid, output)):
+            super().paint(field, grid, output)
+
+    def _paint_by_filters(self, field: MetaField, grid: Grid, output: Tensor) -> bool:
+        """`paint` with one filter for all positions of equal offsets; False, and nothing painted, where they are too
+        many."""
         (height, width), cell = field.size, field.cell[0]
         rows, offset_y = offset_from_corner(grid.rows, cell[0], height)
         columns, offset_x = offset_from_corner(grid.columns, cell[1], width)
@@ -61,8 +66,7 @@ class MetaSR(ContinuousModel):
         offset_y, which_y = distinct(offset_y)
         offset_x, which_x = distinct(offset_x)
         if len(offset_y) * len(offset_x) > MOST_FILTERS:
-            return super().render(field, grid)
-        output = field.table.new_empty(field.batch, *grid.size, 3)
+            return False
         for i, y in enumerate(offset_y):
             inputs = torch.stack([y.expand_as(offset_x), offset_x, (cell[0] * height / 2).expand_as(offset_x)], dim=-1)
             filters = self.imnet(inputs).unflatten(-1, (self.latent_dim, 3))  # (offsets of x, 576, 3)
@@ -70,8 +74,8 @@ class MetaSR(ContinuousModel):
             latents = field.table[:, rows[at_y]]  # (B, rows at this offset, w, 576)
             for j, matrix in enumerate(filters):
                 at_x = (which_x == j).nonzero()[:, 0]
-                output[:, at_y[:, None], at_x] = latents[:, :, columns[at_x]] @ matrix
-        return output.permute(0, 3, 1, 2)
+                output[:, :, at_y[:, None], at_x] = (latents[:, :, columns[at_x]] @ matrix).permute(0, 3, 1, 2)
+        return True
 
 
 def distinct(offset: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from models.continuous import ContinuousModel
 from models.lerf.stages import LeRF, make_kernel
 from models.registry import make, register
 from utils.errors import InputError
-from utils.geometry.grids import Grid, cell_of
+from utils.geometry.grids import Grid
 from utils.kinds import check, whole
 
 BLOCKS = 5
@@ -126,11 +126,10 @@ class LeRFNetPlus(LeRFNet):
     @torch.no_grad()
     def enlarged(self, image: Tensor) -> Tensor:
         """(B, 3, h, w) -> (B, 3, 2h, 2w), both in [0, 1]."""
-        size = (2 * image.shape[-2], 2 * image.shape[-1])
+        grid = Grid.of_size((2 * image.shape[-2], 2 * image.shape[-1]), image.device)
         sub, div = self.upsampler.normalization
-        cell = cell_of(size).to(image.device).expand(len(image), 2)
-        field = self.upsampler.field(self.upsampler.encode((image - sub) / div), cell)
-        return (self.upsampler.render(field, Grid.of_size(size, image.device)) * div + sub).clamp(0, 1)
+        latent = self.upsampler.encode((image - sub) / div)
+        return (self.upsampler.render(latent, grid) * div + sub).clamp(0, 1)
 
     def stages(self, image: Tensor) -> tuple[Tensor, Tensor]:
         return super().stages(self.enlarged(image))

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.continuous import BAND_BYTES
+from models.continuous import CHUNK_BYTES
 from models.lerf.patterns import PATTERNS, ROTATIONS
 from models.lerf.stages import EnsembleLeRF, round_through
 from models.registry import register
@@ -69,7 +69,7 @@ class SRUnit(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         # Parts whose intermediates fit the cache; a network has nothing to gain from more columns at once.
-        columns = max(1, BAND_BYTES // (4 * self.widest))
+        columns = max(1, CHUNK_BYTES // (4 * self.widest))
         return torch.cat([self.model(part) for part in pixels.split(columns, dim=1)], dim=1)
 
 

@@ -59,7 +59,7 @@ class LookUpLeRF(EnsembleLeRF):
         return interpolate(round_through(getattr(self, unit).clamp(-127, 127)), pixels)
 
     def encode(self, image: Tensor) -> Latent:
-        library = native.choose(self.backend, "lerf", image, *self.parameters())
+        library = native.choose("lerf", image, *self.parameters())
         if library is None:
             return super().encode(image)
         batch, channels, height, width = image.shape

@@ -4,6 +4,9 @@ import ctypes
 import functools
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -15,6 +18,7 @@ BACKENDS = ("auto", "native", "torch")
 
 _outcomes: dict[str, ctypes.CDLL | build.BuildError] = {}
 _lock = threading.Lock()
+_backend = ContextVar("backend", default="auto")
 
 
 def library(name: str) -> ctypes.CDLL | None:
@@ -26,12 +30,23 @@ def library(name: str) -> ctypes.CDLL | None:
     return outcome
 
 
-def choose(backend: str, name: str, *tensors: Tensor | None) -> ctypes.CDLL | None:
-    """The kernels of NAME.cpp when `backend` and the tensors of a call are for them; None means: use PyTorch.
+@contextmanager
+def using(backend: str) -> Iterator[None]:
+    """Within the block, what computes on a CPU: one of BACKENDS, see `choose`."""
+    token = _backend.set(backend)
+    try:
+        yield
+    finally:
+        _backend.reset(token)
+
+
+def choose(name: str, *tensors: Tensor | None) -> ctypes.CDLL | None:
+    """The kernels of NAME.cpp when the backend in use and the tensors of a call are for them; None means: use PyTorch.
 
     Kernels take float32 on the CPU and have no gradients. "auto" uses them for such tensors, if they can be had;
     "torch" never does; "native" raises InputError where they cannot be used.
     """
+    backend = _backend.get()
     if backend == "torch":
         return None
     given = [tensor for tensor in tensors if tensor is not None]
@@ -55,7 +70,8 @@ def check(backend: str, name: str | None) -> None:
     if backend == "native" and name is None:
         raise InputError("backend 'native' is not possible here: this model has no kernels; use auto or torch")
     if backend != "auto":
-        choose(backend, name or "")
+        with using(backend):
+            choose(name or "")
 
 
 def _outcome(name: str) -> ctypes.CDLL | build.BuildError:

@@ -77,8 +77,8 @@ def table_stage(
     return out
 
 
-def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:
-    """A picture on the grid whose rows (H) and columns (W) have the taps y and x: (C, H, W) float32.
+def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps, x: AxisTaps, output: Tensor) -> None:
+    """Write a picture on the grid whose rows (H) and columns (W) have the taps y and x into `output` (C, H, W) float32.
 
     `planes` ((1 + K) * C, h, w) float32 holds C channels, then C of each of the K hyper-parameters of `kernel`.
     """
@@ -89,7 +89,7 @@ def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps
         for tensor, dtype in ((taps.index, torch.int64), (taps.distance, torch.float32), (taps.inside, torch.bool)):
             _check(tensor, dtype, taps.index.shape)
         axes += [*map(pointer, (taps.index, taps.distance, taps.inside)), *map(LONG, taps.index.shape)]
-    out = planes.new_empty(channels, y.index.shape[1], x.index.shape[1])
+    _check(output, torch.float32, (channels, y.index.shape[1], x.index.shape[1]))
     call(
         library,
         "resample_grid",
@@ -98,10 +98,9 @@ def resample_grid(library: ctypes.CDLL, kernel: str, planes: Tensor, y: AxisTaps
         LONG(channels),
         *map(LONG, planes.shape[1:]),
         *axes,
-        pointer(out),
+        pointer(output),
         INT(torch.get_num_threads()),
     )
-    return out
 
 
 def resample_points(
@@ -122,14 +121,19 @@ def resample_points(
 
 
 def resample_warped(
-    library: ctypes.CDLL, kernel: str, table: Tensor, stretch: Tensor, radius: float, grid: WarpedGrid
-) -> tuple[Tensor, Tensor]:
-    """`resample_points` at all pixels of a warped grid: (B, C, H, W) float32, and which of them lie inside the
-    pictures, (H, W) bool; the others hold any finite value."""
+    library: ctypes.CDLL,
+    kernel: str,
+    table: Tensor,
+    stretch: Tensor,
+    radius: float,
+    grid: WarpedGrid,
+    output: Tensor,
+) -> None:
+    """Write `resample_points` at the pixels of a warped grid that lie inside the pictures into `output` (B, C, H, W)
+    float32; the others stay as they are."""
     channels, pictures = _pictures(kernel, table, stretch, radius)
+    _check(output, torch.float32, (len(table), channels, *grid.size))
     forms = forms_of(grid)
-    out = table.new_zeros(len(table), channels, *grid.size)
-    inside = table.new_empty(grid.size, dtype=torch.bool)
     call(
         library,
         "resample_warped",
@@ -137,11 +141,9 @@ def resample_warped(
         pointer(forms),
         DOUBLE(SMALLEST_DEPTH),
         *map(LONG, grid.size),
-        pointer(out),
-        pointer(inside),
+        pointer(output),
         INT(torch.get_num_threads()),
     )
-    return out, inside
 
 
 def _pictures(kernel: str, table: Tensor, stretch: Tensor, radius: float) -> tuple[int, list[ctypes._SimpleCData]]:

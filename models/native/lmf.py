@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.native.calls import INT, LONG, POINTER, call, pointer
-from utils.geometry.neighbours import AxisLookup, AxisRuns, bilinear_taps
+from utils.geometry.neighbours import AxisLookup, AxisSpans, bilinear_taps
 
 
 class _Network(ctypes.Structure):
@@ -63,8 +63,8 @@ class RenderStage:
 
     def render(
         self,
-        rows: AxisRuns,
-        columns: AxisRuns,
+        rows: AxisSpans,
+        columns: AxisSpans,
         positions: tuple[Tensor, Tensor],
         output: Tensor,
         chosen: Tensor | None = None,
@@ -85,11 +85,13 @@ class RenderStage:
         axes = []
         for lookup, axis in ((y, 0), (x, 1)):
             flat = AxisLookup(lookup.index.flatten(1), lookup.offset.flatten(1)[..., None])
-            axes.append(self._axis(AxisRuns(flat, every, torch.ones_like(every)), coord[..., axis].flatten(), 2 + axis))
+            axes.append(
+                self._axis(AxisSpans(flat, every, torch.ones_like(every)), coord[..., axis].flatten(), 2 + axis)
+            )
         self._call("lmf_sample", axes, len(y.index) ** 2, pointer(output))
         return output
 
-    def _axis(self, runs: AxisRuns, positions: Tensor, dimension: int) -> tuple[_Axis, list[Tensor]]:
+    def _axis(self, runs: AxisSpans, positions: Tensor, dimension: int) -> tuple[_Axis, list[Tensor]]:
         """The positions of an axis, `dimension` of the skip picture, and the tensors that the structure points at."""
         kept = [runs.lookup.index, runs.lookup.offset.float(), runs.start, runs.length]
         if self.skip is not None:

@@ -243,23 +243,22 @@ void points(const Pictures &pictures, const float *coord, int64_t queries, float
     });
 }
 
-// Pictures under a homography, (B, C, rows, columns), and which output pixels lie inside them, (rows, columns). What
-// `out` holds of the others is unspecified: the value of a clipped position, or what it held.
+// Pictures under a homography, (B, C, rows, columns), where an output pixel lies inside them; a row of them does from
+// one pixel to another, with nothing outside between.
 template <class Kernel>
-void warped(const Pictures &pictures, const Warp &warp, int64_t rows, int64_t columns, float *out, uint8_t *inside,
-            int threads) {
+void warped(const Pictures &pictures, const Warp &warp, int64_t rows, int64_t columns, float *out, int threads) {
     parallel((rows + WARPED_ROWS - 1) / WARPED_ROWS, threads, [&] {
         return [&, block = BlockOfPoints<Kernel>(pictures)](int64_t item) mutable {
             float y[POINTS], x[POINTS];
+            uint8_t inside[POINTS];
             const int64_t top = item * WARPED_ROWS;
             for (int64_t row = top; row < std::min(top + WARPED_ROWS, rows); ++row)
                 for (int64_t column = 0; column < columns; column += POINTS) {
                     const int64_t count = std::min<int64_t>(POINTS, columns - column);
-                    uint8_t *own = inside + row * columns + column;
-                    warp.positions(row, column, count, y, x, own);
+                    warp.positions(row, column, count, y, x, inside);
                     int64_t start = 0, end = count;
-                    while (start < end && !own[start]) ++start;
-                    while (start < end && !own[end - 1]) --end;
+                    while (start < end && !inside[start]) ++start;
+                    while (start < end && !inside[end - 1]) --end;
                     if (start == end) continue;
                     float *to = out + row * columns + column + start;
                     for (int64_t picture = 0; picture < pictures.batch; ++picture)

@@ -211,10 +211,10 @@ extern "C" int32_t resample_points(int32_t gauss, const float *table, int64_t ba
 extern "C" int32_t resample_warped(int32_t gauss, const float *table, int64_t batch, int64_t height, int64_t width,
                                    int64_t channels, const float *stretch, int32_t one_stretch, float radius,
                                    float y_epsilon, float x_epsilon, const double *forms, double smallest, int64_t rows,
-                                   int64_t columns, float *out, uint8_t *inside, int32_t threads) {
+                                   int64_t columns, float *out, int32_t threads) {
     const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
     const Pictures pictures{table, batch, channels, y, x, stretch, one_stretch != 0};
     const Warp warp(forms, smallest);
     return completed(
-        [&] { (gauss ? warped<Gauss> : warped<Linear>)(pictures, warp, rows, columns, out, inside, threads); });
+        [&] { (gauss ? warped<Gauss> : warped<Linear>)(pictures, warp, rows, columns, out, threads); });
 }

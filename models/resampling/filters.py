@@ -6,7 +6,7 @@ from models.continuous import ContinuousModel, Field, Latent
 from models.registry import register
 from models.resampling.kernels import Cubic, Triangle, WindowedSinc
 from models.resampling.resampler import Resampler
-from utils.geometry.grids import Grid, pixel_index, sample_nearest
+from utils.geometry.grids import Grid, OutputGrid, pixel_index, sample_nearest
 
 FILTERS = ("nearest", "bilinear", "bicubic", "catmull-rom", "lanczos")
 
@@ -26,10 +26,13 @@ class Nearest(ContinuousModel):
     def sample(self, field: Field, coord: Tensor) -> Tensor:
         return sample_nearest(field.table, coord)
 
-    def render(self, field: Field, grid: Grid) -> Tensor:
+    def paint(self, field: Field, grid: OutputGrid, output: Tensor) -> None:
+        if not isinstance(grid, Grid):
+            super().paint(field, grid, output)
+            return
         axes = zip((grid.rows, grid.columns), field.size, strict=True)
         rows, columns = (pixel_index(positions, n) for positions, n in axes)
-        return field.table.permute(0, 3, 1, 2).index_select(2, rows).index_select(3, columns)
+        output.copy_(field.table.permute(0, 3, 1, 2).index_select(2, rows).index_select(3, columns))
 
 
 class Filter(Resampler):

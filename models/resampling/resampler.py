@@ -12,7 +12,7 @@ from models import native
 from models.continuous import ContinuousModel, Field, Latent
 from models.native.lerf import resample_grid, resample_points, resample_warped
 from models.resampling.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
-from utils.geometry.grids import Grid, cell_in_pixels, first_pixels, sample_nearest
+from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels, first_pixels, sample_nearest
 from utils.geometry.homographies import WarpedGrid
 from utils.geometry.neighbours import AxisTaps, axis_taps
 from utils.kinds import SWITCH, check
@@ -58,16 +58,13 @@ class Resampler(ContinuousModel):
             return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
 
-    def channels(self, field: ResamplingField) -> int:
-        return field.table.shape[-1] // (1 + len(self.kernel.hyper_parameters))
-
     @property
-    def kernel_library(self) -> str | None:
+    def native_library(self) -> str | None:
         return "resampler" if type(self.kernel) in NATIVE_KERNELS else None
 
     def library(self, *tensors: Tensor) -> ctypes.CDLL | None:
         """The native kernels, where there are some for this kernel and these tensors."""
-        return self.kernel_library and native.choose(self.backend, self.kernel_library, *tensors)
+        return self.native_library and native.choose(self.native_library, *tensors)
 
     def taps(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
         """Taps (*S, T) of positions (*S) along one axis of n pixels."""
@@ -110,33 +107,27 @@ class Resampler(ContinuousModel):
             self.kernel.radius,
         )
 
-    def warp(self, field: ResamplingField, grid: WarpedGrid) -> tuple[Tensor, Tensor]:
+    def paint(self, field: ResamplingField, grid: OutputGrid, output: Tensor) -> None:
         library = self.library(field.table)
-        if library is None:
-            return super().warp(field, grid)
-        return resample_warped(library, *self.native_arguments(field), grid)
+        if isinstance(grid, Grid) and field.stretch.shape[-2:] == (1, 1):
+            for number, picture in enumerate(output):
+                self._paint_separably(library, field.picture(number), grid, picture)
+        elif isinstance(grid, WarpedGrid) and library is not None:
+            resample_warped(library, *self.native_arguments(field), grid, output)
+        else:
+            super().paint(field, grid, output)
 
-    def render(self, field: ResamplingField, grid: Grid) -> Tensor:
-        if field.stretch.shape[-2:] != (1, 1):  # the kernel varies over the picture
-            return super().render(field, grid)
-        library = self.library(field.table, grid.rows, grid.columns)
+    def _paint_separably(self, library: ctypes.CDLL | None, field: ResamplingField, grid: Grid, output: Tensor) -> None:
+        """`paint` one picture, into (C, H, W), with a kernel of one size."""
+        (height, width), stretch = field.size, field.stretch[0, :, 0, 0]
+        x = self.taps(grid.columns, width, stretch[1])
         if library is not None:
-            return self.render_natively(library, field, grid)
-        output = field.table.new_empty(field.batch, *grid.size, self.channels(field))
-        for picture, stretch, resized in zip(field.table, field.stretch[:, :, 0, 0], output, strict=True):
-            x = self.taps(grid.columns, field.size[1], stretch[1])
-            for rows, band in grid.bands(self.band_queries(field)):
-                resized[rows] = self.resample(picture, self.taps(band.rows, field.size[0], stretch[0]), x)
-        return output.permute(0, 3, 1, 2)
-
-    def render_natively(self, library: ctypes.CDLL, field: ResamplingField, grid: Grid) -> Tensor:
-        planes, name = field.table.permute(0, 3, 1, 2).contiguous(), NATIVE_KERNELS[type(self.kernel)]
-        pictures = []
-        for picture, stretch in zip(planes, field.stretch[:, :, 0, 0], strict=True):
-            y = self.taps(grid.rows, field.size[0], stretch[0])
-            x = self.taps(grid.columns, field.size[1], stretch[1])
-            pictures.append(resample_grid(library, name, picture, y, x))
-        return pictures[0][None] if len(pictures) == 1 else torch.stack(pictures)
+            planes, y = field.table[0].permute(2, 0, 1).contiguous(), self.taps(grid.rows, height, stretch[0])
+            resample_grid(library, NATIVE_KERNELS[type(self.kernel)], planes, y, x, output)
+            return
+        for rows, chunk in grid.row_chunks(self._chunk_queries(field)):
+            y = self.taps(chunk.rows, height, stretch[0])
+            output[:, rows] = self.resample(field.table[0], y, x).permute(2, 0, 1)
 
     def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:
         """A picture's table (h, w, (1 + K) * C) on the grid whose rows and columns have the taps y and x: (H, W,

@@ -9,7 +9,7 @@ import models
 from models.decoders import metasr
 from models.layers.cross_scale_attention import CROP, CrossScaleAttention, spans
 from models.upscaler import Upscaler
-from tests.golden_cases import arrays, assert_close, fill, manifest
+from tests.golden_cases import arrays, assert_close, fill, manifest, painted
 from utils.config import load_config, merge
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
@@ -100,9 +100,9 @@ def test_metasr_shares_filters_without_changing_the_picture(monkeypatch, scale) 
     image, size = torch.rand(2, 3, 10, 13), (round(10 * scale[0]), round(13 * scale[1]))
     with torch.inference_mode():
         field = model.field(model.encode(image), cell_of(size).expand(2, 2))
-        shared = model.render(field, Grid.of_size(size))
+        shared = painted(model, field, Grid.of_size(size))
         monkeypatch.setattr(metasr, "MOST_FILTERS", 0)
-        assert_close(shared, model.render(field, Grid.of_size(size)), 1e-4)
+        assert_close(shared, painted(model, field, Grid.of_size(size)), 1e-4)
 
 
 @pytest.mark.parametrize("config", LMF_CONFIGS[:3] + ORIGINALS)

@@ -5,7 +5,7 @@ import torch
 
 import models
 from models import native
-from tests.golden_cases import arrays, assert_close, fill, manifest
+from tests.golden_cases import arrays, assert_close, fill, manifest, painted
 from utils.geometry.grids import Grid, cell_of
 
 CASES = manifest("models")
@@ -23,16 +23,16 @@ def test_output_and_parameters(name: str) -> None:
     with torch.inference_mode():
         field = model.field(model.encode(stored["image"]), cell)
         for backend in backends_of(model):
-            model.backend = backend
-            rendered = model.render(field, grid)
-            sampled = model.sample(field, grid.coord().flatten(0, 1).expand(batch, -1, -1))
+            with native.using(backend):
+                rendered = painted(model, field, grid)
+                sampled = model.sample(field, grid.coord().flatten(0, 1).expand(batch, -1, -1))
             assert_close(rendered, stored["output"], 1e-4)
             assert_close(sampled.transpose(1, 2).unflatten(2, size), stored["output"], 1e-4)
 
 
 def backends_of(model: models.ContinuousModel) -> list[str]:
     """PyTorch, and the model's own kernels if there are any."""
-    name = model.kernel_library
+    name = model.native_library
     return ["torch"] if name is None or native.library(name) is None else ["torch", "native"]
 
 
@@ -46,4 +46,4 @@ def test_golden_output_depends_on_weights(name: str) -> None:
     size = tuple(case["output_size"])
     with torch.inference_mode():
         field = model.field(model.encode(stored["image"]), cell_of(size)[None])
-        assert (model.render(field, Grid.of_size(size)) - stored["output"]).abs().max() > 1e-3
+        assert (painted(model, field, Grid.of_size(size)) - stored["output"]).abs().max() > 1e-3

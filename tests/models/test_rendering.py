@@ -9,14 +9,14 @@ import models
 from models import continuous
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
-from tests.golden_cases import assert_close
+from tests.golden_cases import assert_close, painted
 from utils.geometry.grids import Grid, cell_of, output_size
 
 
 def render(model: models.ContinuousModel, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     with torch.inference_mode():
         field = model.field(model.encode(image), cell_of(size).expand(len(image), 2))
-        return model.render(field, Grid.of_size(size))
+        return painted(model, field, Grid.of_size(size))
 
 
 def sample(model: models.ContinuousModel, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -30,10 +30,10 @@ def sample(model: models.ContinuousModel, image: torch.Tensor, size: tuple[int, 
 def test_bands_equal_whole(small_model, monkeypatch, scale) -> None:
     image = torch.rand(2, 3, 13, 17) * 2 - 1
     size = output_size((13, 17), scale)
-    monkeypatch.setattr(continuous, "BAND_BYTES", 1 << 40)
+    monkeypatch.setattr(continuous, "CHUNK_BYTES", 1 << 40)
     whole = render(small_model, image, size)
     for band_bytes in (1, 20_000, 100_000):
-        monkeypatch.setattr(continuous, "BAND_BYTES", band_bytes)
+        monkeypatch.setattr(continuous, "CHUNK_BYTES", band_bytes)
         assert_close(render(small_model, image, size), whole, 1e-5)
 
 
@@ -85,7 +85,7 @@ def test_cell_is_clipped_at_the_trained_scale() -> None:
     clipped = Upscaler(model).render(Upscaler(model).encode(picture), (80, 80))
     with torch.inference_mode():
         field = model.field(model.encode(picture * 2 - 1), cell_of((40, 40))[None])
-        expected = (model.render(field, Grid.of_size((80, 80))) * 0.5 + 0.5).clamp(0, 1)
+        expected = (painted(model, field, Grid.of_size((80, 80))) * 0.5 + 0.5).clamp(0, 1)
     assert_close(clipped, expected, 1e-6)
 
 
@@ -94,7 +94,7 @@ def test_cell_map_equals_constant_cell(small_model) -> None:
     cell = cell_of(size).expand(2, 2)
     with torch.inference_mode():
         latent = small_model.encode(image)
-        constant = small_model.render(small_model.field(latent, cell), Grid.of_size(size))
+        constant = painted(small_model, small_model.field(latent, cell), Grid.of_size(size))
         cell_map = cell[:, :, None, None].expand(2, 2, 7, 8)
-        varying = small_model.render(small_model.field(latent, cell_map), Grid.of_size(size))
+        varying = painted(small_model, small_model.field(latent, cell_map), Grid.of_size(size))
     assert_close(varying, constant, 1e-5)

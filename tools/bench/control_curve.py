@@ -9,7 +9,7 @@ from torch import Tensor
 
 from evaluation.metrics import psnr
 from models.cmsr.calibration import LevelErrors, level_errors, make_levels
-from models.cmsr.rendering import Level
+from models.cmsr.rendering import Level, render_controlled
 from models.upscaler import Upscaler
 
 
@@ -59,7 +59,7 @@ def try_threshold(
     levels: tuple[Level, ...] = make_levels(errors, target, rule, threshold, upscaler.model.intensity_range)
     queries, full, losses = 0, 0, []
     for hr, latent, best in prepared:
-        pictures, controlled = upscaler.render_controlled(latent, tuple(hr.shape[-2:]), levels, measure)
+        controlled = render_controlled(upscaler, latent, tuple(hr.shape[-2:]), levels, measure)
         queries, full = queries + controlled.queries, full + controlled.full
-        losses.append(best - psnr(pictures[0].cpu(), hr))
+        losses.append(best - psnr(controlled.picture[0].cpu(), hr))
     return Point(threshold, queries / full, torch.tensor(losses).mean().item(), max(losses))

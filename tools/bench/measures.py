@@ -27,7 +27,7 @@ from models.upscaler import Upscaler
 from tools.bench.costs import macs_per_run
 from utils.config import load_config, require
 from utils.geometry.grids import Grid, Size, output_size, scale_text
-from utils.geometry.homographies import Homography
+from utils.geometry.homographies import Homography, WarpedGrid
 from utils.images import read_picture, resize_bicubic, to_pixels, to_tensor
 
 DEGREES = 12  # of the warp that is measured
@@ -92,7 +92,7 @@ def render(arguments: Any) -> dict[str, Figure]:
         sizes = {f"x{scale_text(scale)}": output_size(arguments.input, scale) for scale in arguments.scales}
         runs = {label: renderer(upscaler, latent, size) for label, size in sizes.items()}
         first = next(iter(sizes.values()))
-        runs |= {"product": matrix_product(), "latent": lambda u=upscaler, c=latent, s=first: u.field(c, s)}
+        runs |= {"product": matrix_product(), "latent": latent_stage(upscaler, latent, first)}
         times = in_turn(runs, arguments.repeats)
         name = short_name(name)
         for label, size in sizes.items():
@@ -120,11 +120,26 @@ def render_curves(arguments: Any, figures: Mapping[str, Figure]) -> dict[str, di
 
 def renderer(upscaler: Upscaler, latent: models.Latent, size: Size) -> Callable[[], Any]:
     """Rendering at `size` from a field made beforehand."""
-    model, field, grid = upscaler.model, upscaler.field(latent, size), Grid.of_size(size)
-    if not isinstance(model, LMFDecoder):
-        return lambda: model.render(field, grid)
-    cell = upscaler.cell(latent, size)
-    return lambda: model.render(model.with_cell(field, cell), grid)
+    model, grid = upscaler.model, Grid.of_size(size)
+    cell, output = model.cell(latent, grid), torch.empty(len(latent.image), 3, *size)
+    field = model.field(latent, cell)
+
+    def paint() -> None:
+        with upscaler.computing():
+            model.paint(model.with_cell(field, cell) if isinstance(model, LMFDecoder) else field, grid, output)
+
+    return paint
+
+
+def latent_stage(upscaler: Upscaler, latent: models.Latent, size: Size) -> Callable[[], Any]:
+    """Making the field for `size`."""
+    cell = upscaler.model.cell(latent, Grid.of_size(size))
+
+    def make() -> None:
+        with upscaler.computing():
+            upscaler.model.field(latent, cell)
+
+    return make
 
 
 def end_to_end(arguments: Any) -> dict[str, Figure]:
@@ -150,7 +165,7 @@ def lerf(arguments: Any) -> dict[str, Figure]:
     size = arguments.size
     pixels = resize_bicubic(read_picture(arguments.picture)[0], arguments.input)
     filtered, picture = Image.fromarray(pixels), to_tensor(pixels)
-    homography = turn(arguments.input, size)
+    grid = turn(arguments.input, size)
     runs = {"Pillow": lambda: filtered.resize((size[1], size[0]), Image.Resampling.BICUBIC)}
     for path in arguments.models:
         name, upscaler, portable = short_name(path), load(path, arguments.backend), load(path, "torch")
@@ -158,7 +173,7 @@ def lerf(arguments: Any) -> dict[str, Figure]:
         runs[f"{name} encoder"] = lambda u=upscaler: u.encode(picture)
         runs[f"{name} rendering"] = lambda u=upscaler, c=latent: u.render(c, size)
         runs[f"{name} whole"] = lambda u=upscaler: u(picture, size)
-        runs[f"{name} warp"] = lambda u=upscaler: u.warp(u.encode(picture), homography, size)
+        runs[f"{name} warp"] = lambda u=upscaler: u(picture, grid)
         runs[f"{name} whole by PyTorch"] = lambda u=portable: u(picture, size)
     times = in_turn(runs, arguments.repeats)
     figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
@@ -265,8 +280,8 @@ def peak_of_rendering(
     torch.set_num_threads(threads)
     upscaler = load(model, backend)
 
-    def output(latent: models.Latent, input_size: Size, size: Size) -> tuple[torch.Tensor, ...]:
-        return upscaler.warp(latent, turn(input_size, size), size) if warped else (upscaler.render(latent, size),)
+    def output(latent: models.Latent, input_size: Size, size: Size) -> torch.Tensor:
+        return upscaler.render(latent, turn(input_size, size) if warped else size)
 
     small = (16, 16)
     output(upscaler.encode(torch.rand(3, *small)), small, (32, 32))  # libraries and threads are not what is measured
@@ -275,14 +290,14 @@ def peak_of_rendering(
         ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the largest resident size starts again from the present one
     before = _largest_resident()
-    tensors = output(latent, input_size, size)
-    return _largest_resident() - before - sum(tensor.nbytes for tensor in tensors) / 1e6
+    picture = output(latent, input_size, size)
+    return _largest_resident() - before - picture.nbytes / 1e6
 
 
-def turn(input_size: Size, size: Size) -> Homography:
+def turn(input_size: Size, size: Size) -> WarpedGrid:
     """The warp that is measured."""
     scale = (size[0] / input_size[0], size[1] / input_size[1])
-    return Homography.rotation(DEGREES, input_size, size, scale)
+    return Homography.rotation(DEGREES, input_size, size, scale).grid(input_size, size)
 
 
 def _largest_resident() -> float:

@@ -13,8 +13,8 @@ def turned_back(upscaler: Upscaler, picture: Tensor, degrees: float) -> float:
     size: Size = tuple(picture.shape[-2:])
     turned_size = rotated_size(size, degrees)
     there, back = Homography.rotation(degrees, size, turned_size), Homography.rotation(-degrees, turned_size, size)
-    turned, _ = upscaler.warp(upscaler.encode(picture), there, turned_size)
-    returned, _ = upscaler.warp(upscaler.encode(turned), back, size)
+    turned = upscaler(picture, there.grid(size, turned_size))
+    returned = upscaler(turned, back.grid(turned_size, size))
     height, width = size
     middle = (..., slice(height // 4, height - height // 4), slice(width // 4, width - width // 4))
     return psnr(returned[0].cpu()[middle], picture[middle])

@@ -8,6 +8,7 @@ times that. Sub-pixel faults come from computing positions in many places: `util
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,8 @@ from utils.errors import InputError
 Size = tuple[int, int]
 Scale = tuple[float, float]
 
-# The four-corner lookups are shifted by this much, so that no position lies on the border of two LR pixels (LIIF).
-CORNER_EPSILON = 1e-6
+# Lookups of neighbours are shifted by this much, so that no position lies on the border of two LR pixels (LIIF).
+NEIGHBOUR_EPSILON = 1e-6
 INSIDE = (-1 + 1e-6, 1 - 1e-6)  # where shifted lookups are clamped to
 LARGEST_OUTPUT = 2**30  # pixels: 12 GB while they are computed, 3 GB more as 8-bit RGB
 
@@ -34,24 +35,61 @@ def pixel_index(position: Tensor, n: int) -> Tensor:
     return (((position + 1) * n - 1) / 2).round().clamp(0, n - 1).long()
 
 
-def row_bands(size: Size, queries: int) -> Iterator[slice]:
-    """Rows of an (H, W) grid in bands of at most `queries` positions (at least one row each)."""
+def row_chunks(size: Size, queries: int) -> Iterator[slice]:
+    """Rows of an (H, W) grid in chunks of at most `queries` positions (at least one row each)."""
     step = max(1, queries // max(1, size[1]))
     for start in range(0, size[0], step):
         yield slice(start, min(start + step, size[0]))
 
 
+# Where in an output (..., H, W) values go: indices of its last two axes.
+Place = tuple[Any, ...]
+
+
+class OutputGrid(Protocol):
+    """Positions of an (H, W) output and the size of its pixels: what a model renders."""
+
+    @property
+    def size(self) -> Size:
+        """(H, W)."""
+        ...
+
+    def cell(self, input_size: Size, largest_scale: float | None) -> Tensor:
+        """Size of an output pixel in an (h, w) picture, (2,) or, where it varies, (2, h, w) per LR pixel; nowhere
+        smaller than at the `largest_scale` that the model was trained for ("cell clip")."""
+        ...
+
+    def chunks(self, queries: int) -> Iterator[tuple[Place, Tensor]]:
+        """All positions inside the picture, about `queries` at a time: their place in an output (..., H, W), where
+        they fill (..., *S), and the positions (*S, 2) themselves."""
+        ...
+
+    def by_pixel_rows(self, height: int, step: int) -> Iterator[tuple[slice, "OutputGrid", Place]]:
+        """The grid split by the row of the picture, of `height` pixels, that holds a position: `step` rows at a time,
+        the part of the grid there, and the place of that part's output in the whole one."""
+        ...
+
+
 @dataclass(frozen=True)
 class Grid:
-    """A separable grid of output positions: `rows` (H,) and `columns` (W,), both in [-1, 1]."""
+    """A separable grid of output positions: `rows` (H,) and `columns` (W,), both sorted and in [-1, 1]. `full_size`
+    (H', W') is the size of the picture whose pixels these are: (H, W) but for a window of it."""
 
     rows: Tensor
     columns: Tensor
+    full_size: Size
 
     @classmethod
     def of_size(cls, size: Size, device: torch.device | None = None) -> "Grid":
         """The pixel centres of an (H, W) picture."""
-        return cls(pixel_centers(size[0], device), pixel_centers(size[1], device))
+        return cls(pixel_centers(size[0], device), pixel_centers(size[1], device), size)
+
+    def window(self, top: int, left: int, size: Size) -> "Grid":
+        """`size` (H, W) positions of this grid from row `top` and column `left` on; InputError when it has no such."""
+        if min(top, left) < 0 or min(size) < 1 or top + size[0] > self.size[0] or left + size[1] > self.size[1]:
+            window = f"{size[1]}x{size[0]} pixels from ({left}, {top}) on"
+            raise InputError(f"a window of {window} is not within {self.size[1]}x{self.size[0]} pixels")
+        return replace(self, rows=self.rows[top : top + size[0]], columns=self.columns[left : left + size[1]])
 
     @property
     def size(self) -> Size:
@@ -61,10 +99,29 @@ class Grid:
         """(H, W, 2) positions."""
         return torch.stack(torch.meshgrid(self.rows, self.columns, indexing="ij"), dim=-1)
 
-    def bands(self, queries: int) -> Iterator[tuple[slice, "Grid"]]:
-        """`row_bands`: (rows of the output, the band's grid)."""
-        for band in row_bands(self.size, queries):
-            yield band, replace(self, rows=self.rows[band])
+    def cell(self, input_size: Size, largest_scale: float | None) -> Tensor:
+        return cell_of(self.full_size, input_size, largest_scale)
+
+    def coord_of(self, row: Tensor, column: Tensor) -> Tensor:
+        """(*S, 2) positions of the rows and columns with these numbers, which broadcast to (*S)."""
+        return torch.stack(torch.broadcast_tensors(self.rows[row], self.columns[column]), dim=-1)
+
+    def row_chunks(self, queries: int) -> Iterator[tuple[slice, "Grid"]]:
+        """`row_chunks`: (rows of the output, their grid)."""
+        for rows in row_chunks(self.size, queries):
+            yield rows, replace(self, rows=self.rows[rows])
+
+    def chunks(self, queries: int) -> Iterator[tuple[Place, Tensor]]:
+        for rows, chunk in self.row_chunks(queries):
+            yield (..., rows, slice(None)), chunk.coord()
+
+    def by_pixel_rows(self, height: int, step: int) -> Iterator[tuple[slice, "Grid", Place]]:
+        owner = pixel_index(self.rows, height).cpu()
+        for first in range(0, height, step):
+            start, stop = torch.searchsorted(owner, torch.tensor([first, first + step])).tolist()
+            if start < stop:
+                part, place = replace(self, rows=self.rows[start:stop]), (..., slice(start, stop), slice(None))
+                yield slice(first, min(first + step, height)), part, place
 
 
 def parse_scale(value: float | str | Sequence[float]) -> Scale:
@@ -141,18 +198,12 @@ def positions_of(index: Tensor, size: Size) -> Tensor:
     return torch.stack([pixel_centers(n, index.device)[i] for n, i in zip(size, rows_columns, strict=True)], dim=-1)
 
 
-def positions_in_rows(position: Tensor, n: int, rows: slice) -> Tensor:
-    """Positions along an axis of n pixels as positions along some of these alone."""
-    count = rows.stop - rows.start
-    return (position + 1) * (n / count) - (2 * rows.start / count + 1)
-
-
 def offset_from_corner(position: Tensor, cell: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """For output pixels of size `cell` centred at `position` (*S): the LR pixel that holds each one's upper-left
     corner, and how far that is from the LR pixel's own, in LR pixels (MetaSR): index (*S) and offset (*S) in [0,
     1)."""
     corner = position - cell / 2
-    index = pixel_index((corner + CORNER_EPSILON).clamp(*INSIDE), n)
+    index = pixel_index((corner + NEIGHBOUR_EPSILON).clamp(*INSIDE), n)
     return index, (corner - (pixel_centers(n, position.device)[index] - 1 / n)) * n / 2
 
 
@@ -169,8 +220,8 @@ def sample_bilinear(picture: Tensor, coord: Tensor) -> Tensor:
     return samples[:, :, 0].transpose(1, 2).unflatten(1, coord.shape[1:-1])
 
 
-def sample_nearest(table: Tensor, coord: Tensor) -> Tensor:
-    """Rows of `table` (B, h, w, C) of the pixels that hold the positions `coord` (B, Q, 2): (B, Q, C)."""
-    height, width = table.shape[1:3]
+def sample_nearest(values: Tensor, coord: Tensor) -> Tensor:
+    """`values` (B, h, w, C) of the pixels that hold the positions `coord` (B, Q, 2): (B, Q, C)."""
+    height, width = values.shape[1:3]
     index = pixel_index(coord[..., 0], height) * width + pixel_index(coord[..., 1], width)
-    return table.flatten(1, 2).gather(1, index[..., None].expand(-1, -1, table.shape[3]))
+    return values.flatten(1, 2).gather(1, index[..., None].expand(-1, -1, values.shape[3]))

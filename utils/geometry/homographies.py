@@ -1,37 +1,55 @@
 """Warps: positions and pixel sizes under a homography, and files that hold one."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from utils.errors import InputError
-from utils.geometry.grids import LARGEST_OUTPUT, Scale, Size, check_output_size, row_bands
+from utils.geometry.grids import LARGEST_OUTPUT, Place, Scale, Size, check_output_size, pixel_index, row_chunks
 
 # Where a homography shrinks more than this, kernels are stretched no further: what they cost grows with its square.
 LARGEST_CELL = 8.0
 SINGULAR = 1e-12
 SMALLEST_DEPTH = 1e-12  # of what lies in front of the horizon, where the middle of the picture has depth 1
-INTERIOR_QUERIES = 1 << 16  # positions looked at together
+QUERIES = 1 << 16  # positions looked at together
 
 
 @dataclass(frozen=True)
 class WarpedGrid:
-    """The pixels of a warped (H, W) output as positions in the picture: what `Grid` is along a picture's own axes.
+    """The pixels of a warped (H, W) output as positions in an (h, w) picture: what `Grid` is along a picture's own
+    axes.
 
-    `forms` (3, 3), float64 on the CPU, times an output's (column, row, 1) gives y and x times depth, and depth.
+    `size` is (H, W). Output pixels larger than `largest_cell` input pixels count as that large (see `Homography.cell`).
     """
 
-    forms: Tensor
+    homography: "Homography"
+    input_size: Size
     size: Size
+    largest_cell: float = LARGEST_CELL
+
+    @cached_property
+    def forms(self) -> Tensor:
+        """(3, 3), float64 on the CPU: times an output's (column, row, 1) it gives y and x times depth, and depth."""
+        height, width = self.input_size
+        x, y, w = torch.linalg.inv(self.homography.facing(self.input_size))  # pixels of the input, times w
+        return torch.stack([y * (2 / height) + w * (1 / height - 1), x * (2 / width) + w * (1 / width - 1), w])
+
+    def cell(self, input_size: Size, largest_scale: float | None) -> Tensor:
+        return self.homography.cell(input_size, largest_scale, self.largest_cell)
 
     def positions(self, rows: range) -> tuple[Tensor, Tensor]:
         """Of all pixels of some rows: where they are, (2, rows, W), y and x, float64, clipped to -1..1, and which of
         them lie inside that, in front of the horizon, (rows, W) bool."""
         x, y = (torch.arange(n.start, n.stop, dtype=torch.float64) for n in (range(self.size[1]), rows))
-        *positions, depth = (a * x + (b * y[:, None] + c) for a, b, c in self.forms)
+        return self.positions_of(y[:, None], x)
+
+    def positions_of(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`positions` of the output's rows `y` and columns `x`, which broadcast to (*S): (2, *S) and (*S)."""
+        *positions, depth = (a * x + (b * y + c) for a, b, c in self.forms)
         inside = depth > SMALLEST_DEPTH
         depth.clamp_(min=SMALLEST_DEPTH)
         coord = torch.empty(2, *depth.shape, dtype=torch.float64)
@@ -40,12 +58,58 @@ class WarpedGrid:
             inside &= clipped == position
         return coord, inside
 
-    def bands(
-        self, queries: int, positions: Callable[["WarpedGrid", range], tuple[Tensor, Tensor]] = positions
-    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """`utils.geometry.grids.row_bands` with what `positions` says of their rows."""
-        for band in row_bands(self.size, queries):
-            yield band, *positions(self, range(band.start, band.stop))
+    def inside(self) -> Tensor:
+        """Which output pixels show a part of the picture: (H, W) bool on the CPU."""
+        inside = torch.empty(self.size, dtype=torch.bool, device="cpu")
+        for rows in row_chunks(self.size, QUERIES):
+            inside[rows] = self.positions(range(rows.start, rows.stop))[1]
+        return inside
+
+    def chunks(self, queries: int) -> Iterator[tuple[Place, Tensor]]:
+        for rows in row_chunks(self.size, queries):
+            coord, inside = self.positions(range(rows.start, rows.stop))
+            if inside.all():
+                yield (..., rows, slice(None)), coord.permute(1, 2, 0).float()
+            elif inside.any():
+                row, column = inside.nonzero().unbind(1)
+                yield (..., row + rows.start, column), coord[:, row, column].T.float()
+
+    def by_pixel_rows(self, height: int, step: int) -> Iterator[tuple[slice, "WarpedPart", Place]]:
+        found: list[list[Tensor]] = [[] for _ in range(0, height, step)]
+        for rows in row_chunks(self.size, QUERIES):
+            coord, inside = self.positions(range(rows.start, rows.stop))
+            part = torch.where(inside, pixel_index(coord[0].float(), height) // step, -1).flatten()
+            order = part.argsort(stable=True)
+            counts = torch.bincount(part + 1, minlength=len(found) + 1).tolist()
+            pixels = (order + rows.start * self.size[1]).int().split(counts)
+            for kept, of_part in zip(found, pixels[1:], strict=True):
+                kept.append(of_part.clone())
+        for number, kept in enumerate(found):
+            first, pixels = number * step, torch.cat(kept)
+            kept.clear()
+            if len(pixels):
+                yield slice(first, min(first + step, height)), WarpedPart(self, pixels), (...,)
+
+
+@dataclass(frozen=True)
+class WarpedPart:
+    """Some pixels of a warped output, all inside the picture: their row-major numbers, `pixels` (N,) int32."""
+
+    grid: WarpedGrid
+    pixels: Tensor
+
+    @property
+    def size(self) -> Size:
+        return self.grid.size
+
+    def cell(self, input_size: Size, largest_scale: float | None) -> Tensor:
+        return self.grid.cell(input_size, largest_scale)
+
+    def chunks(self, queries: int) -> Iterator[tuple[Place, Tensor]]:
+        for pixels in self.pixels.split(queries):
+            row, column = pixels.div(self.size[1], rounding_mode="floor").long(), (pixels % self.size[1]).long()
+            coord, _ = self.grid.positions_of(row, column)
+            yield (..., row, column), coord.T.float()
 
 
 @dataclass(frozen=True)
@@ -94,25 +158,24 @@ class Homography:
         depth = matrix[2] @ centre
         return matrix if depth.abs() < SINGULAR else matrix / depth
 
-    def grid(self, size: Size, output_size: Size) -> WarpedGrid:
-        """The pixels of the warped (H, W) output of an (h, w) picture."""
-        height, width = size
-        x, y, w = torch.linalg.inv(self.facing(size))  # pixels of the input, times w
-        forms = torch.stack([y * (2 / height) + w * (1 / height - 1), x * (2 / width) + w * (1 / width - 1), w])
-        return WarpedGrid(forms, output_size)
+    def grid(self, size: Size, output_size: Size, antialias: bool = True) -> WarpedGrid:
+        """The pixels of the warped (H, W) output of an (h, w) picture; without `antialias`, as published, no output
+        pixel counts as larger than an input pixel."""
+        return WarpedGrid(self, size, output_size, LARGEST_CELL if antialias else 1.0)
 
     def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
         """Which output pixels show, nearest, an input pixel at least `frame` pixels from the border: (H, W) bool."""
         interior = torch.empty(output_size, dtype=torch.bool)
-        for rows, coord, inside in self.grid(size, output_size).bands(INTERIOR_QUERIES):
-            interior[rows] = inside
+        grid = self.grid(size, output_size)
+        for rows in row_chunks(output_size, QUERIES):
+            coord, interior[rows] = grid.positions(range(rows.start, rows.stop))
             for position, n in zip(coord, size, strict=True):
                 pixel = (((position + 1) * n - 1) / 2).round()
                 interior[rows] &= (pixel >= frame) & (pixel <= n - 1 - frame)
         return interior
 
     def cell(self, size: Size, largest_scale: float | None = None, largest_cell: float = LARGEST_CELL) -> Tensor:
-        """Size of an output pixel at each pixel of an (h, w) picture, (1, 2, h, w) in positions.
+        """Size of an output pixel at each pixel of an (h, w) picture, (2, h, w) in positions.
 
         Per axis how far a step of one output pixel in either direction goes at most, the length of a row of the inverse
         map's derivative: right for scalings and rotations. At least as at the `largest_scale` trained for, at most
@@ -128,7 +191,7 @@ class Homography:
         along_y, along_x = (derivative.norm(dim=1) for derivative in derivatives)
         smallest = 0.0 if largest_scale is None else 1 / largest_scale
         cell = torch.stack([along_y[:, None] * w, along_x * w]).clamp_(smallest, largest_cell)  # (2, h, w), y first
-        return (cell * 2 / torch.tensor(size)[:, None, None]).float()[None]
+        return (cell * 2 / torch.tensor(size)[:, None, None]).float()
 
 
 def _shift(size: Size, sign: int) -> Tensor:

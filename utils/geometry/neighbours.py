@@ -1,16 +1,16 @@
-"""Which LR pixels a position reads, and how far it is from their centres: resampling taps, runs of a grid's positions
-that read the same pixels, and the corners of a local ensemble."""
+"""Which LR pixels a position reads, and how far it is from their centres: resampling taps, spans of a grid's positions
+that read the same pixels, and the neighbours of a local ensemble."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from utils.geometry.grids import CORNER_EPSILON, INSIDE, Size, first_pixels, pixel_centers, pixel_index
+from utils.geometry.grids import INSIDE, NEIGHBOUR_EPSILON, Size, pixel_centers, pixel_index
 
-# Longer runs are cut, so that a block of them stays small at any scale.
-LONGEST_RUN = 32
+# Longer spans are cut, so that a block of them stays small at any scale.
+LONGEST_SPAN = 32
 
 
 def bilinear_taps(position: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -69,6 +69,10 @@ class AxisLookup:
     index: Tensor
     offset: Tensor
 
+    def from_pixel(self, first: int) -> "AxisLookup":
+        """The same with pixels counted from `first` on."""
+        return self if first == 0 else replace(self, index=self.index - first)
+
 
 def look_up(position: Tensor, n: int, local_ensemble: bool, reach: float | Tensor | None = None) -> AxisLookup:
     """LR pixels around each position (*S) on an axis of n pixels: both neighbours, or just the one that holds it.
@@ -76,19 +80,19 @@ def look_up(position: Tensor, n: int, local_ensemble: bool, reach: float | Tenso
     Neighbours are looked for at +-`reach` (in positions, broadcasting), half a pixel unless given.
     """
     reach = 1 / n if reach is None else reach
-    shifts = [-reach + CORNER_EPSILON, reach + CORNER_EPSILON] if local_ensemble else [0.0]
+    shifts = [-reach + NEIGHBOUR_EPSILON, reach + NEIGHBOUR_EPSILON] if local_ensemble else [0.0]
     shifted = torch.stack([position + shift for shift in shifts]).clamp(*INSIDE)
     index = pixel_index(shifted, n)
     return AxisLookup(index, (position - pixel_centers(n, position.device)[index]) * n)
 
 
 @dataclass(frozen=True)
-class AxisRuns:
-    """The positions of one axis cut into R runs that look at the same LR pixels, each padded to the longest run, L.
+class AxisSpans:
+    """The positions of one axis cut into R spans that look at the same LR pixels, each padded to the longest span, L.
 
-    Between two LR centres all output pixels share their LR pixels, so what depends on those is computed once a run.
-    `lookup.index` (K, R), `lookup.offset` (K, R, L); padding repeats a run's last position. `start` (R,) a run's first
-    position, `length` (R,) how many are real.
+    Between two LR centres all output pixels share their LR pixels, so what depends on those is computed once a span.
+    `lookup.index` (K, R), `lookup.offset` (K, R, L); padding repeats a span's last position. `start` (R,) is a span's
+    first position, `length` (R,) how many are real.
     """
 
     lookup: AxisLookup
@@ -97,49 +101,37 @@ class AxisRuns:
 
     @property
     def longest(self) -> int:
-        """L, the padded length of every run."""
+        """L, the padded length of every span."""
         return self.lookup.offset.shape[-1]
 
+    def from_pixel(self, first: int) -> "AxisSpans":
+        """The same with pixels counted from `first` on."""
+        return replace(self, lookup=self.lookup.from_pixel(first))
+
     def pixels(self, position: Tensor, n: int) -> Tensor:
-        """(R,) LR pixel of n that holds each run's first position, given all positions (N,) of the axis."""
+        """(R,) LR pixel of n that holds each span's first position, given all positions (N,) of the axis."""
         return pixel_index(position[self.start], n)
 
     def members(self) -> Tensor:
-        """(R, L) positions of the runs, padding included."""
-        return run_members(self.start, self.length, self.longest)
+        """(R, L) positions of the spans, padding included."""
+        return span_members(self.start, self.length, self.longest)
 
-    def blocks(self, runs: int) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
-        """Pieces of at most `runs` runs: (output positions, which of the piece's padded positions they are, lookup)."""
+    def blocks(self, spans: int) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
+        """At most `spans` spans at a time: (output positions, which padded positions of the block they are, lookup)."""
         real = torch.arange(self.longest, device=self.length.device) < self.length[:, None]  # (R, L)
         ends = (self.start + self.length).tolist()
         starts = self.start.tolist()
-        for first in range(0, len(starts), runs):
-            last = min(first + runs, len(starts))
+        for first in range(0, len(starts), spans):
+            last = min(first + spans, len(starts))
             part = slice(first, last)
             lookup = AxisLookup(self.lookup.index[:, part], self.lookup.offset[:, part])
             yield slice(starts[first], ends[last - 1]), real[part].flatten().nonzero()[:, 0], lookup
 
-    def bands(self, pixels: int) -> Iterator[tuple[slice, slice, "AxisRuns"]]:
-        """Pieces that look at few LR pixels, `pixels` in a row unless one run needs more: (those LR pixels, output
-        positions, the piece with both counted from its own first)."""
-        nearest, farthest = self.lookup.index.amin(0).tolist(), self.lookup.index.amax(0).tolist()
-        starts, ends = self.start.tolist(), (self.start + self.length).tolist()
-        first = 0
-        while first < len(starts):
-            last = first + 1
-            while last < len(starts) and farthest[last] < nearest[first] + pixels:
-                last += 1
-            index = self.lookup.index[:, first:last] - nearest[first]
-            lookup = AxisLookup(index, self.lookup.offset[:, first:last])
-            piece = AxisRuns(lookup, self.start[first:last] - starts[first], self.length[first:last])
-            yield slice(nearest[first], farthest[last - 1] + 1), slice(starts[first], ends[last - 1]), piece
-            first = last
 
+def look_up_spans(position: Tensor, n: int, local_ensemble: bool, within_pixels: bool = False) -> AxisSpans:
+    """`look_up` for the sorted positions (N,) of a grid's axis, grouped into spans.
 
-def look_up_runs(position: Tensor, n: int, local_ensemble: bool, within_pixels: bool = False) -> AxisRuns:
-    """`look_up` for the sorted positions (N,) of a grid's axis, grouped into runs.
-
-    `within_pixels`: runs also end where an LR pixel does, so that each lies in one.
+    `within_pixels`: spans also end where an LR pixel does, so that each lies in one.
     """
     lookup = look_up(position, n, local_ensemble)
     total = len(position)
@@ -148,29 +140,43 @@ def look_up_runs(position: Tensor, n: int, local_ensemble: bool, within_pixels: 
         same &= torch.diff(pixel_index(position, n)) == 0
     changes = torch.cat([same.new_ones(1), ~same])
     place = torch.arange(total, device=position.device)
-    first = torch.where(changes, place, 0).cummax(0).values  # of the run that each position is in
-    start = ((place - first) % LONGEST_RUN == 0).nonzero()[:, 0]
+    first = torch.where(changes, place, 0).cummax(0).values  # of the span that each position is in
+    start = ((place - first) % LONGEST_SPAN == 0).nonzero()[:, 0]
     length = torch.diff(start, append=start.new_tensor([total]))
     longest = int(length.max())
     if total < 0.5 * longest * len(start):  # mostly padding: positions on their own are cheaper
         start, longest = torch.arange(total, device=position.device), 1
         length = torch.ones_like(start)
-    member = run_members(start, length, longest)
-    return AxisRuns(AxisLookup(lookup.index[:, start], lookup.offset[:, member]), start, length)
+    member = span_members(start, length, longest)
+    return AxisSpans(AxisLookup(lookup.index[:, start], lookup.offset[:, member]), start, length)
 
 
-def run_members(start: Tensor, length: Tensor, longest: int) -> Tensor:
-    """(R, L) positions of runs, padded to the longest by repeating a run's last one."""
+def span_members(start: Tensor, length: Tensor, longest: int) -> Tensor:
+    """(R, L) positions of spans, padded to the longest by repeating a span's last one."""
     return start[:, None] + torch.minimum(torch.arange(longest, device=start.device), length[:, None] - 1)
 
 
 @dataclass(frozen=True)
-class Corners:
-    """The K x K LR pixels around each position (K = 2: four corners; 1: just the nearest), shapes broadcasting.
+class PixelRows:
+    """Some rows of an (h, w) picture, of `size`: `count` of them from `first` on. What a table of LR pixels holds."""
+
+    size: Size
+    first: int
+    count: int
+
+    def index(self, row: Tensor, column: Tensor, picture: Tensor) -> Tensor:
+        """Row-major numbers, in tables (B, count, w, C), of the pixels at rows and columns of the whole pictures."""
+        height, width = self.count, self.size[1]
+        return (row - self.first) * width + column + picture * (height * width)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The K x K LR pixels around each position (K = 2: all four; 1: just the nearest), shapes broadcasting.
 
     `index` (K, K, B, *S) into the B*h*w LR pixels of all pictures in row-major order; `offset_y`, `offset_x` (K or 1,
     K or 1, B or 1, *T) position minus pixel centre, in LR pixels; `weight` (K, K, B or 1, *T) blend weights that sum
-    to 1 over the corners: the area between the position and the diagonally opposite pixel (LIIF, equation 4)."""
+    to 1 over them: the area between the position and the diagonally opposite pixel (LIIF, equation 4)."""
 
     index: Tensor
     offset_y: Tensor
@@ -178,39 +184,40 @@ class Corners:
     weight: Tensor
 
     @classmethod
-    def _of(cls, index: Tensor, offset_y: Tensor, offset_x: Tensor) -> "Corners":
+    def _of(cls, index: Tensor, offset_y: Tensor, offset_x: Tensor) -> "Neighbours":
         area = (offset_y * offset_x).abs() + 1e-9
         return cls(index, offset_y, offset_x, area.flip(0, 1) / area.sum((0, 1)))
 
     @classmethod
-    def of_points(cls, coord: Tensor, size: Size, local_ensemble: bool, reach: Tensor | None = None) -> "Corners":
-        """Corners of any positions (B, Q, 2) in (h, w) pictures; S = T = (Q,). `reach` (B, 1 or Q, 2) as in
-        `look_up`."""
+    def of_points(
+        cls, coord: Tensor, pixels: PixelRows, local_ensemble: bool, reach: Tensor | None = None
+    ) -> "Neighbours":
+        """Neighbours of any positions (B, Q, 2); S = T = (Q,). `reach` (B, 1 or Q, 2) as in `look_up`."""
         reach_y, reach_x = (None, None) if reach is None else reach.unbind(-1)
-        y = look_up(coord[..., 0], size[0], local_ensemble, reach_y)
-        x = look_up(coord[..., 1], size[1], local_ensemble, reach_x)
-        index = y.index[:, None] * size[1] + x.index[None] + first_pixels(len(coord), size, coord.device)[:, None]
+        y = look_up(coord[..., 0], pixels.size[0], local_ensemble, reach_y)
+        x = look_up(coord[..., 1], pixels.size[1], local_ensemble, reach_x)
+        picture = torch.arange(len(coord), device=coord.device)[:, None]
+        index = pixels.index(y.index[:, None], x.index[None], picture)
         return cls._of(index, y.offset[:, None], x.offset[None])
 
     @classmethod
-    def of_runs(cls, y: AxisLookup, x: AxisLookup, size: Size, batch: int) -> "Corners":
-        """Corners of a block of a grid, in (h, w) pictures; S = (Ry, Rx, 1, 1) and T = (Ry, Rx, Ly, Lx)."""
-        first = first_pixels(batch, size, y.index.device)[:, None, None, None, None]
-        index = y.index[:, None, None, :, None, None, None] * size[1] + x.index[None, :, None, None, :, None, None]
-        return cls._of(
-            index + first, y.offset[:, None, None, :, None, :, None], x.offset[None, :, None, None, :, None, :]
-        )
+    def of_spans(cls, y: AxisLookup, x: AxisLookup, pixels: PixelRows, batch: int) -> "Neighbours":
+        """Neighbours of a block of a grid; S = (Ry, Rx, 1, 1) and T = (Ry, Rx, Ly, Lx)."""
+        picture = torch.arange(batch, device=y.index.device)[:, None, None, None, None]
+        row, column = y.index[:, None, None, :, None, None, None], x.index[None, :, None, None, :, None, None]
+        index = pixels.index(row, column, picture)
+        return cls._of(index, y.offset[:, None, None, :, None, :, None], x.offset[None, :, None, None, :, None, :])
 
     @classmethod
-    def of_chosen_runs(cls, y: AxisLookup, x: AxisLookup, size: Size, chosen: Tensor) -> "Corners":
-        """Corners of N pairs of runs, `chosen` (N, 3) as (picture, run of y, run of x); B = N, S = (1, 1), T = (Ly,
-        Lx)."""
-        picture, run_y, run_x = chosen.unbind(1)
-        index = y.index[:, None, run_y] * size[1] + x.index[None, :, run_x] + picture * (size[0] * size[1])
-        return cls._of(index[..., None, None], y.offset[:, None, run_y, :, None], x.offset[None, :, run_x, None, :])
+    def of_chosen_spans(cls, y: AxisLookup, x: AxisLookup, pixels: PixelRows, chosen: Tensor) -> "Neighbours":
+        """Neighbours of N pairs of spans of one picture, `chosen` (N, 2) as (span of y, span of x); B = N, S = (1, 1),
+        T = (Ly, Lx)."""
+        span_y, span_x = chosen.unbind(1)
+        index = pixels.index(y.index[:, None, span_y], x.index[None, :, span_x], torch.zeros_like(span_y))
+        return cls._of(index[..., None, None], y.offset[:, None, span_y, :, None], x.offset[None, :, span_x, None, :])
 
     def gather(self, table: Tensor) -> Tensor:
-        """Rows of `table` (B, h, w, C) at the corners: (K, K, B, *S, C)."""
+        """Rows of `table` (B, h, w, C) at the neighbours: (K, K, B, *S, C)."""
         return table.flatten(0, 2).index_select(0, self.index.flatten()).unflatten(0, self.index.shape)
 
     def offsets(self) -> tuple[Tensor, Tensor]:
@@ -223,5 +230,5 @@ class Corners:
         return y * weight[:, 0] + x * weight[:, 1]
 
     def blend(self, values: Tensor) -> Tensor:
-        """Weighted sum over the corners: (K, K, B, *T, C) -> (B, *T, C)."""
+        """Weighted sum over the neighbours: (K, K, B, *T, C) -> (B, *T, C)."""
         return (values * self.weight[..., None]).sum((0, 1))

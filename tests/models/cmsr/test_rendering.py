@@ -1,22 +1,31 @@
 """Controlled rendering: the published programs' pictures, batches, any scale, bands."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import models
 from models import continuous
 from models.cmsr.rendering import Level, level_size, needed_levels, render_controlled
+from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
-from tests.golden_cases import arrays, assert_close, fill, manifest
-from utils.geometry.grids import Grid, cell_of, sample_nearest
+from tests.golden_cases import arrays, assert_close, fill, manifest, painted
+from utils.geometry.grids import Grid, sample_nearest
 
 CASES = manifest("cmsr")
 LEVELS = [Level(1, 0.01), Level(2, 0.02), Level(4, 0.03), Level(8, 1)]
 
 
 def field_for(model, image, size):
-    cell = cell_of(size, tuple(image.shape[-2:]), 4).expand(len(image), 2)
-    return model.field(model.encode(image), cell)
+    latent = model.encode(image)
+    return model.field(latent, model.cell(latent, Grid.of_size(size)))
+
+
+def controlled_picture(model, image, size, levels):
+    """`render_controlled` of a normalised picture, and its picture normalised again."""
+    controlled = render_controlled(Upscaler(model), model.encode(image), size, levels)
+    return replace(controlled, picture=controlled.picture * 2 - 1)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -28,10 +37,11 @@ def test_golden_pictures_and_intensities(name) -> None:
     with torch.inference_mode():
         field = field_for(model, image, size)
         assert_close(model.intensity(field)[0], stored["intensity"], 1e-5)
-        assert_close(model.render(field, Grid.of_size(size))[0], stored["full"], 1e-4)
-        controlled = render_controlled(model, field, image, size, levels)
+        assert_close(painted(model, field, Grid.of_size(size))[0], stored["full"], 1e-4)
+        controlled = controlled_picture(model, image, size, levels)
     cut = case["scale"]  # one LR pixel: the published positions are flattened in the outer half
-    assert_close(controlled.picture[0, :, cut:-cut, cut:-cut], stored["output"][:, cut:-cut, cut:-cut], 1e-4)
+    expected = stored["output"][:, cut:-cut, cut:-cut].clamp(-1, 1)
+    assert_close(controlled.picture[0, :, cut:-cut, cut:-cut], expected, 1e-4)
     assert (controlled.picture[0] - stored["full"]).abs().max() > 1e-2
     assert 0 < controlled.share < 1
     expected = sum(
@@ -62,11 +72,9 @@ def test_batches_and_bands_change_nothing(monkeypatch, band_bytes, lr_skip) -> N
     with torch.inference_mode():
         field = field_for(model, image, size)
         levels = spread_levels(model, field, (1, 1.5, 3, 8))
-        expected = [
-            render_controlled(model, field_for(model, one[None], size), one[None], size, levels) for one in image
-        ]
-        monkeypatch.setattr(continuous, "BAND_BYTES", band_bytes)
-        together = render_controlled(model, field, image, size, levels)
+        expected = [controlled_picture(model, one[None], size, levels) for one in image]
+        monkeypatch.setattr(continuous, "CHUNK_BYTES", band_bytes)
+        together = controlled_picture(model, image, size, levels)
     assert_close(together.picture, torch.cat([one.picture for one in expected]), 1e-5)
     assert together.queries == sum(one.queries for one in expected)
     assert set(together.level.flatten().tolist()) == {0, 1, 2, 3}
@@ -76,18 +84,18 @@ def test_one_level_for_all_is_full_rendering(model) -> None:
     image, size = torch.rand(2, 3, 7, 8), (40, 50)
     with torch.inference_mode():
         field = field_for(model, image, size)
-        controlled = render_controlled(model, field, image, size, [Level(8, 1)])
-        assert_close(controlled.picture, model.render(field, Grid.of_size(size)), 1e-6)
+        controlled = controlled_picture(model, image, size, [Level(8, 1)])
+        assert_close(controlled.picture, painted(model, field, Grid.of_size(size)).clamp(-1, 1), 1e-6)
     assert controlled.share == 1
 
 
 def test_pixels_wanted_at_the_target_are_those_of_full_rendering(model) -> None:
-    """Also through the path for scattered regions, whose runs end at LR pixels."""
+    """Also through the path for scattered regions, whose spans end at LR pixels."""
     image, size = torch.rand(1, 3, 9, 8), (50, 44)
     with torch.inference_mode():
         field = field_for(model, image, size)
-        full = model.render(field, Grid.of_size(size))
-        controlled = render_controlled(model, field, image, size, spread_levels(model, field, (1, 8)))
+        full = painted(model, field, Grid.of_size(size)).clamp(-1, 1)
+        controlled = controlled_picture(model, image, size, spread_levels(model, field, (1, 8)))
     coord = Grid.of_size(size).coord().flatten(0, 1)[None]
     wanted = sample_nearest((controlled.level == 1)[..., None], coord).unflatten(1, size)
     wanted = wanted.permute(0, 3, 1, 2).expand_as(full)
@@ -104,8 +112,7 @@ def test_levels_end_at_the_target() -> None:
 def test_a_last_level_below_the_target_is_enlarged(model) -> None:
     image = torch.rand(1, 3, 6, 6)
     with torch.inference_mode():
-        field = field_for(model, image, (60, 60))
-        controlled = render_controlled(model, field, image, (60, 60), LEVELS[:2])
+        controlled = controlled_picture(model, image, (60, 60), LEVELS[:2])
     assert controlled.picture.shape == (1, 3, 60, 60)
     assert controlled.queries <= 4 * 36
 
@@ -115,5 +122,5 @@ def test_the_latent_is_left_as_it_was(model) -> None:
     image = torch.rand(1, 3, 6, 6)
     before = image.clone()
     with torch.inference_mode():
-        render_controlled(model, field_for(model, image, (60, 60)), image, (60, 60), LEVELS)
+        controlled_picture(model, image, (60, 60), LEVELS)
     assert torch.equal(image, before)

@@ -11,6 +11,7 @@ from models.cmsr.rendering import MEASURES, Level
 from models.cmsr.tables import ScaleTable, load_table, save_table
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
+from tests.golden_cases import painted
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
 
@@ -32,7 +33,7 @@ def transcription(upscaler, pictures, target, mse):
         size = (h * target, w * target)
         cell = cell_of(size)[None] * max(target / 4, 1)
         field = model.field(latent, cell)
-        full = model.render(field, Grid.of_size(size)) * 0.5 + 0.5
+        full = painted(model, field, Grid.of_size(size)) * 0.5 + 0.5
         modulation = field.modulation[0]
         intensity = modulation[..., modulation.shape[-1] // 2 :].abs().mean(-1)
         at_output = intensity.repeat_interleave(target, 0).repeat_interleave(target, 1)
@@ -40,7 +41,7 @@ def transcription(upscaler, pictures, target, mse):
         for scale in (s for s in (1, 1.5, 2, 3, 4, 6, 8) if s < target):
             level = (round(h * scale), round(w * scale))
             lower = model.with_cell(field, cell_of(level)[None] * max(scale / 4, 1))
-            picture = model.render(lower, Grid.of_size(level)) * 0.5 + 0.5
+            picture = painted(model, lower, Grid.of_size(level)) * 0.5 + 0.5
             error = (F.interpolate(picture, size, mode="bilinear") - full).square().mean(1)[0]
             entry = 0.0
             for step in torch.linspace(0, 1, 101):

@@ -8,10 +8,11 @@ import torch
 import models
 from evaluation.measure import measure_pair, measure_warp
 from evaluation.metrics import find_protocol
+from models import native
 from models.checkpoints.loading import load_upscaler
 from models.resampling.kernels import AmplifiedLinear, SteerableGaussian
 from models.resampling.resampler import Resampler, ResamplingField
-from tests.golden_cases import FOLDER, arrays, assert_close, fill, manifest
+from tests.golden_cases import FOLDER, arrays, assert_close, fill, manifest, painted
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 from utils.homography_files import read_homography
@@ -66,10 +67,10 @@ def centred(n: int, scale: float, n_out: int) -> torch.Tensor:
 def test_resampling_at_scales(kind, scale) -> None:
     resampler, field, stored = resampling_field(kind)
     expected = stored[f"{kind}_{scale[0]}_{scale[1]}"]
-    grid = Grid(*map(centred, field.size, scale, expected.shape[1:]))
+    grid = Grid(*map(centred, field.size, scale, expected.shape[1:]), tuple(expected.shape[1:]))
     rows, columns = (((p + 1) * n - 1) / 2 for p, n in zip((grid.rows, grid.columns), field.size, strict=True))
     inside = [(y >= 1) & (y <= n - 2) for y, n in zip((rows, columns), field.size, strict=True)]
-    difference = (resampler.render(field, grid)[0] - expected)[:, inside[0]][:, :, inside[1]]
+    difference = (painted(resampler, field, grid)[0] - expected)[:, inside[0]][:, :, inside[1]]
     assert_close(difference, torch.zeros_like(difference), 1e-3)
     assert difference.numel() > 0.6 * expected.numel()
 
@@ -88,9 +89,8 @@ def test_resampling_under_a_homography(kind) -> None:
     warped = resampler.sample(field, coord.flatten(1).T[None])[0].T.unflatten(1, size)
     assert_close(warped[:, inside], expected[:, inside], 1e-3)
     for backend in ("auto", "torch"):
-        resampler.backend = backend
-        with torch.inference_mode():
-            warped, _ = resampler.warp(field, grid)
+        with torch.inference_mode(), native.using(backend):
+            warped = painted(resampler, field, grid)
         # Levels of 0..255, at positions rounded to float32.
         assert_close(warped[0][:, inside], expected[:, inside], 2e-3)
 

@@ -7,7 +7,7 @@ import models
 from models.resampling.kernels import AmplifiedLinear, SteerableGaussian, Triangle
 from models.resampling.resampler import Resampler, ResamplingField
 from models.upscaler import Upscaler
-from tests.golden_cases import assert_close
+from tests.golden_cases import assert_close, painted
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
 from utils.geometry.homographies import Homography
@@ -39,7 +39,7 @@ def test_rendering_equals_sampling(name, size) -> None:
         grid = Grid.of_size(output)
         with torch.inference_mode():
             field = model.field(model.encode(image), cell_of(output).expand(2, 2))
-            rendered = model.render(field, grid)
+            rendered = painted(model, field, grid)
             sampled = model.sample(field, grid.coord().flatten(0, 1).expand(2, -1, -1))
         assert rendered.isfinite().all()
         assert_close(rendered, sampled.transpose(1, 2).unflatten(2, output), 1e-5)
@@ -76,7 +76,7 @@ def constant_field(image: torch.Tensor, *hyper: float) -> ResamplingField:
 @pytest.mark.parametrize("sigma", [0.05, 0.2, 0.9])
 def test_constant_steerable_gaussian_is_an_isotropic_gaussian(support, sigma) -> None:
     image, grid = torch.rand(1, 3, 7, 9), Grid.of_size((20, 31))
-    rendered = Resampler(SteerableGaussian(support / 2)).render(constant_field(image, 0.5, sigma, sigma), grid)
+    rendered = painted(Resampler(SteerableGaussian(support / 2)), constant_field(image, 0.5, sigma, sigma), grid)
 
     def weights(n_out: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         position = (torch.arange(n_out, dtype=torch.float64) + 0.5) * n / n_out - 0.5
@@ -93,16 +93,16 @@ def test_constant_steerable_gaussian_is_an_isotropic_gaussian(support, sigma) ->
 
 def test_steepest_amplified_linear_is_bilinear() -> None:
     image, grid = torch.rand(1, 3, 7, 9), Grid.of_size((20, 31))
-    linear = Resampler(AmplifiedLinear()).render(constant_field(image, 1.0), grid)
+    linear = painted(Resampler(AmplifiedLinear()), constant_field(image, 1.0), grid)
     bilinear = Resampler(Triangle())
-    assert_close(linear, bilinear.render(constant_field(image), grid), 1e-5)
+    assert_close(linear, painted(bilinear, constant_field(image), grid), 1e-5)
 
 
 def test_a_wider_support_reaches_further() -> None:
     picture = torch.zeros(1, 1, 1, 8)
     picture[..., 5] = 1
     field = constant_field(picture, 0.5, 0.01, 0.01)
-    near, wide = (Resampler(SteerableGaussian(r)).render(field, Grid.of_size((1, 16)))[0, 0, 0] for r in (1, 2))
+    near, wide = (painted(Resampler(SteerableGaussian(r)), field, Grid.of_size((1, 16)))[0, 0, 0] for r in (1, 2))
     assert (near > 0).sum() == 4
     assert (wide > 0).sum() == 8
 
@@ -127,11 +127,11 @@ def test_net_plus_plus_is_lerf_net_on_the_enlarged_picture() -> None:
     enlarged = models.make(X2)
     grid, cell = Grid.of_size((24, 32)), cell_of((24, 32))[None]
     with torch.inference_mode():
-        doubled = enlarged.render(
-            enlarged.field(enlarged.encode(image), cell_of((12, 16))[None]), Grid.of_size((12, 16))
+        doubled = painted(
+            enlarged, enlarged.field(enlarged.encode(image), cell_of((12, 16))[None]), Grid.of_size((12, 16))
         )
-        expected = net.render(net.field(net.encode(doubled.clamp(0, 1)), cell), grid)
-        assert_close(plus.render(plus.field(plus.encode(image), cell), grid), expected, 1e-5)
+        expected = painted(net, net.field(net.encode(doubled.clamp(0, 1)), cell), grid)
+        assert_close(painted(plus, plus.field(plus.encode(image), cell), grid), expected, 1e-5)
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch"])
@@ -140,8 +140,9 @@ def test_net_plus_plus_warps_as_it_scales(backend) -> None:
     latent = upscaler.encode(torch.rand(1, 3, 8, 10))
     for scale in ((2, 2), (0.5, 0.5)):  # shrinking, the cell map counts
         size = tuple(round(n * s) for n, s in zip((8, 10), scale, strict=True))
-        warped, inside = upscaler.warp(latent, Homography.scaling(scale), size)
-        assert inside.all()
+        grid = Homography.scaling(scale).grid((8, 10), size)
+        assert grid.inside().all()
+        warped = upscaler.render(latent, grid)
         assert_close(warped, upscaler.render(latent, size), 1e-4)
 
 

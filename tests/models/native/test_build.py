@@ -93,12 +93,12 @@ def test_breakage_is_told_once_and_pytorch_computes(forgetful, caplog, tmp_path,
         forgetful.setenv(name, value)
     with caplog.at_level(logging.WARNING, logger="continua"):
         assert native.library("lmf") is None
-        assert native.choose("auto", "lmf") is None
+        assert native.choose("lmf") is None
     (record,) = caplog.records
     assert words in record.getMessage()
     assert "\n" not in record.getMessage()
-    with pytest.raises(InputError, match=words) as caught:
-        native.choose("native", "lmf")
+    with native.using("native"), pytest.raises(InputError, match=words) as caught:
+        native.choose("lmf")
     assert "\n" not in str(caught.value)
 
 
@@ -160,7 +160,7 @@ def test_users_without_a_home_folder_are_told(forgetful) -> None:
 
 
 def test_unknown_backends_are_explained() -> None:
-    with pytest.raises(InputError, match=r"'nativ'.*auto, native, torch"):
-        native.choose("nativ", "lmf")
+    with native.using("nativ"), pytest.raises(InputError, match=r"'nativ'.*auto, native, torch"):
+        native.choose("lmf")
     with pytest.raises(InputError, match="no kernels"):
         native.check("native", None)

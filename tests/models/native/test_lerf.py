@@ -17,9 +17,9 @@ from models.lerf.patterns import PATTERNS
 from models.native.lerf import resample_grid, resample_points, resample_warped, table_stage
 from models.native.positions import warped_positions
 from tests.commands import ROOT
-from tests.golden_cases import assert_close
+from tests.golden_cases import assert_close, painted
 from utils.geometry.grids import Grid, cell_of
-from utils.geometry.homographies import Homography, WarpedGrid
+from utils.geometry.homographies import Homography
 from utils.geometry.neighbours import axis_taps
 
 pytestmark = pytest.mark.skipif(
@@ -43,11 +43,6 @@ def with_tables(kernel: str, modes: str, largest: int) -> models.ContinuousModel
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter.data = torch.randint(-largest, largest + 1, parameter.shape).float()
-    return model
-
-
-def with_backend(model: models.ContinuousModel, backend: str) -> models.ContinuousModel:
-    model.backend = backend
     return model
 
 
@@ -82,8 +77,10 @@ def test_stages_are_exact(kernel, modes, batch, size, smooth, seed) -> None:
     if smooth:  # equal and nearly equal fractions, and sums that are not clipped
         picture = picture * 0.02 + 0.5
     with torch.inference_mode():
-        features = with_backend(model, "native").encode(picture).features
-        assert torch.equal(features, with_backend(model, "torch").encode(picture).features)
+        with native.using("native"):
+            features = model.encode(picture).features
+        with native.using("torch"):
+            assert torch.equal(features, model.encode(picture).features)
 
 
 @settings(max_examples=150, deadline=None)
@@ -103,13 +100,14 @@ def test_grids(kernel, support, antialias, batch, channels, input_size, size, se
     latent = random_latent(model, batch, channels, input_size)
     top, left = (int(torch.randint(0, n, ())) for n in size)
     whole = Grid.of_size(size)
-    windows = [whole, Grid(whole.rows[top:], whole.columns[left:]), Grid(whole.rows[:1], whole.columns.flip(0))]
+    windows = [whole, whole.window(top, left, (size[0] - top, size[1] - left))]
     cell = cell_of(size).expand(batch, 2)
     with torch.inference_mode():
         for grid in windows:
-            native_picture, picture = (
-                model.render(with_backend(model, backend).field(latent, cell), grid) for backend in ("native", "torch")
-            )
+            with native.using("native"):
+                native_picture = painted(model, model.field(latent, cell), grid)
+            with native.using("torch"):
+                picture = painted(model, model.field(latent, cell), grid)
             assert_same_levels(native_picture, picture)
             assert kernel == "gauss" or torch.equal(native_picture, picture)  # no exponential: the same to the last bit
 
@@ -136,10 +134,10 @@ def test_positions(kernel, support, channels, input_size, queries, varying, cent
     cell = cell_of(input_size) * torch.rand(2, 2) * 3
     if varying:
         cell = cell[:, :, None, None] * torch.rand(2, 2, *input_size)
-    with torch.inference_mode():
-        sampled = [
-            with_backend(model, backend).sample(model.field(latent, cell), coord) for backend in ("native", "torch")
-        ]
+    sampled = []
+    for backend in ("native", "torch"):
+        with torch.inference_mode(), native.using(backend):
+            sampled.append(model.sample(model.field(latent, cell), coord))
     assert_same_levels(*sampled)
 
 
@@ -168,14 +166,14 @@ def test_warps(kernel, support, channels, input_size, size, tilt, enlarged, vary
         matrix[0] *= size[1] / input_size[1]
         matrix[1] *= size[0] / input_size[0]
     grid = Homography(matrix).grid(input_size, size)
-    coord, expected_inside = warped_positions(native.library("positions"), grid, range(size[0]))
+    coord, inside = warped_positions(native.library("positions"), grid, range(size[0]))
     with torch.inference_mode():
-        field = with_backend(model, "native").field(latent, cell)
-        warped, inside = model.warp(field, grid)
-        model = with_backend(model, "torch")
-        sampled = model.sample(model.field(latent, cell), coord.flatten(1).T.expand(2, -1, 2))
-        portable, _ = model.warp(model.field(latent, cell), grid)
-    assert torch.equal(inside, expected_inside)
+        with native.using("native"):
+            warped = painted(model, model.field(latent, cell), grid)
+        with native.using("torch"):
+            sampled = model.sample(model.field(latent, cell), coord.flatten(1).T.expand(2, -1, 2))
+            portable = painted(model, model.field(latent, cell), grid)
+    assert not warped[:, :, ~inside].any()
     assert warped.isfinite().all()
     assert warped.shape == portable.shape == (2, channels, *size)
     sampled = sampled.transpose(1, 2).unflatten(2, size)
@@ -188,22 +186,19 @@ def test_warps(kernel, support, channels, input_size, size, tilt, enlarged, vary
 @pytest.mark.parametrize("kernel", ["gauss", "linear"])
 def test_threads_change_nothing(kernel) -> None:
     torch.manual_seed(0)
-    model, picture, before = with_backend(with_tables(kernel, "sct", 90), "native"), torch.rand(1, 3, 70, 40), []
+    model, picture, before = with_tables(kernel, "sct", 90), torch.rand(1, 3, 70, 40), []
     grid = Homography.rotation(20, (70, 40), (150, 90), (2, 2)).grid((70, 40), (150, 90))
     threads = torch.get_num_threads()
     try:
         for number in (1, 2, 5):
             torch.set_num_threads(number)
-            with torch.inference_mode():
+            with torch.inference_mode(), native.using("native"):
                 latent = model.encode(picture)
                 field = model.field(latent, cell_of((150, 90))[None])
                 coord = torch.linspace(-1, 1, 4000)[None, :, None].expand(1, -1, 2)
                 whole = Grid.of_size((150, 90))
-                results = [latent.features, model.render(field, whole), model.sample(field, coord)]
-                results += [
-                    *model.warp(field, grid),
-                    warped_positions(native.library("positions"), grid, range(150))[0],
-                ]
+                results = [latent.features, painted(model, field, whole), model.sample(field, coord)]
+                results.append(painted(model, field, grid))
             before = before or results
             assert all(map(torch.equal, results, before))
     finally:
@@ -211,16 +206,15 @@ def test_threads_change_nothing(kernel) -> None:
 
 
 def test_another_default_type_changes_nothing() -> None:
-    model, picture = with_backend(with_tables("gauss", "s", 90), "native"), torch.rand(1, 3, 7, 9)
+    model, picture = with_tables("gauss", "s", 90), torch.rand(1, 3, 7, 9)
     grid = Homography.rotation(20, (7, 9), (15, 19), (2, 2)).grid((7, 9), (15, 19))
     results = []
     try:
         for default in (torch.float32, torch.float64):
             torch.set_default_dtype(default)
-            with torch.inference_mode():
+            with torch.inference_mode(), native.using("native"):
                 latent = model.encode(picture)
-                field = model.field(latent, cell_of((15, 19))[None])
-                results.append([latent.features, model.render(field, Grid.of_size((15, 19))), *model.warp(field, grid)])
+                results.append([latent.features, *(model.render(latent, g) for g in (Grid.of_size((15, 19)), grid))])
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(*results, strict=True))
@@ -231,10 +225,10 @@ def test_too_little_memory_is_an_error_of_python() -> None:
     resource = pytest.importorskip("resource")
     code = (
         "import resource, torch, models; from utils.geometry.grids import Grid, cell_of; torch.set_num_threads(1);"
-        "model = models.make({'name': 'lerf-lut', 'args': {'kernel': 'linear'}}); model.backend = 'native';"
+        "model = models.make({'name': 'lerf-lut', 'args': {'kernel': 'linear'}}); output = torch.zeros(1, 1, 3, 3);"
         "table = torch.rand(1, 2, 3000, 3000); field = model.field(models.Latent(table, table), cell_of((3, 3))[None]);"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + (64 << 20);"
-        "resource.setrlimit(resource.RLIMIT_AS, (used, used)); model.render(field, Grid.of_size((3, 3)))"
+        "resource.setrlimit(resource.RLIMIT_AS, (used, used)); model.paint(field, Grid.of_size((3, 3)), output)"
     )
     if not Path("/proc/self/statm").exists() or resource.getrlimit(resource.RLIMIT_AS)[1] != resource.RLIM_INFINITY:
         pytest.skip("needs Linux, and memory that can be limited")
@@ -250,17 +244,17 @@ def test_too_little_memory_is_an_error_of_python() -> None:
 
 def test_a_grid_is_its_positions() -> None:
     torch.manual_seed(0)
-    model = with_backend(make("gauss"), "native")
+    model = make("gauss")
     latent = random_latent(model, 1, 3, (9, 13))
     grid = Grid.of_size((31, 40))
-    with torch.inference_mode():
+    with torch.inference_mode(), native.using("native"):
         field = model.field(latent, cell_of((31, 40))[None])
         sampled = model.sample(field, grid.coord().flatten(0, 1)[None]).transpose(1, 2).unflatten(2, (31, 40))
-        assert_close(model.render(field, grid), sampled, 1e-5)
+        assert_close(painted(model, field, grid), sampled, 1e-5)
 
 
 def test_training_goes_through_pytorch() -> None:
-    model = with_backend(make("linear"), "auto")
+    model = make("linear")
     torch.manual_seed(0)
     model.s1_sr0.data = torch.randint(60, model.s1_sr0.shape).float()  # the picture is neither black nor even
     values = model(torch.rand(1, 3, 8, 8), torch.rand(1, 5, 2), cell_of((16, 16))[None])
@@ -281,9 +275,9 @@ def test_wrong_arrays_are_refused() -> None:
     taps = axis_taps(torch.zeros(3), 4, 1, torch.ones(1))
     library = native.library("resampler")
     with pytest.raises(ValueError, match="7 planes"):
-        resample_grid(library, "gauss", torch.zeros(7, 4, 4), taps, taps)
+        resample_grid(library, "gauss", torch.zeros(7, 4, 4), taps, taps, torch.zeros(2, 3, 3))
     with pytest.raises(ValueError, match="expected"):
         resample_points(library, "linear", torch.zeros(1, 4, 4, 2), torch.ones(1, 2, 1, 1), 1, torch.zeros(2, 2, 3))
-    grid = WarpedGrid(torch.eye(3), (5, 5))
-    with pytest.raises(ValueError, match="float64"):
-        resample_warped(library, "linear", torch.zeros(1, 4, 4, 2), torch.ones(1, 2, 1, 1), 1, grid)
+    grid, pictures = Homography(torch.eye(3)).grid((4, 4), (5, 5)), (torch.zeros(1, 4, 4, 2), torch.ones(1, 2, 1, 1), 1)
+    with pytest.raises(ValueError, match="expected"):
+        resample_warped(library, "linear", *pictures, grid, torch.zeros(1, 1, 5, 4))

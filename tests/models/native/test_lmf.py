@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
-from models import local_ensemble, native
+from models import native
 from models.cmsr.rendering import Level, render_controlled
 from models.decoders import lmf
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
-from tests.golden_cases import assert_close
+from tests.golden_cases import assert_close, painted
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
 from utils.geometry.homographies import Homography
@@ -39,11 +39,6 @@ def specs(draw) -> dict:
     return {"name": name, "args": {**args, **own}}
 
 
-def with_backend(model: models.ContinuousModel, backend: str) -> models.ContinuousModel:
-    model.backend = backend
-    return model
-
-
 @settings(max_examples=200, deadline=None)
 @given(
     spec=specs(),
@@ -66,9 +61,9 @@ def test_native_equals_portable(spec, batch, input_size, size, seed) -> None:
         levels = [Level(1, float(measured.quantile(0.3)) + 1e-4), Level(50, 1)]
 
         def results(backend: str) -> list[torch.Tensor]:
-            model.backend = backend
-            controlled = render_controlled(model, field, image, size, levels).picture
-            return [model.render(field, grid), model.sample(field, coord), controlled]
+            controlled = render_controlled(Upscaler(model, backend=backend), latent, size, levels).picture
+            with native.using(backend):
+                return [painted(model, field, grid), model.sample(field, coord), controlled]
 
         for computed, expected in zip(results("native"), results("torch"), strict=True):
             assert_close(computed, expected, 1e-5 * max(1.0, float(expected.abs().max())))
@@ -89,54 +84,43 @@ def test_any_strides(model, memory_format) -> None:
     with torch.inference_mode():
         for picture in (image, image.transpose(2, 3), image[:, :, 2:-1, 1:]):
             field = model.field(model.encode(picture), cell)
-            computed = with_backend(model, "native").render(field, Grid.of_size((30, 20)))
-            assert_close(computed, with_backend(model, "torch").render(field, Grid.of_size((30, 20))), 1e-5)
+            with native.using("native"):
+                computed = painted(model, field, Grid.of_size((30, 20)))
+            with native.using("torch"):
+                assert_close(computed, painted(model, field, Grid.of_size((30, 20))), 1e-5)
 
 
 @pytest.mark.parametrize("backend", ["native", "torch"])
-@pytest.mark.parametrize("scale", [(4, 4), (2.7, 1.3), (0.4, 0.6), (3, 40)])
-def test_bands_of_a_latent_equal_the_whole(monkeypatch, model, backend, scale) -> None:
-    model.backend = backend
-    image, size = torch.rand(2, 3, 23, 11), (round(23 * scale[0]), round(11 * scale[1]))
-    cell = cell_of(size).expand(2, 2)
-    with torch.inference_mode():
-        latent = model.encode(image)
-        whole = model.render(model.field(latent, cell), Grid.of_size(size))
-        for rows, given in ((1, cell), (5, cell[:, :, None, None].expand(2, 2, 23, 11))):
-            monkeypatch.setattr(lmf, "FIELD_BYTES", rows * 4 * model.imnet.mod_dim * 2 * 11)
-            assert_close(model.render_latent(latent, given, Grid.of_size(size)), whole, 1e-5)
-
-
-@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("grid", [
+    *(Grid.of_size(size) for size in ((92, 44), (62, 14), (9, 7), (69, 440))),
+    Grid.of_size((92, 44)).window(30, 7, (25, 20)),
+    Homography.rotation(100, (23, 11), (61, 50), (2, 3)).grid((23, 11), (61, 50)),
+], ids=["x4", "x2.7", "smaller", "wide", "window", "warp"])  # fmt: skip
 @pytest.mark.parametrize("lr_skip", [False, True])
-def test_warps_by_bands_of_a_latent_equal_those_of_the_whole(monkeypatch, model, backend, lr_skip) -> None:
-    model.backend, model.lr_skip = backend, lr_skip
-    size, output = (23, 11), (61, 50)
-    homography = Homography.rotation(100, size, output, (2, 3))
-    cell, grid = homography.cell(size, 4).expand(2, 2, *size), homography.grid(size, output)
-    with torch.inference_mode():
-        latent = model.encode(torch.rand(2, 3, *size))
-        whole, inside = model.warp(model.field(latent, cell), grid)
+def test_a_field_of_some_rows_at_a_time_changes_nothing(monkeypatch, model, backend, grid, lr_skip) -> None:
+    model.lr_skip = lr_skip
+    with torch.inference_mode(), native.using(backend):
+        latent = model.encode(torch.rand(2, 3, 23, 11))
+        whole = model.render(latent, grid, outside=7.0)
         for rows in (1, 5):
             monkeypatch.setattr(lmf, "FIELD_BYTES", rows * 4 * model.imnet.mod_dim * 2 * 11)
-            monkeypatch.setattr(local_ensemble, "WARPED_QUERIES", 777)
-            banded, banded_inside = model.warp_latent(latent, cell, grid)
-            assert torch.equal(banded_inside, inside)
-            difference = (banded - whole)[:, :, inside].abs()
-            # Where rounding decides which LR pixels a position looks at (look_up), it may decide anew.
-            assert bool((difference.amax((0, 1)) < 1e-5).float().mean() > 0.999)
-    assert whole[:, :, inside].std() > 0.01
+            assert_close(model.render(latent, grid, outside=7.0), whole, 1e-5)
+    inside = whole != 7
     assert inside.float().mean() > 0.2
+    assert inside.all() == isinstance(grid, Grid)
+    assert whole[inside].std() > 0.01
 
 
 @torch.inference_mode()
 def test_threads_change_nothing(model) -> None:
     upscaler, before, pictures = Upscaler(model, backend="native"), torch.get_num_threads(), []
-    field = upscaler.field(upscaler.encode(torch.rand(3, 20, 30)), (77, 200))
+    latent, grid = upscaler.encode(torch.rand(3, 20, 30)), Grid.of_size((77, 200))
+    field = model.field(latent, model.cell(latent, grid))
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            pictures.append(model.render(field, Grid.of_size((77, 200))))
+            with upscaler.computing():
+                pictures.append(painted(model, field, grid))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*pictures)
@@ -146,8 +130,7 @@ def test_gradients_go_through_pytorch(model) -> None:
     coord, cell = torch.rand(1, 9, 2), torch.full((1, 2), 0.1)
     model(torch.rand(1, 3, 6, 6), coord, cell).sum().backward()
     assert all(parameter.grad is not None for parameter in model.imnet.parameters())
-    model.backend = "native"
-    with pytest.raises(InputError, match="gradients"):
+    with native.using("native"), pytest.raises(InputError, match="gradients"):
         model(torch.rand(1, 3, 6, 6), coord, cell)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 import models
 from evaluation.metrics import find_protocol
 from models.upscaler import Upscaler
-from tests.golden_cases import FOLDER, assert_close
+from tests.golden_cases import FOLDER, assert_close, painted
 from utils.geometry.grids import Grid, cell_of
 from utils.images import read_rgb, resize_bicubic, to_tensor
 
@@ -19,7 +19,7 @@ from utils.images import read_rgb, resize_bicubic, to_tensor
 def render(name: str, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     model = models.make({"name": name})
     field = model.field(model.encode(image), cell_of(size).expand(len(image), 2))
-    return model.render(field, Grid.of_size(size))
+    return painted(model, field, Grid.of_size(size))
 
 
 @pytest.mark.parametrize("name", ["bilinear", "bicubic"])
@@ -54,9 +54,9 @@ def test_stretch_may_vary_over_the_picture() -> None:
     image, grid = torch.rand(1, 3, 8, 8), Grid.of_size((4, 4))
     cell_map = torch.full((1, 2, 8, 8), 0.5)
     cell_map[..., 4:] = 0.25
-    mixed = model.render(model.field(image_latent := model.encode(image), cell_map), grid)
-    coarse = model.render(model.field(image_latent, torch.tensor([[0.5, 0.5]])), grid)
-    fine = model.render(model.field(image_latent, torch.tensor([[0.25, 0.25]])), grid)
+    mixed = painted(model, model.field(image_latent := model.encode(image), cell_map), grid)
+    coarse = painted(model, model.field(image_latent, torch.tensor([[0.5, 0.5]])), grid)
+    fine = painted(model, model.field(image_latent, torch.tensor([[0.25, 0.25]])), grid)
     assert_close(mixed, torch.cat([coarse[..., :2], fine[..., 2:]], dim=-1) * 1.0, 1e-5)
     assert (coarse - fine).abs().max() > 0.01
 

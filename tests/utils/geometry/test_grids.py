@@ -33,12 +33,34 @@ def test_positions_of_is_row_major() -> None:
 
 
 @pytest.mark.parametrize("queries", [1, 7, 10, 1000])
-def test_bands_cover_the_grid_once(queries) -> None:
+def test_chunks_cover_the_grid_once(queries) -> None:
     grid = coords.Grid.of_size((11, 5))
-    bands = list(grid.bands(queries))
-    assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == list(range(11))
-    assert torch.equal(torch.cat([band.rows for _, band in bands]), grid.rows)
-    assert all(len(band.rows) * 5 <= max(queries, 5) for _, band in bands)
+    chunks = list(grid.row_chunks(queries))
+    assert [row for rows, _ in chunks for row in range(rows.start, rows.stop)] == list(range(11))
+    assert torch.equal(torch.cat([chunk.rows for _, chunk in chunks]), grid.rows)
+    assert all(len(chunk.rows) * 5 <= max(queries, 5) for _, chunk in chunks)
+
+
+@settings(max_examples=100, deadline=None)
+@given(n=st.integers(1, 12), m=st.integers(1, 60), step=st.integers(1, 13))
+def test_a_grid_is_split_by_the_rows_that_hold_its_positions(n, m, step) -> None:
+    grid, found = coords.Grid.of_size((m, 2)), torch.full((m,), -1)
+    for rows, part, place in grid.by_pixel_rows(n, step):
+        assert rows.stop - rows.start <= step
+        owner = coords.pixel_index(part.rows, n)
+        assert bool(((owner >= rows.start) & (owner < rows.stop)).all())
+        found[place[1]] = owner
+    assert torch.equal(found, coords.pixel_index(grid.rows, n))
+
+
+def test_a_window_keeps_the_pixel_size() -> None:
+    grid = coords.Grid.of_size((20, 30))
+    window = grid.window(3, 5, (4, 6))
+    assert torch.equal(window.coord(), grid.coord()[3:7, 5:11])
+    assert torch.equal(window.cell((10, 10), None), grid.cell((10, 10), None))
+    for outside in ((-1, 0, (2, 2)), (19, 0, (2, 2)), (0, 25, (2, 6)), (0, 0, (0, 1))):
+        with pytest.raises(InputError, match="window"):
+            grid.window(*outside)
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,9 @@ def upscaler(request) -> Upscaler:
 
 def test_identity_equals_scale_one(upscaler) -> None:
     latent = upscaler.encode(torch.rand(2, 3, 9, 7))
-    warped, inside = upscaler.warp(latent, Homography(torch.eye(3)), (9, 7))
-    assert inside.all()
+    grid = Homography(torch.eye(3)).grid((9, 7), (9, 7))
+    assert grid.inside().all()
+    warped = upscaler.render(latent, grid)
     # In the last row and column LIIF's corners are twice the same pixel, at no distance: rounding sets their weights.
     assert_close(warped[..., :-1, :-1], upscaler.render(latent, (9, 7))[..., :-1, :-1], 1e-5)
 
@@ -42,8 +43,9 @@ def test_identity_equals_scale_one(upscaler) -> None:
 @pytest.mark.parametrize("scale", [(2, 2), (3, 1.5), (5, 6)])
 def test_scaling_equals_rendering_at_that_size(upscaler, scale) -> None:
     latent, size = upscaler.encode(torch.rand(1, 3, 8, 10)), (round(8 * scale[0]), round(10 * scale[1]))
-    warped, inside = upscaler.warp(latent, Homography.scaling(scale), size)
-    assert inside.all()
+    grid = Homography.scaling(scale).grid((8, 10), size)
+    assert grid.inside().all()
+    warped = upscaler.render(latent, grid)
     difference = (warped - upscaler.render(latent, size)).abs().amax(1)[0]
     # Where rounding decides: on a border between pixels, which one counts; in the last ones, as above.
     clear = [(torch.arange(n) + 0.5) / s % 1 != 0 for n, s in zip(size, scale, strict=True)]
@@ -58,7 +60,7 @@ def test_shrinking_equals_rendering_smaller() -> None:
     for name in ("bicubic", "lanczos"):
         upscaler = Upscaler(models.make({"name": name}))
         latent = upscaler.encode(torch.rand(1, 3, 24, 36))
-        warped, _ = upscaler.warp(latent, Homography.scaling((1 / 3, 1 / 2)), (8, 18))
+        warped = upscaler.render(latent, Homography.scaling((1 / 3, 1 / 2)).grid((24, 36), (8, 18)))
         assert_close(warped, upscaler.render(latent, (8, 18)), 1e-5)
 
 
@@ -67,9 +69,9 @@ def test_quarter_turns_only_move_pixels(quarter_turns) -> None:
     picture = torch.rand(1, 3, 6, 9)
     upscaler, degrees = Upscaler(models.make({"name": "bicubic"})), 90.0 * quarter_turns
     size = rotated_size((6, 9), degrees)
-    homography = Homography.rotation(degrees, (6, 9), size)
-    warped, inside = upscaler.warp(upscaler.encode(picture), homography, size)
-    assert inside.all()
+    grid = Homography.rotation(degrees, (6, 9), size).grid((6, 9), size)
+    assert grid.inside().all()
+    warped = upscaler(picture, grid)
     assert_close(warped, torch.rot90(picture, quarter_turns, (2, 3)), 1e-5)
 
 
@@ -78,17 +80,22 @@ def test_turning_back_and_forth_keeps_the_middle() -> None:
     picture = torch.exp(-(blob[:, None] ** 2) - blob**2).expand(1, 3, 40, 40)
     upscaler = Upscaler(models.make({"name": "bicubic"}))
     size = rotated_size((40, 40), 30)
-    there = upscaler.warp(upscaler.encode(picture), Homography.rotation(30, (40, 40), size), size)[0]
-    back = upscaler.warp(upscaler.encode(there), Homography.rotation(-30, size, (40, 40)), (40, 40))[0]
+    there = upscaler(picture, Homography.rotation(30, (40, 40), size).grid((40, 40), size))
+    back = upscaler(there, Homography.rotation(-30, size, (40, 40)).grid(size, (40, 40)))
     assert psnr(back[..., 8:-8, 8:-8], picture[..., 8:-8, 8:-8]) > 45
 
 
 def test_positions_are_where_the_matrix_sends_them() -> None:
     homography, size, output = Homography(MATRIX), (14, 18), (30, 36)
+    grid = homography.grid(size, output)
     for queries in (1, 100, 10**6):
-        coord, inside = torch.zeros(2, *output, dtype=torch.float64), torch.zeros(output, dtype=torch.bool)
-        for rows, coord[:, rows], inside[rows] in homography.grid(size, output).bands(queries):
-            assert len(inside[rows]) * output[1] <= max(queries, output[1])
+        coord, inside = torch.zeros(*output, 2), torch.zeros(output, dtype=torch.bool)
+        for place, found in grid.chunks(queries):
+            assert found[..., 0].numel() <= max(queries, output[1])
+            assert not inside[place].any()
+            coord[place[1:]], inside[place] = found, True
+        assert torch.equal(inside, grid.inside())
+        coord = coord.permute(2, 0, 1).double()
         for y, x in ((5, 6), (13, 17), (0, 0)):
             sent = MATRIX @ torch.tensor([x, y, 1], dtype=torch.float64)
             column, row = (sent[:2] / sent[2]).tolist()
@@ -100,7 +107,7 @@ def test_positions_are_where_the_matrix_sends_them() -> None:
 
 def test_cells_are_the_derivative_of_the_inverse() -> None:
     homography, size = Homography(MATRIX), (14, 18)
-    cell = homography.cell(size)[0].double() * torch.tensor(size)[:, None, None] / 2
+    cell = homography.cell(size).double() * torch.tensor(size)[:, None, None] / 2
 
     def back(x: float, y: float) -> torch.Tensor:
         sent = torch.linalg.inv(MATRIX) @ torch.tensor([x, y, 1], dtype=torch.float64)
@@ -116,10 +123,10 @@ def test_cells_are_the_derivative_of_the_inverse() -> None:
 
 def test_cells_respect_what_models_were_trained_for() -> None:
     size = (8, 8)
-    assert torch.equal(Homography.scaling((12, 2)).cell(size, 4.0)[0, :, 3, 3], cell_of((32, 16)))
+    assert torch.equal(Homography.scaling((12, 2)).cell(size, 4.0)[:, 3, 3], cell_of((32, 16)))
     shrinking = Homography.scaling((1 / 100, 1 / 2))
-    assert torch.equal(shrinking.cell(size)[0, :, 3, 3], torch.tensor([8.0, 2.0]) * 2 / 8)
-    assert torch.equal(shrinking.cell(size, None, 1.0)[0, :, 3, 3], cell_of(size))
+    assert torch.equal(shrinking.cell(size)[:, 3, 3], torch.tensor([8.0, 2.0]) * 2 / 8)
+    assert torch.equal(shrinking.cell(size, None, 1.0)[:, 3, 3], cell_of(size))
 
 
 def test_what_lies_behind_the_horizon_is_outside() -> None:

@@ -1,4 +1,4 @@
-"""Runs of a grid, corners, taps."""
+"""Spans of a grid, neighbours, taps."""
 
 import pytest
 import torch
@@ -9,14 +9,18 @@ from utils.geometry import grids as coords
 from utils.geometry import neighbours as lookups
 
 
+def whole(size: tuple[int, int]) -> lookups.PixelRows:
+    return lookups.PixelRows(size, 0, size[0])
+
+
 @settings(max_examples=100, deadline=None)
 @given(n=st.integers(1, 30), m=st.integers(1, 100), ensemble=st.booleans())
-def test_runs_are_the_lookup_regrouped(n, m, ensemble) -> None:
+def test_spans_are_the_lookup_regrouped(n, m, ensemble) -> None:
     position = coords.pixel_centers(m)
     plain = lookups.look_up(position, n, ensemble)
-    runs = lookups.look_up_runs(position, n, ensemble)
+    spans = lookups.look_up_spans(position, n, ensemble)
     covered = []
-    for span, real, lookup in runs.blocks(3):
+    for span, real, lookup in spans.blocks(3):
         covered += range(span.start, span.stop)
         index = lookup.index[..., None].expand_as(lookup.offset).flatten(1)[:, real]
         assert torch.equal(index, plain.index[:, span])
@@ -26,13 +30,13 @@ def test_runs_are_the_lookup_regrouped(n, m, ensemble) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(size=st.tuples(st.integers(1, 8), st.integers(1, 8)))
-def test_corners_blend_to_one_and_interpolate(size) -> None:
+def test_neighbours_blend_to_one_and_interpolate(size) -> None:
     """The weights sum to 1, and where both neighbours exist they reproduce a linear ramp exactly."""
     coord = torch.rand(1, 64, 2) * 2 - 1
-    corners = lookups.Corners.of_points(coord, size, local_ensemble=True)
-    assert torch.allclose(corners.weight.sum((0, 1)), torch.ones(1, 64), atol=1e-6)
+    neighbours = lookups.Neighbours.of_points(coord, whole(size), local_ensemble=True)
+    assert torch.allclose(neighbours.weight.sum((0, 1)), torch.ones(1, 64), atol=1e-6)
     ramp = coords.pixel_centers(size[0])[None, :, None, None].expand(1, *size, 1)
-    blended = corners.blend(corners.gather(ramp))[..., 0]
+    blended = neighbours.blend(neighbours.gather(ramp))[..., 0]
     inside = coord[..., 0].abs() < 1 - 1 / size[0]
     assert torch.allclose(blended[inside], coord[..., 0][inside], atol=1e-5)
 
@@ -40,9 +44,19 @@ def test_corners_blend_to_one_and_interpolate(size) -> None:
 def test_gather_keeps_pictures_apart() -> None:
     table = torch.arange(2 * 3 * 4).reshape(2, 3, 4, 1).float()
     coord = coords.Grid.of_size((3, 4)).coord().flatten(0, 1).expand(2, -1, -1)
-    nearest = lookups.Corners.of_points(coord, (3, 4), local_ensemble=False)
+    nearest = lookups.Neighbours.of_points(coord, whole((3, 4)), local_ensemble=False)
     assert torch.equal(nearest.gather(table).flatten(), table.flatten())
     assert torch.equal(coords.sample_nearest(table, coord).flatten(), table.flatten())
+
+
+def test_neighbours_in_some_rows_are_those_of_the_whole() -> None:
+    table = torch.rand(2, 7, 4, 3)
+    coord = torch.rand(2, 50, 2) * torch.tensor([2 / 7, 2.0]) + torch.tensor([-1 / 7, -1.0])  # in the middle row
+    gathered = [
+        lookups.Neighbours.of_points(coord, pixels, local_ensemble=True).gather(rows.contiguous())
+        for pixels, rows in ((whole((7, 4)), table), (lookups.PixelRows((7, 4), 2, 3), table[:, 2:5]))
+    ]
+    assert torch.equal(*gathered)
 
 
 def test_taps_reach_every_pixel_within_support() -> None:
