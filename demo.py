@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+import models
 from evaluation.cmsr_report import control, level_map, map_legend
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import find_table
 from models.native import BACKENDS
-from models.resampling.filters import FILTERS
 from utils import cli
 from utils.devices import select_device
 from utils.errors import InputError
@@ -45,7 +45,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--scale", type=cli.scale, help="2.5, or 3x1.5 for height x width")
     target.add_argument("--size", type=cli.size, help="output size in pixels, 1920x1080 for width x height")
-    cli.add_model_options(parser, FILTERS, default=SHIPPED)
+    cli.add_model_options(parser, models.names("decoders"), models.names("resampling"), default=SHIPPED)
     warp = parser.add_mutually_exclusive_group()
     warp.add_argument("--rotate", type=float, metavar="DEGREES", help="turn counter-clockwise, enlarged by --scale")
     warp.add_argument(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+import models
 from evaluation.cmsr_report import control
 from evaluation.report import describe, environment, report_text, summary
 from evaluation.tasks import KINDS, Task, make_tasks
@@ -17,7 +18,6 @@ from models.cmsr.tables import ScaleTable, find_table
 from models.decoders.lmf import LMFDecoder
 from models.lerf.lerf_net import LeRFNet
 from models.native import BACKENDS
-from models.resampling.filters import FILTERS
 from models.upscaler import Upscaler
 from utils import cli
 from utils.config import check_keys, check_types, load_config
@@ -31,7 +31,7 @@ from utils.random_state import repeatable
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(prog="test.py", description="PSNR and SSIM of models on test sets, per picture and mean.")
     parser.add_argument("--config", required=True, help="YAML file, see configs/test-lmf")
-    cli.add_model_options(parser, FILTERS, required=True, nargs="+")
+    cli.add_model_options(parser, models.names("decoders"), models.names("resampling"), required=True, nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
     parser.add_argument("--scales", type=cli.scales, help="other scales than the config's, such as 2,3.5,3x1.5")
     parser.add_argument("--json", help="results file (default: save/results/CONFIG.json)")

@@ -28,6 +28,7 @@ from utils.devices import select_device
 from utils.errors import InputError
 from utils.images import to_tensor
 from utils.kinds import MAPPING, NUMBER, NUMBERS, TEXT, whole
+from utils.losses import make_loss
 from utils.random_state import repeatable, seed_everything
 
 KINDS = {
@@ -142,7 +143,7 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
         check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
     with repeatable():  # a mistake in the data should show now
         samples[0]
-    training.choose("loss", config.get("loss", "l1"), training.LOSSES)
+    make_loss(config.get("loss", "l1"))
     training.choose("precision", config.get("precision", "float32"), PRECISIONS)
     require(config, "epoch_max", arguments.config)
 
@@ -179,7 +180,7 @@ def train_epoch(run: Run, epoch: int) -> float:
     """Train to the end of `epoch`, or of the time: the mean loss."""
     config, model, norm = run.config, run.upscaler.model.train(), run.upscaler.normalization
     device, precision = run.upscaler.device, PRECISIONS[config.get("precision", "float32")]
-    loss_function = training.LOSSES[config.get("loss", "l1")]
+    loss_function = make_loss(config.get("loss", "l1"))
     seed_everything(config.get("seed", 0), epoch)
     run.batches.epoch, run.batches.first = epoch, run.step % len(run.batches)
     losses = []
@@ -228,7 +229,7 @@ def finish_epoch(run: Run, epoch: int, loss: float, writer: SummaryWriter) -> st
     return line
 
 
-def validation_picture(upscaler: Upscaler, samples: datasets.implicit.ImplicitDataset) -> torch.Tensor:
+def validation_picture(upscaler: Upscaler, samples: ImplicitDataset) -> torch.Tensor:
     """The first validation item side by side: input (nearest), output, target."""
     with repeatable():
         lr, hr = map(to_tensor, samples.pair(0))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.encoders.bands import encode_by_bands
+from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size, sample_bilinear
 from utils.geometry.neighbours import PixelRows
 
@@ -128,8 +129,8 @@ class ContinuousModel(nn.Module):
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         """The networks behind the encoder and how often each runs for that many LR pixels and positions, as the papers
-        count; a number in a network's place is multiply-adds (see `tools.bench.costs`)."""
-        return []
+        count; a number in a network's place is multiply-adds (see `tools.bench.costs`). Empty: there are none."""
+        raise InputError(f"{type(self).__name__} has no cost formula; implement network_runs, as LIIF does")
 
     def _chunk_queries(self, field: Field) -> int:
         """Positions per picture that one chunk should hold."""

@@ -156,13 +156,14 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
 
 
-def add_model_options(parser: argparse.ArgumentParser, filters: Iterable[str], **model: Any) -> None:
-    """`--model`, which may also be one of the `filters`, and what it may stand on."""
+def add_model_options(
+    parser: argparse.ArgumentParser, decoders: Iterable[str], filters: Iterable[str], **model: Any
+) -> None:
+    """`--model`, a file of one of the `decoders` or the name of one of the `filters`, and `--upsampler`."""
+    known = f"checkpoint ({', '.join(decoders)}), folder of LeRF LUTs, or filter ({', '.join(filters)})"
+    parser.add_argument("--model", help=known, **model)
     parser.add_argument(
-        "--model", help=f"checkpoint, folder of LeRF tables, or a filter: {', '.join(filters)}", **model
-    )
-    parser.add_argument(
-        "--upsampler", metavar="MODEL", help="LeRF-Net++: put a LeRF-Net on what this model enlarges by 2"
+        "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"
     )
 
 

@@ -1,7 +1,10 @@
 """Names to classes: what lets a config or a checkpoint say `{name: lmliif, args: {...}}`."""
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from utils.config import check_keys
@@ -14,8 +17,14 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def import_folder(package: ModuleType) -> None:
+    """Import every module in a package's folder, in order of name, so that the parts in it are registered."""
+    for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"{package.__name__}.{name}")
+
+
 class Registry:
-    """Maps registry names to classes or factory functions of one `kind` ("model", "dataset")."""
+    """Maps registry names to classes or factory functions of one `kind` ("model", "dataset", "loss")."""
 
     def __init__(self, kind: str):
         self.kind = kind
@@ -31,6 +40,10 @@ class Registry:
             return factory
 
         return enter
+
+    def names(self, package: str) -> list[str]:
+        """The names, sorted, of what is defined in the modules of `package`."""
+        return sorted(name for name, made in self.factories.items() if made.__module__.startswith(f"{package}."))
 
     def make(self, spec: Mapping[str, Any], **overrides: Any) -> Any:
         """Build what `spec` = `{name, args}` describes; `overrides` win over the spec's own `args`.

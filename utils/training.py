@@ -12,7 +12,6 @@ from utils.config import check_keys, require
 from utils.errors import InputError, nearest_name
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-LOSSES = {"l1": nn.functional.l1_loss, "mse": nn.functional.mse_loss}
 
 
 def choose(kind: str, name: str, known: Mapping[str, Any]) -> Any:

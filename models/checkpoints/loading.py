@@ -13,7 +13,6 @@ from models.checkpoints.lerf import holds_tables, pickled_network_spec, tables_s
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.normalization import Normalization
-from models.resampling.filters import FILTERS
 from models.upscaler import Upscaler
 from utils.errors import InputError, nearest_name
 from utils.files import atomic_file
@@ -91,11 +90,12 @@ def load_upscaler(
     config's), else the model's own. `backend` as in `models.native.choose`.
     """
     device = device or torch.device("cpu")
-    if str(model) in FILTERS:
+    filters = models.names("resampling")
+    if str(model) in filters:
         return Upscaler(models.make({"name": str(model)}), device=device, backend=backend)
     path = Path(model)
     if not path.exists() and not path.suffix:
-        raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), FILTERS)}")
+        raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), filters)}")
     content = load_folder(path) if path.is_dir() else load_checkpoint(path)
     try:
         made = make_continuous(content["model"], load_sd=True).eval()

@@ -1,14 +1,12 @@
 """Fixed interpolation filters as models of the common interface: the baselines of every table."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.continuous import ContinuousModel, Field, Latent
 from models.registry import register
 from models.resampling.kernels import Cubic, Triangle, WindowedSinc
 from models.resampling.resampler import Resampler
 from utils.geometry.grids import Grid, OutputGrid, pixel_index, sample_nearest
-
-FILTERS = ("nearest", "bilinear", "bicubic", "catmull-rom", "lanczos")
 
 
 @register("nearest")
@@ -33,6 +31,9 @@ class Nearest(ContinuousModel):
         axes = zip((grid.rows, grid.columns), field.size, strict=True)
         rows, columns = (pixel_index(positions, n) for positions, n in axes)
         output.copy_(field.table.permute(0, 3, 1, 2).index_select(2, rows).index_select(3, columns))
+
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        return []
 
 
 class Filter(Resampler):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from models import native
 from models.continuous import ContinuousModel, Field, Latent
@@ -57,6 +57,9 @@ class Resampler(ContinuousModel):
         if cell.dim() == 2 and self.library(latent.features) is not None:
             return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
+
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        return []
 
     @property
     def native_library(self) -> str | None:
