@@ -1,6 +1,11 @@
-"""Fixtures that many tests share."""
+"""Fixtures that many tests share, and threads that fit small tensors."""
 
+import os
 from pathlib import Path
+
+# Read when PyTorch is imported: threads that wait, here and in the programs that tests start, leave the processor free.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

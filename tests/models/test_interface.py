@@ -6,11 +6,12 @@ import torch
 import models
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import assert_close
+from tests.registered import FILTERS
 from utils.errors import InputError
 from utils.registry import Registry
 
 
-@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "catmull-rom", "lanczos"])
+@pytest.mark.parametrize("name", FILTERS)
 def test_filters_follow_the_interface(name) -> None:
     values = models.make({"name": name})(torch.rand(2, 3, 8, 9), torch.rand(2, 50, 2) * 2 - 1, torch.full((2, 2), 0.1))
     assert values.shape == (2, 50, 3)

@@ -12,6 +12,7 @@ import datasets
 import models
 from models.checkpoints.loading import load_upscaler
 from models.cmsr.tables import check_controllable
+from models.decoders import on_encoder
 from models.native import BACKENDS
 from tools.bench import costs
 from tools.bench import measures as benchmarks
@@ -41,6 +42,7 @@ MEASURES = {
     "end-to-end": benchmarks.end_to_end,
     "memory": benchmarks.memory,
 }
+COUNTED = ("configs/train-lmf/train_*.yaml", "configs/train-original/train_*.yaml")
 REPORTS = tuple(f"docs/bench-{name}.json" for name in ("render", "end-to-end", "lerf", "encode", "train", "memory"))
 CMSR_CURVES = (
     ("intensity", "window", (2e-6, 5e-6, 1e-5, 2e-5, 5e-5)),
@@ -109,7 +111,7 @@ def add_comparisons(commands: Any) -> None:
     cmsr.add_argument("--scale", type=cli.count, default=8, help="target scale")
     cmsr.add_argument("--plot", help="also draw the curves to this picture (needs matplotlib)")
     cost = commands.add_parser("cost", help="parameters and multiply-adds of models, by formula")
-    cost.add_argument("--configs", nargs="+", default=all_configs(), help="training configs")
+    cost.add_argument("--configs", nargs="+", help="training configs (default: one row a config, and every decoder)")
     cost.add_argument("--input", type=cli.size, default="320x180", metavar="WxH", help="input size in pixels")
     cost.add_argument("--scales", type=cli.scales, default="2,4,6,8", help="scales to render")
     cost.add_argument("--plot", help="also draw decoder cost against scale to this picture (needs matplotlib)")
@@ -150,13 +152,17 @@ def write_json(path: str | None, report: Mapping[str, Any]) -> None:
         print(f"wrote {path}")
 
 
-def all_configs() -> list[str]:
-    """The training configs of the LMF paper's models and of their originals."""
-    return sorted(
-        map(
-            str, [*Path("configs/train-lmf").glob("train_*.yaml"), *Path("configs/train-original").glob("train_*.yaml")]
-        )
-    )
+def models_to_count(configs: Sequence[str] | None) -> dict[str, Mapping[str, Any]]:
+    """{label: spec} of the models of training configs; without any, those of LMF and its originals, and each decoder
+    that has no config, with its default arguments on EDSR-baseline."""
+    paths = configs or [str(path) for pattern in COUNTED for path in sorted(Path().glob(pattern))]
+    specs = {benchmarks.short_name(path): require(load_config(path), "model", path) for path in paths}
+    if configs is None:
+        encoder = {"name": "edsr-baseline", "args": {"no_upsampling": True}}
+        configured = {spec["name"] for spec in specs.values()}
+        lacking = [name for name in models.names("decoders") if name not in configured]
+        specs |= {f"edsr-baseline-{name}": on_encoder(name, encoder) for name in lacking}
+    return specs
 
 
 def cost(arguments: Any) -> None:
@@ -167,12 +173,13 @@ def cost(arguments: Any) -> None:
     sizes = [output_size(arguments.input, scale) for scale in arguments.scales]
     labels = [scale_text(scale) for scale in arguments.scales]
     rows = {}
-    for config in arguments.configs:
+    for label, spec in models_to_count(arguments.configs).items():
         with torch.device("meta"):
-            model = models.make(require(load_config(config), "model", config)).eval()
+            model = models.make(spec).eval()
         encoder, decoder = costs.parameter_counts(model)
         macs = [costs.decoder_macs(model, arguments.input, size) for size in sizes]
-        rows[Path(config).stem.removeprefix("train_")] = {
+        rows[label] = {
+            "model": spec["name"],
             "encoder_parameters": encoder,
             "decoder_parameters": decoder,
             "encoder_macs": costs.encoder_macs(model, arguments.input),
