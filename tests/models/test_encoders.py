@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import models
-from models.encoders import rdn, swinir
+from models.encoders import make_encoder, rdn, swinir
 from models.encoders.rcan import ChannelAttention, attention_block
 from utils.errors import InputError
 
@@ -40,6 +40,16 @@ def test_without_tail_features_have_the_size_of_the_picture(name):
     assert features.shape == (2, 8, 9, 14)
     assert encoder.out_dim == 8
     assert features.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("module", "message"), [("models.encoders.toy", "'toy' lacks .*'upsamples'"), ("toy", "not an")]
+)
+def test_an_encoder_is_told_which_attribute_it_lacks(monkeypatch, module, message):
+    toy = type("Toy", (torch.nn.Module,), {"__module__": module, "out_dim": 3})
+    monkeypatch.setitem(models.registry.factories, "toy", toy)
+    with pytest.raises(InputError, match=message):
+        make_encoder({"name": "toy"})
 
 
 @pytest.mark.parametrize("name", ["rdn", "rcan"])

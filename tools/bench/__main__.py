@@ -18,7 +18,7 @@ from tools.bench import costs
 from tools.bench import measures as benchmarks
 from tools.bench import plots as plotting
 from tools.bench.control_curve import control_curve
-from tools.bench.readme_table import update_readme
+from tools.bench.docs_table import update_table
 from tools.bench.turning import turned_back
 from utils import cli
 from utils.config import load_config, require
@@ -99,7 +99,7 @@ def add_measures(commands: Any) -> None:
 
 
 def add_comparisons(commands: Any) -> None:
-    """The other commands: what models cost by formula, what they lose, and the README's table."""
+    """The other commands: what models cost by formula, what they lose, and the table in docs/benchmarks.md."""
     turn = commands.add_parser("turn", help="PSNR of the middle of pictures after turning them there and back")
     turn.add_argument("--models", nargs="+", default=TURNED, help="each a checkpoint, a folder of tables, or a filter")
     turn.add_argument("--pictures", default="load/samples", help="folder of pictures")
@@ -117,15 +117,15 @@ def add_comparisons(commands: Any) -> None:
     cost.add_argument("--plot", help="also draw decoder cost against scale to this picture (needs matplotlib)")
     for command in (turn, cmsr, cost):
         command.add_argument("--json", help="also write the figures to this file")
-    readme = commands.add_parser("readme", help="write the README's table from the JSON files of other commands")
-    readme.add_argument("--readme", default="README.md", help="file with the two marks")
-    readme.add_argument("--reports", nargs="+", default=REPORTS, help="JSON files in the order of the table")
+    docs = commands.add_parser("docs", help="write the table of ratios from the JSON files of other commands")
+    docs.add_argument("--document", default="docs/benchmarks.md", help="file with the two marks")
+    docs.add_argument("--reports", nargs="+", default=REPORTS, help="JSON files in the order of the table")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    if arguments.command in ("cost", "cmsr", "turn", "readme"):
-        {"cost": cost, "cmsr": cmsr, "turn": turn, "readme": readme}[arguments.command](arguments)
+    if arguments.command in ("cost", "cmsr", "turn", "docs"):
+        {"cost": cost, "cmsr": cmsr, "turn": turn, "docs": docs}[arguments.command](arguments)
         return
     if plot := vars(arguments).get("plot"):
         plotting.check_available()
@@ -200,10 +200,10 @@ def cost(arguments: Any) -> None:
         print(f"wrote {arguments.plot}")
 
 
-def readme(arguments: Any) -> None:
-    """The table of ratios in the README."""
-    update_readme(Path(arguments.readme), [Path(report) for report in arguments.reports])
-    print(f"wrote {arguments.readme}")
+def docs(arguments: Any) -> None:
+    """The table of ratios in the documentation."""
+    update_table(Path(arguments.document), [Path(report) for report in arguments.reports])
+    print(f"wrote {arguments.document}")
 
 
 def turn(arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""The README's table of measured ratios, made from the JSON files that tools.bench writes."""
+"""The table of measured ratios in docs/benchmarks.md, made from the JSON files that tools.bench writes."""
 
 import json
 import math
@@ -9,18 +9,18 @@ from typing import Any
 from utils.errors import InputError
 from utils.files import atomic_file
 
-BEGIN, END = "<!-- figures: made by `python -m tools.bench readme` -->", "<!-- end of figures -->"
-COUNTED = (" / ", "MB", "saved")  # in the names of figures that mean something on another machine
+BEGIN, END = "<!-- figures: made by `python -m tools.bench docs` -->", "<!-- end of figures -->"
+PORTABLE = (" / ", "MB", "saved")  # parts of the names of figures that mean something on another machine
 
 
-def update_readme(readme: Path, reports: Sequence[Path]) -> None:
-    """Replace what stands between the two marks in `readme` by the table of `reports`; all or nothing."""
-    text = readme.read_text()
+def update_table(document: Path, reports: Sequence[Path]) -> None:
+    """Replace the text between the two marks in `document` by the table of `reports`; all or nothing."""
+    text = document.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise InputError(f"{readme} has no lines '{BEGIN}' and '{END}' to put the table between")
-    with atomic_file(readme) as temporary:
+        raise InputError(f"{document} has no lines '{BEGIN}' and '{END}' to put the table between")
+    with atomic_file(document) as temporary:
         temporary.write_text(f"{before}{BEGIN}\n\n{table(reports)}\n\n{END}{after}")
 
 
@@ -30,7 +30,7 @@ def table(reports: Sequence[Path]) -> str:
     for path in reports:
         try:
             report = json.loads(path.read_text())
-            rows = [(name, value) for name, value in report["figures"].items() if any(w in name for w in COUNTED)]
+            rows = [(name, value) for name, value in report["figures"].items() if any(w in name for w in PORTABLE)]
             command = report["settings"]["command"]
         except FileNotFoundError:
             raise InputError(f"no {path}; make it with tools.bench --json {path}") from None

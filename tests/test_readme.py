@@ -1,0 +1,56 @@
+"""What the README shows is true: its new decoder is one file, its commands exist."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from tests.commands import ROOT
+
+README = (ROOT / "README.md").read_text()
+CODE = ("configs", "datasets", "evaluation", "models", "tests", "tools", "utils", "demo.py", "pyproject.toml")
+MODULES = {"tools.bench": "tools.bench.__main__"}  # whose arguments another file reads
+
+
+def python_block(containing: str) -> str:
+    """The README's Python example that contains a text."""
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if containing in block)
+    return block
+
+
+def test_a_decoder_is_one_new_file(tmp_path) -> None:
+    """Dropped into a copy of the project, the example passes what every decoder passes."""
+    for name in CODE:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        ignored = {"ignore": shutil.ignore_patterns("golden")} if (ROOT / name).is_dir() else {}
+        copy(ROOT / name, tmp_path / name, **ignored)
+    example = python_block('@register("bilinear-mlp")')
+    assert len(example.splitlines()) < 40
+    (tmp_path / "models/decoders/bilinear_mlp.py").write_text(example)
+    pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/models/test_registered.py"]
+    ended = subprocess.run(
+        [*pytest_command, "-k", "bilinear-mlp or help"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "5 passed" in ended.stdout
+
+
+def test_the_commands_exist() -> None:
+    """Every command parses, and the configs and files that come with the project are there."""
+    lines = re.findall(r"^    python (?:-m )?(\S+) (.*?)(?: +#.*)?$", README, re.MULTILINE)
+    assert len(lines) > 15
+    for program, arguments in lines:
+        words = shlex.split(arguments)
+        import_module(MODULES.get(program, program.removesuffix(".py"))).parse_arguments(words)
+        for word in words:
+            assert not word.startswith(("configs/", "save/pretrained_models/")) or Path(ROOT / word).exists(), word
+
+
+def test_the_first_example_runs(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(ROOT)
+    example = python_block("load_upscaler").replace("coffee_large.png", str(tmp_path / "large.png"))
+    exec(example.replace("(1200, 1600)", "(36, 48)"))
+    assert (tmp_path / "large.png").exists()
