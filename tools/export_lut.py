@@ -17,12 +17,12 @@ from utils.files import check_target
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
         prog="tools.export_lut",
-        description="Look-up tables of a LeRF-L or LeRF-G, in 8 bits: of a network, or of tables that were fine-tuned.",
+        description="Write the look-up tables (LUTs) of a LeRF-L or LeRF-G in 8 bits, of a network or fine-tuned ones.",
     )
     parser.add_argument("--model", required=True, help="checkpoint of a lerf-l, lerf-g or lerf-lut")
     parser.add_argument("--output", required=True, metavar="FOLDER", help=f"folder to write {TABLES_FILE} to")
     parser.add_argument("--npy", action="store_true", help="also write LUT_s1_sr0.npy ..., as the authors' programs do")
-    parser.add_argument("--overwrite", action="store_true", help="replace tables that are in the folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace the LUTs in the folder")
     return parser.parse_args(argv)
 
 
@@ -31,27 +31,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = Path(arguments.output)
     target = check_target(folder / TABLES_FILE)
     if not arguments.overwrite and (target.exists() or holds_tables(folder)):
-        raise InputError(f"{folder} holds tables; name another folder, or --overwrite them")
+        raise InputError(f"{folder} holds LUTs; name another folder, or --overwrite them")
     upscaler = load_upscaler(arguments.model)
     tables = as_tables(upscaler.model, arguments.model)
     save_checkpoint(target, content(tables, upscaler.normalization.to_config()))
     if arguments.npy:
         write_tables(folder, tables)
     mebibytes = sum(table.numel() for _, table in tables.tables()) / 2**20
-    print(f"wrote {target}{' and LUT_*.npy' if arguments.npy else ''}, {mebibytes:.3f} MiB of tables")
+    print(f"wrote {target}{' and LUT_*.npy' if arguments.npy else ''}, {mebibytes:.3f} MiB of LUTs")
 
 
 def as_tables(model: Any, name: str) -> LookUpLeRF:
-    """The tables of a model that can be put into tables."""
+    """The LUTs of a LeRF-L or LeRF-G: its own, or those that stand for its networks."""
     if isinstance(model, LookUpLeRF):
         return model
     if isinstance(model, LeRFNetwork):
         return tabulated(model.eval())
-    raise InputError(f"{name} is a {type(model).__name__}; tables are made of a lerf-l, lerf-g or lerf-lut")
+    raise InputError(f"{name} is a {type(model).__name__}; LUTs are made from a lerf-l, lerf-g or lerf-lut")
 
 
 def content(tables: LookUpLeRF, data_norm: Any) -> dict[str, Any]:
-    """What the file holds: a checkpoint whose parameters are int8, and how the tables are laid out."""
+    """The content of the file: a checkpoint whose parameters are int8, and the layout of the LUTs."""
     spec = {"name": "lerf-lut", "args": tables.arguments(), "sd": dict(tables.tables())}
     layout = {"interval": INTERVAL, "shape": [SAMPLES] * 4, "modes": tables.modes, "rotations": ROTATIONS}
     return {"model": spec, "data_norm": data_norm, "tables": layout}

@@ -30,27 +30,27 @@ from utils.geometry.homographies import Homography
 from utils.homography_files import write_homography
 from utils.images import list_pictures, read_rgb, to_pixels, to_tensor, write_picture
 
-# Range of scales, and by how much of the picture's side its corners may move inwards: "in scale", what models were
-# trained for, and "out of scale".
+# Range of scales, and how far each corner may move inwards as a share of the side: within the scales that models were
+# trained for ("in scale"), and beyond them ("out of scale").
 WARPS = {"isc": ((1.5, 4.0), 0.15), "osc": ((4.0, 8.0), 0.25)}
 MANIFEST = "manifest.json"
-SMALLEST_SIDE = 12  # LR pixels: what is measured lies 4 inside
+SMALLEST_SIDE = 12  # LR pixels: scores leave out 4 at each border
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
-        prog="make_benchmark", description="LR pictures at pairs of scales and under homographies, in LeRF's layout."
+        prog="tools.make_benchmark", description="Make LR pictures at pairs of scales and under homographies."
     )
     parser.add_argument("folder", help="HR pictures, such as load/Set5/HR")
     parser.add_argument("--scales", type=cli.scales, default=[], help="such as 1.5x2.0,2.4 (height x width)")
     parser.add_argument("--warps", type=warps, default=[], help="isc (scales 1.5 to 4), osc (4 to 8), or both")
     parser.add_argument(
-        "--seed", type=cli.seed, default=0, help="of the homographies, which also depend on the file's name"
+        "--seed", type=cli.seed, default=0, help="seed of the homographies, which also depend on the file name"
     )
     parser.add_argument(
         "--output", help="folder of LR_bicubic, isc and osc (default: the one that holds the HR folder)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
     return parser.parse_args(argv)
 
 
@@ -63,7 +63,7 @@ def warps(text: str) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> str:
-    """Makes the set; returns what was written, in words."""
+    """Make the set; returns a sentence that says what was written."""
     arguments = parse_arguments(argv)
     if not (arguments.scales or arguments.warps):
         raise InputError("nothing to make; give --scales or --warps")
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> str:
 
 
 def check(pictures: Sequence[Path], scale_places: list[Path], warp_places: list[Path], arguments: Any) -> None:
-    """InputError, before anything is written, for what would be overwritten or cannot be made."""
+    """Raises InputError, before anything is written, for pictures that would be overwritten or cannot be made."""
     stems = [path.stem for path in pictures]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
@@ -113,26 +113,26 @@ def check(pictures: Sequence[Path], scale_places: list[Path], warp_places: list[
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """What earlier runs have made: {scales, warps}."""
+    """The manifest of earlier calls: {scales, warps}."""
     try:
         content = json.loads(path.read_text())
         return {key: dict(content[key]) for key in ("scales", "warps")}
     except FileNotFoundError:
         return {"scales": {}, "warps": {}}
     except (ValueError, KeyError, TypeError, OSError):
-        raise InputError(f"{path} is no manifest of an earlier run; move it away, or name another --output") from None
+        raise InputError(f"{path} is not a manifest of this program; move it away, or name another --output") from None
 
 
 def shrunk(hr: np.ndarray, scale: Scale, path: Path) -> np.ndarray:
-    """The largest part, from the upper left corner, that `scale` reduces to whole pixels, reduced by Pillow's
-    bicubic: (h, w, 3) uint8."""
+    """The largest upper left part that `scale` reduces to whole pixels, reduced by Pillow's bicubic: (h, w, 3)
+    uint8."""
     height, width = reduced_size(hr.shape[:2], scale, path)
     box = (0, 0, width * scale[1], height * scale[0])
     return np.array(Image.fromarray(hr).resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
 def reduced_size(size: Size, scale: Scale, path: Path) -> Size:
-    """LR size of the picture at `path`; InputError for a scale that leaves nothing of it, or makes too much."""
+    """LR size of the picture at `path`; InputError for a scale that leaves no pixel or gives too many."""
     height, width = (reduced_side(side, factor) for side, factor in zip(size, scale, strict=True))
     if min(height, width) < 1:
         raise InputError(f"{path} is too small for a scale of {scale_text(scale)}")
@@ -140,7 +140,7 @@ def reduced_size(size: Size, scale: Scale, path: Path) -> Size:
 
 
 def reduced_side(side: int, factor: float) -> int:
-    """LR pixels of the longest part of `side` HR pixels that is a whole number of both, if that takes at most 5 %."""
+    """LR pixels of the longest part of a side with whole numbers of LR and HR pixels, if that cuts at most 5 %."""
     longest = int(side / factor + 1e-9)
     for candidate in range(longest, int(0.95 * longest), -1):
         if abs(candidate * factor - round(candidate * factor)) < 1e-6:
@@ -172,8 +172,8 @@ def between(source: Tensor, target: Tensor) -> Tensor:
 
 
 def seen(hr: Tensor, homography: Homography, size: Size) -> Tensor:
-    """What an (h, w) picture shows of `hr` (3, H, W) in [0, 1], antialiased, when `homography` maps it there: (3, h,
-    w)."""
+    """The LR picture (3, h, w) that `homography` maps onto `hr` (3, H, W): resampled from it with antialiasing; values
+    in [0, 1]."""
     filter = Upscaler(CatmullRom())
     return filter(hr, homography.inverse().grid(tuple(hr.shape[-2:]), size))[0]
 

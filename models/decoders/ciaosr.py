@@ -1,4 +1,4 @@
-"""CiaoSR (Cao et al., CVPR 2023): attention over the latents around a position, with cross-scale non-local features."""
+"""CiaoSR (Cao et al., CVPR 2023): attention to the latents around a position, with cross-scale non-local features."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class AttentionField(Field):
 
 @register("ciaosr")
 class CiaoSR(NonLocalEncoder, ContinuousModel):
-    """Softmax attention of the latent at a position (query) over the four around it; the bilinear LR picture is added.
+    """Softmax attention of the latent at a position (query) to the four around it; the bilinear LR picture is added.
 
-    Keys and values are scaled by what `imnet_k` and `imnet_v` make of [key or value, offset, cell]; `imnet_q` turns
-    the attended value into rgb. `feat_unfold` false: latents are single pixels; `non_local_attn` false: no non-local
+    Keys and values are multiplied by `imnet_k` and `imnet_v` of [key or value, offset, cell]; `imnet_q` turns the
+    attended value into rgb. `feat_unfold` false: latents are single pixels; `non_local_attn` false: no non-local
     features.
     """
 

@@ -1,4 +1,4 @@
-"""LIIF (Chen et al., CVPR 2021): one large MLP answers every position from the nearest latents."""
+"""LIIF (Chen et al., CVPR 2021): one large MLP gives the value at a position from the nearest latents."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -67,7 +67,7 @@ def liif(
     feat_unfold: bool = True,
     cell_decode: bool = True,
 ) -> ContinuousModel:
-    """LIIF, or without an `imnet_spec` the picture that the encoder's own tail makes, as in the authors' configs."""
+    """LIIF, or without an `imnet_spec` the output of the encoder's own tail, as in the authors' configs."""
     if imnet_spec is None:
         return FixedScale(encoder_spec)
     return LIIF(encoder_spec, imnet_spec, local_ensemble, feat_unfold, cell_decode)

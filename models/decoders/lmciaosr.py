@@ -1,4 +1,4 @@
-"""LM-CiaoSR (LMF, CVPR 2024): CiaoSR's attention once per LR pixel, inside the latent MLP."""
+"""LM-CiaoSR (LMF, CVPR 2024): the attention of CiaoSR, once per LR pixel inside the latent MLP."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +14,8 @@ from models.registry import make, register
 from utils.errors import InputError
 from utils.geometry.grids import Size
 
-# LR pixels attended at a time: the attention holds about 8000 numbers for each.
-BAND_PIXELS = 8192
+# LR pixels attended at a time: the attention needs about 8000 numbers for each.
+CHUNK_PIXELS = 8192
 
 
 @register("lmciaosr")
@@ -63,7 +63,7 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
 
     @property
     def imnet(self) -> LMMLP:
-        """The render MLP, under the name that the other LMF decoders give it."""
+        """The render MLP, under its name in the other LMF decoders."""
         return self.imnet_q
 
     def modulate(self, latent: NonLocalLatent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
@@ -72,10 +72,10 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         non_local = None if latent.non_local is None else latent.non_local.permute(0, 2, 3, 1).flatten(0, 2)
         cells = cell.expand(-1, -1, height, width).permute(0, 2, 3, 1).flatten(0, 2)
         outputs = []
-        for start in range(0, len(neighbourhood), BAND_PIXELS):
-            band = slice(start, start + BAND_PIXELS)
-            extra = None if non_local is None else non_local[band]
-            outputs.append(self._attend(neighbourhood[band], extra, cells[band], size))
+        for start in range(0, len(neighbourhood), CHUNK_PIXELS):
+            chunk = slice(start, start + CHUNK_PIXELS)
+            extra = None if non_local is None else non_local[chunk]
+            outputs.append(self._attend(neighbourhood[chunk], extra, cells[chunk], size))
         modulation, code = (
             torch.cat(parts).unflatten(0, (batch, height, width)) for parts in zip(*outputs, strict=True)
         )
@@ -85,8 +85,8 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         self, neighbourhood: Tensor, non_local: Tensor | None, cell: Tensor, size: Size
     ) -> tuple[Tensor, Tensor]:
         """Modulations and codes of N LR pixels, from (N, 576), (N, 64) and (N, 2)."""
-        # The published weights read the unfolded channels as (3, 3, 64), which is not the order they were unfolded in,
-        # and take rows of it for x and columns for y.
+        # Published weights read the unfolded channels as (3, 3, 64), which is not the order of unfolding, and select
+        # rows by x and columns by y.
         blocks = neighbourhood.unflatten(1, (3, 3, -1))
         scores, values = [], []
         query = self.prenet_q(neighbourhood)

@@ -19,8 +19,8 @@ class LMLIIF(LMFDecoder):
 
     `mod_input` false: no compressed code, the render MLP reads the encoder's features; `feat_unfold` false: the
     latent MLP reads each pixel's own features; `cell_decode` false: no cell in either; `local_ensemble` false: the
-    nearest LR pixel only. `lr_skip` true adds the bilinear LR picture, so that the network paints the difference (as
-    in LTE; not in the published LM-LIIF).
+    nearest LR pixel only. `lr_skip` true adds the bilinear LR picture, so that the network gives the difference (as in
+    LTE; not in the published LM-LIIF).
     """
 
     intensity_range = 1.0

@@ -17,7 +17,7 @@ from utils.geometry.neighbours import Neighbours
 
 
 class FourierDecoder(LocalEnsembleModel):
-    """What LTE and LTE+ share: a subclass says how frequencies are ordered and what becomes of the features."""
+    """Base of LTE and LTE+: a subclass sets the order of the frequencies and decodes the features."""
 
     interleaved: bool
     decoder: str
@@ -66,7 +66,7 @@ class LTE(FourierDecoder):
 
 @register("lte-fast")
 class LTEFast(FourierDecoder):
-    """LTE+: the MLP held as `num_layer` hidden 1x1 convolutions; frequencies first all of y, then all of x."""
+    """LTE+: the MLP is stored as 1x1 convolutions, `num_layer` of them hidden; frequencies are all y, then all x."""
 
     interleaved = False
     decoder = "layers"

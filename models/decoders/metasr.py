@@ -13,7 +13,7 @@ from models.layers.mlp import MLP, unfolded
 from models.registry import register
 from utils.geometry.grids import Grid, OutputGrid, cell_at, offset_from_corner
 
-# Distinct filters that a grid may need for one filter per (row offset, column offset) to pay off.
+# Up to this many distinct filters, one per (row offset, column offset), are cheaper than one per position.
 MOST_FILTERS = 4096
 
 
@@ -62,7 +62,7 @@ class MetaSR(ContinuousModel):
         (height, width), cell = field.size, field.cell[0]
         rows, offset_y = offset_from_corner(grid.rows, cell[0], height)
         columns, offset_x = offset_from_corner(grid.columns, cell[1], width)
-        # Offsets repeat along a grid, but for rounding: one filter serves all positions of equal offsets.
+        # Offsets repeat along a grid up to rounding, so one filter serves all positions with equal offsets.
         offset_y, which_y = distinct(offset_y)
         offset_x, which_x = distinct(offset_x)
         if len(offset_y) * len(offset_x) > MOST_FILTERS:
@@ -79,7 +79,7 @@ class MetaSR(ContinuousModel):
 
 
 def distinct(offset: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct values of `offset` (N,) up to 1e-5, and which of them each is."""
+    """Distinct values of `offset` (N,) up to 1e-5, and the index of each element's value."""
     _, which = (offset * 1e5).round().unique(return_inverse=True)
     values = offset.new_empty(int(which.max()) + 1).index_copy_(0, which, offset)
     return values, which

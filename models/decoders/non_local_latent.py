@@ -1,4 +1,4 @@
-"""What CiaoSR and LM-CiaoSR encode: features, and what attention across scales finds for them in the picture."""
+"""The latent of CiaoSR and LM-CiaoSR: features, and cross-scale attention on them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class NonLocalLatent(Latent):
 
 
 class NonLocalEncoder(nn.Module):
-    """What CiaoSR and LM-CiaoSR share: an encoder followed by cross-scale attention."""
+    """Base of CiaoSR and LM-CiaoSR: an encoder followed by cross-scale attention."""
 
     def make_parts(
         self, encoder: Mapping[str, Any], local_size: int, non_local_attn: bool, multi_scale: Sequence[int]

@@ -18,7 +18,7 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 class Residual(nn.Module):
-    """x + res_scale * body(x), the body being `layers` in turn."""
+    """x + res_scale * body(x), where the body applies `layers` in turn."""
 
     def __init__(self, *layers: nn.Module, res_scale: float = 1):
         super().__init__()

@@ -27,8 +27,8 @@ def residual_block(channels: int, res_scale: float) -> Residual:
 class EDSR(nn.Module):
     """(B, 3, h, w) normalised -> (B, n_feats, h, w) features, or with its tail (B, 3, scale*h, scale*w).
 
-    `sub_mean` and `add_mean` stand in the published state dicts but are not part of the forward pass, since pictures
-    come normalised; they are kept so that those files load.
+    `sub_mean` and `add_mean` only exist because published state dicts contain them: the forward pass does not use
+    them, since pictures come normalised.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class EDSR(nn.Module):
         self.body = nn.Sequential(*blocks, conv3x3(n_feats, n_feats))
         self.upsamples = not no_upsampling
         self.out_dim = n_feats if no_upsampling else 3
-        self.reach = 2 + 2 * n_resblocks if no_upsampling else None  # one pixel for each 3x3 convolution in a row
+        self.reach = 2 + 2 * n_resblocks if no_upsampling else None  # one pixel per consecutive 3x3 convolution
         self.tail = None if no_upsampling else nn.Sequential(upsampler(n_feats, scale), conv3x3(n_feats, 3))
 
     def forward(self, image: Tensor) -> Tensor:

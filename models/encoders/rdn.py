@@ -1,4 +1,4 @@
-"""RDN (Zhang et al., CVPR 2018): residual blocks whose convolutions see the outputs of all earlier ones."""
+"""RDN (Zhang et al., CVPR 2018): residual blocks in which each convolution reads the outputs of all earlier ones."""
 
 import torch
 import torch.nn.functional as F
@@ -42,9 +42,9 @@ class ResidualDenseBlock(nn.Module):
 class RDN(nn.Module):
     """(B, 3, h, w) normalised -> (B, G0, h, w) features, or with its tail `UPNet` (B, 3, scale*h, scale*w).
 
-    `RDNkSize` is the size of the kernels, odd; `RDNconfig` is 'A' (20 blocks of 6 convolutions that add 32 channels
-    each) or 'B' (16, 8, 64). InputError for others. `SFENet` extracts the shallow features, `GFF` is the global feature
-    fusion.
+    `RDNkSize` is the odd side of the convolutions; `RDNconfig` is 'A' (20 blocks of 6 convolutions that add 32 channels
+    each) or 'B' (16, 8, 64). Raises InputError for others. `SFENet` extracts the shallow features, `GFF` is the global
+    feature fusion.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RDN(nn.Module):
         self.GFF = nn.Sequential(conv(blocks * G0, G0, 1), conv(G0, G0, RDNkSize))
         self.upsamples = not no_upsampling
         self.out_dim = G0 if no_upsampling else 3
-        convolutions = 3 + blocks * layers  # in a row, those of 1x1 not counted
+        convolutions = 3 + blocks * layers  # consecutive ones, without those of 1x1
         self.reach = convolutions * (RDNkSize // 2) if no_upsampling else None
         self.UPNet = None
         if not no_upsampling:
@@ -74,7 +74,7 @@ class RDN(nn.Module):
         return features if self.UPNet is None else self.UPNet(features)
 
     def _fused_blocks(self, x: Tensor) -> Tensor:
-        """GFF.0 of the outputs of all blocks, summed up block by block: their concatenation need never exist."""
+        """GFF.0 on the outputs of all blocks, summed block by block, so that their concatenation is never in memory."""
         fuse = self.GFF[0]
         fused = fuse.bias[:, None, None]
         for block, weight in zip(self.RDBs, fuse.weight.split(x.shape[1], dim=1), strict=True):

@@ -1,6 +1,6 @@
 """SwinIR (Liang et al., ICCVW 2021), the variant of LTE (Lee & Jin, CVPR 2022): attention within shifted windows.
 
-Feature maps are channels last, (B, H, W, C), but for the convolutions. W is the side of a window, N = W * W its pixels.
+Feature maps are channels last, (B, H, W, C), except in convolutions. W is the side of a window, N = W * W its pixels.
 """
 
 from collections import OrderedDict
@@ -14,9 +14,9 @@ from models.encoders.blocks import conv3x3
 from models.registry import register
 from utils.errors import InputError
 
-# A block works on this many windows at a time: bounds its memory, and is faster on a CPU than all at once.
+# A block works on this many windows at a time, which bounds its memory and is faster on a CPU than all at once.
 WINDOWS_AT_A_TIME = 64
-# Added to the logits of pixels that are no neighbours in the picture, as Swin Transformer does.
+# Added to the logits of pixels that are not neighbours in the picture, as in Swin Transformer.
 MASKED = -100.0
 
 
@@ -31,8 +31,8 @@ def relative_position_index(window: int) -> Tensor:
 def window_masks(window: int, shift: int, like: Tensor) -> Tensor:
     """(4, N, N) of the type of `like`: what to add to the logits within each kind of window of a map rolled by `shift`.
 
-    Kinds: 0 inner windows, 1 those of the last column, 2 of the last row, 3 both. Rolling has brought the first rows of
-    the map into the last row of windows, which are no neighbours of the rows above them; columns the same.
+    Kinds: 0 inner windows, 1 the last column, 2 the last row, 3 both. Rolling brings the first rows of the map into the
+    last row of windows, where they are not neighbours of the rows above them; likewise for columns.
     """
     wrapped = torch.arange(window, device=like.device) >= window - shift
     rows, columns = wrapped.repeat_interleave(window), wrapped.repeat(window)  # (N,)
@@ -50,7 +50,7 @@ def window_kinds(batch: int, rows: int, columns: int, device: torch.device) -> T
 def pad_to_windows(image: Tensor, window: int) -> Tensor:
     """(B, C, h, w) -> (B, C, H, W), multiples of `window`: reflected below and to the right.
 
-    A picture too small to be reflected that far is reflected whole, and its last row or column replicated.
+    A picture that is too small for that is reflected whole, and then its last row or column is replicated.
     """
     pads = [-n % window for n in image.shape[2:]]
     reflected = [min(pad, n - 1) for pad, n in zip(pads, image.shape[2:], strict=True)]
@@ -111,7 +111,7 @@ class SwinBlock(nn.Module):
         return x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
 
     def _each_window(self, x: Tensor, kinds: Tensor) -> Tensor:
-        """The block on windows (K, N, C), a limited number of them at a time."""
+        """Apply the block to windows (K, N, C), WINDOWS_AT_A_TIME of them at a time."""
         masks = window_masks(self.window, self.shift, x) if self.shift else None
         done = []
         for windows, kind in zip(x.split(WINDOWS_AT_A_TIME), kinds.split(WINDOWS_AT_A_TIME), strict=True):

@@ -1,4 +1,4 @@
-"""Cross-scale non-local attention (Mei et al., CVPR 2020): texture borrowed from elsewhere in the picture."""
+"""Cross-scale non-local attention (Mei et al., CVPR 2020): each pixel borrows texture from elsewhere in the picture."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ SMALLEST_NORM = 1e-4
 
 
 class CrossScaleAttention(nn.Module):
-    """Each pixel's neighbourhood is rebuilt from twice as large patches whose reduced copies look like it.
+    """Rebuilds each pixel's neighbourhood from patches, twice as large, whose reduced copies look like it.
 
     (B, C, h, w) features -> (B, C * len(scales), h, w), for every size. Pictures above 48x48 are cut into crops of 48
     with one pixel of context, the last of a row or column taking the remainder, so memory is bounded by a crop.
@@ -69,7 +69,7 @@ def spans(length: int) -> list[slice]:
 
 
 def pad_to_multiple(features: Tensor, multiple: int) -> Tensor:
-    """Padded below and at the right to a multiple of pixels, by reflection where the picture reaches that far."""
+    """Pad below and at the right to a multiple of pixels, by reflection where the picture is large enough for it."""
     height, width = features.shape[-2:]
     below, right = -height % multiple, -width % multiple
     if below or right:

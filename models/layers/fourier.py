@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def fourier_table(coef: Tensor, freq: Tensor, phase: Tensor, interleaved: bool = True) -> Tensor:
-    """What each LR pixel knows of its texture, as one table (B, h, w, 2.5 C) for `fourier_features`.
+    """Fourier amplitudes, frequencies and phases per LR pixel, joined to (B, h, w, 2.5 C) for `fourier_features`.
 
     `coef` (B, C, h, w) amplitudes; `freq` (B, C, h, w) frequencies, (y, x) pairs when `interleaved`, else all y and
     then all x; `phase` (B, C/2, h or 1, w or 1).
@@ -18,7 +18,7 @@ def fourier_table(coef: Tensor, freq: Tensor, phase: Tensor, interleaved: bool =
 
 
 def fourier_features(table: Tensor, offset_y: Tensor | float, offset_x: Tensor | float) -> Tensor:
-    """Rows of a `fourier_table` (..., 2.5 C) at offsets in LR pixels: (..., C), amplitude times cosine and sine."""
+    """Entries of a `fourier_table` (..., 2.5 C) at offsets in LR pixels: (..., C), amplitude times cosine and sine."""
     half = table.shape[-1] // 5
     coef, along_y, along_x, phase = table.split([2 * half, half, half, half], dim=-1)
     angle = math.pi * (along_y * offset_y + along_x * offset_x + phase)

@@ -1,4 +1,4 @@
-"""The render MLP of LMF: a tiny MLP whose hidden units are scaled and shifted by the LR pixel it paints for."""
+"""The render MLP of LMF: a tiny MLP whose hidden units are scaled and shifted per LR pixel."""
 
 from collections.abc import Iterable, Sequence
 
@@ -53,9 +53,9 @@ class LMMLP(nn.Module):
     def after_first(
         self, hidden: Tensor, scales: Iterable[Tensor] | None = None, shifts: Iterable[Tensor] | None = None
     ) -> Tensor:
-        """What follows the first layer's output (..., hidden_dim), its modulation included: (..., out_dim).
+        """The layers after the first, from its output (..., hidden_dim) before modulation: (..., out_dim).
 
-        `scales`, `shifts`: one (..., hidden_dim) a layer, taken one by one, so that they may be made on demand.
+        `scales`, `shifts`: one (..., hidden_dim) a layer, read one after another, so that they may be made on demand.
         """
         absent = [None] * self.hidden_depth
         for following, scale, shift in zip(self.layers[2::2], scales or absent, shifts or absent, strict=True):

@@ -18,8 +18,8 @@ CHANNELS = 3
 
 
 class DistillationBlock(nn.Module):
-    """Information multi-distillation block (IMDN, Hui et al., ACM MM 2019): of three convolutions the first quarter of
-    the channels is kept and the rest goes on, a fourth one gives the last quarter, and a 1x1 fuses them."""
+    """Information multi-distillation block (IMDN, Hui et al., ACM MM 2019): three convolutions each keep a quarter of
+    their channels and pass on the rest, a fourth gives the last quarter, and a 1x1 convolution fuses them."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -70,8 +70,8 @@ class IMDN(nn.Module):
 
 @register("lerf-net")
 class LeRFNet(LeRF):
-    """Steerable Gaussian kernels from two networks of `nf` features (a multiple of 4) on RGB pictures; nothing is
-    rounded in between."""
+    """Steerable Gaussian kernels from two networks of `nf` features (a multiple of 4) on RGB pictures, without
+    rounding in between."""
 
     def __init__(self, nf: int = 64, support: int = 2, antialias: bool = True):
         super().__init__(make_kernel("gauss", support), antialias)
@@ -92,9 +92,9 @@ class LeRFNet(LeRF):
 
 @register("lerf-net-plus")
 class LeRFNetPlus(LeRFNet):
-    """LeRF-Net++: LeRF-Net on the picture that a frozen `upsampler_spec`, any model of the registry, enlarges by 2.
+    """LeRF-Net++: LeRF-Net on a picture that a frozen model, `upsampler_spec`, has enlarged by 2.
 
-    Positions are in [-1, 1] whatever the number of pixels, so scales and homographies stay those of the input.
+    Positions are in [-1, 1] for any number of pixels, so scales and homographies refer to the input.
     """
 
     def __init__(self, upsampler_spec: Mapping[str, Any], nf: int = 64, support: int = 2, antialias: bool = True):

@@ -1,4 +1,4 @@
-"""LeRF-L and LeRF-G as networks: what look-up tables are made from."""
+"""LeRF-L and LeRF-G as networks, from which look-up tables (LUTs) are made."""
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ class Conv(nn.Module):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, columns: Tensor) -> Tensor:
-        """The convolution as a matrix on columns that are whole patches: (in_dim * kernel area, N) -> (out_dim, N)."""
+        """The convolution as a matrix product; columns are whole patches: (in_dim * kernel area, N) -> (out_dim, N)."""
         return torch.addmm(self.conv.bias[:, None], self.conv.weight.flatten(1), columns)
 
 
@@ -39,7 +39,7 @@ class DenseConv(nn.Module):
 
 
 class SRNet(nn.Module):
-    """Four pixels through one convolution over all of them, four dense layers, and tanh."""
+    """One convolution over all four pixels, four dense layers, and tanh."""
 
     def __init__(self, kernel: tuple[int, int], width: int, out_dim: int):
         super().__init__()
@@ -68,13 +68,13 @@ class SRUnit(nn.Module):
         self.widest = width * (DENSE_LAYERS + 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        # Parts whose intermediates fit the cache; a network has nothing to gain from more columns at once.
+        # The intermediates of a part fit the cache; more columns at once would not be faster.
         columns = max(1, CHUNK_BYTES // (4 * self.widest))
         return torch.cat([self.model(part) for part in pixels.split(columns, dim=1)], dim=1)
 
 
 class LeRFNetwork(EnsembleLeRF):
-    """LeRF-L or LeRF-G with a network as each unit; each unit's answer is rounded to 1/127, as a table holds it."""
+    """LeRF-L or LeRF-G with a network as each unit; outputs are rounded to 1/127, as a LUT stores them."""
 
     def __init__(self, kernel: str, nf: int, modes: str, support: int, antialias: bool):
         super().__init__(kernel, modes, support, antialias)

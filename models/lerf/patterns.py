@@ -1,10 +1,10 @@
-"""Which pixels LeRF's networks and tables look at: four at a time, in three patterns and four directions."""
+"""The pixels that LeRF's networks and LUTs read: four at a time, in three patterns and four directions."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# (dy, dx) from the pixel itself, in the order in which networks and tables take them.
+# (dy, dx) from the pixel itself, in the order in which networks and LUTs take them.
 PATTERNS: dict[str, tuple[tuple[int, int], ...]] = {
     "s": ((0, 0), (0, 1), (1, 0), (1, 1)),
     "c": ((0, 0), (0, 1), (0, 2), (0, 3)),
@@ -14,8 +14,7 @@ ROTATIONS = 4
 
 
 def turned(offset: tuple[int, int], rotation: int) -> tuple[int, int]:
-    """An offset in a picture that was turned by `rotation` x 90 degrees (as numpy.rot90), seen in the picture
-    itself."""
+    """The offset that becomes `offset` when its picture is turned by `rotation` x 90 degrees (numpy.rot90)."""
     dy, dx = offset
     for _ in range(rotation):
         dy, dx = dx, -dy

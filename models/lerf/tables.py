@@ -1,4 +1,4 @@
-"""LeRF as look-up tables: networks sampled every 16 levels, read by 4-simplex interpolation."""
+"""LeRF as look-up tables (LUTs): networks sampled every 16 grey levels, read by 4-simplex interpolation."""
 
 import ctypes
 from collections.abc import Iterator
@@ -14,40 +14,39 @@ from models.lerf.stages import EnsembleLeRF, round_through
 from models.native.lerf import table_stage, to_levels, write_values
 from models.registry import register
 
-INTERVAL = 16  # levels between samples
-SAMPLES = 256 // INTERVAL + 1  # the last one is 255 and sits where 256 would
-STEPS = tuple(SAMPLES**axis for axis in (3, 2, 1, 0))  # of the index along each of the four pixels
+INTERVAL = 16  # grey levels between samples
+SAMPLES = 256 // INTERVAL + 1  # the last sample is taken at 255 and stands in the place of 256
+STEPS = tuple(SAMPLES**axis for axis in (3, 2, 1, 0))  # index steps along each of the four pixels
 ENTRIES = SAMPLES**4
 
 
 def sampled_levels() -> Tensor:
-    """(17,) levels 0, 16, ..., 240, 255 at which tables are sampled."""
+    """(17,) grey levels 0, 16, ..., 240, 255 at which LUTs are sampled."""
     return (torch.arange(SAMPLES) * INTERVAL).clamp(max=255)
 
 
-def interpolate(table: Tensor, pixels: Tensor) -> Tensor:
-    """Simplex interpolation of a table (83521, K) at whole levels 0..255 of four pixels (4, N): (K, N).
+def interpolate(lut: Tensor, pixels: Tensor) -> Tensor:
+    """Simplex interpolation of a LUT (83521, K) at the integer grey levels 0..255 of four pixels (4, N): (K, N).
 
-    Within its cell of 16 levels a point lies between five corners: from the lower one on, axes are added in the order
-    of their fractions, and the weights are the steps between those. With whole values in the table results are exact
-    multiples of 1/16.
+    The simplex of a point has five vertices: the lower end of its 16-level cell, then one more axis at a time in
+    descending order of the fractions. The weights are the differences of consecutive fractions, so with integers in the
+    LUT results are exact multiples of 1/16.
     """
     low = (pixels / INTERVAL).floor()
     fraction, order = (pixels - low * INTERVAL).sort(dim=0, descending=True)  # (4, N)
     steps = torch.tensor(STEPS, device=pixels.device)
     start = (low.long() * steps[:, None]).sum(0)
-    corners = torch.cat([start[None], start + steps[order].cumsum(0)])  # (5, N)
+    vertices = torch.cat([start[None], start + steps[order].cumsum(0)])  # (5, N)
     edges = torch.cat([torch.full_like(fraction[:1], INTERVAL), fraction, torch.zeros_like(fraction[:1])])
     weights = (edges[:-1] - edges[1:]) / INTERVAL  # (5, N)
-    return nn.functional.embedding_bag(corners.T, table, per_sample_weights=weights.T, mode="sum").T
+    return nn.functional.embedding_bag(vertices.T, lut, per_sample_weights=weights.T, mode="sum").T
 
 
 @register("lerf-lut")
 class LookUpLeRF(EnsembleLeRF):
-    """LeRF-L (`kernel` linear) or LeRF-G (gauss) with a table as each unit, a parameter (83521, K) of the unit's name.
+    """LeRF-L (`kernel` linear) or LeRF-G (gauss) with a LUT as each unit, a parameter (83521, K) of the unit's name.
 
-    Tables hold whole numbers from -127 to 127; in training they are rounded on the way, so that what is fine-tuned is
-    what is stored in 8 bits.
+    LUTs hold integers from -127 to 127. Training rounds them in the forward pass, so it tunes the stored 8-bit values.
     """
 
     def __init__(self, kernel: str = "gauss", modes: str = "sct", support: int = 2, antialias: bool = True):
@@ -79,14 +78,14 @@ class LookUpLeRF(EnsembleLeRF):
         return table_stage(library, levels, tables, offsets, INTERVAL * terms, 0 if stage == 1 else 127)
 
     def tables(self) -> Iterator[tuple[str, Tensor]]:
-        """Every unit's name and its table as stored, (83521, K) int8."""
+        """Every unit's name and its LUT as stored, (83521, K) int8."""
         for name, *_ in self.units():
             yield name, getattr(self, name).detach().clamp(-127, 127).round().to(torch.int8)
 
 
 @torch.no_grad()
 def tabulated(network: LeRFNetwork) -> LookUpLeRF:
-    """The tables of a network: each unit's answers at all combinations of the sampled levels."""
+    """The LUTs of a network: each unit's outputs at all combinations of the sampled grey levels."""
     model = LookUpLeRF(**network.arguments())
     levels = sampled_levels().to(next(network.parameters()))
     pixels = torch.cartesian_prod(levels, levels, levels, levels).T  # (4, 83521)

@@ -50,11 +50,11 @@ def test_a_grid_is_rendered_as_its_positions_are_sampled(upscaler) -> None:
 
 def test_a_warp_is_rendered_as_its_positions_are_sampled(upscaler) -> None:
     pictures, homography = torch.rand(2, 3, *INPUT), Homography.rotation(20, INPUT, OUTPUT, (2.5, 3))
-    warped, inside = upscaler.warp(upscaler.encode(pictures), homography, OUTPUT)
-    coord, expected_inside = homography.grid(INPUT, OUTPUT).positions(range(OUTPUT[0]))
-    assert torch.equal(inside, expected_inside)
+    grid = homography.grid(INPUT, OUTPUT)
+    warped = upscaler(pictures, grid)
+    coord, inside = grid.positions(range(OUTPUT[0]))
     assert 0.2 < inside.float().mean() < 0.95
-    expected = values_at(upscaler, pictures, coord[:, inside].T.float(), homography.cell(INPUT, 4))
+    expected = values_at(upscaler, pictures, coord[:, inside].T.float(), homography.cell(INPUT, 4)[None])
     assert_close(warped[:, :, inside], expected, 1e-4)
     assert not warped[:, :, ~inside].any()
 
@@ -62,11 +62,12 @@ def test_a_warp_is_rendered_as_its_positions_are_sampled(upscaler) -> None:
 def test_row_chunks_change_nothing(upscaler, monkeypatch) -> None:
     pictures, homography = torch.rand(1, 3, *INPUT), Homography.rotation(20, INPUT, OUTPUT, (2.5, 3))
     latent = upscaler.encode(pictures)
-    whole = upscaler.render(latent, OUTPUT), upscaler.warp(latent, homography, OUTPUT)[0]
-    monkeypatch.setattr(continuous, "BAND_BYTES", 20_000)
+    grids = OUTPUT, homography.grid(INPUT, OUTPUT)
+    whole = [upscaler.render(latent, grid) for grid in grids]
+    monkeypatch.setattr(continuous, "CHUNK_BYTES", 20_000)
     monkeypatch.setattr(lmf, "FIELD_BYTES", 1)
-    assert_close(upscaler.render(latent, OUTPUT), whole[0], 1e-5)
-    assert_close(upscaler.warp(latent, homography, OUTPUT)[0], whole[1], 1e-5)
+    for grid, expected in zip(grids, whole, strict=True):
+        assert_close(upscaler.render(latent, grid), expected, 1e-5)
 
 
 @pytest.mark.parametrize("name", DECODERS)

@@ -1,1 +1,1 @@
-"""Speed, memory and cost of models on this machine: `python -m tools.bench --help`."""
+"""Time, memory and multiply-adds of models: `python -m tools.bench --help`."""

@@ -1,4 +1,4 @@
-"""Speed, memory, cost of models on this machine; source of the README's figures. See `python -m tools.bench --help`."""
+"""Time, memory and multiply-adds of models: the figures in docs/. See `python -m tools.bench --help`."""
 
 import dataclasses
 import json
@@ -53,7 +53,7 @@ CMSR_CURVES = (
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
-        prog="tools.bench", description="Measure models on this machine; ratios of one run mean something."
+        prog="tools.bench", description="Measure models on this machine. Compare ratios, not seconds, across machines."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     add_measures(commands)
@@ -77,17 +77,19 @@ def add_measures(commands: Any) -> None:
         command.add_argument("--input", type=cli.size, default=size, metavar="WxH", help="input size in pixels")
         return command
 
-    encode = add("encode", "one encoding rendered at several sizes, against separate calls", model=BASELINE)
+    encode = add("encode", "encoding once and rendering several sizes, compared with separate calls", model=BASELINE)
     encode.add_argument("--scales", type=cli.scales, default="1.5,2,2.5,3,4", help="scales to render")
-    render = add("render", "rendering at several scales, against a matrix product of as much work", models=LMF)
+    render = add(
+        "render", "rendering at several scales, compared with a matrix product of as many multiply-adds", models=LMF
+    )
     render.add_argument("--scales", type=cli.scales, default="2,3x1.5,3.3,4,8", help="scales to render")
     render.add_argument("--plot", help="also draw time against output pixels to this picture (needs matplotlib)")
-    lerf = add("lerf", "LeRF against Pillow's bicubic resize: its stages, a picture, a warp", models=LERF)
+    lerf = add("lerf", "LeRF's stages, a whole picture and a warp, compared with Pillow's bicubic resize", models=LERF)
     lerf.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
-    whole = add("end-to-end", "a whole picture against its encoder alone", model=BASELINE)
-    train = add("train", "a training step against the encoder's own forward and backward", "32x32", model=SMALL)
-    train.add_argument("--batch", type=int, default=8, help="pictures a step")
-    train.add_argument("--queries", type=int, default=1024, help="positions a picture")
+    whole = add("end-to-end", "a whole picture, compared with its encoder alone", model=BASELINE)
+    train = add("train", "a training step, compared with the forward and backward of its encoder", "32x32", model=SMALL)
+    train.add_argument("--batch", type=int, default=8, help="pictures per step")
+    train.add_argument("--queries", type=int, default=1024, help="positions per picture")
     peak = "peak resident memory of upscaling one picture, in a process of its own"
     memory = add("memory", peak, "960x540", models=(BASELINE, LERF[0]))
     for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (memory, "3840x2160")):
@@ -95,19 +97,23 @@ def add_measures(commands: Any) -> None:
     for command in (encode, render, lerf, whole, memory):
         cli.add_backend_option(command, BACKENDS)
     for command in (encode, render, lerf, whole, train):
-        command.add_argument("--repeats", type=cli.count, default=5, help="runs after a warm-up; the median counts")
+        command.add_argument(
+            "--repeats", type=cli.count, default=5, help="rounds after a warm-up; the median is reported"
+        )
 
 
 def add_comparisons(commands: Any) -> None:
     """The other commands: what models cost by formula, what they lose, and the table in docs/benchmarks.md."""
     turn = commands.add_parser("turn", help="PSNR of the middle of pictures after turning them there and back")
-    turn.add_argument("--models", nargs="+", default=TURNED, help="each a checkpoint, a folder of tables, or a filter")
+    turn.add_argument("--models", nargs="+", default=TURNED, help="each a checkpoint, a folder of LUTs, or a filter")
     turn.add_argument("--pictures", default="load/samples", help="folder of pictures")
     turn.add_argument("--degrees", type=float, default=30, help="angle")
-    cmsr = commands.add_parser("cmsr", help="share of queries against PSNR lost by CMSR, for two ways of making tables")
+    cmsr = commands.add_parser(
+        "cmsr", help="queries evaluated and PSNR lost by CMSR, for several ways of making scale tables"
+    )
     cmsr.add_argument("--model", default=f"{SHIPPED}/edsr-s_lm-liif.pth", help="checkpoint of an LMF model")
-    cmsr.add_argument("--config", default="configs/cmsr/init-train.yaml", help="pictures to make tables from")
-    cmsr.add_argument("--pictures", default="load/samples", help="folder of HR pictures to try them on")
+    cmsr.add_argument("--config", default="configs/cmsr/init-train.yaml", help="pictures to make scale tables from")
+    cmsr.add_argument("--pictures", default="load/samples", help="folder of HR test pictures")
     cmsr.add_argument("--scale", type=cli.count, default=8, help="target scale")
     cmsr.add_argument("--plot", help="also draw the curves to this picture (needs matplotlib)")
     cost = commands.add_parser("cost", help="parameters and multiply-adds of models, by formula")
@@ -166,7 +172,7 @@ def models_to_count(configs: Sequence[str] | None) -> dict[str, Mapping[str, Any
 
 
 def cost(arguments: Any) -> None:
-    """Table, JSON and plot of parameters and multiply-adds; nothing is computed, so it takes seconds for any size."""
+    """Print, write and plot parameters and multiply-adds; no picture is computed, so any size takes seconds."""
     if arguments.plot:
         plotting.check_available()
         check_writable(arguments.plot)
@@ -207,7 +213,7 @@ def docs(arguments: Any) -> None:
 
 
 def turn(arguments: Any) -> None:
-    """What is lost by resampling twice: models that sharpen return another picture than they were given."""
+    """PSNR after resampling twice: models that sharpen return another picture than they were given."""
     pictures = {path.name: to_tensor(read_rgb(path)) for path in list_pictures(arguments.pictures)}
     figures = {}
     for name in arguments.models:
@@ -219,7 +225,7 @@ def turn(arguments: Any) -> None:
 
 
 def cmsr(arguments: Any) -> None:
-    """Curves of PSNR lost against share of queries: the published measure and rule, and ours."""
+    """Curves of PSNR lost over the share of queries: the published measure and rule, and ours."""
     if arguments.plot:
         plotting.check_available()
         check_writable(arguments.plot)

@@ -1,4 +1,4 @@
-"""How much of the queries CMSR needs at which loss: curves over the error threshold, for each measure and rule."""
+"""Share of queries that CMSR evaluates and PSNR that it loses, by error threshold, measure and rule."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ def control_curve(
     rule: str,
     thresholds: Sequence[float],
 ) -> list[Point]:
-    """Make a table from the `training` LR pictures (3, h, w) for each threshold, and try it on `testing` pairs (lr,
-    hr).
+    """Make a scale table from the `training` LR pictures (3, h, w) for each threshold, and apply it to the `testing`
+    pairs (lr, hr).
 
-    `target`: the scale of the pairs; pictures in [0, 1].
+    `target` is the scale of the pairs; pictures are in [0, 1].
     """
     errors = [level_errors(upscaler, upscaler.encode(lr), target, measure) for lr in training]
     prepared = [(hr, latent := upscaler.encode(lr), psnr_of_full(upscaler, latent, hr)) for lr, hr in testing]

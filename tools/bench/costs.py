@@ -1,7 +1,8 @@
-"""What models cost: parameters and multiply-adds, counted by formula.
+"""Parameters and multiply-adds of models, counted by formula.
 
-Each decoder says which networks it runs how often, as its paper counts (`ContinuousModel.network_runs`); what a run
-costs follows from the layers. What runs here is less where a first layer is computed once per LR pixel."""
+Each decoder says in `network_runs` which networks it calls and how often, counted as in its paper; the multiply-adds of
+a call follow from the layers. The programs compute less where a first layer is evaluated once per LR pixel.
+"""
 
 import torch
 from torch import nn
@@ -18,13 +19,12 @@ def parameter_counts(model: ContinuousModel) -> tuple[int, int]:
 
 
 def encoder_macs(model: ContinuousModel, size: Size) -> int:
-    """Multiply-adds of encoding one (h, w) picture, as PyTorch counts them; a model on the meta device computes
-    nothing."""
+    """Multiply-adds of encoding one (h, w) picture, as PyTorch counts them; free for a model on the meta device."""
     return counted_macs(encoder_of(model), torch.empty(1, 3, *size, device=next(model.parameters()).device))
 
 
 def encoder_of(model: ContinuousModel) -> nn.Module:
-    """The model's encoder, or one that does nothing."""
+    """The model's encoder, or the identity."""
     return getattr(model, "encoder", nn.Identity())
 
 
@@ -40,14 +40,14 @@ def decoder_macs(model: ContinuousModel, size: Size, output_size: Size) -> int:
 
 
 def macs_per_run(network: nn.Module | int) -> int:
-    """Multiply-adds of one run of a network of Linear layers or convolutions, on one row or for one pixel."""
+    """Multiply-adds of a network of Linear layers or convolutions for one vector or one pixel."""
     if isinstance(network, int):
         return network
     return sum(layer.weight.numel() for layer in network.modules() if isinstance(layer, nn.Linear | nn.Conv2d))
 
 
 def counted_macs(module: nn.Module, *inputs: torch.Tensor) -> int:
-    """Multiply-adds of a call by PyTorch's own counter."""
+    """Multiply-adds of a call, by PyTorch's own counter."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(*inputs)
     return counter.get_total_flops() // 2

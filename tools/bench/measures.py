@@ -1,6 +1,6 @@
-"""What tools.bench measures: medians over rounds of runs taken in turn, so that a busy machine slows all of them alike.
+"""Measurements of tools.bench: in each round the candidates run in turn, so a busy machine slows all of them alike.
 
-Ratios are those of one round; seconds mean something on a quiet machine only.
+Figures are medians over rounds. Ratios are taken within a round; seconds are only meaningful on a quiet machine.
 """
 
 import ctypes
@@ -30,8 +30,8 @@ from utils.geometry.grids import Grid, Size, output_size, scale_text
 from utils.geometry.homographies import Homography, WarpedGrid
 from utils.images import read_picture, resize_bicubic, to_pixels, to_tensor
 
-DEGREES = 12  # of the warp that is measured
-PRODUCT_SIDE = 1024  # of the square matrices whose product other things are compared with
+DEGREES = 12  # angle of the measured warp
+PRODUCT_SIDE = 1024  # side of the square matrices whose product is the yardstick
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Figure:
 
 
 def in_turn(runs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each run in every round, after a warm-up."""
+    """Seconds of each candidate in every round, after a warm-up."""
     for run in runs.values():
         run()
     times = {name: [] for name in runs}
@@ -75,7 +75,7 @@ def matrix_product() -> Callable[[], Any]:
 
 
 def products(model: models.ContinuousModel, pixels: int, queries: int) -> float:
-    """How many such products have the multiply-adds of the networks behind the encoder."""
+    """Number of such products with as many multiply-adds as the networks behind the encoder."""
     return (
         sum(macs_per_run(network) * times for network, times in model.network_runs(pixels, queries)) / PRODUCT_SIDE**3
     )
@@ -119,7 +119,7 @@ def render_curves(arguments: Any, figures: Mapping[str, Figure]) -> dict[str, di
 
 
 def renderer(upscaler: Upscaler, latent: models.Latent, size: Size) -> Callable[[], Any]:
-    """Rendering at `size` from a field made beforehand."""
+    """A function that renders at `size` from a field made beforehand."""
     model, grid = upscaler.model, Grid.of_size(size)
     cell, output = model.cell(latent, grid), torch.empty(len(latent.image), 3, *size)
     field = model.field(latent, cell)
@@ -132,7 +132,7 @@ def renderer(upscaler: Upscaler, latent: models.Latent, size: Size) -> Callable[
 
 
 def latent_stage(upscaler: Upscaler, latent: models.Latent, size: Size) -> Callable[[], Any]:
-    """Making the field for `size`."""
+    """A function that makes the field for `size`."""
     cell = upscaler.model.cell(latent, Grid.of_size(size))
 
     def make() -> None:
@@ -143,7 +143,7 @@ def latent_stage(upscaler: Upscaler, latent: models.Latent, size: Size) -> Calla
 
 
 def end_to_end(arguments: Any) -> dict[str, Figure]:
-    """A whole picture against its encoder alone."""
+    """A whole picture, compared with its encoder alone."""
     upscaler = load(arguments.model, arguments.backend)
     picture, size = torch.rand(3, *arguments.input), arguments.size
     latent = upscaler.encode(picture)
@@ -193,7 +193,7 @@ def load(model: str, backend: str = "auto") -> Upscaler:
 
 
 def encode(arguments: Any) -> dict[str, Figure]:
-    """Encoding once and rendering n sizes, against n calls that do both."""
+    """Encoding once and rendering n sizes, compared with n calls that do both."""
     upscaler = load(arguments.model, arguments.backend)
     picture = torch.rand(3, *arguments.input)
     sizes = [output_size(arguments.input, scale) for scale in arguments.scales]
@@ -273,8 +273,7 @@ def peak_memory(model: str, backend: str, input_size: Size, size: Size, threads:
 def peak_of_rendering(
     model: str, backend: str, input_size: Size, size: Size, threads: int, warped: bool = False
 ) -> float | None:
-    """MB by which rendering an encoded picture, or turning it, goes beyond its output; None where the system does not
-    tell."""
+    """MB that rendering or turning an encoded picture needs beyond its output; None where the system does not tell."""
     if not Path("/proc/self/clear_refs").exists():
         return None
     torch.set_num_threads(threads)
@@ -284,7 +283,7 @@ def peak_of_rendering(
         return upscaler.render(latent, turn(input_size, size) if warped else size)
 
     small = (16, 16)
-    output(upscaler.encode(torch.rand(3, *small)), small, (32, 32))  # libraries and threads are not what is measured
+    output(upscaler.encode(torch.rand(3, *small)), small, (32, 32))  # loads libraries and starts threads first
     latent = upscaler.encode(torch.rand(3, *input_size))
     with suppress(AttributeError):  # C libraries other than glibc have nothing to trim
         ctypes.CDLL(None).malloc_trim(0)
@@ -301,7 +300,7 @@ def turn(input_size: Size, size: Size) -> WarpedGrid:
 
 
 def _largest_resident() -> float:
-    """MB, since clear_refs was last written (`resource` keeps the largest of the whole life)."""
+    """MB since clear_refs was last written; `resource` keeps the largest since the process started."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
 
