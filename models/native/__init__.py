@@ -40,13 +40,18 @@ def using(backend: str) -> Iterator[None]:
         _backend.reset(token)
 
 
+def backend_in_use() -> str:
+    """What `using` says, "auto" outside of it."""
+    return _backend.get()
+
+
 def choose(name: str, *tensors: Tensor | None) -> ctypes.CDLL | None:
     """The kernels of NAME.cpp when the backend in use and the tensors of a call are for them; None means: use PyTorch.
 
     Kernels take float32 on the CPU and have no gradients. "auto" uses them for such tensors, if they can be had;
     "torch" never does; "native" raises InputError where they cannot be used.
     """
-    backend = _backend.get()
+    backend = backend_in_use()
     if backend == "torch":
         return None
     given = [tensor for tensor in tensors if tensor is not None]

@@ -22,7 +22,7 @@ def test_training_and_evaluation_are_one_forward(name) -> None:
     grid, cell = Grid.of_size(tuple(case["output_size"])), cell_of(tuple(case["output_size"]))[None]
     with torch.inference_mode():
         values = model.train()(stored["image"], grid.coord().flatten(0, 1)[None], cell)
-        rendered = model.eval().render(model.field(model.encode(stored["image"]), cell), grid)
+        rendered = painted(model.eval(), model.field(model.encode(stored["image"]), cell), grid)
     assert_close(values.transpose(1, 2).unflatten(2, grid.size), rendered, 1e-5)
 
 
