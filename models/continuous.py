@@ -80,6 +80,9 @@ class ContinuousModel(nn.Module):
     floats_per_query: int = 64
     """Size of the widest intermediate for one position: decides how many positions a chunk holds."""
 
+    reduces: bool = False
+    """Whether the model itself averages over output pixels that are larger than LR pixels (or is meant not to)."""
+
     native_library: str | None = None
     """Name of the native routines that the model can use, see `models.native.choose`."""
 

@@ -10,7 +10,10 @@ from torch import Tensor
 from models import native
 from models.continuous import ContinuousModel, Latent, paint_positions
 from models.normalization import Normalization
+from models.reduction import LARGEST_PIXEL, TRANSITION, filter_share, pixel_size, reduced
 from utils.geometry.grids import Grid, OutputGrid, Size
+
+GREY = 1e-4  # largest difference between the channels of a grey picture
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,60 @@ class Upscaler:
         """Latent -> (B, 3, H, W) in [0, 1], clipped, on a grid: of an output size (H, W), or of a homography
         (`Homography.grid`), black where that leaves the picture.
 
+        Where output pixels are larger than LR pixels the picture is reduced by an antialiased filter, unless the model
+        `reduces` by itself: along an axis of a plain grid, of the model's picture at scale 1 there, and gradually
+        where a warp varies. Scale 1 gives the input back. Grey pictures stay grey.
+
         With `queries`, positions are sampled one by one in passes of so many, as in training, instead of as a grid:
         slower, the same picture.
         """
         grid = Grid.of_size(grid, self.device) if isinstance(grid, tuple) else grid
+        input_size = tuple(latent.image.shape[-2:])
         with self.computing():
-            black = self.normalization.gt.apply(latent.image.new_zeros(latent.image.shape[1], 1, 1))
-            if queries is None:
-                picture = self.model.render(latent, grid, black)
-            else:
-                picture = black.expand(len(latent.image), -1, *grid.size).contiguous()
-                field = self.model.field(latent, self.model.cell(latent, grid))
-                paint_positions(self.model, field, grid, picture, queries)
-            return self.normalization.gt.invert_(picture).clamp_(0, 1)
+            if self.model.reduces:
+                return self._painted(latent, grid, queries)
+            if isinstance(grid, Grid):
+                inner = tuple(map(max, grid.full_size, input_size))
+                if inner == grid.full_size != input_size:
+                    return self._painted(latent, grid, queries)
+                of_input = inner == input_size
+                picture = (
+                    self._input(latent)
+                    if of_input
+                    else self._painted(latent, Grid.of_size(inner, self.device), queries)
+                )
+                return reduced(picture, grid)
+            size = pixel_size(grid, input_size)
+            if size.max() <= LARGEST_PIXEL:
+                return self._painted(latent, grid, queries)
+            filtered = reduced(self._input(latent), grid)
+            if size.min() >= TRANSITION * LARGEST_PIXEL:
+                return filtered
+            return self._painted(latent, grid, queries).lerp_(filtered, filter_share(size, grid).to(self.device))
+
+    def _input(self, latent: Latent) -> Tensor:
+        """The picture that was encoded, in [0, 1]."""
+        return self.normalization.inp.invert(latent.image)
+
+    def _painted(self, latent: Latent, grid: OutputGrid, queries: int | None) -> Tensor:
+        """`render` by the model alone."""
+        black = self.normalization.gt.apply(latent.image.new_zeros(latent.image.shape[1], 1, 1))
+        if queries is None:
+            picture = self.model.render(latent, grid, black)
+        else:
+            picture = black.expand(len(latent.image), -1, *grid.size).contiguous()
+            paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
+        self.normalization.gt.invert_(picture).clamp_(0, 1)
+        for encoded, painted in zip(self._input(latent), picture, strict=True):
+            if is_grey(encoded):
+                painted[:] = painted.mean(0)
+        return picture
 
     def __call__(self, pictures: Tensor, grid: OutputGrid | Size) -> Tensor:
         """(B, 3, h, w) or (3, h, w) in [0, 1] -> (B, 3, H, W) in [0, 1]."""
         return self.render(self.encode(pictures), grid)
+
+
+def is_grey(picture: Tensor) -> bool:
+    """Whether the channels of a picture (C, h, w) in [0, 1] are the same, but for rounding."""
+    return len(picture) > 1 and bool((picture - picture[0]).abs().max() < GREY)

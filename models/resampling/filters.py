@@ -14,6 +14,7 @@ class Nearest(ContinuousModel):
     """The LR pixel that holds the position."""
 
     trained_scales = None
+    reduces = True
 
     def encode(self, image: Tensor) -> Latent:
         return Latent(image, image)
@@ -38,6 +39,8 @@ class Nearest(ContinuousModel):
 
 class Filter(Resampler):
     """The picture itself, resampled with a kernel without hyper-parameters: no parameters to learn."""
+
+    reduces = True
 
     def encode(self, image: Tensor) -> Latent:
         return Latent(image, image)
