@@ -83,6 +83,9 @@ class ContinuousModel(nn.Module):
     reduces: bool = False
     """Whether the model itself averages over output pixels that are larger than LR pixels (or is meant not to)."""
 
+    averages: bool = False
+    """Whether values are weighted means of pixels, channel by channel: they cannot overshoot, and grey stays grey."""
+
     native_library: str | None = None
     """Name of the native routines that the model can use, see `models.native.choose`."""
 

@@ -10,10 +10,16 @@ from torch import Tensor
 from models import native
 from models.continuous import ContinuousModel, Latent, paint_positions
 from models.normalization import Normalization
-from models.reduction import LARGEST_PIXEL, TRANSITION, filter_share, pixel_size, reduced
+from models.safeguards import (
+    LARGEST_PIXEL,
+    TRANSITION,
+    filter_share,
+    keep_grey,
+    limit_overshoot,
+    pixel_size,
+    reduced,
+)
 from utils.geometry.grids import Grid, OutputGrid, Size
-
-GREY = 1e-4  # largest difference between the channels of a grey picture
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Upscaler:
 
         Where output pixels are larger than LR pixels the picture is reduced by an antialiased filter, unless the model
         `reduces` by itself: along an axis of a plain grid, of the model's picture at scale 1 there, and gradually
-        where a warp varies. Scale 1 gives the input back. Grey pictures stay grey.
+        where a warp varies. Scale 1 gives the input back. Other safeguards are in `models/safeguards.py`.
 
         With `queries`, positions are sampled one by one in passes of so many, as in training, instead of as a grid:
         slower, the same picture.
@@ -97,16 +103,12 @@ class Upscaler:
             picture = black.expand(len(latent.image), -1, *grid.size).contiguous()
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
-        for encoded, painted in zip(self._input(latent), picture, strict=True):
-            if is_grey(encoded):
-                painted[:] = painted.mean(0)
+        if not self.model.averages:
+            encoded = self._input(latent)
+            limit_overshoot(picture, encoded, grid)
+            keep_grey(picture, encoded)
         return picture
 
     def __call__(self, pictures: Tensor, grid: OutputGrid | Size) -> Tensor:
         """(B, 3, h, w) or (3, h, w) in [0, 1] -> (B, 3, H, W) in [0, 1]."""
         return self.render(self.encode(pictures), grid)
-
-
-def is_grey(picture: Tensor) -> bool:
-    """Whether the channels of a picture (C, h, w) in [0, 1] are the same, but for rounding."""
-    return len(picture) > 1 and bool((picture - picture[0]).abs().max() < GREY)

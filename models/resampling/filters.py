@@ -15,6 +15,7 @@ class Nearest(ContinuousModel):
 
     trained_scales = None
     reduces = True
+    averages = True
 
     def encode(self, image: Tensor) -> Latent:
         return Latent(image, image)

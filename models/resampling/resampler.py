@@ -36,6 +36,7 @@ class Resampler(ContinuousModel):
     """
 
     trained_scales = None
+    averages = True
 
     def __init__(self, kernel: Kernel, antialias: bool = True):
         super().__init__()

@@ -1,0 +1,96 @@
+"""What networks are not trained for comes out right all the same: smaller pictures, drawings, patterns."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import models
+from evaluation.metrics import psnr
+from models import load_upscaler
+from models.safeguards import filter_share, pixel_size
+from models.upscaler import Upscaler
+from tests.registered import DECODERS, small_spec
+from utils.geometry.grids import Grid, output_size
+from utils.geometry.homographies import Homography
+from utils.images import to_tensor
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = [ROOT / "save/pretrained_models" / name for name in ("edsr-s_lm-liif.pth", "lerf-g", "lerf-l")]
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    return Image.open(ROOT / "load/samples/coffee.png").convert("RGB").crop((100, 100, 300, 260))
+
+
+@pytest.mark.parametrize("model", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("scale", [0.1, 0.25, 0.45, 0.8, 0.95, (0.3, 0.6)])
+def test_shrinking_is_pillow_s_bicubic(photo, model, scale) -> None:
+    upscaler, picture = load_upscaler(model), to_tensor(np.array(photo))
+    size = output_size(tuple(picture.shape[1:]), scale if isinstance(scale, tuple) else (scale, scale))
+    expected = to_tensor(np.array(photo.resize(size[::-1], Image.Resampling.BICUBIC)))
+    assert psnr(upscaler(picture, size)[0], expected) > 40
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_scale_one_gives_the_input_back(name) -> None:
+    picture = torch.rand(2, 3, 9, 7)
+    assert (Upscaler(models.make(small_spec(name)).eval())(picture, (9, 7)) - picture).abs().max() < 1e-5
+
+
+def test_shrinking_one_axis_keeps_what_the_model_does_along_the_other(photo) -> None:
+    upscaler, picture = load_upscaler(SHIPPED[0]), to_tensor(np.array(photo))
+    wide = upscaler(picture, (320, 100))
+    reference = upscaler(picture, (320, 200))[0].permute(1, 2, 0).mul(255).round().byte().numpy()
+    expected = to_tensor(np.array(Image.fromarray(reference).resize((100, 320), Image.Resampling.BICUBIC)))
+    assert psnr(wide[0], expected) > 40
+    window = Grid.of_size((320, 100)).window(17, 9, (50, 40))
+    assert torch.allclose(upscaler(picture, window), wide[:, :, 17:67, 9:49], atol=1e-5)
+
+
+def test_a_turn_that_shrinks_is_the_filter_s(photo) -> None:
+    upscaler, picture = load_upscaler(SHIPPED[0]), to_tensor(np.array(photo))
+    grid = Homography.rotation(10, (160, 200), (60, 70), (0.3, 0.3)).grid((160, 200), (60, 70))
+    assert psnr(upscaler(picture, grid)[0], load_upscaler("catmull-rom")(picture, grid)[0]) > 60
+
+
+def test_a_perspective_goes_over_from_model_to_filter_without_a_border(photo) -> None:
+    """Left the picture is enlarged, right it is reduced."""
+    picture = to_tensor(np.array(photo))
+    matrix = torch.tensor([[3.0, 0, 0], [0, 3, 0], [0.02, 0, 1]], dtype=torch.float64)
+    grid = Homography(matrix).grid((160, 200), (96, 120))
+    upscaler, filtered = load_upscaler(SHIPPED[0]), load_upscaler("catmull-rom")(picture, grid)[0]
+    with upscaler.computing():
+        model = upscaler.model.render(upscaler.encode(picture), grid)[0].mul(0.5).add(0.5).clamp(0, 1)
+    warped = upscaler(picture, grid)[0]
+    assert (warped - model)[:, :, :60].abs().max() < 0.02
+    assert (warped - filtered)[:, :, :60].abs().max() > 0.05
+    assert torch.equal(warped[:, :, 80:], filtered[:, :, 80:])
+    share = filter_share(pixel_size(grid, (160, 200)), grid)[0, 0]
+    assert bool((share.diff(dim=1) >= 0).all())
+    assert bool((share.diff(dim=1) < 0.2).all())
+
+
+@pytest.mark.parametrize("model", SHIPPED, ids=lambda path: path.stem)
+def test_black_and_white_stays_black_and_white(model) -> None:
+    drawing = Image.new("L", (48, 40), 255)
+    drawing.paste(0, (10, 5, 14, 35))
+    drawing.paste(0, (10, 5, 40, 8))
+    picture = to_tensor(np.array(drawing.convert("RGB")))
+    upscaler = load_upscaler(model)
+    for grid in ((160, 192), Homography.rotation(20, (40, 48), (90, 90), (2, 2)).grid((40, 48), (90, 90))):
+        painted = upscaler(picture, grid)[0]
+        assert (painted - painted.mean(0)).abs().max() < 1e-6
+        assert painted.std() > 0.2
+
+
+@pytest.mark.parametrize("model", SHIPPED, ids=lambda path: path.stem)
+def test_a_flat_pattern_stays_within_what_its_surroundings_support(model) -> None:
+    """A checkerboard that was reduced to an even grey with a tint."""
+    picture = torch.tensor([0.5, 0.49, 0.5])[:, None, None].expand(3, 20, 20).clone()
+    picture[:, 9:11, 9:11] += 0.01
+    painted = load_upscaler(model)(picture, (80, 80))
+    assert (painted - 0.5).abs().max() < 0.06
