@@ -64,11 +64,3 @@ def painted(model: ContinuousModel, field: Field, grid: OutputGrid) -> Tensor:
     output = torch.zeros(field.batch, channels, *grid.size)
     model.paint(field, grid, output)
     return output
-
-
-def painted(model: ContinuousModel, field: Field, grid: OutputGrid) -> Tensor:
-    """(B, C, H, W), normalised: what a model paints on a grid, zero elsewhere."""
-    channels = field.table.shape[-1] // (1 + len(model.kernel.hyper_parameters)) if isinstance(model, Resampler) else 3
-    output = torch.zeros(field.batch, channels, *grid.size)
-    model.paint(field, grid, output)
-    return output

@@ -214,7 +214,7 @@ def test_another_default_type_changes_nothing() -> None:
             torch.set_default_dtype(default)
             with torch.inference_mode(), native.using("native"):
                 latent = model.encode(picture)
-                results.append([latent.features, *(painted(model, latent, g) for g in (Grid.of_size((15, 19)), grid))])
+                results.append([latent.features, *(model.render(latent, g) for g in (Grid.of_size((15, 19)), grid))])
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(*results, strict=True))

@@ -101,10 +101,10 @@ def test_a_field_of_some_rows_at_a_time_changes_nothing(monkeypatch, model, back
     model.lr_skip = lr_skip
     with torch.inference_mode(), native.using(backend):
         latent = model.encode(torch.rand(2, 3, 23, 11))
-        whole = painted(model, latent, grid, outside=7.0)
+        whole = model.render(latent, grid, outside=7.0)
         for rows in (1, 5):
             monkeypatch.setattr(lmf, "FIELD_BYTES", rows * 4 * model.imnet.mod_dim * 2 * 11)
-            assert_close(painted(model, latent, grid, outside=7.0), whole, 1e-5)
+            assert_close(model.render(latent, grid, outside=7.0), whole, 1e-5)
     inside = whole != 7
     assert inside.float().mean() > 0.2
     assert inside.all() == isinstance(grid, Grid)

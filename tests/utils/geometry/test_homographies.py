@@ -35,10 +35,10 @@ def test_identity_equals_scale_one(upscaler) -> None:
     latent = upscaler.encode(torch.rand(2, 3, 9, 7))
     grid = Homography(torch.eye(3)).grid((9, 7), (9, 7))
     assert grid.inside().all()
-    # In the last row and column LIIF's neighbours are the same pixel twice, at no distance: rounding sets their weights.
+    # In the last row and column LIIF reads one pixel twice, at no distance: rounding sets the weights.
     with upscaler.computing():  # scale 1 of an upscaler is the input itself
-        expected = upscaler.painted(model, latent, Grid.of_size((9, 7)))
-        warped = upscaler.painted(model, latent, grid)
+        expected = upscaler.model.render(latent, Grid.of_size((9, 7)))
+        warped = upscaler.model.render(latent, grid)
     assert_close(warped[..., :-1, :-1], expected[..., :-1, :-1], 1e-5)
 
 
