@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from models.encoders.bands import encode_by_bands
+from models.encoders.chunks import encode_in_chunks
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size, sample_bilinear
 from utils.geometry.neighbours import PixelRows
@@ -93,7 +93,7 @@ class ContinuousModel(nn.Module):
 
     def encode(self, image: Tensor) -> Latent:
         """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
-        return Latent(encode_by_bands(self.encoder, image), image)
+        return Latent(encode_in_chunks(self.encoder, image), image)
 
     def cell(self, latent: Latent, grid: OutputGrid) -> Tensor:
         """Output pixel size on a grid, as `field` takes it, clipped at the largest trained scale."""

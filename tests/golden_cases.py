@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,21 @@ def arrays(kind: str, name: str) -> dict[str, Tensor]:
 def fill(model: nn.Module) -> nn.Module:
     """Give every parameter the values that follow from its name, as when the golden outputs were made."""
     for name, parameter in model.named_parameters():
-        values = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(tuple(parameter.shape))
-        if parameter.dim() >= 2:
-            values *= 0.7 / np.sqrt(values.size / values.shape[0])
-        elif name.endswith("weight"):
-            values = 1 + 0.1 * values
-        else:
-            values *= 0.1
-        parameter.data = torch.from_numpy(values.astype(np.float32))
+        parameter.data = torch.from_numpy(values_of(name, tuple(parameter.shape)).copy())
     return model.eval()
+
+
+@cache
+def values_of(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The values of one parameter; kept, because many cases have the same encoder."""
+    values = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
+    if len(shape) >= 2:
+        values *= 0.7 / np.sqrt(values.size / values.shape[0])
+    elif name.endswith("weight"):
+        values = 1 + 0.1 * values
+    else:
+        values *= 0.1
+    return values.astype(np.float32)
 
 
 def histogram(difference: Tensor) -> str:

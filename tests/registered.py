@@ -15,7 +15,7 @@ DECODERS, FILTERS = models.names("decoders"), models.names("resampling")
 def _specs_of_configs() -> dict[str, dict[str, Any]]:
     """The first model of each name in the training configs."""
     specs: dict[str, dict[str, Any]] = {}
-    for path in sorted(CONFIGS.glob("train-*/train_*.yaml")):
+    for path in sorted(CONFIGS.glob("train-*/train_edsr-*.yaml")):
         spec = load_config(path)["model"]
         specs.setdefault(spec["name"], spec)
     return specs

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from tests.commands import ROOT
 
@@ -49,8 +52,17 @@ def test_the_commands_exist() -> None:
             assert not word.startswith(("configs/", "save/pretrained_models/")) or Path(ROOT / word).exists(), word
 
 
-def test_the_first_example_runs(monkeypatch, tmp_path) -> None:
+def test_the_examples_run(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(ROOT)
-    example = python_block("load_upscaler").replace("coffee_large.png", str(tmp_path / "large.png"))
-    exec(example.replace("(1200, 1600)", "(36, 48)"))
-    assert (tmp_path / "large.png").exists()
+    example = python_block("load_upscaler") + python_block("import Homography")
+    for long, short in {
+        "coffee_large": f"{tmp_path}/large",
+        "(1200, 1600)": "(36, 48)",
+        "(500, 500)": "(50, 60)",
+    }.items():
+        example = example.replace(long, short)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert Image.open(tmp_path / "large.png").size == (48, 36)
+    assert names["turned"].shape == (1, 3, 500, 500)
+    assert 0 < names["inside"].float().mean() < 1

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.continuous import Latent
 from models.encoders import make_encoder
-from models.encoders.bands import encode_by_bands
+from models.encoders.chunks import encode_in_chunks
 from models.layers.cross_scale_attention import CrossScaleAttention
 from utils.errors import InputError
 
@@ -38,5 +38,5 @@ class NonLocalEncoder(nn.Module):
         self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
 
     def encode(self, image: Tensor) -> NonLocalLatent:
-        features = encode_by_bands(self.encoder, image)
+        features = encode_in_chunks(self.encoder, image)
         return NonLocalLatent(features, image, None if self.cs_attn is None else self.cs_attn(features))

@@ -1,7 +1,7 @@
 """Encoders: (B, 3, h, w) normalised picture -> (B, out_dim, h, w) features.
 
 An encoder has the attributes in ATTRIBUTES. One without a tail may also set `reach`, the largest distance in pixels
-that a feature depends on; large pictures are then encoded in row chunks (`models.encoders.bands`).
+that a feature depends on; large pictures are then encoded in row chunks (`models.encoders.chunks`).
 """
 
 from collections.abc import Mapping

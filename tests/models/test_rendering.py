@@ -1,4 +1,4 @@
-"""Rendering: bands change nothing, every size works, one latent serves many sizes."""
+"""Rendering: row chunks change nothing, every size works, one latent serves many sizes."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def sample(model: models.ContinuousModel, image: torch.Tensor, size: tuple[int, 
 
 
 @pytest.mark.parametrize("scale", [(2, 2), (2.5, 2.5), (3.7, 1.9), (6.3, 6.3), (1, 1), (0.5, 0.7)])
-def test_bands_equal_whole(small_model, monkeypatch, scale) -> None:
+def test_chunks_equal_whole(small_model, monkeypatch, scale) -> None:
     image = torch.rand(2, 3, 13, 17) * 2 - 1
     size = output_size((13, 17), scale)
     monkeypatch.setattr(continuous, "CHUNK_BYTES", 1 << 40)

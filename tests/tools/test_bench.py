@@ -39,7 +39,9 @@ def test_cost_table_and_plot(capsys) -> None:
     ],
 )
 def test_benchmarks_run(checkpoint, command, figure) -> None:
-    options = ("--models", checkpoint) if command == "memory" else ("--model", checkpoint, "--repeats", 1)
+    options = ("--model", checkpoint, "--repeats", 1)
+    if command == "memory":
+        options = ("--models", checkpoint, "--size", "48x32")
     call(bench, command, *options, "--input", "16x16", "--json", "b.json")
     report = json.loads(Path("b.json").read_text())
     assert figure in report["figures"]

@@ -43,12 +43,15 @@ def measured(pictures, *names) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "kernel"), [("lerf-g", "gauss"), ("lerf-l", "linear")])
 def test_train_export_fine_tune_evaluate(pictures, capsys, kind, kernel) -> None:
-    train_lerf(pictures, f"train_{kind}.yaml", "net", "model.args.nf=8", "epoch_max=12", "optimizer.args.lr=0.01")
+    small = "model.args.modes=st"
+    train_lerf(
+        pictures, f"train_{kind}.yaml", "net", small, "model.args.nf=8", "epoch_max=12", "optimizer.args.lr=0.01"
+    )
     network = "save/net/epoch-last.pth"
     call(export_lut, "--model", network, "--output", "tables", "--npy")
     assert "MiB of LUTs" in capsys.readouterr().out
     train_lerf(
-        pictures, "train_lerf-lut.yaml", "tuned", f"model.args.kernel={kernel}", "init=tables/tables.pth",
+        pictures, "train_lerf-lut.yaml", "tuned", small, f"model.args.kernel={kernel}", "init=tables/tables.pth",
         "epoch_max=6", "optimizer.args.lr=0.5",
     )  # fmt: skip
     call(export_lut, "--model", "save/tuned/epoch-best.pth", "--output", "tables-ft")

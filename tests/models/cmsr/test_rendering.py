@@ -1,4 +1,4 @@
-"""Controlled rendering: the published programs' pictures, batches, any scale, bands."""
+"""Controlled rendering: the published programs' pictures, batches, any scale, row chunks."""
 
 from dataclasses import replace
 

@@ -1,11 +1,11 @@
-"""Large pictures are encoded by bands of rows, to the same features."""
+"""Large pictures are encoded in row chunks, to the same features."""
 
 import pytest
 import torch
 
 import models
-from models.encoders import bands, rdn
-from models.encoders.bands import encode_by_bands
+from models.encoders import chunks, rdn
+from models.encoders.chunks import encode_in_chunks
 from tests.golden_cases import assert_close
 
 ENCODERS = {
@@ -24,17 +24,17 @@ def encoder(request, monkeypatch) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_bands_equal_the_whole(encoder, monkeypatch, memory_format) -> None:
+def test_chunks_equal_the_whole(encoder, monkeypatch, memory_format) -> None:
     encoder = encoder.to(memory_format=memory_format)
     image = torch.rand(2, 3, 41, 9).to(memory_format=memory_format)
     heights = []
     encoder.register_forward_pre_hook(lambda _, inputs: heights.append(inputs[0].shape[2]))
-    monkeypatch.setattr(bands, "BAND_REACHES", 0)
+    monkeypatch.setattr(chunks, "CHUNK_REACHES", 0)
     with torch.inference_mode():
         whole = encoder(image)
         for rows in (1, 7, 40):
-            monkeypatch.setattr(bands, "BAND_PIXELS", rows * 2 * 9)
-            features = encode_by_bands(encoder, image)
+            monkeypatch.setattr(chunks, "CHUNK_PIXELS", rows * 2 * 9)
+            features = encode_in_chunks(encoder, image)
             assert_close(features, whole, 1e-5)
             assert features.stride() == whole.stride()
     reach = getattr(encoder, "reach", None)
@@ -52,6 +52,6 @@ def test_features_depend_on_all_within_reach_and_on_nothing_else(encoder) -> Non
 
 def test_training_sees_whole_pictures(monkeypatch) -> None:
     model = models.make({"name": "edsr-baseline", "args": ENCODERS["edsr-baseline"]}, no_upsampling=True)
-    monkeypatch.setattr(bands, "BAND_PIXELS", 1)
+    monkeypatch.setattr(chunks, "CHUNK_PIXELS", 1)
     image = torch.rand(1, 3, 200, 4)
-    assert torch.equal(encode_by_bands(model, image), model(image))
+    assert torch.equal(encode_in_chunks(model, image), model(image))
