@@ -1,8 +1,8 @@
 """Positions of separable grids, cells and scales; neighbours and warps are in the files beside this one.
 
 A position is (y, x) in [-1, 1]; pixel i of n covers [-1 + 2i/n, -1 + 2(i+1)/n] and has its centre in the middle. A
-*cell* is the size of one output pixel in the same unit, (2/H, 2/W). "LR pixels" as a unit of length means `n / 2`
-times that. Sub-pixel faults come from computing positions in many places: `utils/geometry` does, and nobody else.
+*cell* is the size of one output pixel in the same unit, (2/H, 2/W). A length in LR pixels is `n / 2` times that. Only
+`utils/geometry` computes positions: sub-pixel faults come from computing them in many places.
 """
 
 import math
@@ -21,8 +21,8 @@ Scale = tuple[float, float]
 
 # Lookups of neighbours are shifted by this much, so that no position lies on the border of two LR pixels (LIIF).
 NEIGHBOUR_EPSILON = 1e-6
-INSIDE = (-1 + 1e-6, 1 - 1e-6)  # where shifted lookups are clamped to
-LARGEST_OUTPUT = 2**30  # pixels: 12 GB while they are computed, 3 GB more as 8-bit RGB
+INSIDE = (-1 + 1e-6, 1 - 1e-6)  # shifted lookups are clamped to this range
+LARGEST_OUTPUT = 2**30  # pixels: 12 GB as float32, 3 GB more as 8-bit RGB
 
 
 def pixel_centers(n: int, device: torch.device | None = None) -> Tensor:
@@ -146,7 +146,7 @@ def output_size(size: Size, scale: Scale) -> Size:
     for factor in scale:
         if not (math.isfinite(factor) and factor > 0):
             raise InputError(f"scale {factor:g} is not possible; give a number above 0")
-    # Beyond any possible output, and still a number
+    # A finite number that no possible output reaches
     height, width = (
         max(1, math.floor(min(n * factor, LARGEST_OUTPUT + 1) + 0.5)) for n, factor in zip(size, scale, strict=True)
     )
@@ -165,8 +165,8 @@ def check_output_size(size: Size) -> Size:
 def cell_of(size: Size, input_size: Size | None = None, largest_scale: float | None = None) -> Tensor:
     """(2,) size of one output pixel, (2/H, 2/W).
 
-    With `input_size` (h, w) and `largest_scale`, "cell clip": no cell is smaller than at the largest scale the model
-    was trained for; per axis cell * max(scale / largest_scale, 1).
+    With `input_size` (h, w) and `largest_scale`, cells are clipped ("cell clip"): none is smaller than at the largest
+    scale the model was trained for; per axis cell * max(scale / largest_scale, 1).
     """
     cell = [2 / n for n in size]
     if input_size is not None and largest_scale is not None:
@@ -182,7 +182,7 @@ def cell_in_pixels(cell: Tensor, size: Size) -> Tensor:
 
 
 def first_pixels(batch: int, size: Size, device: torch.device) -> Tensor:
-    """(B,) index of each picture's first pixel when the pixels of all (h, w) pictures are numbered in a row."""
+    """(B,) index of each picture's first pixel when the pixels of all (h, w) pictures are numbered consecutively."""
     return torch.arange(batch, device=device) * (size[0] * size[1])
 
 

@@ -1,4 +1,4 @@
-"""Warps: positions and pixel sizes under a homography, and files that hold one."""
+"""Warps: positions and pixel sizes under a homography."""
 
 import math
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from torch import Tensor
 from utils.errors import InputError
 from utils.geometry.grids import LARGEST_OUTPUT, Place, Scale, Size, check_output_size, pixel_index, row_chunks
 
-# Where a homography shrinks more than this, kernels are stretched no further: what they cost grows with its square.
+# Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
 LARGEST_CELL = 8.0
 SINGULAR = 1e-12
-SMALLEST_DEPTH = 1e-12  # of what lies in front of the horizon, where the middle of the picture has depth 1
+SMALLEST_DEPTH = 1e-12  # in front of the horizon, relative to the depth of the picture's centre
 QUERIES = 1 << 16  # positions looked at together
 
 
@@ -42,8 +42,8 @@ class WarpedGrid:
         return self.homography.cell(input_size, largest_scale, self.largest_cell)
 
     def positions(self, rows: range) -> tuple[Tensor, Tensor]:
-        """Of all pixels of some rows: where they are, (2, rows, W), y and x, float64, clipped to -1..1, and which of
-        them lie inside that, in front of the horizon, (rows, W) bool."""
+        """Positions of all pixels of some rows, (2, rows, W), y and x, float64, clipped to -1..1; and which of them lie
+        inside the picture and in front of the horizon, (rows, W) bool."""
         x, y = (torch.arange(n.start, n.stop, dtype=torch.float64) for n in (range(self.size[1]), rows))
         return self.positions_of(y[:, None], x)
 
@@ -116,7 +116,7 @@ class WarpedPart:
 class Homography:
     """A map of input pixels (x, y, 1) to output pixels; the centres of pixels are whole numbers.
 
-    `matrix` (3, 3), kept in float64 on the CPU. InputError for a singular matrix, or values that are no numbers.
+    `matrix` (3, 3), kept in float64 on the CPU. Raises InputError for a singular matrix or values that are not finite.
     """
 
     matrix: Tensor
@@ -126,7 +126,7 @@ class Homography:
         object.__setattr__(self, "matrix", matrix)
         if matrix.shape != (3, 3) or not matrix.isfinite().all():
             raise InputError("a homography is 3x3 finite numbers")
-        # Lengths of rows and columns differ by units, so they are divided out before it is asked whether any is lost.
+        # Rows and columns have different units, so their lengths are divided out before the determinant is judged.
         balanced = matrix / matrix.norm(dim=1, keepdim=True).clamp(min=1e-300)
         balanced = balanced / balanced.norm(dim=0, keepdim=True).clamp(min=1e-300)
         if torch.linalg.det(balanced).abs() < SINGULAR:
@@ -164,7 +164,7 @@ class Homography:
         return WarpedGrid(self, size, output_size, LARGEST_CELL if antialias else 1.0)
 
     def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
-        """Which output pixels show, nearest, an input pixel at least `frame` pixels from the border: (H, W) bool."""
+        """Which output pixels have a nearest input pixel at least `frame` pixels from the border: (H, W) bool."""
         interior = torch.empty(output_size, dtype=torch.bool)
         grid = self.grid(size, output_size)
         for rows in row_chunks(output_size, QUERIES):
@@ -177,16 +177,16 @@ class Homography:
     def cell(self, size: Size, largest_scale: float | None = None, largest_cell: float = LARGEST_CELL) -> Tensor:
         """Size of an output pixel at each pixel of an (h, w) picture, (2, h, w) in positions.
 
-        Per axis how far a step of one output pixel in either direction goes at most, the length of a row of the inverse
-        map's derivative: right for scalings and rotations. At least as at the `largest_scale` trained for, at most
-        `largest_cell` input pixels.
+        Per axis the longest step that one output pixel in any direction makes, which is the length of a row of the
+        inverse map's derivative: exact for scalings and rotations. The cell is at least the one at `largest_scale` and at
+        most `largest_cell` input pixels.
         """
         matrix = self.facing(size)
         inverse = torch.linalg.inv(matrix)
         y, x = torch.arange(size[0], dtype=torch.float64), torch.arange(size[1], dtype=torch.float64)
         a, b, c = matrix[2]
         w = (a * x + (b * y[:, None] + c)).clamp(min=1e-9)  # (h, w)
-        # Where the third coordinate of the map is w, that of its inverse is 1 / w: the quotient rule, divided by that.
+        # The third coordinate of the inverse is 1 / w where that of the map is w: the quotient rule, divided by 1 / w.
         derivatives = (inverse[row, :2] - position[:, None] * inverse[2, :2] for row, position in ((1, y), (0, x)))
         along_y, along_x = (derivative.norm(dim=1) for derivative in derivatives)
         smallest = 0.0 if largest_scale is None else 1 / largest_scale
