@@ -43,7 +43,7 @@ round_through = StraightThroughRound.apply
 
 
 class LeRF(Resampler):
-    """Base of all LeRF models: the pre-filtered picture, resampled with a kernel that each pixel shapes for itself.
+    """Base of all LeRF models: the pre-filtered picture, resampled with a kernel whose shape each pixel sets.
 
     Pictures are in [0, 1], any number of channels. A subclass implements `stages`.
     """
@@ -61,11 +61,11 @@ class LeRF(Resampler):
 
 
 class EnsembleLeRF(LeRF):
-    """LeRF-L and LeRF-G: every channel for itself; each stage sums what its units say of the patterns in `modes`,
+    """LeRF-L and LeRF-G: channels are independent; each stage sums the output of its units for the patterns in `modes`,
     turned in four directions.
 
-    Stage 1 has one unit per pattern, stage 2 two, of which the second one sees the pattern turned by 90 and 270 degrees
-    (directional ensemble). A subclass implements `respond`.
+    Stage 1 has one unit per pattern, stage 2 has two, of which the second reads the pattern turned by 90 and 270
+    degrees (directional ensemble). A subclass implements `respond`.
     """
 
     def __init__(self, kernel: str, modes: str, support: int, antialias: bool):
@@ -76,20 +76,20 @@ class EnsembleLeRF(LeRF):
         self.modes = modes
 
     def arguments(self) -> dict[str, Any]:
-        """What tables of this model are made with."""
-        kernel = next(name for name, kind in KERNELS.items() if isinstance(self.kernel, kind))
+        """The arguments of the LUTs made from this model."""
+        kernel = next(name for name, kind in KERNELS.items() if type(self.kernel) is kind)
         support = round(2 * self.kernel.radius)
         return {"kernel": kernel, "modes": self.modes, "support": support, "antialias": self.antialias}
 
     def units(self) -> Iterator[tuple[str, int, str, int]]:
-        """(name, stage, pattern, values it gives) of every unit."""
+        """(name, stage, pattern, number of output values) of every unit."""
         for stage, directions, values in ((1, 1, 1), (2, 2, len(self.kernel.hyper_parameters))):
             for mode in self.modes:
                 for direction in range(directions):
                     yield f"s{stage}_{mode}r{direction}", stage, mode, values
 
     def respond(self, unit: str, pixels: Tensor) -> Tensor:
-        """What a unit says of (4, N) pixels in 0..255: (K, N), in -127..127."""
+        """Output of one unit for (4, N) pixels in 0..255: (K, N), in -127..127."""
         raise NotImplementedError
 
     def ensemble(self, stage: int, levels: Tensor) -> Tensor:
@@ -104,8 +104,8 @@ class EnsembleLeRF(LeRF):
         return total
 
     def stages(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        levels = (image * 255).round().flatten(0, 1)  # (B * C, h, w)
-        # Sums are multiples of 1/16, exact in float32, so that ties are rounded as they should be.
+        levels = (image * 255).round().clamp(0, 255).flatten(0, 1)  # (B * C, h, w)
+        # Sums are multiples of 1/16 and exact in float32, so ties are rounded correctly.
         sharpened = self.ensemble(1, levels)[0] / len(self.modes)
         feature = round_through(sharpened.clamp(0, 255))
         shape = self.ensemble(2, feature) / (len(self.modes) * ROTATIONS) + 127

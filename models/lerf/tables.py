@@ -1,6 +1,5 @@
 """LeRF as look-up tables (LUTs): networks sampled every 16 grey levels, read by 4-simplex interpolation."""
 
-import ctypes
 from collections.abc import Iterator
 
 import torch
@@ -11,6 +10,7 @@ from models.continuous import Latent
 from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
 from models.lerf.stages import EnsembleLeRF, round_through
+from models.native.calls import Library
 from models.native.lerf import table_stage, to_levels, write_values
 from models.registry import register
 
@@ -30,12 +30,12 @@ def interpolate(lut: Tensor, pixels: Tensor) -> Tensor:
 
     The simplex of a point has five vertices: the lower end of its 16-level cell, then one more axis at a time in
     descending order of the fractions. The weights are the differences of consecutive fractions, so with integers in the
-    LUT results are exact multiples of 1/16.
+    LUT results are exact multiples of 1/16. Where a pixel is NaN, so is the result.
     """
     low = (pixels / INTERVAL).floor()
     fraction, order = (pixels - low * INTERVAL).sort(dim=0, descending=True)  # (4, N)
     steps = torch.tensor(STEPS, device=pixels.device)
-    start = (low.long() * steps[:, None]).sum(0)
+    start = (low.nan_to_num().long() * steps[:, None]).sum(0)
     vertices = torch.cat([start[None], start + steps[order].cumsum(0)])  # (5, N)
     edges = torch.cat([torch.full_like(fraction[:1], INTERVAL), fraction, torch.zeros_like(fraction[:1])])
     weights = (edges[:-1] - edges[1:]) / INTERVAL  # (5, N)
@@ -59,7 +59,7 @@ class LookUpLeRF(EnsembleLeRF):
 
     def encode(self, image: Tensor) -> Latent:
         library = native.choose("lerf", image, *self.parameters())
-        if library is None:
+        if library is None or image.isnan().any():  # grey levels of 8 bits cannot say NaN
             return super().encode(image)
         batch, channels, height, width = image.shape
         features = image.new_empty(batch, 1 + len(self.kernel.hyper_parameters), channels, height, width)
@@ -69,8 +69,8 @@ class LookUpLeRF(EnsembleLeRF):
             write_values(library, self.look_up(library, 2, feature[0]), values[1:])
         return Latent(features.flatten(1, 2), image)
 
-    def look_up(self, library: ctypes.CDLL, stage: int, levels: Tensor) -> Tensor:
-        """A stage by the kernels: (N, h, w) uint8 -> (K, N, h, w) uint8."""
+    def look_up(self, library: Library, stage: int, levels: Tensor) -> Tensor:
+        """A stage by the native routine: (N, h, w) uint8 -> (K, N, h, w) uint8."""
         turns = [(mode, turn) for mode in self.modes for turn in range(ROTATIONS // 2)]
         tables = [getattr(self, f"s{stage}_{mode}r{turn % stage}") for mode, turn in turns]
         offsets = [[turned(offset, turn) for offset in PATTERNS[mode]] for mode, turn in turns]

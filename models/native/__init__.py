@@ -1,6 +1,5 @@
-"""CPU kernels in C++: plain arrays in and out, built on first use, with PyTorch wherever they are not available."""
+"""Native routines: C++ for CPUs with plain arrays in and out, compiled on first use; without them PyTorch computes."""
 
-import ctypes
 import functools
 import logging
 import threading
@@ -12,17 +11,18 @@ import torch
 from torch import Tensor
 
 from models.native import build
+from models.native.calls import Library
 from utils.errors import InputError
 
 BACKENDS = ("auto", "native", "torch")
 
-_outcomes: dict[str, ctypes.CDLL | build.BuildError] = {}
+_outcomes: dict[str, Library | build.BuildError] = {}
 _lock = threading.Lock()
 _backend = ContextVar("backend", default="auto")
 
 
-def library(name: str) -> ctypes.CDLL | None:
-    """The kernels of NAME.cpp, or None where they cannot be had, which the first such call of a process reports."""
+def library(name: str) -> Library | None:
+    """The routines of NAME.cpp, or None where they are not available; the first such call of a process says why."""
     outcome = _outcome(name)
     if isinstance(outcome, build.BuildError):
         _tell(str(outcome))
@@ -45,11 +45,11 @@ def backend_in_use() -> str:
     return _backend.get()
 
 
-def choose(name: str, *tensors: Tensor | None) -> ctypes.CDLL | None:
-    """The kernels of NAME.cpp when the backend in use and the tensors of a call are for them; None means: use PyTorch.
+def choose(name: str, *tensors: Tensor | None) -> Library | None:
+    """The routines of NAME.cpp if the backend in use and the tensors of a call allow them; None means: use PyTorch.
 
-    Kernels take float32 on the CPU and have no gradients. "auto" uses them for such tensors, if they can be had;
-    "torch" never does; "native" raises InputError where they cannot be used.
+    Routines take float32 on the CPU and have no gradients. "auto" uses them for such tensors where they are available,
+    "torch" never does, and "native" raises InputError where they cannot be used.
     """
     backend = backend_in_use()
     if backend == "torch":
@@ -71,20 +71,20 @@ def choose(name: str, *tensors: Tensor | None) -> ctypes.CDLL | None:
 
 
 def check(backend: str, name: str | None) -> None:
-    """InputError when `backend` is not for a model whose kernels are those of NAME.cpp (None: it has none)."""
+    """InputError when `backend` is not possible for a model with the routines of NAME.cpp (None: it has none)."""
     if backend == "native" and name is None:
-        raise InputError("backend 'native' is not possible here: this model has no kernels; use auto or torch")
+        raise InputError("backend 'native' is not possible here: this model has no native routines; use auto or torch")
     if backend != "auto":
         with using(backend):
             choose(name or "")
 
 
-def _outcome(name: str) -> ctypes.CDLL | build.BuildError:
-    """The library, or why there is none, found out once per process."""
+def _outcome(name: str) -> Library | build.BuildError:
+    """The library, or why there is none; tried once per process."""
     with _lock:
         if name not in _outcomes:
             try:
-                _outcomes[name] = build.load(name)
+                _outcomes[name] = Library(build.load(name))
             except build.BuildError as error:
                 _outcomes[name] = error
         return _outcomes[name]
@@ -93,4 +93,4 @@ def _outcome(name: str) -> ctypes.CDLL | build.BuildError:
 @functools.cache
 def _tell(reason: str) -> None:
     """One line on stderr, once."""
-    logging.getLogger("continua").warning("native kernels not used, PyTorch instead (slower): %s", reason)
+    logging.getLogger("continua").warning("native routines not used, PyTorch instead (slower): %s", reason)

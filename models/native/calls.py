@@ -1,22 +1,99 @@
-"""How the kernels' C interface is called: numbers, arrays, failures."""
+"""Calls of native routines: types, arrays and failures are checked here, once for all routines."""
 
 import ctypes
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-INT = ctypes.c_int32
-LONG = ctypes.c_int64
-FLOAT = ctypes.c_float
-DOUBLE = ctypes.c_double
-POINTER = ctypes.c_void_p
+from models.native.structures import STRUCTURES
+
+NUMBERS = {
+    "int32": ctypes.c_int32,
+    "int64": ctypes.c_int64,
+    "float": ctypes.c_float,
+    "double": ctypes.c_double,
+}
+ARRAYS = {
+    "uint8*": (torch.uint8, torch.bool),
+    "int32*": (torch.int32,),
+    "int64*": (torch.int64,),
+    "float*": (torch.float32,),
+    "double*": (torch.float64,),
+}
+NO_MEMORY = b"not enough memory"
 
 
-def pointer(tensor: Tensor | None) -> ctypes.c_void_p | None:
-    """Where a tensor's values are: the caller keeps it alive during the call."""
-    return None if tensor is None else POINTER(tensor.data_ptr())
+class Library:
+    """The routines of a compiled library.
+
+    The library itself says which arguments they take (interface.h), so Python and C++ cannot disagree on them.
+    RuntimeError where a structure has another size in C++ than in structures.py.
+    """
+
+    def __init__(self, library: ctypes.CDLL):
+        self.types: dict[str, list[str]] = {}
+        self.routines = {}
+        describe = library.native_interface
+        describe.argtypes, describe.restype = (), ctypes.c_char_p
+        for line in describe().decode().splitlines():
+            name, *words = line.split()
+            if name == "struct":
+                _check_size(*words)
+                continue
+            routine = library[name]
+            routine.argtypes, routine.restype = [_ctype(word) for word in words], ctypes.c_char_p
+            self.types[name], self.routines[name] = words, routine
+
+    def call(self, name: str, *arguments: object) -> None:
+        """Call a routine with numbers, tensors, structures, and None for optional arrays.
+
+        Tensors must be contiguous on the CPU and of the type that C++ reads; their shapes are checked by the caller
+        (`check_shape`). `address` passes strided ones. ValueError for a wrong tensor or when the routine refuses its
+        arguments, TypeError for a wrong number of arguments, MemoryError without enough memory.
+        """
+        types = self.types[name]
+        if len(arguments) != len(types):
+            raise TypeError(f"{name} takes {len(types)} arguments, not {len(arguments)}")
+        values = [
+            address(argument, *ARRAYS[kind]) if isinstance(argument, Tensor) else argument
+            for argument, kind in zip(arguments, types, strict=True)
+        ]
+        failure = self.routines[name](*values)
+        if failure == NO_MEMORY:
+            raise MemoryError(f"not enough memory for {name}")
+        if failure is not None:
+            raise ValueError(f"{name}: {failure.decode()}")
 
 
-def call(library: ctypes.CDLL, function: str, *arguments: object) -> None:
-    """Call a kernel that says whether it could be completed; MemoryError where it could not."""
-    if not getattr(library, function)(*arguments):
-        raise MemoryError(f"not enough memory for {function}")
+def address(tensor: Tensor, *dtypes: torch.dtype, strided: bool = False) -> int:
+    """Where the values of a CPU tensor of one of these types are; the caller keeps it alive.
+
+    ValueError for other tensors, and unless `strided` for those that are not contiguous.
+    """
+    if tensor.dtype not in dtypes or tensor.device.type != "cpu":
+        raise ValueError(f"{tensor.dtype} on {tensor.device}; expected {' or '.join(map(str, dtypes))} on the CPU")
+    if not strided and not tensor.is_contiguous():
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} is not contiguous")
+    return tensor.data_ptr()
+
+
+def check_shape(what: str, tensor: Tensor, shape: Sequence[int | None]) -> None:
+    """ValueError unless a tensor has this shape, in which None stands for any size."""
+    actual = tuple(tensor.shape)
+    if len(actual) != len(shape) or any(size not in (None, n) for n, size in zip(actual, shape, strict=True)):
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{what} has shape {actual}; expected ({expected})")
+
+
+def _check_size(name: str, size: str) -> None:
+    own = ctypes.sizeof(STRUCTURES[name])
+    if own != int(size):
+        raise RuntimeError(f"structure {name} has {size} bytes in C++ and {own} in structures.py")
+
+
+def _ctype(kind: str) -> type:
+    if kind in NUMBERS:
+        return NUMBERS[kind]
+    structure = STRUCTURES.get(kind.removesuffix("*"))
+    return ctypes.POINTER(structure) if structure else ctypes.c_void_p

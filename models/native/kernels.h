@@ -1,4 +1,4 @@
-// Kernels that a pixel shapes for itself, on vectors, and what they are computed with.
+// SIMD evaluation of resampling kernels whose shape each pixel sets with hyper-parameters.
 #pragma once
 
 #include <cmath>
@@ -8,6 +8,7 @@
 
 typedef uint32_t Words __attribute__((vector_size(VECTOR_BYTES)));
 
+// Both return `b` if either is NaN: give the bound as `a` where NaN must be passed on, as `b` where it must not.
 inline Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
 inline Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
 inline Floats magnitude(Floats a) { return a > 0 ? a : -a; }
@@ -24,13 +25,15 @@ inline To bits_of(From from) {
     return load<To>(reinterpret_cast<const char *>(&from));
 }
 
-// 2^x for x <= 127, relative error below 3e-7; 2^-126 for any x below -126, which is 0 beside a kernel's other weights.
+// 2^x for x <= 127 with a relative error below 3e-7, and NaN for NaN. Below -126 the result is 2^-126, which is
+// negligible beside a kernel's other weights.
 inline Floats exp2(Floats x) {
-    constexpr float ROUNDER = 12582912;  // 1.5 * 2^23: a float this large has no digits behind the point
-    x = maximum(x, Floats{} - 126);
+    // 1.5 * 2^23 + 127: a float this large has no fraction bits, so its last bits are round(x) + 127, the exponent.
+    constexpr float ROUNDER = 12582912 + 127;
+    x = maximum(Floats{} - 126, x);
     const Floats rounded = x + ROUNDER;
     const Floats f = x - (rounded - ROUNDER);  // -1/2..1/2
-    // Taylor's series of exp(f * ln 2) to the sixth power: its remainder is below 2e-7 there.
+    // Taylor series of exp(f * ln 2) up to the sixth power; the remainder is below 2e-7 on this interval.
     Floats power = Floats{} + 1.5403530e-4f;
     power = power * f + 1.3333558e-3f;
     power = power * f + 9.6181291e-3f;
@@ -38,11 +41,11 @@ inline Floats exp2(Floats x) {
     power = power * f + 2.4022651e-1f;
     power = power * f + 6.9314718e-1f;
     power = power * f + 1;
-    return bits_of<Floats>(bits_of<Words>(power) + (bits_of<Words>(rounded) << 23));
+    return power * bits_of<Floats>(bits_of<Words>(rounded) << 23);
 }
 
-// A kernel turns a pixel's hyper-parameters into coefficients once, those into terms of a row of positions, and these
-// into weights. `HYPER` hyper-parameters, as many coefficients.
+// A kernel has HYPER hyper-parameters. `prepare` turns them into as many coefficients, once per pixel; `along_y`
+// computes the part of a weight that depends on y alone, and `weight` the weight.
 
 // Amplified linear: max(0, 1 - a |dy|) * max(0, 1 - a |dx|).
 struct Linear {
@@ -52,15 +55,15 @@ struct Linear {
         coefficient[0] = 2 * hyper[0] - 1;
     }
     static Floats along_y(const Floats *coefficient, Floats dy) {
-        return maximum(1 - coefficient[0] * magnitude(dy), Floats{});
+        return maximum(Floats{}, 1 - coefficient[0] * magnitude(dy));
     }
     static Floats weight(const Floats *coefficient, Floats y, Floats dx) {
-        return y * maximum(1 - coefficient[0] * magnitude(dx), Floats{});
+        return y * maximum(Floats{}, 1 - coefficient[0] * magnitude(dx));
     }
 };
 
 // Steerable Gaussian: exp(-1/2 (y^2 - 2 r y x + x^2)) for y = 10 sigma_x dy and x = 10 sigma_y dx, computed as
-// 2^-((y - r x)^2 + (1 - r^2) x^2), which does not cancel where r is near 1, with the factor within y and x.
+// 2^-((y - r x)^2 + (1 - r^2) x^2): no cancellation where r is near 1, and the constant factor is part of y and x.
 struct Gauss {
     static constexpr int HYPER = 3;
     template <class T>

@@ -1,4 +1,4 @@
-// LeRF's table stages: what the units of a stage say of all pixels, summed in whole numbers. Arrays as in lerf.py.
+// LeRF's LUT stages: the output of all units of a stage for every pixel, summed as integers. Arrays as in lerf.py.
 
 #include <algorithm>
 #include <cmath>
@@ -7,39 +7,49 @@
 #include <memory>
 #include <vector>
 
+#include "interface.h"
 #include "parallel.h"
 
 namespace {
 
-constexpr int PIXELS = 4;      // that a unit looks at
-constexpr int LEVEL_BITS = 4;  // of the 8, between two samples
+constexpr int PIXELS = 4;      // that a unit reads
+constexpr int LEVEL_BITS = 4;  // of a grey level's 8 bits lie between two samples
 constexpr uint32_t INTERVAL = 1 << LEVEL_BITS;
 constexpr int SAMPLES = 17;
 constexpr int STEPS[PIXELS] = {SAMPLES * SAMPLES * SAMPLES, SAMPLES * SAMPLES, SAMPLES, 1};
 constexpr int ENTRIES = SAMPLES * STEPS[0];
-constexpr int BIAS = 128;  // makes bytes of table values
-constexpr int BAND = 32;   // rows of a picture whose sums are kept at a time, few enough for the cache
-constexpr int BLOCK = 64;  // places of a row that are looked up at a time
+constexpr int BIAS = 128;  // added to LUT values, so that they are unsigned bytes
+constexpr int CHUNK = 32;  // rows whose sums are kept at a time, few enough for the cache
+constexpr int BLOCK = 64;  // pixels of a row that are looked up at a time
+constexpr int MOST_UNITS = 64, FARTHEST = 64;  // units of a stage, and steps from a pixel to those it is looked up with
 constexpr int HALF = 16;   // bits of a word, enough for 16 times a byte
 constexpr uint32_t LOW_HALF = (1 << HALF) - 1, LOW_BYTES = 0x00ff00ff;
 
-// A pattern in one direction, and in the opposite one: there its four pixels are the same, seen from the last one of
-// them and in reverse order. One walk through the simplex serves both, as an entry holds the values for both orders.
+// A pattern in one direction and in the opposite one. In the opposite direction the four pixels are the same, seen from
+// the last of them and in reverse order. Every LUT entry holds the values for both orders, so one simplex lookup serves
+// both directions.
 struct Unit {
-    const uint32_t *table;  // (ENTRIES, words of an entry)
+    const uint32_t *lut;  // (ENTRIES, words of an entry)
     int y[PIXELS], x[PIXELS];
 };
 
-// Words of an entry: the first holds values 0 and 1 as bytes, in its lower half in order and in its upper half in
-// reverse, the second one value 2.
+// Words of an entry: the first holds values 0 and 1 as bytes, its lower half those in order and its upper half those in
+// reverse; the second word holds value 2.
 template <int VALUES>
 constexpr int WORDS = (VALUES + 1) / 2;
 
+// `value` within low..high; NaN becomes `low`, so that the result can always be converted to an integer.
+inline float clipped(float value, float low, float high) { return std::min(std::max(low, value), high); }
+
 template <int VALUES>
-void make_entries(const float *table, uint32_t *entries) {
+void make_entries(const float *lut, uint32_t *entries) {
     std::vector<uint8_t> bytes(ENTRIES * VALUES);
-    for (int i = 0; i < ENTRIES * VALUES; ++i)
-        bytes[i] = uint8_t(std::rint(std::clamp(table[i], -127.f, 127.f)) + BIAS);
+    bool nan = false;
+    for (int i = 0; i < ENTRIES * VALUES; ++i) {
+        nan |= lut[i] != lut[i];
+        bytes[i] = uint8_t(std::rint(clipped(lut[i], -127, 127)) + BIAS);
+    }
+    require(!nan, "a look-up table holds NaN");
     for (int a = 0; a < SAMPLES; ++a)
         for (int b = 0; b < SAMPLES; ++b)
             for (int c = 0; c < SAMPLES; ++c) {
@@ -60,13 +70,13 @@ inline void sort_pair(uint32_t &larger, uint32_t &smaller) {
     smaller = std::min(first, smaller);
 }
 
-// Sixteen times the interpolated values at BLOCK places in a row: sums[k] (BLOCK), half a word in order and half a word
-// in reverse. `rows` are the levels of the four pixels. In three passes, because only the middle one has to go from
-// place to place; compilers make vectors of the others.
+// Sixteen times the interpolated values of BLOCK consecutive pixels: sums[k] (BLOCK), the lower half of a word in order
+// and the upper half in reverse. `rows` are the grey levels of the four pixels. The lookups are a pass of their own, so
+// that compilers vectorise the passes before and after.
 template <int VALUES>
-void interpolate(const uint32_t *table, const uint8_t *const *rows, uint32_t *const *sums) {
+void interpolate(const uint32_t *lut, const uint8_t *const *rows, uint32_t *const *sums) {
     constexpr int words = WORDS<VALUES>;
-    uint32_t corner[PIXELS + 1][BLOCK], weight[PIXELS + 1][BLOCK], found[PIXELS + 1][words][BLOCK];
+    uint32_t vertex[PIXELS + 1][BLOCK], weight[PIXELS + 1][BLOCK], found[PIXELS + 1][words][BLOCK];
     for (int x = 0; x < BLOCK; ++x) {
         uint32_t key[PIXELS], place = 0;
         for (int i = 0; i < PIXELS; ++i) {
@@ -74,7 +84,7 @@ void interpolate(const uint32_t *table, const uint8_t *const *rows, uint32_t *co
             place += (level >> LEVEL_BITS) * step;
             key[i] = (level % INTERVAL) << HALF | step;
         }
-        // The walk adds the pixels in the order of their fractions; their steps through the table are sorted along.
+        // The simplex is walked in the order of the fractions; the steps through the LUT are sorted with them.
         sort_pair(key[0], key[1]);
         sort_pair(key[2], key[3]);
         sort_pair(key[0], key[2]);
@@ -82,17 +92,17 @@ void interpolate(const uint32_t *table, const uint8_t *const *rows, uint32_t *co
         sort_pair(key[1], key[2]);
         uint32_t above = INTERVAL;
         for (int i = 0; i < PIXELS; ++i) {
-            corner[i][x] = place;
+            vertex[i][x] = place;
             place += key[i] & LOW_HALF;
             weight[i][x] = above - (key[i] >> HALF);
             above = key[i] >> HALF;
         }
-        corner[PIXELS][x] = place;
+        vertex[PIXELS][x] = place;
         weight[PIXELS][x] = above;
     }
     for (int i = 0; i <= PIXELS; ++i)
         for (int word = 0; word < words; ++word)
-            for (int x = 0; x < BLOCK; ++x) found[i][word][x] = table[corner[i][x] + word];
+            for (int x = 0; x < BLOCK; ++x) found[i][word][x] = lut[vertex[i][x] + word];
     for (int k = 0; k < VALUES; ++k)
         for (int x = 0; x < BLOCK; ++x) {
             uint32_t sum = 0;
@@ -101,39 +111,39 @@ void interpolate(const uint32_t *table, const uint8_t *const *rows, uint32_t *co
         }
 }
 
-// Rows of (h, w) planes of levels -> out[k] (h, w), BAND of them at a time.
+// Computes CHUNK rows at a time of one plane (h, w) of grey levels: out[k] (h, w).
 template <int VALUES>
-class BandOfRows {
+class RowChunk {
   public:
-    BandOfRows(const std::vector<Unit> &units, int64_t height, int64_t width)
+    RowChunk(const std::vector<Unit> &units, int64_t height, int64_t width)
         : units(units), height(height), width(width) {
         for (const Unit &unit : units)
             for (int i = 0; i < PIXELS; ++i) reach = std::max({reach, std::abs(unit.y[i]), std::abs(unit.x[i])});
-        stride = width + 3 * reach + BLOCK;  // the last block of a row may begin anywhere in it
-        levels.resize((BAND + 2 * reach) * stride);
+        stride = width + 3 * reach + BLOCK;  // the last block of a row may begin at its last pixel
+        levels.resize((CHUNK + 2 * reach) * stride);
         sums.resize(VALUES * stride);
-        totals.resize(VALUES * BAND * width);
+        totals.resize(VALUES * CHUNK * width);
     }
 
-    // Row `top` of one plane and those after it; out[k] are `out_stride` apart.
+    // Computes rows `top` and following; the planes of `out` are `out_stride` apart.
     void operator()(const uint8_t *plane, int64_t top, float divisor, float offset, uint8_t *out, int64_t out_stride) {
-        const int64_t rows = std::min<int64_t>(BAND, height - top);
+        const int64_t rows = std::min<int64_t>(CHUNK, height - top);
         pad(plane, top, rows);
         std::fill(totals.begin(), totals.end(), 0);
         for (const Unit &unit : units) add(unit, rows);
         const int bias = 2 * int(units.size()) * int(INTERVAL) * BIAS;
         for (int k = 0; k < VALUES; ++k) {
-            const uint32_t *total = &totals[k * BAND * width];
+            const uint32_t *total = &totals[k * CHUNK * width];
             uint8_t *level = out + k * out_stride + top * width;
             for (int64_t i = 0; i < rows * width; ++i) {
                 const float mean = float(int(total[i]) - bias) / divisor + offset;
-                level[i] = uint8_t(std::rint(std::clamp(mean, 0.f, 255.f)));
+                level[i] = uint8_t(std::rint(clipped(mean, 0, 255)));
             }
         }
     }
 
   private:
-    // The band and what units see around it, border replicated.
+    // Copies the chunk and the pixels that units read around it; the border is replicated.
     void pad(const uint8_t *plane, int64_t top, int64_t rows) {
         for (int64_t y = -reach; y < rows + reach; ++y) {
             const uint8_t *from = plane + std::clamp<int64_t>(top + y, 0, height - 1) * width;
@@ -144,7 +154,7 @@ class BandOfRows {
         }
     }
 
-    // Adds what a unit says: in order to its first pixel, in reverse to its last one.
+    // Adds the output of a unit: in order at its first pixel, in reverse at its last one.
     void add(const Unit &unit, int64_t rows) {
         const int last_y = unit.y[PIXELS - 1], last_x = unit.x[PIXELS - 1];
         const int64_t left = std::min(0, -last_x), count = width + std::abs(last_x);
@@ -155,11 +165,11 @@ class BandOfRows {
                 for (int i = 0; i < PIXELS; ++i)
                     pixels[i] = &levels[(y + unit.y[i] + reach) * stride + left + unit.x[i] + reach + x];
                 for (int k = 0; k < VALUES; ++k) block[k] = &sums[k * stride + x];
-                interpolate<VALUES>(unit.table, pixels, block);
+                interpolate<VALUES>(unit.lut, pixels, block);
             }
             for (int k = 0; k < VALUES; ++k) {
                 const uint32_t *first = &sums[k * stride] - left, *last = first - last_x;
-                uint32_t *total = &totals[k * BAND * width];
+                uint32_t *total = &totals[k * CHUNK * width];
                 if (y >= 0 && y < rows)
                     for (int64_t x = 0; x < width; ++x) total[y * width + x] += first[x] & LOW_HALF;
                 if (y + last_y >= 0 && y + last_y < rows)
@@ -172,52 +182,66 @@ class BandOfRows {
     const int64_t height, width;
     int64_t stride = 0;
     int reach = 0;
-    std::vector<uint8_t> levels;   // (BAND + 2 reach, stride)
+    std::vector<uint8_t> levels;   // (CHUNK + 2 reach, stride)
     std::vector<uint32_t> sums;    // (VALUES, stride)
-    std::vector<uint32_t> totals;  // (VALUES, BAND, width)
+    std::vector<uint32_t> totals;  // (VALUES, CHUNK, width)
 };
 
 template <int VALUES>
-void stage(const float *const *tables, const int32_t *offsets, int count, const uint8_t *levels, int64_t planes,
+void stage(const float *const *luts, const int32_t *offsets, int count, const uint8_t *levels, int64_t planes,
            int64_t height, int64_t width, float divisor, float offset, uint8_t *out, int threads) {
     constexpr int64_t size = ENTRIES * WORDS<VALUES>;
     const std::unique_ptr<uint32_t[]> entries(new uint32_t[count * size]);
     std::vector<Unit> units(count);
     parallel(count, threads, [&] {
         return [&](int64_t number) {
-            make_entries<VALUES>(tables[number], &entries[number * size]);
-            units[number].table = &entries[number * size];
+            make_entries<VALUES>(luts[number], &entries[number * size]);
+            units[number].lut = &entries[number * size];
             for (int i = 0; i < PIXELS; ++i) {
                 units[number].y[i] = offsets[(number * PIXELS + i) * 2];
                 units[number].x[i] = offsets[(number * PIXELS + i) * 2 + 1];
             }
         };
     });
-    const int64_t bands = (height + BAND - 1) / BAND, area = height * width;
-    parallel(planes * bands, threads, [&] {
-        return [&, band = BandOfRows<VALUES>(units, height, width)](int64_t item) mutable {
-            const int64_t plane = item / bands * area;
-            band(levels + plane, item % bands * BAND, divisor, offset, out + plane, planes * area);
+    const int64_t chunks = (height + CHUNK - 1) / CHUNK, area = height * width;
+    parallel(planes * chunks, threads, [&] {
+        return [&, rows = RowChunk<VALUES>(units, height, width)](int64_t item) mutable {
+            const int64_t plane = item / chunks * area;
+            rows(levels + plane, item % chunks * CHUNK, divisor, offset, out + plane, planes * area);
         };
     });
 }
 
 }  // namespace
 
-extern "C" int32_t lerf_stage(const float *const *tables, const int32_t *offsets, int32_t count, int32_t values,
-                              const uint8_t *levels, int64_t planes, int64_t height, int64_t width, float divisor,
-                              float offset, uint8_t *out, int32_t threads) {
+extern "C" const char *lerf_stage(const float *const *luts, const int32_t *offsets, int32_t count, int32_t values,
+                                  const uint8_t *levels, int64_t planes, int64_t height, int64_t width, float divisor,
+                                  float offset, uint8_t *out, int32_t threads) {
     return completed([&] {
-        (values == 1 ? stage<1> : stage<3>)(tables, offsets, count, levels, planes, height, width, divisor, offset, out,
+        require(count > 0 && count <= MOST_UNITS && (values == 1 || values == 3), "no such stage");
+        require(height > 0 && width > 0, "the picture has no pixels");
+        require(divisor > 0 && std::isfinite(offset), "the divisor or the offset is not possible");
+        for (int i = 0; i < 2 * PIXELS * count; ++i)
+            require(offsets[i] >= -FARTHEST && offsets[i] <= FARTHEST, "a pattern reaches too far");
+        (values == 1 ? stage<1> : stage<3>)(luts, offsets, count, levels, planes, height, width, divisor, offset, out,
                                             threads);
     });
 }
 
-// `count` values in 0..1 to levels, rounded half to even; and back. Too little work for threads.
-extern "C" void lerf_levels(const float *values, int64_t count, uint8_t *levels) {
-    for (int64_t i = 0; i < count; ++i) levels[i] = uint8_t(std::rint(std::clamp(values[i] * 255.f, 0.f, 255.f)));
+// Converts `count` values in 0..1 to grey levels, rounded half to even, NaN to 0. Too little work for threads.
+extern "C" const char *lerf_levels(const float *values, int64_t count, uint8_t *levels) {
+    for (int64_t i = 0; i < count; ++i) levels[i] = uint8_t(std::rint(clipped(values[i] * 255.f, 0, 255)));
+    return nullptr;
 }
 
-extern "C" void lerf_values(const uint8_t *levels, int64_t count, float *values) {
+// Converts grey levels to values in 0..1.
+extern "C" const char *lerf_values(const uint8_t *levels, int64_t count, float *values) {
     for (int64_t i = 0; i < count; ++i) values[i] = float(levels[i]) / 255.f;
+    return nullptr;
+}
+
+extern "C" const char *native_interface() {
+    static const std::string text = signature("lerf_stage", lerf_stage) + signature("lerf_levels", lerf_levels) +
+                                    signature("lerf_values", lerf_values);
+    return text.c_str();
 }

@@ -1,4 +1,4 @@
-"""The render stage of LMF on the kernels of lmf.cpp: tensors in, values written into a tensor."""
+"""The render stage of LMF on the CPU (lmf.cpp): tensors in, values written into a tensor."""
 
 import ctypes
 from collections.abc import Sequence
@@ -7,50 +7,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.native.calls import INT, LONG, POINTER, call, pointer
+from models.native.calls import Library, address, check_shape
+from models.native.structures import LONG, Axis, Field, Network
+from utils.errors import InputError
 from utils.geometry.neighbours import AxisLookup, AxisSpans, bilinear_taps
 
-
-class _Network(ctypes.Structure):
-    _fields_ = (
-        *((name, LONG) for name in ("hidden", "depth", "waves", "has_scale", "has_shift")),
-        ("parameters", POINTER),
-    )
-
-
-class _Field(ctypes.Structure):
-    _fields_ = (
-        ("height", LONG),
-        ("width", LONG),
-        ("table", POINTER),
-        ("table_stride", LONG),
-        ("modulation", POINTER),
-        ("modulation_stride", LONG),
-        ("skip", POINTER),
-        ("skip_strides", LONG * 4),
-    )
-
-
-class _Axis(ctypes.Structure):
-    _fields_ = (
-        *((name, LONG) for name in ("runs", "longest", "positions")),
-        *((name, POINTER) for name in ("index", "offset", "start", "length", "skip_index", "skip_fraction")),
-    )
+MOST_UNITS = 1 << 15  # in a layer, Fourier features and layers of a render MLP in C++
 
 
 @dataclass(frozen=True)
 class RenderStage:
     """A modulated MLP and the LR pixels it reads, all float32 on the CPU.
 
-    The MLP has `depth` modulated layers, `hidden` wide, and a last one; `parameters` are their weights (out, in) and
-    biases in turn. With `waves` Fourier features `table` (B, h, w, 2.5 * waves) holds amplitudes of cosines and of
-    sines, frequencies along y and along x, and phases; with 0 it is (B, h, w, hidden), what the first layer gives but
-    for the offset (y, x), whose columns (hidden, 2) are that layer's only parameters. `modulation` (B, h, w, C):
-    scales, if `has_scale`, then shifts, if `has_shift`, of layer after layer. `skip` (B, 3, h', w') is added at every
-    position by bilinear interpolation, border replicated.
+    The MLP has `depth` modulated layers of `hidden` units, and a last one; `parameters` are their weights (out, in) and
+    biases in turn. With `waves` Fourier features, `table` (B, h, w, 2.5 * waves) holds amplitudes of cosines and of
+    sines, frequencies along y and along x, and phases. Without any, `table` (B, h, w, hidden) is the first layer's
+    output except for the part of the offset (y, x), whose columns (hidden, 2) are that layer's only parameters.
+    `modulation` (B, h, w, C) holds scales, if `has_scale`, then shifts, if `has_shift`, of layer after layer. `skip`
+    (B, 3, h', w') is added at every position by bilinear interpolation, border replicated.
+
+    ValueError for tensors of another shape or type, InputError for an MLP that is too large.
     """
 
-    library: ctypes.CDLL
+    library: Library
     hidden: int
     depth: int
     waves: int
@@ -61,6 +40,17 @@ class RenderStage:
     modulation: Tensor
     skip: Tensor | None
 
+    def __post_init__(self) -> None:
+        largest = max(self.hidden, self.depth, self.waves)
+        if largest > MOST_UNITS:
+            raise InputError(f"a render MLP of size {largest} is beyond {MOST_UNITS}; use backend torch")
+        pixels = self.table.shape[:3]
+        check_shape("a field's table", self.table, (*pixels, self.waves * 5 // 2 or self.hidden))
+        per_unit = self.has_scale + self.has_shift
+        check_shape("a field's modulation", self.modulation, (*pixels, per_unit * self.depth * self.hidden))
+        if self.skip is not None:
+            check_shape("a field's skip picture", self.skip, (len(self.table), 3, None, None))
+
     def render(
         self,
         rows: AxisSpans,
@@ -69,70 +59,75 @@ class RenderStage:
         output: Tensor,
         chosen: Tensor | None = None,
     ) -> None:
-        """Fill `output` (B, 3, H, W), of any strides: the grid of `positions` (rows (H,), columns (W,)) in runs.
+        """Fill `output` (B, 3, H, W), of any strides: the grid of `positions` (rows (H,), columns (W,)) in spans.
 
-        With `chosen` (B, runs of rows, runs of columns) only those pairs of runs.
+        With `chosen` (B, spans of rows, spans of columns) only those pairs of spans.
         """
+        check_shape("the output", output, (len(self.table), 3, *map(len, positions)))
         axes = [self._axis(*given) for given in zip((rows, columns), positions, (2, 3), strict=True)]
-        mask = None if chosen is None else chosen.to(torch.uint8).contiguous()
-        strides = (LONG * 4)(*output.stride())
-        self._call("lmf_render", axes, len(rows.lookup.index) ** 2, pointer(mask), pointer(output), strides)
+        if chosen is not None:
+            check_shape("the choice of spans", chosen, (len(self.table), len(rows.start), len(columns.start)))
+            chosen = chosen.to(torch.uint8).contiguous()
+        strides = torch.tensor(output.stride(), dtype=torch.int64, device="cpu")
+        place = address(output, torch.float32, strided=True)
+        self._call("lmf_render", axes, len(rows.lookup.index) ** 2, chosen, place, strides)
 
     def sample(self, y: AxisLookup, x: AxisLookup, coord: Tensor) -> Tensor:
         """Values (B, Q, 3) at positions `coord` (B, Q, 2), whose lookups are `y` and `x`, (K, B, Q) each."""
+        check_shape("positions", coord, (len(self.table), None, 2))
         output = self.table.new_empty(*coord.shape[:2], 3)
         every = torch.arange(output.shape[0] * output.shape[1])
         axes = []
         for lookup, axis in ((y, 0), (x, 1)):
             flat = AxisLookup(lookup.index.flatten(1), lookup.offset.flatten(1)[..., None])
-            axes.append(
-                self._axis(AxisSpans(flat, every, torch.ones_like(every)), coord[..., axis].flatten(), 2 + axis)
-            )
-        self._call("lmf_sample", axes, len(y.index) ** 2, pointer(output))
+            spans = AxisSpans(flat, every, torch.ones_like(every))
+            axes.append(self._axis(spans, coord[..., axis].flatten(), 2 + axis))
+        self._call("lmf_sample", axes, len(y.index) ** 2, output)
         return output
 
-    def _axis(self, runs: AxisSpans, positions: Tensor, dimension: int) -> tuple[_Axis, list[Tensor]]:
+    def _axis(self, spans: AxisSpans, positions: Tensor, dimension: int) -> tuple[Axis, list[Tensor]]:
         """The positions of an axis, `dimension` of the skip picture, and the tensors that the structure points at."""
-        kept = [runs.lookup.index, runs.lookup.offset.float(), runs.start, runs.length]
+        count, index = len(spans.start), spans.lookup.index
+        check_shape("neighbours", index, (None, count))
+        check_shape("offsets", spans.lookup.offset, (len(index), count, None))
+        check_shape("lengths of spans", spans.length, (count,))
+        kept = [index, spans.lookup.offset.float(), spans.start, spans.length]
         if self.skip is not None:
-            index, fraction = bilinear_taps(positions, self.skip.shape[dimension])
-            kept += [index, fraction.float()]
+            pair, fraction = bilinear_taps(positions, self.skip.shape[dimension])
+            kept += [pair, fraction.float()]
         kept = [tensor.contiguous() for tensor in kept]
-        addresses = [tensor.data_ptr() for tensor in kept] + [None] * (6 - len(kept))
-        return _Axis(len(runs.start), runs.longest, len(positions), *addresses), kept
+        addresses = [address(tensor, torch.int64, torch.float32) for tensor in kept] + [None] * (6 - len(kept))
+        return Axis(count, spans.longest, len(positions), *addresses), kept
 
-    def _call(self, function: str, axes: list[tuple[_Axis, list[Tensor]]], corners: int, *arguments: object) -> None:
-        """One of the library's functions, with the network and the field in front and the threads behind."""
+    def _call(self, routine: str, axes: list[tuple[Axis, list[Tensor]]], neighbours: int, *arguments: object) -> None:
+        """Call a routine with the network and the field before `arguments` and the threads after them."""
         parameters = torch.cat([tensor.detach().flatten() for tensor in self.parameters])
-        network = _Network(self.hidden, self.depth, self.waves, self.has_scale, self.has_shift, pointer(parameters))
+        shape = self.hidden, self.depth, self.waves, self.has_scale, self.has_shift, len(parameters)
+        network = Network(*shape, address(parameters, torch.float32))
         (table, table_stride), (modulation, modulation_stride) = _rows(self.table), _rows(self.modulation)
         batch, height, width, _ = table.shape
-        skip_strides = (LONG * 4)(*(() if self.skip is None else self.skip.stride()))
-        field = _Field(
+        field = Field(
             height,
             width,
-            pointer(table),
+            address(table, torch.float32, strided=True),
             table_stride,
-            pointer(modulation),
+            address(modulation, torch.float32, strided=True),
             modulation_stride,
-            pointer(self.skip),
-            skip_strides,
         )
-        call(
-            self.library,
-            function,
-            ctypes.byref(network),
-            ctypes.byref(field),
-            LONG(batch),
-            LONG(corners),
-            *(ctypes.byref(axis) for axis, _ in axes),
-            *arguments,
-            INT(torch.get_num_threads()),
+        if self.skip is not None:
+            field.skip = address(self.skip, torch.float32, strided=True)
+            field.skip_size = (LONG * 2)(*self.skip.shape[2:])
+            field.skip_strides = (LONG * 4)(*self.skip.stride())
+        structures = (ctypes.byref(axis) for axis, _ in axes)
+        threads = torch.get_num_threads()
+        self.library.call(
+            routine, ctypes.byref(network), ctypes.byref(field), batch, neighbours, *structures, *arguments, threads
         )
 
 
 def _rows(table: Tensor) -> tuple[Tensor, int]:
-    """(B, h, w, C) whose pixels lie at equal distances, each in one piece, and that distance in floats."""
+    """`table` (B, h, w, C), copied unless its pixels lie at equal distances, each in one piece, and that distance in
+    floats."""
     batch, height, width, channels = table.shape
     batch_stride, row, pixel, channel = table.stride()
     if channel == 1 and row == width * pixel and (batch == 1 or batch_stride == height * row):

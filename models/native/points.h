@@ -1,5 +1,5 @@
-// Resampling at any positions. Neighbouring positions mostly share their pixels, so those are fetched once for all of a
-// run of positions, as vectors that hold several taps of several channels side by side.
+// Resampling at any positions. Consecutive positions mostly read the same pixels, so pixels are fetched once per span
+// of such positions, into vectors that hold several taps of several channels side by side.
 #pragma once
 
 #include <algorithm>
@@ -13,13 +13,16 @@
 #include "positions.h"
 #include "vectors.h"
 
-constexpr int POINTS = 128;            // positions a thread takes at a time; what is known of them stays in its cache
+constexpr int POINTS = 128;            // positions a thread takes at a time, few enough for its cache
 constexpr int GROUP = 4;               // channels in a vector
 constexpr int SPREAD = LANES / GROUP;  // taps in a vector
+constexpr int MOST_TAPS = 1 << 24;     // of a position; larger kernels are refused
+constexpr const char *EMPTY = "the picture has no pixels";
+constexpr const char *TOO_MANY_TAPS = "a resampling kernel covers more than 16777216 pixels; give smaller cells";
 
 typedef float Group __attribute__((vector_size(GROUP * sizeof(float))));
 
-// n pixels, a kernel's radius, and how close to a pixel a position counts as on it.
+// An axis of n pixels, the kernel's radius, and the distance below which a position counts as on a pixel centre.
 struct PointsAxis {
     int64_t n;
     float radius, epsilon;
@@ -28,14 +31,14 @@ struct PointsAxis {
     int64_t nearest(float center) const { return int64_t(std::min(std::max(0.f, std::rint(center)), float(n - 1))); }
 };
 
-// The same taps as utils.geometry.neighbours.axis_taps, for up to POINTS positions along one axis.
+// The taps of utils.geometry.neighbours.axis_taps, for up to POINTS positions along one axis.
 struct PointTaps {
     alignas(VECTOR_BYTES) float center[POINTS] = {};  // in LR pixels
     alignas(VECTOR_BYTES) float stretch[POINTS];
     alignas(VECTOR_BYTES) float offset[POINTS];   // from the first tap to the position, in LR pixels
     alignas(VECTOR_BYTES) float unit[POINTS];     // an LR pixel in stretched pixels
-    alignas(VECTOR_BYTES) int32_t first[POINTS];  // number of the first tap; beyond the border pixels are replicated
-    alignas(VECTOR_BYTES) int32_t count[POINTS];  // of taps inside the support
+    alignas(VECTOR_BYTES) int32_t first[POINTS];  // pixel of the first tap, not yet clipped to the picture
+    alignas(VECTOR_BYTES) int32_t count[POINTS];  // taps inside the support
 
     void place(const PointsAxis &axis, const float *position, int points) {
         std::copy_n(position, points, center);
@@ -49,7 +52,7 @@ struct PointTaps {
         for (int point = 0; point < points; point += LANES) {
             const Floats at = load<Floats>(center + point), wide = load<Floats>(stretch + point);
             const Floats reach = axis.radius * wide, start = ceiling(at - reach - axis.epsilon);
-            largest = maximum(largest, reach);
+            largest = maximum(reach, largest);
             store(offset + point, at - start);
             store(unit + point, 1 / wide);
             const Floats bounded = minimum(maximum(start, Floats{} - FAR), Floats{} + FAR);
@@ -59,6 +62,7 @@ struct PointTaps {
         float reaches[LANES];
         store(reaches, largest);
         const float most = std::ceil(2 * *std::max_element(reaches, reaches + LANES) - axis.epsilon);
+        require(!(most > MOST_TAPS), TOO_MANY_TAPS);
         for (float number = 0; number < most; ++number)
             for (int point = 0; point < points; point += LANES) {
                 const Floats reach = axis.radius * load<Floats>(stretch + point);
@@ -70,8 +74,8 @@ struct PointTaps {
     }
 };
 
-// What is resampled: pictures' tables (B, h, w, PARTS * C), and how much wider than published the kernel is, along y
-// and x: (B, 2), or (B, 2, h, w).
+// The input: per-pixel values and hyper-parameters `table` (B, h, w, PARTS * C), and the factor by which the kernel is
+// stretched along y and x, (B, 2) or per pixel (B, 2, h, w).
 struct Pictures {
     const float *table;
     int64_t batch, channels;
@@ -124,23 +128,24 @@ class BlockOfPoints {
   private:
     static constexpr int PARTS = 1 + Kernel::HYPER;  // a value and its hyper-parameters
 
-    // SPREAD taps of GROUP channels, each channel of a tap a lane.
+    // SPREAD taps of GROUP channels; every lane is one channel of one tap.
     struct Taps {
-        Floats row, column;  // which of a position's taps it is
-        Floats mask;         // 1, or 0 in lanes without a tap of their own
+        Floats row, column;  // of the tap within its support, counted from 0
+        Floats mask;         // 1, or 0 in lanes that repeat a tap
         Floats value, coefficient[Kernel::HYPER];
     };
     struct Parts {
         float lanes[PARTS][LANES];
     };
 
-    // Means of a group of channels, (count, GROUP); `table` begins with the group's first value and ends before `end`.
+    // Weighted means of a group of channels, (count, GROUP). `table` points at the group's first value; the array ends
+    // before `end`.
     void blend(const float *table, const float *end, int count) {
         fetch(table, end, 0);
         for (int start = 0, next; start < count; start = next) {
             for (next = start + 1; next < count && !changes[next];) ++next;
             prepare(start);
-            // Already now, for vectors can only be read when their parts, written one by one, have reached the cache.
+            // Prefetch here to avoid store-forwarding stalls.
             if (next < count) fetch(table, end, next);
             for (int point = start; point < next; ++point) {
                 Floats total = {}, norm = {};
@@ -156,16 +161,17 @@ class BlockOfPoints {
                 store(norms[point], norm);
             }
         }
-        // Not at once above: the sums over lanes are long chains, behind which the next position would wait.
+        // A loop of its own, because sums over lanes are long dependency chains that would delay the next position.
         for (int point = 0; point < count; ++point)
             store(&means[GROUP * point], over_taps(totals[point]) / over_taps(norms[point]));
     }
 
-    // The pixels of a position's taps.
+    // Copies the pixels of a position's taps to `fetched`.
     void fetch(const float *table, const float *end, int point) {
         const int64_t floats = PARTS * channels;  // of a pixel
         const int count_y = y_taps.count[point], count_x = x_taps.count[point];
-        fetched.resize((int64_t(count_y) * count_x + SPREAD - 1) / SPREAD);
+        require(int64_t(count_y) * count_x <= MOST_TAPS, TOO_MANY_TAPS);
+        fetched.resize((count_y * count_x + SPREAD - 1) / SPREAD);
         const auto copy = [&](int number, const float *pixel) {
             float *lanes = &fetched[number / SPREAD].lanes[0][number % SPREAD * GROUP];
             if (end - pixel >= floats + GROUP)
@@ -177,15 +183,19 @@ class BlockOfPoints {
                                 lanes + part * LANES);
         };
         int number = 0;
+        const float *pixel = table;
         for (int row = 0; row < count_y; ++row) {
             const float *start = table + y_axis.clip(y_taps.first[point] + row) * x_axis.n * floats;
-            for (int column = 0; column < count_x; ++column)
-                copy(number++, start + x_axis.clip(x_taps.first[point] + column) * floats);
+            for (int column = 0; column < count_x; ++column) {
+                pixel = start + x_axis.clip(x_taps.first[point] + column) * floats;
+                copy(number++, pixel);
+            }
         }
-        for (; number % SPREAD; ++number) copy(number, table);  // lanes without a tap hold any pixel
+        // Lanes left over repeat a tap: any other pixel could hold NaN, which a mask of 0 does not remove.
+        for (; number % SPREAD; ++number) copy(number, pixel);
     }
 
-    // Makes taps of what was fetched for a position.
+    // Turns the fetched pixels of a position into taps.
     void prepare(int point) {
         if (y_taps.count[point] != rows || x_taps.count[point] != columns)
             arrange(y_taps.count[point], x_taps.count[point]);
@@ -197,11 +207,11 @@ class BlockOfPoints {
         }
     }
 
-    // Another number of taps.
+    // Sets up the taps for another size of the support.
     void arrange(int new_rows, int new_columns) {
         rows = new_rows, columns = new_columns;
         taps.resize((rows * columns + SPREAD - 1) / SPREAD);
-        for (int lane = 0; lane < int(taps.size()) * LANES; ++lane) {
+        for (int lane = 0; lane < int(taps.size()) * LANES; ++lane) {  // at most GROUP * (MOST_TAPS + SPREAD)
             const int number = lane / GROUP, place = lane % LANES;
             Taps &tap = taps[lane / LANES];
             tap.row[place] = float(number / columns);
@@ -222,17 +232,18 @@ class BlockOfPoints {
     PointTaps y_taps, x_taps;
     int rows = 0, columns = 0;
     std::vector<Taps> taps;      // (rows * columns / SPREAD), rounded up
-    std::vector<Parts> fetched;  // the same of the next run
-    uint8_t changes[POINTS];     // whether a position's taps are others than those of the one before
+    std::vector<Parts> fetched;  // pixels of the next span's taps, as many
+    uint8_t changes[POINTS];     // whether a position begins a span: its taps differ from those of the one before
     alignas(VECTOR_BYTES) float totals[POINTS][LANES];
     alignas(VECTOR_BYTES) float norms[POINTS][LANES];
     float means[GROUP * POINTS];
 };
 
-// Pictures at `queries` positions `coord` (B, 2, Q) each: (B, C, Q).
+// Resamples every picture at its positions `coord` (B, 2, Q): (B, C, Q).
 template <class Kernel>
 void points(const Pictures &pictures, const float *coord, int64_t queries, float *out, int threads) {
     const int64_t blocks = (queries + POINTS - 1) / POINTS;
+    require(pictures.area() > 0, EMPTY);
     parallel(pictures.batch * blocks, threads, [&] {
         return [&, block = BlockOfPoints<Kernel>(pictures)](int64_t item) mutable {
             const int64_t picture = item / blocks, start = item % blocks * POINTS;
@@ -243,10 +254,11 @@ void points(const Pictures &pictures, const float *coord, int64_t queries, float
     });
 }
 
-// Pictures under a homography, (B, C, rows, columns), where an output pixel lies inside them; a row of them does from
-// one pixel to another, with nothing outside between.
+// Resamples pictures under a homography, (B, C, rows, columns), where an output pixel lies inside them: in every row
+// consecutive pixels. `out` remains as it was elsewhere.
 template <class Kernel>
 void warped(const Pictures &pictures, const Warp &warp, int64_t rows, int64_t columns, float *out, int threads) {
+    require(pictures.area() > 0, EMPTY);
     parallel((rows + WARPED_ROWS - 1) / WARPED_ROWS, threads, [&] {
         return [&, block = BlockOfPoints<Kernel>(pictures)](int64_t item) mutable {
             float y[POINTS], x[POINTS];

@@ -5,10 +5,10 @@
 #include <cmath>
 #include <cstdint>
 
-constexpr int64_t WARPED_ROWS = 8;  // of an output that a thread takes at a time
+constexpr int64_t WARPED_ROWS = 8;  // output rows that a thread takes at a time
 
-// For output pixels (column, row): y and x times depth, and depth, each a * column + b * row + c. In front of the
-// horizon is where depth is above `smallest`.
+// For an output pixel (column, row): y times depth, x times depth, and depth, each a * column + b * row + c. A pixel is
+// in front of the horizon where its depth exceeds `smallest`.
 struct Warp {
     struct Form {
         double a, b, c;
@@ -22,7 +22,8 @@ struct Warp {
           depth{forms[6], forms[7], forms[8]},
           smallest(smallest) {}
 
-    // `columns` pixels of a row: positions clipped to -1..1, and whether they lie inside that and before the horizon.
+    // For `columns` pixels of a row: positions clipped to -1..1, and whether they lie within -1..1 and in front of the
+    // horizon.
     void positions(int64_t row, int64_t first_column, int64_t columns, float *to_y, float *to_x,
                    uint8_t *inside) const {
         const double y_start = y.b * double(row) + y.c, x_start = x.b * double(row) + x.c;

@@ -1,11 +1,12 @@
-// Resampling with kernels that each LR pixel shapes for itself: weighted means of the pixels around a position.
-// Arrays as in lerf.py.
+// Resampling with kernels whose shape each LR pixel sets: weighted means of the pixels around a position.
+// Arrays as in resampler.py.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include "interface.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "points.h"
@@ -13,19 +14,28 @@
 
 namespace {
 
-// What positions along one axis are resampled from, nearest pixels first: all (taps, positions).
+// The taps of positions along one axis: pixel, distance, and whether it is in the support, all (taps, positions).
 struct Axis {
     const int64_t *index;
     const float *distance;
     const uint8_t *inside;
     int64_t taps, positions;
+
+    // Refuses pixels outside 0..pixels-1.
+    void check(int64_t pixels) const {
+        require(pixels > 0, EMPTY);
+        require(pixels <= INT32_MAX && positions <= INT32_MAX, "a side is longer than 2147483647 pixels");
+        bool outside = taps < 1;
+        for (int64_t i = 0; i < taps * positions; ++i) outside |= index[i] < 0 || index[i] >= pixels;
+        require(!outside, "a tap is outside the picture; positions must be finite");
+    }
 };
 
-// The columns of a grid as lanes: lane i of step k is the k-th of a run of columns that share their pixels. Between two
-// LR centres all columns do, so what depends on pixels is fetched once for all of them.
-class Runs {
+// The columns of a grid as lanes: each lane is a span of columns that read the same pixels, and step k its k-th column.
+// All columns between two LR centres read the same pixels, so those are fetched once per span.
+class Spans {
   public:
-    explicit Runs(const Axis &x) : taps(x.taps) {
+    explicit Spans(const Axis &x) : taps(x.taps) {
         std::vector<int64_t> starts;
         const auto same = [&](int64_t a, int64_t b) {
             for (int64_t t = 0; t < taps; ++t)
@@ -34,21 +44,22 @@ class Runs {
         };
         int64_t changes = 1;
         for (int64_t i = 1; i < x.positions; ++i) changes += !same(i - 1, i);
-        steps = (x.positions + changes - 1) / changes;  // longer runs are cut, so that lanes are filled
+        steps = (x.positions + changes - 1) / changes;  // longer spans are cut, so that lanes are filled
         for (int64_t i = 0; i < x.positions; ++i)
             if (i == 0 || !same(i - 1, i) || i - starts.back() == steps) starts.push_back(i);
         lanes = (int64_t(starts.size()) + LANES - 1) / LANES * LANES;
+        require(steps * lanes <= INT32_MAX, "the output has too many columns");
         index.resize(taps * lanes);
         distance.resize(taps * steps * lanes);
         inside.resize(taps * steps * lanes);
         place.resize(x.positions);
         for (int64_t lane = 0; lane < lanes; ++lane) {
-            // Lanes and steps without a column of their own repeat the last one, whose weights do not vanish.
-            const int64_t run = std::min<int64_t>(lane, int64_t(starts.size()) - 1);
-            const int64_t end = run + 1 < int64_t(starts.size()) ? starts[run + 1] : x.positions;
+            // Lanes and steps left over repeat a column, because its weights have a sum other than 0.
+            const int64_t span = std::min<int64_t>(lane, int64_t(starts.size()) - 1);
+            const int64_t end = span + 1 < int64_t(starts.size()) ? starts[span + 1] : x.positions;
             for (int64_t step = 0; step < steps; ++step) {
-                const int64_t column = std::min(starts[run] + step, end - 1);
-                if (lane == run && column == starts[run] + step) place[column] = int32_t(step * lanes + lane);
+                const int64_t column = std::min(starts[span] + step, end - 1);
+                if (lane == span && column == starts[span] + step) place[column] = int32_t(step * lanes + lane);
                 for (int64_t t = 0; t < taps; ++t) {
                     index[t * lanes + lane] = int32_t(x.index[t * x.positions + column]);
                     distance[(t * steps + step) * lanes + lane] = x.distance[t * x.positions + column];
@@ -62,14 +73,14 @@ class Runs {
     std::vector<int32_t> index;   // (taps, lanes)
     std::vector<float> distance;  // (taps, steps, lanes)
     std::vector<float> inside;    // (taps, steps, lanes): 1 or 0
-    std::vector<int32_t> place;   // of each column among (steps, lanes)
+    std::vector<int32_t> place;   // index of each column in (steps, lanes)
 };
 
-// One channel's plane and hyper-parameters on a grid, row by row from the top.
+// Resamples one channel on a grid, row by row from the top.
 template <class Kernel>
 class RowsOfGrid {
   public:
-    RowsOfGrid(const Axis &y, const Runs &x, int64_t width) : y(y), x(x), width(width) {
+    RowsOfGrid(const Axis &y, const Spans &x, int64_t width) : y(y), x(x), width(width) {
         pixels.resize(PARTS * width);
         fetched.resize(y.taps * x.taps * PARTS * x.lanes);
         held.resize(y.taps);
@@ -77,7 +88,7 @@ class RowsOfGrid {
         rendered.resize(x.steps * x.lanes);
     }
 
-    // Another channel; `plane` (h, w), its hyper-parameters `hyper_stride` apart.
+    // Starts on another channel: its values (h, w), and its hyper-parameters, planes that are `stride` floats apart.
     void begin(const float *values, const float *hyper, int64_t stride) {
         plane = values, hyper_planes = hyper, hyper_stride = stride;
         std::fill(held.begin(), held.end(), -1);
@@ -110,7 +121,8 @@ class RowsOfGrid {
         const float *pixel;
     };
 
-    // An LR row's values and coefficients for every tap and lane: (taps, PARTS, lanes). Rows of a support are held.
+    // Values and coefficients of an LR row for every tap and lane, (taps, PARTS, lanes). The rows of one support are
+    // kept for the next output row.
     const float *fetch(int64_t lr_row) {
         const int64_t slot = lr_row % y.taps;
         float *to = &fetched[slot * x.taps * PARTS * x.lanes];
@@ -158,13 +170,13 @@ class RowsOfGrid {
     }
 
     const Axis &y;
-    const Runs &x;
+    const Spans &x;
     const int64_t width;
     const float *plane = nullptr, *hyper_planes = nullptr;
     int64_t hyper_stride = 0;
     std::vector<float> pixels;    // (PARTS, w)
     std::vector<float> fetched;   // (y taps, x taps, PARTS, lanes)
-    std::vector<int64_t> held;    // which LR row is in each of its slots
+    std::vector<int64_t> held;    // the LR row in each slot of `fetched`
     std::vector<ActiveRow> active;
     std::vector<Term> terms;      // (y taps, x taps)
     std::vector<float> rendered;  // (steps, lanes)
@@ -173,48 +185,82 @@ class RowsOfGrid {
 template <class Kernel>
 void grid(const float *planes, int64_t channels, int64_t height, int64_t width, const Axis &y, const Axis &x,
           float *out, int threads) {
-    const Runs runs(x);
-    // The first row of a band fetches LR pixels that the band above held already, so bands are not too low.
-    const int64_t band = std::max<int64_t>(16, (y.positions + 15) / 16), bands = (y.positions + band - 1) / band;
+    y.check(height);
+    x.check(width);
+    if (y.positions == 0 || x.positions == 0) return;
+    const Spans spans(x);
+    // The first row of a chunk fetches LR rows that the chunk above has fetched, too, so chunks must not be too low.
+    const int64_t chunk = std::max<int64_t>(16, (y.positions + 15) / 16), chunks = (y.positions + chunk - 1) / chunk;
     const int64_t area = height * width;
-    parallel(channels * bands, threads, [&] {
-        return [&, rows = RowsOfGrid<Kernel>(y, runs, width)](int64_t item) mutable {
-            const int64_t channel = item / bands, top = item % bands * band;
+    parallel(channels * chunks, threads, [&] {
+        return [&, rows = RowsOfGrid<Kernel>(y, spans, width)](int64_t item) mutable {
+            const int64_t channel = item / chunks, top = item % chunks * chunk;
             rows.begin(planes + channel * area, planes + (channels + channel) * area, channels * area);
-            for (int64_t row = top; row < std::min(top + band, y.positions); ++row)
+            for (int64_t row = top; row < std::min(top + chunk, y.positions); ++row)
                 rows.row(row, out + (channel * y.positions + row) * x.positions);
         };
     });
 }
 
+// Calls work(Kernel()) for a resampling kernel, numbered as in resampler.py, and refuses a number of planes or channels
+// of pixels that does not go with it.
+template <class Work>
+void with_kernel(int32_t number, int64_t planes, int64_t channels, const Work &work) {
+    const auto checked = [&](auto kernel) {
+        const int64_t expected = (1 + decltype(kernel)::HYPER) * channels;
+        require(planes == expected, "planes and channels do not fit the resampling kernel");
+        work(kernel);
+    };
+    switch (number) {
+        case 0: return checked(Linear());
+        case 1: return checked(Gauss());
+        default: throw Refusal{"unknown resampling kernel"};
+    }
+}
+
 }  // namespace
 
-extern "C" int32_t resample_grid(int32_t gauss, const float *planes, int64_t channels, int64_t height, int64_t width,
-                                 const int64_t *y_index, const float *y_distance, const uint8_t *y_inside,
-                                 int64_t y_taps, int64_t rows, const int64_t *x_index, const float *x_distance,
-                                 const uint8_t *x_inside, int64_t x_taps, int64_t columns, float *out,
-                                 int32_t threads) {
+extern "C" const char *resample_grid(int32_t kernel, const float *table, int64_t planes, int64_t height, int64_t width,
+                                     const int64_t *y_index, const float *y_distance, const uint8_t *y_inside,
+                                     int64_t y_taps, int64_t rows, const int64_t *x_index, const float *x_distance,
+                                     const uint8_t *x_inside, int64_t x_taps, int64_t columns, int64_t channels,
+                                     float *out, int32_t threads) {
     const Axis y{y_index, y_distance, y_inside, y_taps, rows}, x{x_index, x_distance, x_inside, x_taps, columns};
-    return completed(
-        [&] { (gauss ? grid<Gauss> : grid<Linear>)(planes, channels, height, width, y, x, out, threads); });
+    return completed([&] {
+        with_kernel(kernel, planes, channels, [&](auto kind) {
+            grid<decltype(kind)>(table, channels, height, width, y, x, out, threads);
+        });
+    });
 }
 
-extern "C" int32_t resample_points(int32_t gauss, const float *table, int64_t batch, int64_t height, int64_t width,
-                                   int64_t channels, const float *stretch, int32_t one_stretch, float radius,
-                                   float y_epsilon, float x_epsilon, const float *coord, int64_t queries, float *out,
-                                   int32_t threads) {
+extern "C" const char *resample_points(int32_t kernel, const float *table, int64_t batch, int64_t height, int64_t width,
+                                       int64_t planes, const float *stretch, int32_t one_stretch, float radius,
+                                       float y_epsilon, float x_epsilon, const float *coord, int64_t channels,
+                                       int64_t queries, float *out, int32_t threads) {
     const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
     const Pictures pictures{table, batch, channels, y, x, stretch, one_stretch != 0};
-    return completed([&] { (gauss ? points<Gauss> : points<Linear>)(pictures, coord, queries, out, threads); });
+    return completed([&] {
+        with_kernel(kernel, planes, channels,
+                    [&](auto kind) { points<decltype(kind)>(pictures, coord, queries, out, threads); });
+    });
 }
 
-extern "C" int32_t resample_warped(int32_t gauss, const float *table, int64_t batch, int64_t height, int64_t width,
-                                   int64_t channels, const float *stretch, int32_t one_stretch, float radius,
-                                   float y_epsilon, float x_epsilon, const double *forms, double smallest, int64_t rows,
-                                   int64_t columns, float *out, int32_t threads) {
+extern "C" const char *resample_warped(int32_t kernel, const float *table, int64_t batch, int64_t height, int64_t width,
+                                       int64_t planes, const float *stretch, int32_t one_stretch, float radius,
+                                       float y_epsilon, float x_epsilon, const double *forms, double smallest,
+                                       int64_t channels, int64_t rows, int64_t columns, float *out, int32_t threads) {
     const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
     const Pictures pictures{table, batch, channels, y, x, stretch, one_stretch != 0};
     const Warp warp(forms, smallest);
-    return completed(
-        [&] { (gauss ? warped<Gauss> : warped<Linear>)(pictures, warp, rows, columns, out, threads); });
+    return completed([&] {
+        with_kernel(kernel, planes, channels,
+                    [&](auto kind) { warped<decltype(kind)>(pictures, warp, rows, columns, out, threads); });
+    });
+}
+
+extern "C" const char *native_interface() {
+    static const std::string text = signature("resample_grid", resample_grid) +
+                                    signature("resample_points", resample_points) +
+                                    signature("resample_warped", resample_warped);
+    return text.c_str();
 }

@@ -1,4 +1,4 @@
-// The widest vectors of the CPU that is compiled for, as the compiler's vector types (GCC and Clang).
+// SIMD vectors as wide as the target CPU has them, as vector types of GCC and Clang.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ constexpr int LANES = VECTOR_BYTES / sizeof(float);
 typedef float Floats __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t Ints __attribute__((vector_size(VECTOR_BYTES)));
 
-// memcpy is how C++ spells an unaligned load or store; compilers make one instruction of it.
+// memcpy is the portable unaligned load and store; compilers turn it into one instruction.
 template <class Vector, class Element>
 inline Vector load(const Element *from) {
     Vector vector;

@@ -1,6 +1,5 @@
 """The one resampler: output pixels as weighted sums of the pixels around them, for filters, networks and tables."""
 
-import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,14 +9,17 @@ from torch import Tensor, nn
 
 from models import native
 from models.continuous import ContinuousModel, Field, Latent
-from models.native.lerf import resample_grid, resample_points, resample_warped
+from models.native.calls import Library
+from models.native.resampler import ResamplingKernel, resample_grid, resample_points, resample_warped
 from models.resampling.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
+from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels, first_pixels, sample_nearest
-from utils.geometry.homographies import WarpedGrid
+from utils.geometry.homographies import LARGEST_CELL, WarpedGrid
 from utils.geometry.neighbours import AxisTaps, axis_taps
 from utils.kinds import SWITCH, check
 
-NATIVE_KERNELS: dict[type[Kernel], str] = {AmplifiedLinear: "linear", SteerableGaussian: "gauss"}
+NATIVE_KERNELS = {AmplifiedLinear: ResamplingKernel.LINEAR, SteerableGaussian: ResamplingKernel.GAUSS}
+LARGEST = 2 * LARGEST_CELL  # cell: what the largest kernel of a warp is in a picture of one pixel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +48,19 @@ class Resampler(ContinuousModel):
         self.floats_per_query = 6 * (1 + len(kernel.hyper_parameters))
 
     def field(self, latent: Latent, cell: Tensor) -> ResamplingField:
-        size = latent.features.shape[-2:]
+        if not ((cell >= 0) & (cell <= LARGEST)).all():
+            raise InputError(f"an output pixel has a size beyond 0..{LARGEST:g} (the picture's side is 2)")
+        channels, size, hyper = latent.features.shape[1], latent.features.shape[-2:], self.kernel.hyper_parameters
+        if channels % (1 + len(hyper)):
+            raise ValueError(f"{channels} channels are not values with {len(hyper)} hyper-parameters each")
         output_pixel = cell_in_pixels(cell, size) / 2
         if cell.dim() == 4 and cell.shape[-2:] != size:  # a map for the pixels of a picture that was enlarged
             output_pixel = F.interpolate(output_pixel, size, mode="nearest-exact")
         stretch = output_pixel.clamp(min=1) if self.antialias else torch.ones_like(output_pixel)
         if not (stretch > 1).any():
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
-        # For grids the kernels read planes, so the table is a view of them; for positions, the use of a map of cells,
-        # they read pixels (and, given a view, make a table of it at every call).
+        # The native routines read planes for grids, so the table is a view of planes. For positions, which a map of
+        # cells is made for, they read pixels; a view would be copied at every call.
         if cell.dim() == 2 and self.library(latent.features) is not None:
             return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
         return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
@@ -66,8 +72,8 @@ class Resampler(ContinuousModel):
     def native_library(self) -> str | None:
         return "resampler" if type(self.kernel) in NATIVE_KERNELS else None
 
-    def library(self, *tensors: Tensor) -> ctypes.CDLL | None:
-        """The native kernels, where there are some for this kernel and these tensors."""
+    def library(self, *tensors: Tensor) -> Library | None:
+        """The native routines, if there are any for this kernel and these tensors."""
         return self.native_library and native.choose(self.native_library, *tensors)
 
     def taps(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
@@ -102,8 +108,8 @@ class Resampler(ContinuousModel):
 
         return self.blend(taps())
 
-    def native_arguments(self, field: ResamplingField) -> tuple[str, Tensor, Tensor, float]:
-        """Kernel, table, stretch and radius for the native kernels."""
+    def native_arguments(self, field: ResamplingField) -> tuple[ResamplingKernel, Tensor, Tensor, float]:
+        """Kernel, table, stretch and radius for the native routines."""
         return (
             NATIVE_KERNELS[type(self.kernel)],
             field.table.contiguous(),
@@ -121,7 +127,7 @@ class Resampler(ContinuousModel):
         else:
             super().paint(field, grid, output)
 
-    def _paint_separably(self, library: ctypes.CDLL | None, field: ResamplingField, grid: Grid, output: Tensor) -> None:
+    def _paint_separably(self, library: Library | None, field: ResamplingField, grid: Grid, output: Tensor) -> None:
         """`paint` one picture, into (C, H, W), with a kernel of one size."""
         (height, width), stretch = field.size, field.stretch[0, :, 0, 0]
         x = self.taps(grid.columns, width, stretch[1])

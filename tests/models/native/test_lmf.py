@@ -1,20 +1,27 @@
-"""LMF's kernels paint what PyTorch paints: grids, positions, chosen regions, for every shape of render MLP."""
+"""LMF's native routines paint what PyTorch paints: grids, positions, chosen regions, for every shape of render MLP."""
+
+import ctypes
+from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import models
 from models import native
 from models.cmsr.rendering import Level, render_controlled
 from models.decoders import lmf
+from models.native.lmf import RenderStage
+from models.native.structures import Axis, Field, Network
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import assert_close, painted
+from tests.models.native.cases import examples
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
 from utils.geometry.homographies import Homography
+from utils.geometry.neighbours import AxisLookup, look_up
 
 pytestmark = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
 
@@ -39,7 +46,7 @@ def specs(draw) -> dict:
     return {"name": name, "args": {**args, **own}}
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     spec=specs(),
     batch=st.integers(1, 2),
@@ -139,3 +146,73 @@ def test_other_precisions_go_through_pytorch(model) -> None:
     with torch.inference_mode():
         expected = model(image, coord, cell)
         assert_close(model.double()(image.double(), coord.double(), cell.double()).float(), expected, 1e-5)
+
+
+def stage(**changes) -> RenderStage:
+    """A render MLP of two layers of 16 on a picture of 3x4 pixels."""
+    parameters = [torch.rand(shape) for shape in ((16, 2), (16, 16), (16,), (3, 16), (3,))]
+    whole = {"hidden": 16, "depth": 2, "waves": 0, "has_scale": True, "has_shift": True, "parameters": parameters}
+    whole |= {"table": torch.rand(1, 3, 4, 16), "modulation": torch.rand(1, 3, 4, 64), "skip": None}
+    return RenderStage(native.library("lmf"), **(whole | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"table": torch.rand(1, 3, 4, 15)}, r"table has shape \(1, 3, 4, 15\); expected \(1, 3, 4, 16\)"),
+        ({"modulation": torch.rand(1, 3, 4, 32)}, "modulation has shape"),
+        ({"modulation": torch.rand(1, 4, 3, 64)}, "modulation has shape"),
+        ({"skip": torch.rand(1, 4, 3, 4)}, "skip picture has shape"),
+        ({"waves": 4}, "table has shape"),
+    ],
+)
+def test_fields_of_another_shape_are_refused(changes, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        stage(**changes)
+
+
+def test_wrong_arrays_are_refused() -> None:
+    coord = torch.zeros(1, 5, 2)
+    lookup = look_up(coord[..., 0], 3, True)
+    with pytest.raises(ValueError, match="float64"):
+        stage(table=torch.rand(1, 3, 4, 16).double()).sample(lookup, lookup, coord)
+    with pytest.raises(ValueError, match="number of parameters"):
+        stage(parameters=[torch.rand(3)]).sample(lookup, lookup, coord)
+    for wrong in (-1, 3, -(2**63)):  # what NaN becomes as an index, among others
+        outside = AxisLookup(torch.full_like(lookup.index, wrong), lookup.offset)
+        with pytest.raises(ValueError, match="outside the picture"):
+            stage().sample(outside, lookup, coord)
+    with pytest.raises(ValueError, match="output has shape"):
+        stage().render(None, None, (torch.zeros(4), torch.zeros(5)), torch.zeros(1, 3, 5, 4))
+
+
+def test_layers_too_wide_for_the_routine_are_refused() -> None:
+    """From 46,341 units on the size of a layer overflowed."""
+    width = 46341
+    weights = [torch.zeros(1).expand(shape) for shape in ((width, 2), (width, width), (width,), (3, width), (3,))]
+    field = {"table": torch.zeros(1, 1, 1, width), "modulation": torch.zeros(1, 1, 1, 4 * width)}
+    with pytest.raises(InputError, match="46341 is beyond 32768; use backend torch"):
+        stage(hidden=width, parameters=weights, **field)
+    network = Network(hidden=width, depth=2, floats=2 * width + (width + 1) * width + 3 * (width + 1))
+    sizes, empty = (1, 4, ctypes.byref(Axis()), ctypes.byref(Axis())), torch.zeros(0)
+    with pytest.raises(ValueError, match="size that is not possible"):
+        native.library("lmf").call("lmf_sample", ctypes.byref(network), ctypes.byref(Field()), *sizes, empty, 1)
+
+
+@torch.inference_mode()
+def test_nan_is_passed_on(model) -> None:
+    """Through ReLU, too: where PyTorch computes NaN, the routines do, and nowhere else."""
+    latent, size = model.encode(torch.rand(1, 3, 9, 7)), (30, 20)
+    for where in ("table", "modulation"):
+        field = model.field(latent, cell_of(size)[None])
+        broken = getattr(field, where).clone()
+        broken[0, 4, 3, 0] = torch.nan
+        field = replace(field, **{where: broken})
+        coord = torch.rand(1, 200, 2) * 2 - 1
+        results = []
+        for backend in ("native", "torch"):
+            with native.using(backend):
+                results.append([painted(model, field, Grid.of_size(size)), model.sample(field, coord)])
+        for computed, expected in zip(*results, strict=True):
+            assert torch.equal(computed.isnan(), expected.isnan())
+            assert 0 < computed.isnan().float().mean() < 0.2

@@ -1,0 +1,101 @@
+"""The resampler on the CPU (resampler.cpp): contiguous tensors in, tensors out; ValueError for others."""
+
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from models.native.calls import Library, check_shape
+from utils.geometry.homographies import SMALLEST_DEPTH, WarpedGrid
+from utils.geometry.neighbours import AxisTaps, tap_epsilon
+
+
+class ResamplingKernel(Enum):
+    """The resampling kernels of resampler.cpp: the number of each there, and how many hyper-parameters it has."""
+
+    LINEAR = (0, 1)
+    GAUSS = (1, 3)
+
+    @property
+    def number(self) -> int:
+        return self.value[0]
+
+    def channels(self, planes: int) -> int:
+        """C of (1 + K) * C planes; ValueError for any other number."""
+        channels, rest = divmod(planes, 1 + self.value[1])
+        if rest:
+            raise ValueError(f"{planes} planes; a {self.name.lower()} kernel needs a multiple of {1 + self.value[1]}")
+        return channels
+
+
+def resample_grid(
+    library: Library, kernel: ResamplingKernel, planes: Tensor, y: AxisTaps, x: AxisTaps, output: Tensor
+) -> None:
+    """Write a picture on the grid whose rows (H) and columns (W) have the taps y and x into `output` (C, H, W) float32.
+
+    `planes` ((1 + K) * C, h, w) float32 holds C channels, then C of each of the K hyper-parameters of `kernel`.
+    """
+    check_shape("planes", planes, (None, None, None))
+    _check_pixels(planes.shape[1:])
+    channels = kernel.channels(len(planes))
+    axes = []
+    for taps in (y, x):
+        check_shape("indices of taps", taps.index, (None, None))
+        check_shape("distances of taps", taps.distance, taps.index.shape)
+        check_shape("support of taps", taps.inside, taps.index.shape)
+        axes += [taps.index, taps.distance, taps.inside, *taps.index.shape]
+    check_shape("the output", output, (channels, y.index.shape[1], x.index.shape[1]))
+    threads = torch.get_num_threads()
+    library.call("resample_grid", kernel.number, planes, *planes.shape, *axes, channels, output, threads)
+
+
+def resample_points(
+    library: Library, kernel: ResamplingKernel, table: Tensor, stretch: Tensor, radius: float, coord: Tensor
+) -> Tensor:
+    """Pictures at any positions `coord` (B, 2, Q), y and x, in [-1, 1] unless beyond the border, with the taps of
+    `utils.geometry.neighbours.axis_taps`: (B, C, Q) float32, NaN at positions that are not finite.
+
+    `table` (B, h, w, (1 + K) * C) float32 holds for each pixel what `resample_grid` reads from planes; `stretch`
+    (B, 2, 1, 1), or (B, 2, h, w) where it varies, is the factor by which the kernel reaches beyond its `radius`, in LR
+    pixels.
+    """
+    pictures = _pictures(kernel, table, stretch, radius)
+    check_shape("positions", coord, (len(table), 2, None))
+    channels, queries = kernel.channels(table.shape[3]), coord.shape[2]
+    out = table.new_empty(len(table), channels, queries)
+    library.call("resample_points", *pictures, coord, channels, queries, out, torch.get_num_threads())
+    return out
+
+
+def resample_warped(
+    library: Library,
+    kernel: ResamplingKernel,
+    table: Tensor,
+    stretch: Tensor,
+    radius: float,
+    grid: WarpedGrid,
+    output: Tensor,
+) -> None:
+    """Write `resample_points` at the pixels of a warped grid that lie inside the pictures into `output` (B, C, H, W)
+    float32; the others stay as they are."""
+    pictures = _pictures(kernel, table, stretch, radius)
+    channels = kernel.channels(table.shape[3])
+    check_shape("the output", output, (len(table), channels, *grid.size))
+    warp = grid.forms.contiguous(), SMALLEST_DEPTH, channels, *grid.size
+    library.call("resample_warped", *pictures, *warp, output, torch.get_num_threads())
+
+
+def _pictures(kernel: ResamplingKernel, table: Tensor, stretch: Tensor, radius: float) -> tuple[object, ...]:
+    """The arguments for the pictures that are resampled at positions."""
+    check_shape("a table", table, (None, None, None, None))
+    batch, height, width, planes = table.shape
+    _check_pixels((height, width))
+    one_stretch = stretch.shape[2:] == (1, 1)
+    check_shape("a kernel's stretch", stretch, (batch, 2, 1, 1) if one_stretch else (batch, 2, height, width))
+    lengths = radius, tap_epsilon(height), tap_epsilon(width)
+    return kernel.number, table, batch, height, width, planes, stretch, one_stretch, *lengths
+
+
+def _check_pixels(size: tuple[int, int]) -> None:
+    if 0 in size:
+        raise ValueError(f"a picture of {size[1]}x{size[0]} has no pixels")

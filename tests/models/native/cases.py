@@ -1,0 +1,50 @@
+"""Small LeRF models, pictures and comparisons for the tests of native routines."""
+
+import functools
+
+import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import models
+from tests.golden_cases import assert_close
+
+SIDES = st.integers(1, 24)
+SIZES = st.tuples(SIDES, SIDES)
+KERNELS = st.sampled_from(["gauss", "linear"])
+SUPPORTS = st.sampled_from([2, 4])
+
+
+def make(kernel: str, modes: str = "s", support: int = 2, antialias: bool = True) -> models.ContinuousModel:
+    args = {"kernel": kernel, "modes": modes, "support": support, "antialias": antialias}
+    return models.make({"name": "lerf-lut", "args": args}).eval()
+
+
+@functools.cache
+def with_tables(kernel: str, modes: str, largest: int) -> models.ContinuousModel:
+    model = make(kernel, modes)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data = torch.randint(-largest, largest + 1, parameter.shape).float()
+    return model
+
+
+def random_latent(model: models.ContinuousModel, batch: int, channels: int, size: tuple[int, int]) -> models.Latent:
+    """Pictures and hyper-parameters in whole levels, the extreme ones more often than others."""
+    planes = (1 + len(model.kernel.hyper_parameters)) * channels
+    levels = (torch.rand(batch, planes, *size) * 300 - 22).clamp(0, 255).round()
+    return models.Latent(levels / 255, levels)
+
+
+def assert_same_levels(native: Tensor, portable: Tensor) -> None:
+    """Equal to 1e-5, and after rounding to 8 bits, but where the level is half-way between two."""
+    assert_close(native, portable, 1e-5)
+    levels = portable * 255
+    tie = (levels - levels.floor() - 0.5).abs() < 255e-5
+    assert torch.equal((native * 255).round()[~tie], levels.round()[~tie])
+
+
+def examples(count: int) -> settings:
+    """Settings for `count` examples of a property, fewer under the profile "short" (conftest.py)."""
+    return settings(max_examples=max(1, count * settings.default.max_examples // 100), deadline=None)

@@ -1,0 +1,334 @@
+"""The native resampler gives what PyTorch gives: on grids, at any positions, and under homographies."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import models
+from models import native
+from models.lerf.stages import KERNELS as KERNELS_BY_NAME
+from models.native.resampler import ResamplingKernel, resample_grid, resample_points, resample_warped
+from models.resampling.kernels import AmplifiedLinear
+from models.resampling.resampler import NATIVE_KERNELS
+from tests.commands import ROOT
+from tests.golden_cases import assert_close, painted
+from tests.models.native.cases import (
+    KERNELS,
+    SIZES,
+    SUPPORTS,
+    assert_same_levels,
+    examples,
+    make,
+    random_latent,
+    with_tables,
+)
+from utils.errors import InputError
+from utils.geometry.grids import Grid, cell_of, sample_nearest
+from utils.geometry.homographies import Homography
+from utils.geometry.neighbours import axis_taps
+
+pytestmark = pytest.mark.skipif(native.library("resampler") is None, reason="needs a C++ compiler")
+
+
+@examples(150)
+@given(
+    kernel=KERNELS,
+    support=SUPPORTS,
+    antialias=st.booleans(),
+    batch=st.integers(1, 2),
+    channels=st.sampled_from([1, 3, 4]),
+    input_size=SIZES,
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    seed=st.integers(0, 1000),
+)
+def test_grids(kernel, support, antialias, batch, channels, input_size, size, seed) -> None:
+    torch.manual_seed(seed)
+    model = make(kernel, support=support, antialias=antialias)
+    latent = random_latent(model, batch, channels, input_size)
+    top, left = (int(torch.randint(0, n, ())) for n in size)
+    whole = Grid.of_size(size)
+    windows = [whole, whole.window(top, left, (size[0] - top, size[1] - left))]
+    cell = cell_of(size).expand(batch, 2)
+    with torch.inference_mode():
+        for grid in windows:
+            with native.using("native"):
+                native_picture = painted(model, model.field(latent, cell), grid)
+            with native.using("torch"):
+                picture = painted(model, model.field(latent, cell), grid)
+            assert_same_levels(native_picture, picture)
+            assert kernel == "gauss" or torch.equal(native_picture, picture)  # no exponential: the same to the last bit
+
+
+@examples(150)
+@given(
+    kernel=KERNELS,
+    support=SUPPORTS,
+    channels=st.sampled_from([1, 3]),
+    input_size=SIZES,
+    queries=st.integers(1, 40),
+    varying=st.booleans(),
+    centres=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_positions(kernel, support, channels, input_size, queries, varying, centres, seed) -> None:
+    torch.manual_seed(seed)
+    model = make(kernel, support=support)
+    latent = random_latent(model, 2, channels, input_size)
+    coord = torch.rand(2, queries, 2) * 2.4 - 1.2
+    if centres:
+        positions = Grid.of_size(input_size).coord().flatten(0, 1)
+        coord = positions[torch.randint(len(positions), (2, queries))]
+    cell = cell_of(input_size) * torch.rand(2, 2) * 3
+    if varying:
+        cell = cell[:, :, None, None] * torch.rand(2, 2, *input_size)
+    sampled = []
+    for backend in ("native", "torch"):
+        with torch.inference_mode(), native.using(backend):
+            sampled.append(model.sample(model.field(latent, cell), coord))
+    assert_same_levels(*sampled)
+
+
+@examples(150)
+@given(
+    kernel=KERNELS,
+    support=SUPPORTS,
+    channels=st.sampled_from([1, 3, 4]),
+    input_size=SIZES,
+    size=st.tuples(st.integers(1, 40), st.integers(1, 300)),
+    tilt=st.floats(-0.1, 0.1),
+    enlarged=st.booleans(),
+    varying=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_warps(kernel, support, channels, input_size, size, tilt, enlarged, varying, seed) -> None:
+    torch.manual_seed(seed)
+    model = make(kernel, support=support)
+    latent = random_latent(model, 2, channels, input_size)
+    cell = cell_of(input_size) * torch.rand(2, 2) * 3
+    if varying:
+        cell = cell[:, :, None, None] * torch.rand(2, 2, *input_size)
+    matrix = torch.eye(3, dtype=torch.float64) + 0.3 * torch.randn(3, 3, dtype=torch.float64)
+    matrix[2] = torch.tensor([tilt, tilt / 3, 1])  # for the larger ones the horizon is in the output
+    if enlarged:
+        matrix[0] *= size[1] / input_size[1]
+        matrix[1] *= size[0] / input_size[0]
+    grid = Homography(matrix).grid(input_size, size)
+    results = []
+    for backend in ("native", "torch"):
+        with torch.inference_mode(), native.using(backend):
+            field = model.field(latent, cell)
+            results.append(painted(model, field, grid))
+    warped, portable = results
+    coord, inside = grid.positions(range(size[0]))
+    on_the_border = ((coord.abs() - 1).abs() < 1e-9).any(0)
+    assert not warped[:, :, ~inside & ~on_the_border].any()
+    # Positions that differ in the last digit may have other taps: exactly where a pixel is at an end of the support or,
+    # with a stretch that varies, half-way between two.
+    stretch = sample_nearest(field.stretch.permute(0, 2, 3, 1), coord.float().flatten(1).T.expand(2, -1, 2))
+    tie = on_the_border.expand(2, -1, -1).clone()
+    for position, n, own in zip(coord, input_size, stretch.unbind(-1), strict=True):
+        center, reach = ((position + 1) * n - 1) / 2, model.kernel.radius * own.view(2, *size)
+        for edge in (center - reach, center + reach, center + 0.5):
+            tie |= (edge - edge.round()).abs() < 1e-4
+    close = (portable - warped).abs().amax(1) < 1e-4
+    assert bool((close | tie)[:, inside].all())
+
+
+@pytest.mark.parametrize("kernel", ["gauss", "linear"])
+def test_threads_change_nothing(kernel) -> None:
+    torch.manual_seed(0)
+    model, picture, before = with_tables(kernel, "sct", 90), torch.rand(1, 3, 70, 40), []
+    grid = Homography.rotation(20, (70, 40), (150, 90), (2, 2)).grid((70, 40), (150, 90))
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            with torch.inference_mode(), native.using("native"):
+                latent = model.encode(picture)
+                field = model.field(latent, cell_of((150, 90))[None])
+                coord = torch.linspace(-1, 1, 4000)[None, :, None].expand(1, -1, 2)
+                whole = Grid.of_size((150, 90))
+                results = [latent.features, painted(model, field, whole), model.sample(field, coord)]
+                results.append(painted(model, field, grid))
+            before = before or results
+            assert all(map(torch.equal, results, before))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_another_default_type_changes_nothing() -> None:
+    model, picture = with_tables("gauss", "s", 90), torch.rand(1, 3, 7, 9)
+    grid = Homography.rotation(20, (7, 9), (15, 19), (2, 2)).grid((7, 9), (15, 19))
+    results = []
+    try:
+        for default in (torch.float32, torch.float64):
+            torch.set_default_dtype(default)
+            with torch.inference_mode(), native.using("native"):
+                latent = model.encode(picture)
+                results.append([latent.features, *(model.render(latent, g) for g in (Grid.of_size((15, 19)), grid))])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_too_little_memory_is_an_error_of_python() -> None:
+    """A picture shrunk by 1000: kernels of four million pixels, and 64 MB left."""
+    resource = pytest.importorskip("resource")
+    code = (
+        "import resource, torch, models; from utils.geometry.grids import Grid, cell_of; torch.set_num_threads(1);"
+        "model = models.make({'name': 'lerf-lut', 'args': {'kernel': 'linear'}}); output = torch.zeros(1, 1, 3, 3);"
+        "table = torch.rand(1, 2, 3000, 3000); field = model.field(models.Latent(table, table), cell_of((3, 3))[None]);"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + (64 << 20);"
+        "resource.setrlimit(resource.RLIMIT_AS, (used, used)); model.paint(field, Grid.of_size((3, 3)), output)"
+    )
+    if not Path("/proc/self/statm").exists() or resource.getrlimit(resource.RLIMIT_AS)[1] != resource.RLIM_INFINITY:
+        pytest.skip("needs Linux, and memory that can be limited")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import torch\nwith torch.inference_mode(): exec({code!r})"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == "MemoryError: not enough memory for resample_grid"
+
+
+def test_a_grid_is_its_positions() -> None:
+    torch.manual_seed(0)
+    model = make("gauss")
+    latent = random_latent(model, 1, 3, (9, 13))
+    grid = Grid.of_size((31, 40))
+    with torch.inference_mode(), native.using("native"):
+        field = model.field(latent, cell_of((31, 40))[None])
+        sampled = model.sample(field, grid.coord().flatten(0, 1)[None]).transpose(1, 2).unflatten(2, (31, 40))
+        assert_close(painted(model, field, grid), sampled, 1e-5)
+
+
+WARP = Homography(torch.eye(3)).grid((4, 4), (5, 5))
+
+
+def arguments(kernel: ResamplingKernel, planes: int) -> tuple[object, ...]:
+    return kernel, torch.zeros(1, 4, 4, planes), torch.ones(1, 2, 1, 1), 1
+
+
+def test_wrong_arrays_are_refused() -> None:
+    library, taps = native.library("resampler"), axis_taps(torch.zeros(3), 4, 1, torch.ones(1))
+    output = torch.zeros(1, 3, 3)
+    with pytest.raises(ValueError, match="7 planes"):
+        resample_grid(library, ResamplingKernel.GAUSS, torch.zeros(7, 4, 4), taps, taps, output)
+    with pytest.raises(ValueError, match="3 planes"):
+        resample_points(library, *arguments(ResamplingKernel.LINEAR, 3), torch.zeros(1, 2, 3))
+    with pytest.raises(ValueError, match="positions has shape"):
+        resample_points(library, *arguments(ResamplingKernel.LINEAR, 2), torch.zeros(2, 2, 3))
+    with pytest.raises(ValueError, match="float64"):
+        resample_points(library, *arguments(ResamplingKernel.LINEAR, 2), torch.zeros(1, 2, 3).double())
+    with pytest.raises(ValueError, match="the output has shape"):
+        resample_warped(library, *arguments(ResamplingKernel.LINEAR, 2), WARP, torch.zeros(1, 1, 5, 4))
+    with pytest.raises(ValueError, match="the output has shape"):
+        resample_grid(library, ResamplingKernel.LINEAR, torch.zeros(2, 4, 4), taps, taps, torch.zeros(2, 3, 3))
+    planes, wrong = torch.zeros(2, 4, 4), replace(taps, distance=taps.distance[:, :2])
+    with pytest.raises(ValueError, match="distances of taps"):
+        resample_grid(library, ResamplingKernel.LINEAR, planes, wrong, taps, output)
+    with pytest.raises(ValueError, match="outside the picture"):
+        resample_grid(library, ResamplingKernel.LINEAR, planes, replace(taps, index=taps.index + 4), taps, output)
+
+
+def test_every_kernel_has_its_own_number() -> None:
+    """Kernels that C++ does not know are not computed as others, and hyper-parameters are as many as in Python."""
+    library, taps = native.library("resampler"), axis_taps(torch.zeros(3), 4, 1, torch.ones(1))
+    axis = taps.index, taps.distance, taps.inside, *taps.index.shape
+    for number, planes, words in ((2, 2, "unknown"), (-1, 2, "unknown"), (0, 4, "do not fit"), (1, 2, "do not fit")):
+        picture = torch.zeros(planes, 4, 4), planes, 4, 4
+        with pytest.raises(ValueError, match=words):
+            library.call("resample_grid", number, *picture, *axis, *axis, 1, torch.zeros(1, 3, 3), 1)
+
+
+class Box(AmplifiedLinear):
+    """A third learned kernel: every pixel within the radius counts the same."""
+
+    def weight(self, dy: torch.Tensor, dx: torch.Tensor, hyper: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.ones_like(dy * dx * hyper[0])
+
+
+def test_a_kernel_without_a_routine_is_computed_by_pytorch() -> None:
+    model = make("linear")
+    latent, cell = random_latent(model, 1, 3, (7, 8)), cell_of((20, 20))[None]
+    model.kernel = Box(1)
+    with torch.inference_mode():
+        computed = painted(model, model.field(latent, cell), Grid.of_size((20, 20)))
+        with native.using("torch"):
+            assert torch.equal(computed, painted(model, model.field(latent, cell), Grid.of_size((20, 20))))
+
+
+def test_every_learned_kernel_has_a_routine() -> None:
+    """What models can be made with is what C++ computes, hyper-parameters included."""
+    assert set(NATIVE_KERNELS) == set(KERNELS_BY_NAME.values())
+    for kind, kernel in NATIVE_KERNELS.items():
+        assert kernel.channels(5 * (1 + len(kind.hyper_parameters))) == 5
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_pictures_without_pixels_are_refused(size) -> None:
+    library, taps = native.library("resampler"), axis_taps(torch.zeros(3), 4, 1, torch.ones(1))
+    table = ResamplingKernel.LINEAR, torch.zeros(1, *size, 2), torch.ones(1, 2, 1, 1), 1
+    for refused in (
+        lambda: resample_grid(
+            library, ResamplingKernel.LINEAR, torch.zeros(2, *size), taps, taps, torch.zeros(1, 3, 3)
+        ),
+        lambda: resample_points(library, *table, torch.zeros(1, 2, 3)),
+        lambda: resample_warped(library, *table, WARP, torch.zeros(1, 1, 5, 5)),
+    ):
+        with pytest.raises(ValueError, match=f"{size[1]}x{size[0]} has no pixels"):
+            refused()
+
+
+@pytest.mark.parametrize("cell", [1e9, torch.inf, -1.0, torch.nan])
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_cells_that_no_output_has_are_refused(backend, cell) -> None:
+    model = make("gauss")
+    latent = random_latent(model, 1, 3, (6, 5))
+    for cells in (torch.full((1, 2), cell), torch.full((1, 2, 6, 5), cell)):
+        with native.using(backend), pytest.raises(InputError, match=r"an output pixel has a size beyond 0\.\.16"):
+            model.field(latent, cells)
+
+
+@pytest.mark.parametrize("stretch", [1e9, torch.inf])
+def test_kernels_without_end_are_refused(stretch) -> None:
+    """They kept the routine in a loop for hours, or for ever."""
+    library, table = native.library("resampler"), torch.zeros(1, 4, 4, 2)
+    given = ResamplingKernel.LINEAR, table, torch.full((1, 2, 1, 1), stretch), 1
+    with pytest.raises(ValueError, match="give smaller cells"):
+        resample_points(library, *given, torch.zeros(1, 2, 3))
+    with pytest.raises(ValueError, match="give smaller cells"):
+        resample_warped(library, *given, WARP, torch.zeros(1, 1, 5, 5))
+
+
+def test_channels_without_hyper_parameters_are_refused() -> None:
+    with pytest.raises(ValueError, match="7 channels"):
+        make("gauss").field(models.Latent(torch.zeros(1, 7, 4, 4), torch.zeros(1, 3, 4, 4)), cell_of((8, 8))[None])
+
+
+@pytest.mark.parametrize("kernel", ["gauss", "linear"])
+@pytest.mark.parametrize("plane", [0, 1, 2])
+def test_nan_is_passed_on(kernel, plane) -> None:
+    """A pixel, or what shapes its kernel, that is NaN makes NaN wherever it counts, and nowhere else."""
+    model, size = make(kernel), (31, 27)
+    latent, cell = random_latent(model, 1, 1, (9, 8)), cell_of(size)[None]
+    latent.features[0, min(plane, len(model.kernel.hyper_parameters)), 4, 3] = torch.nan
+    coord, grid = torch.rand(1, 300, 2) * 2 - 1, Homography.rotation(10, (9, 8), size, (3, 3)).grid((9, 8), size)
+    results = []
+    for backend in ("native", "torch"):
+        with torch.inference_mode(), native.using(backend):
+            field = model.field(latent, cell)
+            pictures = (painted(model, field, g) for g in (Grid.of_size(size), grid))
+            results.append([model.sample(field, coord), *pictures])
+    for computed, expected in zip(*results, strict=True):
+        assert torch.equal(computed.isnan(), expected.isnan())
+        assert 0 < computed.isnan().float().mean() < 0.15
