@@ -39,12 +39,15 @@ template <int VALUES>
 constexpr int WORDS = (VALUES + 1) / 2;
 
 // `value` within low..high; NaN becomes `low`, so that the result can always be converted to an integer.
-inline float clipped(float value, float low, float high) { return std::min(std::max(low, value), high); }
+inline float clipped(float value, float low, float high) {
+    value = value > low ? value : low;
+    return value < high ? value : high;
+}
 
 template <int VALUES>
 void make_entries(const float *lut, uint32_t *entries) {
     std::vector<uint8_t> bytes(ENTRIES * VALUES);
-    bool nan = false;
+    int32_t nan = 0;  // as wide as the values, so that the loop is vectorised
     for (int i = 0; i < ENTRIES * VALUES; ++i) {
         nan |= lut[i] != lut[i];
         bytes[i] = uint8_t(std::rint(clipped(lut[i], -127, 127)) + BIAS);
