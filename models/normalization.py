@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from models.continuous import ContinuousModel
-from utils.config import check_keys, check_types
+from utils.config import check_keys, check_types, require
 from utils.errors import InputError
 from utils.kinds import MAPPING, NUMBERS
 
@@ -54,12 +54,14 @@ class Normalization:
     @classmethod
     def from_config(cls, data_norm: Mapping[str, Mapping[str, Sequence[float]]] | None) -> "Normalization":
         """From `{inp: {sub: [..], div: [..]}, gt: {...}}`, one value or three each."""
-        data_norm = data_norm or {}
+        data_norm = {} if data_norm is None else data_norm
         check_types(data_norm, {"inp": MAPPING, "gt": MAPPING}, "data_norm")
         check_keys(data_norm, ("inp", "gt"), "data_norm")
-        for key, affine in data_norm.items():
+        for key in data_norm:
+            affine = require(data_norm, key, "data_norm")
             check_keys(affine, ("sub", "div"), f"data_norm.{key}")
             check_types(affine, {"sub": NUMBERS, "div": NUMBERS}, f"data_norm.{key}")
+            affine = {name: require(affine, name, f"data_norm.{key}") for name in affine}
             if any(len(values) not in (1, 3) for values in affine.values()) or 0 in affine.get("div", []):
                 raise InputError(f"data_norm.{key}: sub and div need one or three numbers each, div not 0")
         return cls(*(Affine(**{k: tuple(v) for k, v in data_norm.get(key, {}).items()}) for key in ("inp", "gt")))

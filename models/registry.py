@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from utils.errors import InputError
+from models.budget import Budget, building, plan, planning
+from utils.errors import InputError, shortened
 from utils.registry import Registry
 
 # Buffers that published state dicts hold and that follow from the architecture.
@@ -14,39 +16,96 @@ DERIVED = ("attn_mask", "relative_position_index", "escape_NaN")
 # Constants that published programs keep as parameters and do not use; files of other programs lack them.
 UNUSED = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
 
+# `out_dim` of an MLP as published specs state it although another follows: CiaoSR's imnet_k and imnet_v (64),
+# LM-CiaoSR's imnet_v (256), and the latent MLPs of LMF's variants (208, 288).
+PUBLISHED_SIZES = (64, 208, 256, 288)
+
 registry = Registry("model")
 register = registry.register
 
 
 def make(spec: Mapping[str, Any], load_sd: bool = False, **overrides: Any) -> nn.Module:
-    """Build the model that `spec` = `{name, args}` describes; `overrides` replace single arguments.
+    """Build the model that `spec` = `{name, args}` describes; `overrides` replace single arguments. Within the
+    constructor of another model they are what follows from it, and a spec that says otherwise is refused.
 
-    `load_sd=True` also loads the parameters in `spec["sd"]`, as in the authors' checkpoints. Raises InputError for
-    unknown names and arguments, and for parameters that do not fit the model.
+    `load_sd=True` also loads the parameters in `spec["sd"]`, as in the authors' checkpoints: a model that they do not
+    fill is not built. Raises InputError for unknown names, for arguments that are unknown or of another type or
+    range, for parameters that do not fit the model, and for models larger than any in use.
     """
-    model = registry.make(spec, **overrides)
-    if load_sd:
-        load_parameters(model, spec.get("sd"))
+    if planning():
+        return registry.make(_without_published_size(spec, overrides), **overrides)
+    if overrides and isinstance(spec, Mapping) and isinstance(spec.get("args") or {}, Mapping):
+        spec = {**spec, "args": {**(spec.get("args") or {}), **overrides}}
+    parameters = check_parameters(spec.get("sd")) if load_sd else None
+    with plan(Budget() if parameters is None else _budget(parameters)):
+        planned = registry.make(spec)
+    if parameters is not None:
+        check_fit(planned, parameters)
+    with building():
+        model = registry.make(spec)
+    if parameters is not None:
+        model.load_state_dict(_stored(parameters), strict=False)
     return model
 
 
+def _without_published_size(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`spec` without an `out_dim` that published files state and their programs ignore (see PUBLISHED_SIZES)."""
+    args = spec.get("args") if isinstance(spec, Mapping) else None
+    if not isinstance(args, Mapping) or args.get("out_dim") not in PUBLISHED_SIZES or "out_dim" not in overrides:
+        return spec
+    return {**spec, "args": {name: value for name, value in args.items() if name != "out_dim"}}
+
+
+def _budget(parameters: Mapping[str, Tensor]) -> Budget:
+    """Twice what the parameters of a file can fill: of a model that is a little larger, it is named what is missing."""
+    numbers = sum(value.numel() for value in parameters.values())
+    return Budget(2 * len(parameters) + 100, 2 * numbers + (1 << 16), "the checkpoint fills")
+
+
 def load_parameters(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
-    """Fill `model` from a state dict but for derived buffers; InputError names the first wrong name or shape."""
-    if not isinstance(parameters, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in parameters.items()
-    ):
+    """Fill `model` from a state dict but for derived buffers; InputError names the first wrong name, shape or value."""
+    check_fit(model, check_parameters(parameters))
+    model.load_state_dict(_stored(parameters), strict=False)
+
+
+def check_parameters(parameters: Any) -> Mapping[str, Tensor]:
+    """`parameters`, when they are a state dict of finite numbers that lie in memory; InputError names the first that
+    is not."""
+    if not isinstance(parameters, Mapping) or not all(isinstance(name, str) for name in parameters):
         raise InputError("the checkpoint's 'sd' is no mapping of parameter names to tensors")
-    own = {name: value for name, value in model.state_dict().items() if not name.endswith(DERIVED)}
-    given = {name: value for name, value in parameters.items() if not name.endswith(DERIVED)}
+    for name, value in parameters.items():
+        plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+        if not plain or value.is_complex() or value.is_quantized:
+            raise InputError(f"the checkpoint's parameter {shortened(name)} is no plain tensor of numbers")
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in parameters.values()}
+    if sum(value.numel() * value.element_size() for value in parameters.values()) > sum(storages.values()):
+        raise InputError("the checkpoint's parameters are larger than what it holds for them")
+    for name, value in parameters.items():
+        if value.is_floating_point() and not value.float().isfinite().all():
+            raise InputError(f"the checkpoint's parameter {shortened(name)} holds NaN or infinite values")
+    return parameters
+
+
+def check_fit(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+    """InputError names the first parameter of `model` that a state dict lacks, or of the state dict that does not
+    fit."""
+    own = _stored(model.state_dict())
+    given = _stored(parameters)
     for name in [*own, *given]:
         if name not in given and not name.endswith(UNUSED):
             raise InputError(f"the checkpoint lacks the parameter '{name}': it belongs to another model")
         if name not in own and not name.endswith(UNUSED):
-            raise InputError(f"the checkpoint's parameter '{name}' is not in the model: it belongs to another one")
+            raise InputError(
+                f"the checkpoint's parameter {shortened(name)} is not in the model: it belongs to another one"
+            )
         if name in own and name in given and own[name].shape != given[name].shape:
             expected, found = tuple(own[name].shape), tuple(given[name].shape)
             raise InputError(f"parameter '{name}' should have the shape {expected} but the checkpoint has {found}")
-    model.load_state_dict(given, strict=False)
+
+
+def _stored(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What of a state dict does not follow from the architecture."""
+    return {name: value for name, value in parameters.items() if not name.endswith(DERIVED)}
 
 
 def weights_hash(model: nn.Module) -> str:

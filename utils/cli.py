@@ -6,8 +6,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from utils.errors import InputError, nearest_name
+from utils.errors import InputError, nearest_name, one_line
 from utils.geometry.grids import Scale, parse_scale
+
+OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory|not enough memory|bad_alloc", re.IGNORECASE)
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -48,23 +50,36 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def error(self, message: str):
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
+        self.exit(2, f"{self.prog}: {one_line(message)}; see --help\n")
 
 
 def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
-    """Run a program and print what it returns, if anything: a user's mistake (InputError) ends in one line and exit
-    status 2, Ctrl-C in status 130."""
+    """Run a program and print what it returns, if anything: a user's mistake (InputError), and a disk, a file or a
+    memory that does not do what is asked, end in one line and exit status 2, Ctrl-C in status 130."""
     try:
         if said := main(None):
             print(said)
-    except InputError as error:
-        # A data worker's mistake arrives with the worker's traceback as its text, the message in its last line.
-        message = str(error).rpartition(f"{InputError.__name__}: ")[2]
-        print(f"{sys.argv[0]}: {' '.join(message.split())}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        message = explained(error)
+        if message is None:
+            raise
+        print(f"{sys.argv[0]}: {one_line(message)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def explained(error: Exception) -> str | None:
+    """What to tell a user of an error that they can do something about; None for a bug."""
+    if isinstance(error, InputError):
+        # A data worker's mistake arrives with the worker's traceback as its text, the message in its last line.
+        return str(error).rpartition(f"{InputError.__name__}: ")[2]
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error))):
+        return "the memory does not suffice for this; choose a smaller size or scale, or fewer models at once"
+    if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
 
 
 def boolean(text: str) -> bool:

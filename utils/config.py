@@ -3,12 +3,18 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
-from utils.errors import InputError, nearest_name
+from utils.errors import InputError, nearest_name, shortened
 from utils.kinds import MAPPING, Kind, check
+from utils.reading import read_text
+
+MOST_FILES = 32  # of a config with what it extends, directly or not
+LONGEST = 1 << 17  # bytes of all these files
+LARGEST = 20_000  # values in a config, those behind an alias counted each time
+DEEPEST = 40  # mappings and lists within each other
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -18,7 +24,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
     are merged key by key, except that a mapping with another `name` replaces the old one: its `args` belong to that
     name.
     """
-    config = _load(Path(path), ())
+    config = _load(Path(path), (), [])
     for override in overrides:
         config = merge(config, _parse_override(override))
     return config
@@ -34,17 +40,57 @@ def merge(base: Any, change: Any) -> Any:
 
 
 class Loader(yaml.SafeLoader):
-    """YAML's safe loader, which reads 1e-4 as a number, too, as YAML 1.2 does."""
+    """YAML's safe loader with the numbers of YAML 1.2: 1e-4 is one, 010 and 1:30 are text, as are dates. A key that
+    stands twice in a mapping is an error."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in ("bool", "null", "merge")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = set()
+        for entry, _ in node.value:
+            key = None if entry.tag.endswith(":merge") else self.construct_object(entry, deep=True)
+            if isinstance(key, dict | list) or key in keys:
+                reason = f"{shortened(key)} {'is no key' if isinstance(key, dict | list) else 'stands twice'}"
+                raise yaml.constructor.ConstructorError(None, None, reason, entry.start_mark)
+            keys.add(key)
+        return super().construct_mapping(node, deep)
 
 
+Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9]\d*)$"), list("-+0123456789"))
 Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.\d+|(0|[1-9]\d*)(\.\d*)?)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
+    list("-+.0123456789"),
 )
 
 
 def read_yaml(text: str) -> Any:
-    """What YAML `text` holds; raises yaml.YAMLError."""
-    return yaml.load(text, Loader)
+    """What YAML `text` holds; raises yaml.YAMLError, also for more, or more deeply nested, than a config can be."""
+    try:
+        loader = Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, 1, {})
+        return loader.construct_document(node)
+    except (RecursionError, ValueError, TypeError, OverflowError) as error:
+        raise yaml.YAMLError(f"a value that cannot be read ({type(error).__name__})") from None
+
+
+def _count(node: yaml.Node, depth: int, counted: dict[yaml.Node, int]) -> int:
+    """Values below `node`; yaml.YAMLError when they are too many or too deep, such as a value that holds itself."""
+    if depth > DEEPEST:
+        raise yaml.YAMLError(f"mappings and lists {DEEPEST} deep in each other")
+    if node not in counted:
+        children = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+        counted[node] = 1 + sum(_count(part, depth + 1, counted) for part in parts)
+    if counted[node] > LARGEST:
+        raise yaml.YAMLError(f"more than {LARGEST} values")
+    return counted[node]
 
 
 def check_keys(config: Mapping[str, Any], known: Iterable[str], where: str) -> None:
@@ -52,7 +98,7 @@ def check_keys(config: Mapping[str, Any], known: Iterable[str], where: str) -> N
     known = list(known)
     for key in config:
         if key not in known:
-            raise InputError(f"{where}: unknown key '{key}'; {nearest_name(key, known)}")
+            raise InputError(f"{where}: unknown key {shortened(key)}; {nearest_name(key, known)}")
 
 
 def check_types(config: Any, kinds: Mapping[str, Kind], where: str) -> None:
@@ -77,26 +123,27 @@ def require(config: Mapping[str, Any], key: str, where: str) -> Any:
     return config[key]
 
 
-def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in above:
-        raise InputError(f"{path}: extends itself")
+def _load(path: Path, above: tuple[Path, ...], read: list[int]) -> dict[str, Any]:
+    """The config at `path`, extended by those `above`; `read`, the length of each file so far, grows."""
+    text = read_text(path, "config", LONGEST)
+    read.append(len(text))
+    if len(read) > MOST_FILES or sum(read) > LONGEST:
+        raise InputError(f"config {path}: with what extends it, more than {MOST_FILES} files or {LONGEST >> 10} KiB")
     try:
-        config = read_yaml(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no config {path}; see configs/") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"config {path} cannot be read: {error}") from None
+        config = read_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if path.resolve() in above:
+        raise InputError(f"{path}: extends itself")
     if not isinstance(config, dict):
         raise InputError(f"config {path} is not a mapping of keys to values")
     bases = config.pop("extends", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):
-        raise InputError(f"config {path}: extends should be a file or a list of files, not {bases!r}")
+        raise InputError(f"config {path}: extends should be a file or a list of files, not {shortened(bases)}")
     merged: dict[str, Any] = {}
     for base in bases:
-        merged = merge(merged, _load(path.parent / base, (*above, path.resolve())))
+        merged = merge(merged, _load(path.parent / base, (*above, path.resolve()), read))
     return merge(merged, config)
 
 
@@ -108,7 +155,7 @@ def _parse_override(override: str) -> dict[str, Any]:
     try:
         nested: Any = read_yaml(value)
     except yaml.YAMLError:
-        raise InputError(f"--set {override}: the value is not YAML") from None
+        raise InputError(f"--set {shortened(override)}: the value is not YAML") from None
     for key in reversed(keys.split(".")):
         nested = {key: nested}
     return nested

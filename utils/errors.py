@@ -1,7 +1,12 @@
-"""The one exception that means "the user can fix this"."""
+"""The one exception that means "the user can fix this", and how values stand in its messages."""
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
+
+LONGEST_VALUE = 60  # characters of a value in a message
+LONGEST_MESSAGE = 600
 
 
 class InputError(ValueError):
@@ -12,8 +17,34 @@ class InputError(ValueError):
     """
 
 
+class _ShortRepr(reprlib.Repr):
+    """`repr` that does not walk all of a value: lists in a hostile file can hold each other millions of times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 3, LONGEST_VALUE, LONGEST_VALUE, LONGEST_VALUE
+        self.repr_OrderedDict = self.repr_dict
+
+
+def shortened(value: Any) -> str:
+    """The beginning of a value's representation, for one-line messages."""
+    try:
+        text = _ShortRepr().repr(value)
+    except ValueError:  # Python writes no whole numbers of more than 4300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+
+
+def one_line(message: str) -> str:
+    """`message` on one line; of a very long one, in which a value stands whole, the beginning and the end."""
+    line = " ".join(message.split())
+    if len(line) <= LONGEST_MESSAGE:
+        return line
+    return f"{line[: LONGEST_MESSAGE // 2]} ... {line[-LONGEST_MESSAGE // 2 :]}"
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown `name`: the closest of `known`, or all of them when none is close."""
     known = sorted(map(str, known))
-    close = get_close_matches(str(name), known, n=1)
+    close = get_close_matches(str(name)[:LONGEST_VALUE], known, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known are: {', '.join(known) or 'none'}"

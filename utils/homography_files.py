@@ -1,14 +1,15 @@
 """Homographies in files and in text."""
 
+import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from utils.errors import InputError
 from utils.files import atomic_file
 from utils.geometry.homographies import Homography
+from utils.reading import read_array, read_tensors, read_text
 
 
 def read_homography(source: str | Path) -> Homography:
@@ -40,20 +41,17 @@ def _is_file(path: Path) -> bool:
 
 def _read_matrix(path: Path) -> Tensor:
     """Nine numbers of a file, float64."""
+    if not os.path.exists(path):
+        raise InputError("no such file")
+    if path.suffix not in (".npy", ".pth", ".pt"):
+        return _parse_matrix(read_text(path, "file"))
+    content = read_array(path, "file") if path.suffix == ".npy" else read_tensors(path, "file")
     try:
-        if path.suffix == ".npy":
-            content = np.load(path, allow_pickle=False)
-        elif path.suffix in (".pth", ".pt"):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            return _parse_matrix(path.read_text())
         values = torch.as_tensor(content)
-        return _nine((values if values.is_complex() else values.double()).flatten())
-    except FileNotFoundError:
-        raise InputError("no such file") from None
+        return _nine(values).double().flatten()
     except InputError:
         raise
-    except Exception as error:  # whatever a damaged file makes NumPy and PyTorch raise
+    except (TypeError, ValueError, RuntimeError) as error:  # whatever else a file of tensors holds
         raise InputError(f"holds no matrix ({type(error).__name__}); expected nine numbers") from None
 
 

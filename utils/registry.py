@@ -1,20 +1,16 @@
 """Names to classes: what lets a config or a checkpoint say `{name: lmliif, args: {...}}`."""
 
+import functools
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from utils.config import check_keys
-from utils.errors import InputError, nearest_name
-
-
-def shortened(value: Any) -> str:
-    """The beginning of a value's representation, for one-line messages."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+from utils.errors import InputError, nearest_name, one_line, shortened
+from utils.kinds import Kind, check, kind_of
 
 
 def import_folder(package: ModuleType) -> None:
@@ -24,7 +20,10 @@ def import_folder(package: ModuleType) -> None:
 
 
 class Registry:
-    """Maps registry names to classes or factory functions of one `kind` ("model", "dataset", "loss")."""
+    """Maps registry names to classes or factory functions of one `kind` ("model", "dataset", "loss").
+
+    Arguments are checked against the annotations of the constructor (`utils.kinds.kind_of`).
+    """
 
     def __init__(self, kind: str):
         self.kind = kind
@@ -46,37 +45,58 @@ class Registry:
         return sorted(name for name, made in self.factories.items() if made.__module__.startswith(f"{package}."))
 
     def make(self, spec: Mapping[str, Any], **overrides: Any) -> Any:
-        """Build what `spec` = `{name, args}` describes; `overrides` win over the spec's own `args`.
+        """Build what `spec` = `{name, args}` describes, with `overrides`, arguments that follow from elsewhere.
 
-        Raises InputError for an unknown name, an unknown argument or a missing one.
+        Raises InputError for an unknown name, an unknown argument, a missing one, one of another type or range, or one
+        that differs from the override.
         """
         if not isinstance(spec, Mapping) or "name" not in spec:
             raise InputError(f"a {self.kind} is described by 'name' and 'args', not by {shortened(spec)}")
-        check_keys(spec, ("name", "args", "sd"), f"{self.kind} '{spec['name']}'")
         name = spec["name"]
-        if not isinstance(spec.get("args") or {}, Mapping):
-            raise InputError(f"{self.kind} '{name}': 'args' should map arguments to values")
         if not isinstance(name, str) or name not in self.factories:
-            raise InputError(f"unknown {self.kind} '{name}'; {nearest_name(name, self.factories)}")
-        factory = self.factories[name]
-        arguments = {**(spec.get("args") or {}), **overrides}
-        self._check(name, factory, arguments)
+            raise InputError(f"unknown {self.kind} {shortened(name)}; {nearest_name(name, self.factories)}")
+        check_keys(spec, ("name", "args", "sd"), f"{self.kind} '{name}'")
+        args = {} if spec.get("args") is None else spec["args"]
+        if not isinstance(args, Mapping):
+            raise InputError(f"{self.kind} '{name}': 'args' should map arguments to values, not be {shortened(args)}")
+        self._check(name, args, overrides)
         try:
-            return factory(**arguments)
+            return self.factories[name](**{**args, **overrides})
         except InputError:
             raise
-        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else repr(error)
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
+            reason = one_line(str(error).partition("\n")[0]) or repr(error)
             raise InputError(f"{self.kind} '{name}' cannot be made from these arguments: {reason}") from error
 
-    def _check(self, name: str, factory: Callable, arguments: Mapping[str, Any]) -> None:
-        parameters = inspect.signature(factory).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return
-        known = [p.name for p in parameters]
-        for argument in arguments:
-            if argument not in known:
-                raise InputError(f"{self.kind} '{name}' has no argument '{argument}'; {nearest_name(argument, known)}")
-        for p in parameters:
-            if p.default is p.empty and p.name not in arguments:
-                raise InputError(f"{self.kind} '{name}' needs the argument '{p.name}'")
+    def _check(self, name: str, args: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+        kinds, required = arguments_of(self.factories[name])
+        for argument, value in [*overrides.items(), *args.items()]:
+            if argument not in kinds:
+                hint = nearest_name(argument, kinds)
+                raise InputError(f"{self.kind} '{name}' has no argument {shortened(argument)}; {hint}")
+            check(f"{self.kind} '{name}': {argument}", value, kinds[argument])
+        for argument in required:
+            if argument not in args and argument not in overrides:
+                raise InputError(f"{self.kind} '{name}' needs the argument '{argument}'")
+        for argument in args:
+            if argument in overrides and args[argument] != overrides[argument]:
+                given, follows = shortened(args[argument]), shortened(overrides[argument])
+                raise InputError(
+                    f"{self.kind} '{name}': {argument} is {given}, but {follows} follows from the rest; remove it"
+                )
+
+
+@functools.cache
+def arguments_of(factory: Callable) -> tuple[dict[str, Kind], list[str]]:
+    """The arguments of a class or function with their kinds, and those without a default.
+
+    TypeError when one has no annotation, or one that says nothing of values.
+    """
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = [p for p in inspect.signature(factory).parameters.values() if p.kind not in variadic]
+    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
+    missing = [parameter.name for parameter in parameters if parameter.name not in hints]
+    if missing:
+        raise TypeError(f"{factory.__qualname__}: {', '.join(missing)} without an annotation")
+    kinds = {parameter.name: kind_of(hints[parameter.name]) for parameter in parameters}
+    return kinds, [parameter.name for parameter in parameters if parameter.default is parameter.empty]

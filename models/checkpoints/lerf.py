@@ -1,5 +1,7 @@
 """Files of the LeRF authors' programs: pickled networks, read without running code, and folders of .npy tables."""
 
+import hashlib
+import json
 import pickle
 import re
 import warnings
@@ -14,9 +16,13 @@ from torch import Tensor
 
 import models
 from models.lerf.patterns import PATTERNS
+from models.lerf.stages import Modes
 from models.lerf.tables import ENTRIES, LookUpLeRF
+from utils.config import check_keys, check_types, require
 from utils.errors import InputError
 from utils.files import atomic_file
+from utils.kinds import MAPPING, kind_of
+from utils.reading import read_array, read_json
 
 # What a pickled module is rebuilt from; every other name in the file becomes an Inert.
 REBUILDERS = {
@@ -25,6 +31,8 @@ REBUILDERS = {
     ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
     **{("torch", name): getattr(torch, name) for name in ("FloatStorage", "HalfStorage", "LongStorage")},
 }
+NOTE = "tables.json"
+NOTE_KINDS = {"modes": kind_of(Modes), "sha256": MAPPING}
 KERNEL_OF_VALUES = {1: "linear", 3: "gauss"}
 
 
@@ -117,33 +125,46 @@ def holds_tables(folder: Path) -> bool:
 
 def tables_spec(folder: Path) -> dict[str, Any]:
     """`{name, args, sd}` of the tables in a folder, `LUT_s1_sr0.npy` ..., or fine-tuned ones, `LUTft_s1_sr0.npy` ...,
-    which are preferred where both are there. InputError names a file that is missing or of another shape."""
-    tuned = "ft" if any(folder.glob("LUTft_*.npy")) else ""
-    modes = "".join(mode for mode in PATTERNS if (folder / f"LUT{tuned}_s1_{mode}r0.npy").exists())
-    first = _read_table(folder / f"LUT{tuned}_s2_{modes[:1] or 's'}r0.npy")
-    kernel = KERNEL_OF_VALUES.get(first.shape[1])
+    which are preferred where both are there.
+
+    The patterns are those that `write_tables` noted beside them, else all, as published: what a model gives without
+    one of its patterns is no picture. InputError names a file that is missing, of another shape, or changed.
+    """
+    noted = _read_note(folder)
+    modes = noted.get("modes", "".join(PATTERNS))
+    prefix = "LUTft_" if any(folder.glob("LUTft_*.npy")) else "LUT_"
+    values = _read_table(folder / f"{prefix}s2_{modes[0]}r0.npy").shape[1]
+    kernel = KERNEL_OF_VALUES.get(values)
     if kernel is None:
-        raise InputError(f"{folder}: tables of stage 2 hold {first.shape[1]} values an entry; expected 1 or 3")
-    spec = {"name": "lerf-lut", "args": {"kernel": kernel, "modes": modes or "sct"}}
-    units = {name: values for name, _, _, values in models.make(spec).units()}
-    tables = {name: _read_table(folder / f"LUT{tuned}_{name}.npy") for name in units}
-    for name, table in tables.items():
-        if table.shape != (ENTRIES, units[name]):
-            file, shape = folder / f"LUT{tuned}_{name}.npy", (ENTRIES, units[name])
-            raise InputError(f"{file} is {tuple(table.shape)}; expected {shape}")
+        raise InputError(f"{folder}: tables of stage 2 hold {values} values an entry; expected 1 or 3")
+    spec = {"name": "lerf-lut", "args": {"kernel": kernel, "modes": modes}}
+    tables = {}
+    for name, _, _, values in models.make(spec).units():
+        path = folder / f"{prefix}{name}.npy"
+        tables[name] = _read_table(path)
+        if tables[name].shape != (ENTRIES, values):
+            raise InputError(f"{path} is {tuple(tables[name].shape)}; expected {(ENTRIES, values)}")
+        if noted and noted["sha256"].get(path.name, _sha256(tables[name])) != _sha256(tables[name]):
+            raise InputError(f"{path} is not the table that {NOTE} beside it notes; export it again or remove the note")
     return {**spec, "sd": tables}
+
+
+def _read_note(folder: Path) -> dict[str, Any]:
+    """What `write_tables` noted in a folder; nothing where it did not."""
+    path = folder / NOTE
+    if not path.exists():
+        return {}
+    noted = read_json(path, "note of tables")
+    check_types(noted, NOTE_KINDS, str(path))
+    check_keys(noted, NOTE_KINDS, str(path))
+    return {key: require(noted, key, str(path)) for key in NOTE_KINDS}
 
 
 def _read_table(path: Path) -> Tensor:
     """(83521, K) int8."""
-    try:
-        table = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(
-            f"no table {path}; a folder of tables needs one for every stage, pattern and direction"
-        ) from None
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} is no table ({error})") from None
+    if not path.exists():
+        raise InputError(f"no table {path}; a folder of tables needs one for every stage, pattern and direction")
+    table = read_array(path, "table")
     if table.dtype != np.int8 or table.ndim != 2:
         raise InputError(
             f"{path} holds {table.dtype} of shape {table.shape}; expected int8 of shape ({ENTRIES}, values)"
@@ -151,8 +172,18 @@ def _read_table(path: Path) -> Tensor:
     return torch.from_numpy(table)
 
 
+def _sha256(table: Tensor) -> str:
+    return hashlib.sha256(table.contiguous().numpy()).hexdigest()
+
+
 def write_tables(folder: Path, model: LookUpLeRF) -> None:
-    """The tables of a model as the authors' programs read them, `LUT_s1_sr0.npy` ..."""
+    """The tables of a model as the authors' programs read them, `LUT_s1_sr0.npy` ..., and a note of their patterns and
+    hashes."""
+    sha256 = {}
     for name, table in model.tables():
-        with atomic_file(folder / f"LUT_{name}.npy") as temporary, open(temporary, "wb") as file:
+        path = folder / f"LUT_{name}.npy"
+        sha256[path.name] = _sha256(table)
+        with atomic_file(path) as temporary, open(temporary, "wb") as file:
             np.save(file, table.numpy())
+    with atomic_file(folder / NOTE) as temporary:
+        temporary.write_text(json.dumps({"modes": model.modes, "sha256": sha256}, indent=1))

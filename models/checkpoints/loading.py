@@ -1,12 +1,13 @@
 """Checkpoints `{model: {name, args, sd}, ...}`, as LIIF, LTE and LMF have them: written whole, read safely."""
 
-import pickle
-import warnings
+import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import models
 from models.checkpoints.lerf import holds_tables, pickled_network_spec, tables_spec
@@ -14,41 +15,60 @@ from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.normalization import Normalization
 from models.upscaler import Upscaler
-from utils.errors import InputError, nearest_name
+from utils.errors import InputError, nearest_name, shortened
 from utils.files import atomic_file
+from utils.reading import CodeInFileError, read_tensors
 
+HASH = "content_hash"
+MOST_VALUES = 1_000_000  # in a checkpoint
 TABLES_FILE = "tables.pth"  # what tools.export_lut calls the tables in a folder
 
 
 def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write `content` (tensors, numbers, strings in dicts and lists) to `path`, all or nothing."""
+    """Write `content` (tensors, numbers, strings in dicts and lists) and its hash to `path`, all or nothing."""
     with atomic_file(path) as temporary:
-        torch.save(dict(content), temporary)
+        torch.save({**content, HASH: content_hash(content)}, temporary)
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """SHA-256 of every value of a checkpoint with its place in it; InputError for more values than one ever has."""
+    digest, values = hashlib.sha256(), 0
+
+    def add(value: Any) -> None:
+        nonlocal values
+        values += 1
+        if values > MOST_VALUES:
+            raise InputError(f"it holds more than {MOST_VALUES:,} values; expected a checkpoint")
+        if isinstance(value, Tensor):
+            digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        elif isinstance(value, Mapping | list | tuple):
+            digest.update(f"{'{' if isinstance(value, Mapping) else '['}{len(value)}".encode())
+            for part in (part for pair in value.items() for part in pair) if isinstance(value, Mapping) else value:
+                add(part)
+        else:
+            digest.update(repr(value).encode())
+
+    add(content)
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU; InputError when it is missing, none, or wants to run code."""
+    """The content of a checkpoint, on the CPU; InputError when it is missing, damaged, none, or wants to run code."""
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no checkpoint {path}; check the name")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old pickle protocols: the file loads, or is refused below
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            return {"model": _pickled_network(path)}
-        raise InputError(f"{path} is not a checkpoint; expected a file written by torch.save") from None
-    except Exception as error:  # whatever a damaged file makes PyTorch raise
-        kind = type(error).__name__
-        raise InputError(f"{path} is not a checkpoint ({kind}); expected a file written by torch.save") from None
+        content = read_tensors(path, "checkpoint")
+    except CodeInFileError:
+        return {"model": _pickled_network(path)}
     try:
+        if isinstance(content, dict) and HASH in content and content.pop(HASH) != content_hash(content):
+            raise InputError("it is damaged or was changed: its content has another hash; copy or download it again")
         if isinstance(content, dict) and is_mmediting(content):
             return {"model": ciaosr_spec(content)}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise InputError(f"{path} holds a CiaoSR of mmediting that cannot be read: {error!r}") from None
+    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
+        raise InputError(f"{path} holds no model that can be read: {shortened(error)}") from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(f"{path} holds no model; expected {{model: {{name, args, sd}}}}")
     return content
@@ -94,7 +114,7 @@ def load_upscaler(
     if str(model) in filters:
         return Upscaler(models.make({"name": str(model)}), device=device, backend=backend)
     path = Path(model)
-    if not path.exists() and not path.suffix:
+    if not os.path.exists(path) and not path.suffix:
         raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), filters)}")
     content = load_folder(path) if path.is_dir() else load_checkpoint(path)
     try:
@@ -102,8 +122,8 @@ def load_upscaler(
         return Upscaler(made, Normalization.for_model(made, content.get("data_norm") or data_norm), device, backend)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # whatever a file may hold
-        raise InputError(f"{path} describes a model that cannot be built: {error!r}") from None
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever a file may hold
+        raise InputError(f"{path} describes a model that cannot be built: {shortened(error)}") from None
 
 
 def on_upsampler(net: Upscaler, upsampler: Upscaler) -> Upscaler:
@@ -120,5 +140,5 @@ def make_continuous(spec: Mapping[str, Any], load_sd: bool = False) -> models.Co
     """A complete model; InputError when `spec` names only a part of one."""
     made = models.make(spec, load_sd)
     if not isinstance(made, models.ContinuousModel):
-        raise InputError(f"'{spec['name']}' is only a part of a model, such as an encoder; name a decoder")
+        raise InputError(f"{shortened(spec['name'])} is only a part of a model, such as an encoder; name a decoder")
     return made

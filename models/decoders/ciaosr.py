@@ -1,8 +1,8 @@
 """CiaoSR (Cao et al., CVPR 2023): attention to the latents around a position, with cross-scale non-local features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from models.layers.mlp import MLP, linear_on_map, unfolded, unfolded_linear
 from models.registry import make, register
 from utils.geometry.grids import attention_reach, cell_at, cell_in_pixels, sample_nearest
 from utils.geometry.neighbours import Neighbours
+from utils.kinds import Counts, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +41,14 @@ class CiaoSR(NonLocalEncoder, ContinuousModel):
         imnet_q: Mapping[str, Any],
         imnet_k: Mapping[str, Any],
         imnet_v: Mapping[str, Any],
-        local_size: int = 2,
+        local_size: Literal[2] = 2,
         feat_unfold: bool = True,
         non_local_attn: bool = True,
-        multi_scale: Sequence[int] = (2,),
-        softmax_scale: float = 1,
+        multi_scale: Counts = (2,),
+        softmax_scale: Positive = 1,
     ):
         super().__init__()
-        self.make_parts(encoder, local_size, non_local_attn, multi_scale)
+        self.make_parts(encoder, non_local_attn, multi_scale)
         self.feat_unfold = feat_unfold
         self.softmax_scale = softmax_scale
         self.key_dim = self.encoder.out_dim * (9 if feat_unfold else 1)

@@ -1,7 +1,7 @@
 """LM-CiaoSR (LMF, CVPR 2024): the attention of CiaoSR, once per LR pixel inside the latent MLP."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from models.layers.mlp import unfolded
 from models.registry import make, register
 from utils.errors import InputError
 from utils.geometry.grids import Size
+from utils.kinds import Counts, Positive
 
 # LR pixels attended at a time: the attention needs about 8000 numbers for each.
 CHUNK_PIXELS = 8192
@@ -38,17 +39,17 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         imnet_q: Mapping[str, Any],
         imnet_k: Mapping[str, Any],
         imnet_v: Mapping[str, Any],
-        local_size: int = 2,
+        local_size: Literal[2] = 2,
         feat_unfold: bool = True,
         non_local_attn: bool = True,
-        multi_scale: Sequence[int] = (2,),
-        softmax_scale: float = 1,
+        multi_scale: Counts = (2,),
+        softmax_scale: Positive = 1,
         mod_input: bool = True,
     ):
         super().__init__()
         if not feat_unfold:
             raise InputError("lmciaosr attends within the 3x3 neighbourhood of a pixel; set feat_unfold: true")
-        self.make_parts(encoder, local_size, non_local_attn, multi_scale)
+        self.make_parts(encoder, non_local_attn, multi_scale)
         self.softmax_scale = softmax_scale
         self.mod_input = mod_input
         key_dim = 4 * self.encoder.out_dim

@@ -14,6 +14,7 @@ from models.layers.mlp import linear_on_map
 from models.registry import make, register
 from utils.geometry.grids import Size
 from utils.geometry.neighbours import Neighbours
+from utils.kinds import Even
 
 
 @register("lmlte")
@@ -32,7 +33,7 @@ class LMLTE(LMFDecoder):
         encoder_spec: Mapping[str, Any],
         imnet_spec: Mapping[str, Any],
         hypernet_spec: Mapping[str, Any],
-        hidden_dim: int = 128,
+        hidden_dim: Even = 128,
         local_ensemble: bool = True,
         cell_decode: bool = True,
         mod_input: bool = True,

@@ -1,7 +1,7 @@
 """LTE (Lee and Jin, CVPR 2022): an MLP on the Fourier features of the four LR pixels around a position."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from models.local_ensemble import LocalEnsembleModel
 from models.registry import make, register
 from utils.geometry.grids import cell_in_pixels
 from utils.geometry.neighbours import Neighbours
+from utils.kinds import Count, Even
 
 
 class FourierDecoder(LocalEnsembleModel):
@@ -56,7 +57,7 @@ class LTE(FourierDecoder):
     interleaved = True
     decoder = "imnet"
 
-    def __init__(self, encoder_spec: Mapping[str, Any], imnet_spec: Mapping[str, Any], hidden_dim: int = 256):
+    def __init__(self, encoder_spec: Mapping[str, Any], imnet_spec: Mapping[str, Any], hidden_dim: Even = 256):
         super().__init__(encoder_spec, hidden_dim)
         self.imnet = make(imnet_spec, in_dim=hidden_dim, out_dim=3)
 
@@ -71,7 +72,9 @@ class LTEFast(FourierDecoder):
     interleaved = False
     decoder = "layers"
 
-    def __init__(self, encoder_spec: Mapping[str, Any], num_layer: int = 3, hidden_dim: int = 256, out_dim: int = 3):
+    def __init__(
+        self, encoder_spec: Mapping[str, Any], num_layer: Count = 3, hidden_dim: Even = 256, out_dim: Literal[3] = 3
+    ):
         super().__init__(encoder_spec, hidden_dim)
         layers: list[nn.Module] = []
         for _ in range(num_layer):

@@ -10,7 +10,6 @@ from models.continuous import Latent
 from models.encoders import make_encoder
 from models.encoders.chunks import encode_in_chunks
 from models.layers.cross_scale_attention import CrossScaleAttention
-from utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,8 @@ class NonLocalLatent(Latent):
 class NonLocalEncoder(nn.Module):
     """Base of CiaoSR and LM-CiaoSR: an encoder followed by cross-scale attention."""
 
-    def make_parts(
-        self, encoder: Mapping[str, Any], local_size: int, non_local_attn: bool, multi_scale: Sequence[int]
-    ) -> None:
+    def make_parts(self, encoder: Mapping[str, Any], non_local_attn: bool, multi_scale: Sequence[int]) -> None:
         """Set `encoder`, `cs_attn` and `non_local_dim`."""
-        if local_size != 2:
-            raise InputError(f"local_size {local_size} is not supported; the published models use 2")
         self.encoder = make_encoder(encoder)
         self.cs_attn = CrossScaleAttention(self.encoder.out_dim, multi_scale) if non_local_attn else None
         self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from models.encoders.blocks import Residual, conv3x3, upsampler
 from models.registry import register
+from utils.kinds import Count
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
@@ -33,8 +34,8 @@ class EDSR(nn.Module):
 
     def __init__(
         self,
-        n_resblocks: int = 16,
-        n_feats: int = 64,
+        n_resblocks: Count = 16,
+        n_feats: Count = 64,
         res_scale: float = 1,
         scale: int = 2,
         no_upsampling: bool = False,
@@ -59,8 +60,8 @@ class EDSR(nn.Module):
 
 @register("edsr")
 def edsr(
-    n_resblocks: int = 32,
-    n_feats: int = 256,
+    n_resblocks: Count = 32,
+    n_feats: Count = 256,
     res_scale: float = 0.1,
     scale: int = 2,
     no_upsampling: bool = False,

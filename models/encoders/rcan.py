@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from models.encoders.blocks import Residual, conv, conv3x3, upsampler
 from models.registry import register
+from utils.kinds import Count
 
 
 class ChannelAttention(nn.Module):
@@ -39,10 +40,10 @@ class RCAN(nn.Module):
 
     def __init__(
         self,
-        n_resgroups: int = 10,
-        n_resblocks: int = 20,
-        n_feats: int = 64,
-        reduction: int = 16,
+        n_resgroups: Count = 10,
+        n_resblocks: Count = 20,
+        n_feats: Count = 64,
+        reduction: Count = 16,
         scale: int = 2,
         no_upsampling: bool = False,
     ):

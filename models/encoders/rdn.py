@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from models.encoders.blocks import conv, upsampler
 from models.registry import register
 from utils.errors import InputError, nearest_name
+from utils.kinds import Count
 
 # (blocks, convolutions per block, channels that each convolution adds): D, C and G of the paper.
 CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
@@ -48,7 +49,7 @@ class RDN(nn.Module):
     """
 
     def __init__(
-        self, G0: int = 64, RDNkSize: int = 3, RDNconfig: str = "B", scale: int = 2, no_upsampling: bool = False
+        self, G0: Count = 64, RDNkSize: Count = 3, RDNconfig: str = "B", scale: int = 2, no_upsampling: bool = False
     ):
         super().__init__()
         if RDNconfig not in CONFIGURATIONS:

@@ -4,7 +4,6 @@ Feature maps are channels last, (B, H, W, C), except in convolutions. W is the s
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from models.encoders.blocks import conv3x3
 from models.registry import register
 from utils.errors import InputError
+from utils.kinds import Count, Counts, Positive
 
 # A block works on this many windows at a time, which bounds its memory and is faster on a CPU than all at once.
 WINDOWS_AT_A_TIME = 64
@@ -153,12 +153,12 @@ class SwinIR(nn.Module):
     def __init__(
         self,
         no_upsampling: bool = True,
-        embed_dim: int = 180,
-        depths: Sequence[int] = (6, 6, 6, 6, 6, 6),
-        num_heads: Sequence[int] = (6, 6, 6, 6, 6, 6),
-        window_size: int = 8,
-        mlp_ratio: float = 2,
-        out_dim: int = 64,
+        embed_dim: Count = 180,
+        depths: Counts = (6, 6, 6, 6, 6, 6),
+        num_heads: Counts = (6, 6, 6, 6, 6, 6),
+        window_size: Count = 8,
+        mlp_ratio: Positive = 2,
+        out_dim: Count = 64,
     ):
         super().__init__()
         if not no_upsampling:

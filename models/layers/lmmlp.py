@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.registry import register
 from utils.errors import InputError
+from utils.kinds import Count
 
 
 @register("lmmlp")
@@ -20,10 +21,10 @@ class LMMLP(nn.Module):
 
     def __init__(
         self,
-        in_dim: int,
-        out_dim: int = 3,
-        hidden_dim: int = 16,
-        hidden_depth: int = 6,
+        in_dim: Count,
+        out_dim: Count = 3,
+        hidden_dim: Count = 16,
+        hidden_depth: Count = 6,
         mod_scale: bool = True,
         mod_shift: bool = True,
     ):
@@ -33,8 +34,8 @@ class LMMLP(nn.Module):
         self.mod_scale = mod_scale
         self.mod_shift = mod_shift
         self.mod_dim = hidden_dim * hidden_depth * (mod_scale + mod_shift)
-        if hidden_depth < 1 or not (mod_scale or mod_shift):
-            raise InputError("an lmmlp needs hidden_depth of at least 1 and mod_scale, mod_shift or both")
+        if not (mod_scale or mod_shift):
+            raise InputError("an lmmlp needs mod_scale, mod_shift or both")
         layers: list[nn.Module] = []
         for depth in range(hidden_depth):
             layers += [nn.Linear(hidden_dim if depth else in_dim, hidden_dim), nn.ReLU()]

@@ -7,13 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.registry import register
+from utils.kinds import Count
 
 
 @register("mlp")
 class MLP(nn.Module):
     """Linear and ReLU layers in turn, (..., in_dim) -> (..., out_dim); Linear layers are `layers.0`, `layers.2`, ..."""
 
-    def __init__(self, in_dim: int, out_dim: int, hidden_list: Sequence[int]):
+    def __init__(self, in_dim: Count, out_dim: Count, hidden_list: Sequence[Count]):
         super().__init__()
         layers: list[nn.Module] = []
         for width in hidden_list:

@@ -1,18 +1,19 @@
 """LeRF-Net and LeRF-Net++ (arXiv 2407.09935): both stages as convolutional networks on all channels at once."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from models.continuous import ContinuousModel
-from models.lerf.stages import LeRF, make_kernel
+from models.lerf.stages import LeRF, Support, make_kernel
 from models.registry import make, register
 from utils.errors import InputError
 from utils.geometry.grids import Grid
-from utils.kinds import check, whole
+from utils.kinds import Kind
 
+Width = Annotated[int, Kind("a multiple of 4", lambda v: type(v) is int and v > 0 and v % 4 == 0)]  # kept in quarters
 BLOCKS = 5
 CHANNELS = 3
 
@@ -73,11 +74,8 @@ class LeRFNet(LeRF):
     """Steerable Gaussian kernels from two networks of `nf` features (a multiple of 4) on RGB pictures, without
     rounding in between."""
 
-    def __init__(self, nf: int = 64, support: int = 2, antialias: bool = True):
+    def __init__(self, nf: Width = 64, support: Support = 2, antialias: bool = True):
         super().__init__(make_kernel("gauss", support), antialias)
-        check("nf", nf, whole(4))
-        if nf % 4:
-            raise InputError(f"nf is {nf}; LeRF-Net splits its features in quarters, so give a multiple of 4")
         self.stage1 = IMDN(CHANNELS, CHANNELS, nf)
         self.stage2 = IMDN(CHANNELS, CHANNELS * len(self.kernel.hyper_parameters), nf)
 
@@ -97,7 +95,7 @@ class LeRFNetPlus(LeRFNet):
     Positions are in [-1, 1] for any number of pixels, so scales and homographies refer to the input.
     """
 
-    def __init__(self, upsampler_spec: Mapping[str, Any], nf: int = 64, support: int = 2, antialias: bool = True):
+    def __init__(self, upsampler_spec: Mapping[str, Any], nf: Width = 64, support: Support = 2, antialias: bool = True):
         super().__init__(nf, support, antialias)
         upsampler = make(upsampler_spec)
         if not isinstance(upsampler, ContinuousModel):

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from models.continuous import CHUNK_BYTES
 from models.lerf.patterns import PATTERNS, ROTATIONS
-from models.lerf.stages import EnsembleLeRF, round_through
+from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
 from models.registry import register
-from utils.kinds import check, whole
+from utils.kinds import Count
 
 DENSE_LAYERS = 4
 
@@ -78,7 +78,6 @@ class LeRFNetwork(EnsembleLeRF):
 
     def __init__(self, kernel: str, nf: int, modes: str, support: int, antialias: bool):
         super().__init__(kernel, modes, support, antialias)
-        check("nf", nf, whole(1))
         for name, _, pattern, values in self.units():
             setattr(self, name, SRUnit(pattern, nf, values))
 
@@ -95,7 +94,7 @@ class LeRFL(LeRFNetwork):
     """Amplified linear kernels; units of `nf` features on the patterns `modes`, kernels over `support` x `support`
     pixels."""
 
-    def __init__(self, nf: int = 64, modes: str = "sct", support: int = 2, antialias: bool = True):
+    def __init__(self, nf: Count = 64, modes: Modes = "sct", support: Support = 2, antialias: bool = True):
         super().__init__("linear", nf, modes, support, antialias)
 
 
@@ -104,5 +103,5 @@ class LeRFG(LeRFNetwork):
     """Steerable Gaussian kernels; units of `nf` features on the patterns `modes`, kernels over `support` x `support`
     pixels."""
 
-    def __init__(self, nf: int = 64, modes: str = "sct", support: int = 2, antialias: bool = True):
+    def __init__(self, nf: Count = 64, modes: Modes = "sct", support: Support = 2, antialias: bool = True):
         super().__init__("gauss", nf, modes, support, antialias)

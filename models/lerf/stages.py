@@ -1,7 +1,7 @@
 """LeRF (CVPR 2023): the two stages that networks and tables share, pre-filter and hyper-parameters."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,19 +11,23 @@ from models.lerf.patterns import PATTERNS, ROTATIONS, neighbourhood
 from models.resampling.kernels import AmplifiedLinear, Kernel, SteerableGaussian
 from models.resampling.resampler import Resampler
 from utils.errors import InputError
-from utils.kinds import TEXT, check
+from utils.kinds import Kind
 
 KERNELS: dict[str, type[Kernel]] = {"linear": AmplifiedLinear, "gauss": SteerableGaussian}
-SUPPORTS = (2, 4)
+Support = Literal[2, 4]  # pixels
+Modes = Annotated[
+    str,
+    Kind(
+        f"some of the letters {''.join(PATTERNS)}, each once",
+        lambda v: isinstance(v, str) and 0 < len(v) == len(set(v)) and set(v) <= set(PATTERNS),
+    ),
+]
 
 
 def make_kernel(name: str, support: int) -> Kernel:
     """A kernel whose hyper-parameters are predicted, over `support` x `support` pixels (2 as published, or 4)."""
-    check("kernel", name, TEXT)
     if name not in KERNELS:
         raise InputError(f"unknown kernel '{name}'; expected {' or '.join(KERNELS)}")
-    if type(support) is not int or support not in SUPPORTS:
-        raise InputError(f"support is {support!r}; expected {' or '.join(map(str, SUPPORTS))} pixels")
     return KERNELS[name](support / 2)
 
 
@@ -70,9 +74,6 @@ class EnsembleLeRF(LeRF):
 
     def __init__(self, kernel: str, modes: str, support: int, antialias: bool):
         super().__init__(make_kernel(kernel, support), antialias)
-        check("modes", modes, TEXT)
-        if not modes or len(set(modes)) != len(modes) or not set(modes) <= set(PATTERNS):
-            raise InputError(f"modes is {modes!r}; expected some of the letters {''.join(PATTERNS)}, each once")
         self.modes = modes
 
     def arguments(self) -> dict[str, Any]:

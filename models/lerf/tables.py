@@ -9,7 +9,7 @@ from models import native
 from models.continuous import Latent
 from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
-from models.lerf.stages import EnsembleLeRF, round_through
+from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
 from models.native.calls import Library
 from models.native.lerf import table_stage, to_levels, write_values
 from models.registry import register
@@ -49,7 +49,7 @@ class LookUpLeRF(EnsembleLeRF):
     LUTs hold integers from -127 to 127. Training rounds them in the forward pass, so it tunes the stored 8-bit values.
     """
 
-    def __init__(self, kernel: str = "gauss", modes: str = "sct", support: int = 2, antialias: bool = True):
+    def __init__(self, kernel: str = "gauss", modes: Modes = "sct", support: Support = 2, antialias: bool = True):
         super().__init__(kernel, modes, support, antialias)
         for name, _, _, values in self.units():
             setattr(self, name, nn.Parameter(torch.zeros(ENTRIES, values)))

@@ -16,7 +16,6 @@ from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels, first_pixels, sample_nearest
 from utils.geometry.homographies import LARGEST_CELL, WarpedGrid
 from utils.geometry.neighbours import AxisTaps, axis_taps
-from utils.kinds import SWITCH, check
 
 NATIVE_KERNELS = {AmplifiedLinear: ResamplingKernel.LINEAR, SteerableGaussian: ResamplingKernel.GAUSS}
 LARGEST = 2 * LARGEST_CELL  # cell: what the largest kernel of a warp is in a picture of one pixel
@@ -42,7 +41,6 @@ class Resampler(ContinuousModel):
 
     def __init__(self, kernel: Kernel, antialias: bool = True):
         super().__init__()
-        check("antialias", antialias, SWITCH)
         self.kernel = kernel
         self.antialias = antialias
         self.floats_per_query = 6 * (1 + len(kernel.hyper_parameters))

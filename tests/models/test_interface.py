@@ -64,10 +64,16 @@ def test_registry_rejects_duplicates() -> None:
         registry.register("one")(list)
 
 
-def test_sizes_that_follow_override_the_config() -> None:
-    args = {**SMALL_LMLIIF["args"], "hypernet_spec": {"name": "mlp", "args": {"out_dim": 7, "hidden_list": [24]}}}
-    model = models.make({"name": "lmliif", "args": args})
-    assert model.hypernet.layers[-1].out_features == 16 * 3 * 2 + 16
+@pytest.mark.parametrize(("out_dim", "refused"), [(7, True), (16 * 3 * 2 + 16, False), (208, False)])
+def test_sizes_that_follow_may_only_be_stated_as_they_are(out_dim, refused) -> None:
+    """208 is what published specs state for every latent MLP, whatever it is."""
+    latent_mlp = {"name": "mlp", "args": {"out_dim": out_dim, "hidden_list": [24]}}
+    spec = {"name": "lmliif", "args": {**SMALL_LMLIIF["args"], "hypernet_spec": latent_mlp}}
+    if refused:
+        with pytest.raises(InputError, match="out_dim is 7, but 112 follows"):
+            models.make(spec)
+    else:
+        assert models.make(spec).hypernet.layers[-1].out_features == 16 * 3 * 2 + 16
 
 
 def test_lr_skip_adds_the_bilinear_picture() -> None:

@@ -43,10 +43,7 @@ def mmediting_name(name: str, blocks: int) -> str:
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("below", ["", "encoder."])
 def test_official_files_give_the_same_picture(tmp_path, encoder, below) -> None:
-    hidden = {
-        part: {"name": "mlp", "args": {"out_dim": 3, "hidden_list": [24, 20]}}
-        for part in ("imnet_q", "imnet_k", "imnet_v")
-    }
+    hidden = {part: {"name": "mlp", "args": {"hidden_list": [24, 20]}} for part in ("imnet_q", "imnet_k", "imnet_v")}
     args = {**SPEC["args"], **hidden, "encoder": {"name": encoder, "args": ENCODERS[encoder]}}
     model = fill(models.make({"name": "ciaosr", "args": args}))
     stored = {}
