@@ -2,13 +2,17 @@
 
 import math
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import PIL
 import torch
 
 from evaluation.tasks import Task
+from models import native
+from models.cmsr.tables import ScaleTable
 from models.registry import weights_hash
 from models.upscaler import Upscaler
 
@@ -70,15 +74,56 @@ def summary(task: Task, rows: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def describe(upscalers: Mapping[str, Upscaler]) -> dict[str, Any]:
-    """What each label of the results is: its class and the hash of its weights."""
+def describe(upscalers: Mapping[str, Upscaler], paths: Sequence[str]) -> dict[str, Any]:
+    """What each label of the results is: where from, its class, the hash of its weights, its normalisation, and what
+    computes it on a CPU."""
     return {
-        label: {"class": type(u.model).__name__, "weights_hash": weights_hash(u.model)}
-        for label, u in upscalers.items()
+        label: {
+            "path": path,
+            "class": type(upscaler.model).__name__,
+            "weights_hash": weights_hash(upscaler.model),
+            "data_norm": upscaler.normalization.to_config(),
+            "backend": _computed_by(upscaler),
+        }
+        for (label, upscaler), path in zip(upscalers.items(), paths, strict=True)
     }
 
 
-def environment(device: torch.device) -> dict[str, str]:
-    """Device and versions behind a result."""
+def _computed_by(upscaler: Upscaler) -> str:
+    """native or torch, whichever `upscaler.backend` comes to here."""
+    name = upscaler.model.native_library
+    if name is None or upscaler.device.type != "cpu" or upscaler.backend == "torch":
+        return "torch"
+    return "torch" if native.library(name) is None else "native"
+
+
+def describe_tables(tables: Mapping[str, ScaleTable]) -> dict[str, Any]:
+    """The scale2mod table of each label that has one."""
+    return {
+        label: {
+            **table.about,
+            "scale2mod": {f"{t:g}": {f"{v.scale:g}": v.threshold for v in vs} for t, vs in table.levels.items()},
+        }
+        for label, table in tables.items()
+    }
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a result depends on beside its settings: device, versions, threads, precision and the state of the
+    project."""
     versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}, Pillow {PIL.__version__}"
-    return {"device": str(device), "versions": versions}
+    precision = f"{str(torch.get_default_dtype()).removeprefix('torch.')}, {torch.get_float32_matmul_precision()}"
+    threads = torch.get_num_threads()
+    return {
+        "device": str(device), "versions": versions, "threads": threads, "precision": precision, "commit": commit()
+    }  # fmt: skip
+
+
+def commit() -> str | None:
+    """The commit of the project, with `-dirty` where files differ from it; None where git does not know."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

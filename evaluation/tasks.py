@@ -1,28 +1,32 @@
 """What a test config asks to measure: data sets at scales or under warps."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 import datasets
 from datasets.folders import find_folder
 from datasets.implicit import ImplicitDataset
 from datasets.warped import WarpedImageFolders
+from evaluation.cmsr_report import control
 from evaluation.measure import measure_pair, measure_warp
 from evaluation.metrics import Protocol, find_protocol, parse_eval_type
+from models.cmsr.tables import ScaleTable
 from models.upscaler import Upscaler
 from utils.config import check_keys, check_types, plain_number, require
 from utils.errors import InputError
 from utils.geometry.grids import Scale, parse_scale, scale_text
+from utils.geometry.homographies import Homography
 from utils.images import to_tensor
-from utils.kinds import FOLDERS, MAPPING, SCALES, TEXT, TEXTS, whole
+from utils.kinds import FOLDER_NAME, FOLDER_NAMES, FOLDERS, MAPPING, SCALES, TEXT, check, whole
 from utils.random_state import repeatable
 
 KINDS = {
-    "protocol": TEXT, "scales": SCALES, "warps": TEXTS, "datasets": MAPPING, "data_norm": MAPPING,
+    "protocol": TEXT, "scales": SCALES, "warps": FOLDER_NAMES, "datasets": MAPPING, "data_norm": MAPPING,
     "eval_bsize": whole(1), "test_dataset": MAPPING, "eval_type": TEXT,
 }  # fmt: skip
 
@@ -34,8 +38,29 @@ PILLOW_LR = "made with Pillow's bicubic"
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What a picture is measured on: LR (3, h, w) and HR (3, H, W), both in [0, 1], and how the LR one was warped."""
+
+    lr: Tensor
+    hr: Tensor
+    homography: Homography | None = None
+
+    def hashes(self) -> dict[str, str]:
+        """The beginning of the SHA-256 of the pixels of both."""
+        return {key: _sha256(tensor) for key, tensor in (("lr", self.lr), ("hr", self.hr))}
+
+
+def _sha256(tensor: Tensor) -> str:
+    values = tensor.contiguous()
+    return hashlib.sha256(repr(tuple(values.shape)).encode() + values.numpy().tobytes()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
 class Task:
-    """One data set at one scale (None where the pictures themselves decide), or under one kind of `warp`."""
+    """One data set at one scale (None where the pictures themselves decide), or under one kind of `warp`.
+
+    InputError for a name, or a warp, that would leave the folder that output pictures are written to.
+    """
 
     name: str
     scale: Scale | None
@@ -44,19 +69,37 @@ class Task:
     protocol: Protocol
     warp: str | None = None
 
+    def __post_init__(self) -> None:
+        check("the name of a data set", self.name, FOLDER_NAME)
+        check("a warp", self.warp, FOLDER_NAME, optional=True)
+
     @property
     def label(self) -> str:
         """`x2`, `x3x1.5`, `isc`, or nothing."""
         return self.warp or (f"x{scale_text(self.scale)}" if self.scale else "")
 
-    def measure(self, index: int, upscaler: Upscaler, queries: int | None) -> tuple[dict[str, float], torch.Tensor]:
-        """Scores and output picture (3, H, W) of picture `index`."""
+    def sample(self, index: int) -> Sample:
+        """What picture `index` is measured on."""
         with repeatable(index):
             if isinstance(self.samples, WarpedImageFolders):
                 lr, hr, homography = self.samples[index]
-                return measure_warp(upscaler, to_tensor(lr), to_tensor(hr), homography, self.protocol)
-            lr, hr = map(to_tensor, self.samples.pair(index))
-        return measure_pair(upscaler, lr, hr, self.protocol, self.scale, queries)
+                return Sample(to_tensor(lr), to_tensor(hr), homography)
+            return Sample(*map(to_tensor, self.samples.pair(index)))
+
+    def measure(self, sample: Sample, upscaler: Upscaler, queries: int | None) -> tuple[dict[str, float], Tensor]:
+        """Scores and output picture (3, H, W)."""
+        if sample.homography is not None:
+            return measure_warp(upscaler, sample.lr, sample.hr, sample.homography, self.protocol)
+        return measure_pair(upscaler, sample.lr, sample.hr, self.protocol, self.scale, queries)
+
+    def measure_controlled(
+        self, sample: Sample, upscaler: Upscaler, table: ScaleTable, above: float
+    ) -> dict[str, float]:
+        """Scores with CMSR, and what it saved."""
+        size = tuple(sample.hr.shape[-2:])
+        scale = self.scale or tuple(n / m for n, m in zip(size, sample.lr.shape[-2:], strict=True))
+        report = control(upscaler, sample.lr, size, table, above)
+        return {**self.protocol.measure(report.picture, sample.hr, scale), **report.figures()}
 
 
 def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
@@ -69,7 +112,7 @@ def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
         samples = datasets.make_wrapped(config["test_dataset"], "test_dataset")
         made = config["test_dataset"]["dataset"]["name"] != "paired-image-folders"
         lr_source = PILLOW_LR if made else "from files"
-        yield Task(samples.path(0).parent.name, scale and (scale, scale), lr_source, samples, protocol)
+        yield Task(samples.path(0).resolve().parent.name, scale and (scale, scale), lr_source, samples, protocol)
         return
     protocol = find_protocol(config.get("protocol"))
     scales = arguments.scales or [parse_scale(scale) for scale in config.get("scales") or ()]
@@ -77,6 +120,7 @@ def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
     if not (scales or warps) or not config.get("datasets"):
         raise InputError(f"{arguments.config}: needs at least one of 'datasets' and one of 'scales' or 'warps'")
     for name, spec in config["datasets"].items():
+        check(f"{arguments.config}: the name of a data set", name, FOLDER_NAME)
         check_types(spec, SET_KINDS, f"datasets.{name}")
         check_keys(spec, SET_KINDS, f"datasets.{name}")
         for scale in scales:

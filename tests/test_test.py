@@ -124,3 +124,88 @@ def test_models_and_pictures_of_one_stem_keep_apart(pictures, checkpoint) -> Non
     assert len(list(Path("out").rglob("*.png"))) == 2 * 4
     call(demo, "--input", pictures, "--output", "folder", "--model", "nearest", "--scale", 1)
     assert sorted(p.name for p in Path("folder").iterdir()) == ["a.bmp.png", "a.png.png", "b.png", "c.png"]
+
+
+@pytest.fixture
+def measured(pictures) -> dict:
+    """The results of two filters on three pictures, in r.json."""
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [3], "datasets": {"Own": {"hr": str(pictures)}}}))
+    call(test, "--config", "t.yaml", "--set", "scales=[2]", "--model", "bicubic", "nearest", "--json", "r.json")
+    return json.loads(Path("r.json").read_text())
+
+
+def test_results_hold_what_it_takes_to_repeat_them(measured, pictures) -> None:
+    assert measured["complete"]
+    assert measured["command"][2:4] == ["--set", "scales=[2]"]
+    assert measured["config_content"] == {"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}
+    assert {"threads", "precision", "commit", "cmsr"} <= measured.keys()
+    assert measured["models"]["bicubic"]["path"] == "bicubic"
+    assert measured["models"]["bicubic"]["backend"] == "torch"
+    assert measured["models"]["bicubic"]["data_norm"]["inp"] == {"sub": [0.5], "div": [0.5]}
+    hashes = measured["results"][0]["hashes"]
+    assert hashes.keys() == {"a.png", "b.png", "c.png"}
+    assert len({h for pair in hashes.values() for h in pair.values()}) == 6
+
+
+def test_the_same_again(measured, capsys) -> None:
+    Path("t.yaml").unlink()  # all of it is in the results
+    call(test, "--again", "r.json", "--json", "again.json")
+    assert "the same: 12 scores" in capsys.readouterr().out
+    assert json.loads(Path("again.json").read_text())["results"] == measured["results"]
+    assert "only --json" in mistake(capsys, test, "--again", "r.json", "--scales", 3)
+    Path("r.json").write_text('{"results": []}')
+    assert "command" in mistake(capsys, test, "--again", "r.json")
+
+
+def test_what_differs_again_is_named(measured, pictures, capsys) -> None:
+    Image.open(pictures / "b.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(pictures / "b.png")
+    measured["results"][0]["pictures"]["a.png"]["nearest"]["psnr"] += 0.01
+    measured["models"]["bicubic"]["weights_hash"] = "other"
+    Path("r.json").write_text(json.dumps(measured))
+    with pytest.raises(SystemExit) as ended:
+        call(test, "--again", "r.json")
+    assert ended.value.code == 1
+    out = capsys.readouterr().out
+    assert "Own x2 b.png: another picture" in out
+    assert "Own x2 a.png nearest psnr: " in out
+    assert "bicubic: other weights" in out
+    assert "c.png: another" not in out
+
+
+def test_results_before_a_broken_picture_are_kept(pictures, capsys) -> None:
+    (pictures / "d.png").write_bytes((pictures / "c.png").read_bytes()[:400])
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}))
+    assert "d.png" in mistake(capsys, test, "--config", "t.yaml", "--model", "nearest", "--json", "r.json")
+    report = json.loads(Path("r.json").read_text())
+    assert not report["complete"]
+    assert report["results"][0]["pictures"].keys() == {"a.png", "b.png", "c.png"}
+
+
+def test_scores_that_are_no_numbers_are_status_1(tmp_path, capsys) -> None:
+    (tmp_path / "tiny").mkdir()
+    Image.new("RGB", (10, 10)).save(tmp_path / "tiny/a.png")  # smaller than SSIM's window
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [1], "datasets": {"Tiny": {"hr": str(tmp_path / "tiny")}}}))
+    with pytest.raises(SystemExit) as ended:
+        call(test, "--config", "t.yaml", "--model", "nearest", "--json", "r.json")
+    assert ended.value.code == 1
+    assert "Tiny x1 a.png: ssim of nearest" in capsys.readouterr().err
+    assert json.loads(Path("r.json").read_text())["complete"]
+
+
+@pytest.mark.parametrize("name", ["../up", "/tmp/x", "..", "a/b", 3])
+def test_names_of_sets_and_warps_stay_in_the_folder(pictures, capsys, name) -> None:
+    for config in (
+        {"scales": [2], "datasets": {name: {"hr": str(pictures)}}},
+        {"warps": [name], "datasets": {"Own": {"hr": str(pictures), "warp": str(pictures)}}},
+    ):
+        Path("t.yaml").write_text(yaml.safe_dump(config))
+        line = mistake(capsys, test, "--config", "t.yaml", "--model", "nearest", "--save-images", "out")
+        assert str(name) in line
+    assert not Path("out").exists()
+
+
+def test_native_backend_beside_a_filter(pictures, checkpoint, capsys) -> None:
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}))
+    call(test, "--config", "t.yaml", "--model", "bicubic", checkpoint, "--backend", "native", "--json", "r.json")
+    models = json.loads(Path("r.json").read_text())["models"]
+    assert {label: model["backend"] for label, model in models.items()} == {"bicubic": "torch", "small": "native"}

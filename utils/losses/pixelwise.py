@@ -4,5 +4,12 @@ from torch import nn
 
 from utils.losses import register
 
-register("l1")(nn.L1Loss)
-register("mse")(nn.MSELoss)
+
+@register("l1")
+def l1() -> nn.Module:
+    return nn.L1Loss()
+
+
+@register("mse")
+def mse() -> nn.Module:
+    return nn.MSELoss()
