@@ -10,9 +10,10 @@ import numpy as np
 from PIL import ExifTags, Image
 from torch.utils.data import Dataset
 
-from datasets.registry import register
+from datasets.pairs import pair_names
+from datasets.pixel_cache import PixelCache
+from datasets.registry import name_of, register
 from utils.errors import InputError
-from utils.files import atomic_file
 from utils.geometry.grids import Size
 from utils.images import list_pictures, open_picture, read_rgb
 from utils.kinds import FOLDERS, PATH, check, whole
@@ -31,39 +32,20 @@ def find_folder(candidates: str | Path | Sequence[str | Path]) -> Path:
     raise InputError(f"no folder {' or '.join(map(str, candidates))}; put the pictures there or change the config")
 
 
-@register("image-folder")
-class ImageFolder(Dataset):
-    """The pictures of a folder, as (H, W, 3) uint8 RGB arrays.
+class PictureFiles(Dataset):
+    """The pictures at `paths` in the folder `root`, as (H, W, 3) uint8 RGB arrays.
 
-    `root_path`: the folder, or several of which the first that exists is taken. `split_file`, `split_key`: a JSON
-    file and the key in it that lists the file names to use; else all pictures by name. `first_k`: only so many.
     `repeat`: pass over them so often an epoch. `cache`: `none` decodes each time, `in_memory` once at the start,
-    `bin` keeps decoded pixels as .npy files in `<parent>/_bin_<folder>`, which worker processes map into memory
-    together.
+    `bin` keeps decoded pixels in `<parent>/_bin_<folder>` (see `PixelCache`).
     """
 
-    paired = False
-
-    def __init__(
-        self,
-        root_path: str | Path | Sequence[str | Path],
-        split_file: str | None = None,
-        split_key: str | None = None,
-        first_k: int | None = None,
-        repeat: int = 1,
-        cache: str = "none",
-    ):
+    def __init__(self, root: Path, paths: Sequence[Path], repeat: int, cache: str):
         if cache not in CACHES:
-            raise InputError(f"image-folder: cache '{cache}' does not exist; choose one of {', '.join(CACHES)}")
-        check("root_path", root_path, FOLDERS)
-        check("split_file", split_file, PATH, optional=True)
-        check("first_k", first_k, whole(1), optional=True)
+            raise InputError(f"{name_of(self)}: cache '{cache}' does not exist; choose one of {', '.join(CACHES)}")
         check("repeat", repeat, whole(1))
-        root = find_folder(root_path)
-        self.paths = list_pictures(root) if split_file is None else _split(root, split_file, split_key)
-        self.paths = self.paths[:first_k]
+        self.paths = list(paths)
         self.repeat = repeat
-        self.bin_folder = root.parent / f"_bin_{root.name}" if cache == "bin" else None
+        self.pixels = PixelCache(root, root.parent / f"_bin_{root.name}") if cache == "bin" else None
         self.pictures: list[np.ndarray] | None = None
         if cache == "in_memory":
             with ThreadPoolExecutor() as pool:
@@ -84,16 +66,51 @@ class ImageFolder(Dataset):
         if self.pictures is not None:
             return self.pictures[index % len(self.paths)]
         path = self.path(index)
-        return read_rgb(path) if self.bin_folder is None else _read_decoded(path, self.bin_folder)
+        return read_rgb(path) if self.pixels is None else self.pixels.read(path)
+
+
+def select(
+    root_path: str | Path | Sequence[str | Path], split_file: str | None, split_key: str | None
+) -> tuple[Path, list[Path]]:
+    """The folder, and the pictures in it: those that `split_key` in `split_file` lists, else all by name."""
+    check("split_file", split_file, PATH, optional=True)
+    root = find_folder(root_path)
+    return root, list_pictures(root) if split_file is None else _split(root, split_file, split_key)
+
+
+@register("image-folder")
+class ImageFolder(PictureFiles):
+    """The pictures of a folder, as (H, W, 3) uint8 RGB arrays.
+
+    `root_path`: the folder, or several of which the first that exists is taken. `split_file`, `split_key`: a JSON
+    file and the key in it that lists the file names to use; else all pictures by name. `first_k`: only so many.
+    `repeat` and `cache` as in `PictureFiles`.
+    """
+
+    paired = False
+
+    def __init__(
+        self,
+        root_path: str | Path | Sequence[str | Path],
+        split_file: str | None = None,
+        split_key: str | None = None,
+        first_k: int | None = None,
+        repeat: int = 1,
+        cache: str = "none",
+    ):
+        check("root_path", root_path, FOLDERS)
+        check("first_k", first_k, whole(1), optional=True)
+        root, paths = select(root_path, split_file, split_key)
+        super().__init__(root, paths[:first_k], repeat, cache)
 
 
 @register("paired-image-folders")
 class PairedImageFolders(Dataset):
-    """LR and HR pictures in two folders, paired in order of name, as two (H, W, 3) uint8 RGB arrays.
+    """LR and HR pictures in two folders, paired by name, as two (H, W, 3) uint8 RGB arrays.
 
     `root_path_1` LR, `root_path_2` HR; the other arguments are those of `image-folder`. InputError names the files
-    when one has no partner or an LR picture is larger than its HR picture. `pair_sizes`: ((h, w), (H, W)) of every
-    pair.
+    when one has no partner (see `pair_names`) or an LR picture is larger than its HR picture. `pair_sizes`: ((h, w),
+    (H, W)) of every pair.
     """
 
     paired = True
@@ -110,18 +127,18 @@ class PairedImageFolders(Dataset):
     ):
         check("root_path_1", root_path_1, FOLDERS)
         check("root_path_2", root_path_2, FOLDERS)
-        self.lr = ImageFolder(root_path_1, split_file, split_key, first_k, repeat, cache)
-        self.hr = ImageFolder(root_path_2, split_file, split_key, first_k, repeat, cache)
-        if len(self.lr.paths) != len(self.hr.paths):
-            counts = " but ".join(f"{len(d.paths)} pictures in {d.paths[0].parent}" for d in (self.lr, self.hr))
-            alone = without_partner(self.lr.paths, self.hr.paths)
-            raise InputError(f"paired-image-folders: {counts}; {alone} has no partner")
+        check("first_k", first_k, whole(1), optional=True)
+        lr_root, lr_paths = select(root_path_1, split_file, split_key)
+        hr_root, hr_paths = select(root_path_2, split_file, split_key)
+        pairs = pair_names(lr_root, lr_paths, hr_root, hr_paths)[:first_k]
+        self.lr = PictureFiles(lr_root, [lr for lr, _ in pairs], repeat, cache)
+        self.hr = PictureFiles(hr_root, [hr for _, hr in pairs], repeat, cache)
         self.pair_sizes: list[tuple[Size, Size]] = list(zip(self.lr.sizes(), self.hr.sizes(), strict=True))
-        for index, (lr, hr) in enumerate(self.pair_sizes):
+        for (lr_path, hr_path), (lr, hr) in zip(pairs, self.pair_sizes, strict=True):
             if hr[0] < lr[0] or hr[1] < lr[1]:
                 raise InputError(
-                    f"paired-image-folders: {self.hr.paths[index]} is {hr[1]}x{hr[0]}, smaller than its LR picture "
-                    f"{self.lr.paths[index]}, {lr[1]}x{lr[0]}; root_path_1 is LR, both in the same order of name"
+                    f"paired-image-folders: {hr_path} is {hr[1]}x{hr[0]}, smaller than its LR picture {lr_path}, "
+                    f"{lr[1]}x{lr[0]}; root_path_1 is LR"
                 )
 
     def __len__(self) -> int:
@@ -154,30 +171,6 @@ def picture_size(path: Path) -> Size:
     return (width, height) if turned else (height, width)
 
 
-def without_partner(lr: Sequence[Path], hr: Sequence[Path]) -> Path:
-    """The first file of the longer list that lacks a partner by its name, else by order.
-
-    LR names are HR names with a suffix that starts with no digit (baby.png, babyx2.png), or the same.
-    """
-    hr_names = {path.stem for path in hr}
-    partners = {path: _hr_name(path.stem, hr_names) for path in lr}
-    found = set(partners.values()) - {None}
-    if len(hr) > len(lr):
-        alone = [path for path in hr if path.stem not in found]
-    else:
-        alone = [path for path in lr if partners[path] is None]
-    names_tell = alone and found
-    return alone[0] if names_tell else max(lr, hr, key=len)[min(len(lr), len(hr))]
-
-
-def _hr_name(lr_name: str, hr_names: set[str]) -> str | None:
-    """The longest of `hr_names` that `lr_name` is with a suffix."""
-    for end in range(len(lr_name), 0, -1):
-        if lr_name[:end] in hr_names and not lr_name[end : end + 1].isdigit():
-            return lr_name[:end]
-    return None
-
-
 def _split(root: Path, split_file: str, split_key: str | None) -> list[Path]:
     """The files in `root` that `split_file` lists under `split_key`; at least one, and all of them exist."""
     try:
@@ -193,22 +186,6 @@ def _split(root: Path, split_file: str, split_key: str | None) -> list[Path]:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InputError(f"split_file {split_file}: '{split_key}' is no list of file names")
     for name in names:
-        if not (root / name).is_file():
+        if Path(name).is_absolute() or ".." in Path(name).parts or not (root / name).is_file():
             raise InputError(f"split_file {split_file}: '{split_key}' lists {name}, which is not in {root}")
     return [root / name for name in names]
-
-
-def _read_decoded(path: Path, folder: Path) -> np.ndarray:
-    """Pixels of `path` through its .npy copy in `folder`, made when it is missing or older than the picture.
-
-    The copy is mapped copy-on-write: a crop reads only its own part of the file, and PyTorch, which warns of arrays
-    that are not writable, takes it as it is.
-    """
-    copy = folder / f"{path.name}.npy"
-    if not copy.exists() or copy.stat().st_mtime < path.stat().st_mtime:
-        try:
-            with atomic_file(copy) as temporary, open(temporary, "wb") as file:
-                np.save(file, read_rgb(path))
-        except InputError as error:
-            raise InputError(f"{error}; or set cache: in_memory") from None
-    return np.load(copy, mmap_mode="c")

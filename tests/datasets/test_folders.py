@@ -1,9 +1,7 @@
 """Folders of pictures: caches, selections, pairs, sizes."""
 
 import json
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ import torch
 from PIL import Image
 
 import datasets
-from datasets.folders import picture_size, without_partner
+from datasets.folders import picture_size
 from tests.datasets.making import folder, mistake, paired, wrapper
 from utils.errors import InputError
 from utils.images import open_picture, read_rgb, to_tensor
@@ -24,16 +22,6 @@ def test_caches_hold_the_same_pixels(pictures, cache) -> None:
     for i, name in enumerate(["a", "b", "c", "a"]):
         assert np.array_equal(dataset[i], read_rgb(pictures / f"{name}.png"))
         assert dataset.path(i).stem == name
-
-
-def test_bin_cache_notices_a_changed_picture(pictures) -> None:
-    dataset = folder(pictures, cache="bin")
-    before = dataset[0].copy()
-    Image.new("RGB", (64, 48), (9, 9, 9)).save(pictures / "a.png")
-    later = (pictures / "a.png").stat().st_mtime + 10
-    os.utime(pictures / "a.png", (later, later))
-    assert not np.array_equal(folder(pictures, cache="bin")[0], before)
-    assert (pictures.parent / "_bin_pictures").is_dir()
 
 
 def test_pictures_of_the_bin_cache_make_tensors_without_warnings(pictures) -> None:
@@ -75,6 +63,7 @@ def test_selection(pictures, tmp_path) -> None:
         ('{"test": []}', ["'test'", "list of file names"]),
         ('{"test": "a.png"}', ["'test'", "list of file names"]),
         ('{"test": ["a.png", "x.png"]}', ["x.png", "pictures"]),
+        ('{"test": ["../pictures/a.png"]}', ["../pictures/a.png", "not in"]),
         ('["a.png"]', ["no key 'test'"]),
         ("a.png", ["not JSON"]),
     ],
@@ -109,22 +98,6 @@ def test_wrong_arguments_of_folders(pictures, argument, value, expected) -> None
     rest = {name: value for name, value in arguments.items() if name != "root_path"}
     spec = {"name": "paired-image-folders", "args": {**pairs, **rest}}
     mistake(lambda: datasets.make(spec), argument + "_1" * (argument == "root_path"), expected)
-
-
-@pytest.mark.parametrize(
-    ("lr", "hr", "alone"),
-    [
-        ("babyx2 headx2", "baby bird head", "bird"),
-        ("img10x2 img2x2", "img1 img10 img2", "img1"),
-        ("img10x2 img1x2 img2x2", "img1 img2", "img10x2"),
-        ("baby bird head", "baby head", "bird"),
-        ("1 2", "p q r", "r"),
-        ("1 2 3", "p q", "3"),
-    ],
-)
-def test_file_without_partner(lr, hr, alone) -> None:
-    lr, hr = ([Path(f"{name}.png") for name in names.split()] for names in (lr, hr))
-    assert without_partner(lr, hr) == Path(f"{alone}.png")
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])

@@ -1,0 +1,48 @@
+"""Which LR picture belongs to which HR picture, by their names."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from utils.errors import InputError
+
+# What the usual data sets add to a picture's name: baby.png and babyx2.png, baby_HR.png and baby_LRBI_x2.png,
+# img_001_SRF_2_HR.png and img_001_SRF_2_LR.png, 0001x3.5.png.
+SUFFIX = re.compile(r"[-_. ]?(x\d+(\.\d+)?|hr|gt|lr(bi|bd|dn)?|bicubic|srf[-_ ]?\d+)$", re.IGNORECASE)
+
+
+def pair_names(lr_root: Path, lr: Sequence[Path], hr_root: Path, hr: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Every LR picture below `lr_root` with the HR picture below `hr_root` of its name, in the order of `hr`; names may
+    end in usual suffixes.
+
+    The whole name counts most: with box2.png there, box2.png and box2x3.png are its partners, not box.png's.
+    InputError names a file that has no partner, or that two files claim.
+    """
+    named: dict[str, list[tuple[int, Path]]] = {}
+    for path in hr:
+        for depth, name in enumerate(_names(path, hr_root)):
+            named.setdefault(name, []).append((depth, path))
+    lr_of: dict[Path, Path] = {}
+    for path in lr:
+        candidates = next((named[name] for name in _names(path, lr_root) if name in named), None)
+        if candidates is None:
+            raise InputError(f"{path} has no partner: no HR picture in {hr_root} has its name")
+        least = min(depth for depth, _ in candidates)
+        partner, *others = (candidate for depth, candidate in candidates if depth == least)
+        if others:
+            raise InputError(f"{path} could belong to {partner} and to {others[0]}; rename or remove one")
+        if partner in lr_of:
+            raise InputError(f"{lr_of[partner]} and {path} both belong to {partner}; rename or remove one")
+        lr_of[partner] = path
+    for path in hr:
+        if path not in lr_of:
+            raise InputError(f"{path} has no partner: no LR picture in {lr_root} has its name")
+    return [(lr_of[path], path) for path in hr]
+
+
+def _names(path: Path, root: Path) -> Iterator[str]:
+    """The path in `root` without ending, then without its last suffix, and so on while something remains."""
+    name, longer = str(path.relative_to(root).with_suffix("")), ""
+    while name not in ("", longer):
+        yield name
+        name, longer = SUFFIX.sub("", name), name
