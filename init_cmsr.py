@@ -14,7 +14,7 @@ from models.cmsr.calibration import RULES, LevelErrors, level_errors, make_level
 from models.cmsr.rendering import MEASURES
 from models.cmsr.tables import ScaleTable, check_controllable, load_table, save_table
 from models.registry import weights_hash
-from utils import cli
+from utils import cli, stopping
 from utils.config import check_keys, load_config, require
 from utils.devices import select_device
 from utils.errors import InputError
@@ -59,14 +59,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = Path(arguments.save_path)
     earlier = existing_levels(path, about, arguments.force)
 
-    errors = measure_pictures(upscaler, samples, arguments, about, path.with_suffix(".partial"))
+    partial = path.with_suffix(".partial")
+    with stopping.watch() as stop:
+        try:
+            errors = measure_pictures(upscaler, samples, arguments, about, partial, stop)
+        except stopping.Stopped as stopped:
+            raise stopping.Stopped(f"{stopped}; the same command goes on from {partial}", stopped.status) from None
     largest = upscaler.model.intensity_range
     made = {
         target: make_levels(pictures, target, arguments.rule, arguments.mse_threshold, largest)
         for target, pictures in errors.items()
     }
     save_table(path, ScaleTable({**earlier, **made}, about))
-    path.with_suffix(".partial").unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
     print(f"wrote {path}: targets {', '.join(f'x{target:g}' for target in sorted({**earlier, **made}))}")
 
 
@@ -83,27 +88,31 @@ def existing_levels(path: Path, about: dict[str, Any], force: bool) -> dict[floa
 
 
 def measure_pictures(
-    upscaler: Any, samples: Any, arguments: Any, about: dict[str, Any], partial: Path
+    upscaler: Any, samples: Any, arguments: Any, about: dict[str, Any], partial: Path, stop: stopping.Watch
 ) -> dict[float, list[list[LevelErrors]]]:
     """The errors of all levels on all pictures, for each target; kept in `partial` now and then, to go on after a
     stop."""
     key = {**about, "scales": arguments.scales}
     done: list[dict[float, list[tuple]]] = []
     if partial.exists():
-        state = torch.load(partial, weights_only=True)
-        done = state["done"] if state["key"] == key else []
+        try:
+            state = torch.load(partial, weights_only=True)
+            done = state["done"] if state["key"] == key else []
+        except Exception as error:  # whatever a damaged file makes PyTorch raise
+            raise InputError(f"{partial} cannot be read ({type(error).__name__}); delete it to start over") from None
     for index in tqdm(range(len(done), len(samples)), initial=len(done), total=len(samples), disable=None):
-        with repeatable(index):
-            lr, _ = samples.pair(index)
-        latent = upscaler.encode(to_tensor(lr))
-        picture = {}
-        for target in arguments.scales:
-            levels = level_errors(upscaler, latent, target, arguments.measure)
-            picture[target] = [(level.scale, level.measure, level.error, level.count) for level in levels]
-        done.append(picture)
-        if len(done) % 20 == 0:
-            with atomic_file(partial) as temporary:
-                torch.save({"key": key, "done": done}, temporary)
+        with stop.deferred():
+            with repeatable(index):
+                lr, _ = samples.pair(index)
+            latent = upscaler.encode(to_tensor(lr))
+            picture = {}
+            for target in arguments.scales:
+                levels = level_errors(upscaler, latent, target, arguments.measure)
+                picture[target] = [(level.scale, level.measure, level.error, level.count) for level in levels]
+            done.append(picture)
+            if stop.wanted or len(done) % 20 == 0:
+                with atomic_file(partial) as temporary:
+                    torch.save({"key": key, "done": done}, temporary)
     return {
         target: [[LevelErrors(*level) for level in picture[target]] for picture in done] for target in arguments.scales
     }

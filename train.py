@@ -1,15 +1,16 @@
 """Train a model: `python train.py --config configs/train-lmf/train_edsr-baseline-lmliif.yaml --name my-run`."""
 
+import logging
 import math
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from tensorboardX import SummaryWriter
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.utils import make_grid
 from tqdm import tqdm
@@ -22,10 +23,11 @@ from evaluation.metrics import Protocol, find_protocol, parse_eval_type
 from models.checkpoints import loading as checkpoints
 from models.normalization import Normalization
 from models.upscaler import Upscaler
-from utils import cli, runs, training
+from utils import cli, runs, stopping, training
 from utils.config import check_keys, check_types, load_config, require
 from utils.devices import select_device
 from utils.errors import InputError
+from utils.events import EventLog
 from utils.images import to_tensor
 from utils.kinds import MAPPING, NUMBER, NUMBERS, TEXT, whole
 from utils.losses import make_loss
@@ -39,6 +41,7 @@ KINDS = {
     "eval_bsize": whole(1), "eval_type": TEXT, "loss": TEXT, "precision": TEXT, "resume": TEXT, "init": TEXT,
     "seed": whole(0), "num_workers": whole(0),
 }  # fmt: skip
+LAST = "epoch-last.pth"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -51,6 +54,9 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
     parser.add_argument("--resume", action="store_true", help="continue the run of this name")
     parser.add_argument("--overwrite", action="store_true", help="delete the run of this name and start anew")
+    parser.add_argument(
+        "--allow-changes", nargs="+", default=[], metavar="KEY", help="with --resume: settings that may differ now"
+    )
     parser.add_argument("--max-minutes", type=cli.positive, help="save and stop cleanly after so long (default: never)")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
@@ -58,79 +64,95 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 
 @dataclass
 class Run:
-    """A training run: what is trained on what, and how far it has come."""
+    """A training run: what is trained on what, and how far it has come.
+
+    `losses`: sum and number of those of this epoch. `pending`: the epoch that ends at `step` is yet to be validated or
+    kept as epoch-N.pth. `saved`: the step in epoch-last.pth.
+    """
 
     folder: Path
     config: dict[str, Any]
     upscaler: Upscaler
+    loss_function: Callable[[Tensor, Tensor], Tensor]
     optimizer: torch.optim.Optimizer
     base_rates: list[float]
     loader: DataLoader
     batches: training.EpochBatches
-    val_samples: Any
-    deadline: float
+    val_samples: ImplicitDataset | None
+    stop: stopping.Watch
     step: int = 0
     best: float = -math.inf
+    losses: tuple[float, int] = (0.0, 0)
+    pending: bool = False
+    saved: int | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 1, of the last step."""
+        return -(-self.step // len(self.batches))
 
     @property
     def done(self) -> bool:
-        """Whether the current epoch is complete."""
-        return self.step % len(self.batches) == 0
+        return self.step >= self.config["epoch_max"] * len(self.batches) and not self.pending
 
     @property
-    def stopped(self) -> bool:
-        return time.monotonic() > self.deadline
+    def validates(self) -> bool:
+        """Whether this epoch is to be validated."""
+        return self.val_samples is not None and self.epoch % (self.config.get("epoch_val") or 1) == 0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether this epoch is to be kept as epoch-N.pth."""
+        return bool(self.config.get("epoch_save")) and self.epoch % self.config["epoch_save"] == 0
 
     def save(self, name: str) -> None:
         content = {
             "model": {**self.config["model"], "sd": self.upscaler.model.state_dict()},
             "optimizer": {**self.config["optimizer"], "sd": self.optimizer.state_dict()},
             "data_norm": self.upscaler.normalization.to_config(),
+            "config": self.config,
             "epoch": self.step // len(self.batches),
             "step": self.step,
             "steps_per_epoch": len(self.batches),
             "best": self.best,
+            "losses": list(self.losses),
+            "pending": self.pending,
         }
         checkpoints.save_checkpoint(self.folder / name, content)
+        if name == LAST:
+            self.saved = self.step
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    started = time.monotonic()
     config = load_config(arguments.config, arguments.set)
     check_keys(config, {kind.split(".")[0] for kind in KINDS}, arguments.config)
     check_types(config, KINDS, arguments.config)
     training.check_schedule(config)
     device, notice = select_device(arguments.device, arguments.gpu)
     folder = runs.run_folder(arguments.save_root, arguments.name or f"_{Path(arguments.config).stem}", arguments.tag)
-    runs.check_run_folder(folder, arguments.resume, arguments.overwrite)
-    deadline = started + 60 * (arguments.max_minutes or math.inf)
-    run = prepare(config, arguments, folder, device, deadline)
-    epoch_max = config["epoch_max"]
-    if run.step >= epoch_max * len(run.batches):
-        raise InputError(f"{folder} has done its {epoch_max} epochs; raise epoch_max to train on")
-
-    runs.prepare_run_folder(folder, arguments.overwrite)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    log = runs.run_logger(folder)
-    if notice:
-        log.info(notice)
-    parameters = sum(parameter.numel() for parameter in run.upscaler.model.parameters() if parameter.requires_grad)
-    steps = f"{len(run.batches)} steps an epoch, {epoch_max} epochs"
-    log.info(f"{config['model']['name']}: {parameters:,} parameters, {steps}, on {device}")
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
-        for epoch in range(run.step // len(run.batches) + 1, epoch_max + 1):
-            epoch_started = time.monotonic()
-            loss = train_epoch(run, epoch)
-            line = finish_epoch(run, epoch, loss, writer)
-            log.info(f"{line}, {time.monotonic() - epoch_started:.0f} s")
-            if run.stopped:
-                log.info(f"stopped after {arguments.max_minutes:g} minutes at step {run.step}; --resume continues")
-                break
-    print(f"wrote {folder}/epoch-last.pth" + (f", best PSNR {run.best:.3f} dB" if run.best > -math.inf else ""))
+    with (
+        stopping.watch(arguments.max_minutes) as stop,
+        runs.claimed(folder, arguments.resume, arguments.overwrite),
+    ):
+        run = prepare(config, arguments, folder, device, stop)
+        earlier, notices = resume(run, arguments)
+        if run.done:
+            raise InputError(f"{folder} has done its {config['epoch_max']} epochs; raise epoch_max to train on")
+        if arguments.overwrite:
+            runs.remove_run(folder)
+        runs.write_config(folder, config, earlier, run.step)
+        log = runs.run_logger(folder)
+        parameters = sum(parameter.numel() for parameter in run.upscaler.model.parameters() if parameter.requires_grad)
+        steps = f"{len(run.batches)} steps an epoch, {config['epoch_max']} epochs"
+        for line in (notice, f"{config['model']['name']}: {parameters:,} parameters, {steps}, on {device}", *notices):
+            if line:
+                log.info(line)
+        train(run, log)
+    print(f"wrote {folder}/{LAST}" + (f", best PSNR {run.best:.3f} dB" if run.best > -math.inf else ""))
 
 
-def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.device, deadline: float) -> Run:
+def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.device, stop: stopping.Watch) -> Run:
     """Everything that a run needs, checked before anything is written."""
     seed = config.get("seed", 0)
     samples = datasets.make_wrapped(require(config, "train_dataset", arguments.config), "train_dataset")
@@ -143,7 +165,7 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
         check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
     with repeatable():  # a mistake in the data should show now
         samples[0]
-    make_loss(config.get("loss", "l1"))
+    loss_function = make_loss(config.get("loss", "l1"))
     training.choose("precision", config.get("precision", "float32"), PRECISIONS)
     require(config, "epoch_max", arguments.config)
 
@@ -151,81 +173,135 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
     model = checkpoints.make_continuous(require(config, "model", arguments.config))
     upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
     optimizer = training.make_optimizer(model, require(config, "optimizer", arguments.config))
-    workers = config.get("num_workers", 0)
-    loader = DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=device.type == "cuda")
     base_rates = [group["lr"] for group in optimizer.param_groups]
-    run = Run(folder, config, upscaler, optimizer, base_rates, loader, batches, val_samples, deadline)
-    resume_from = folder / "epoch-last.pth" if arguments.resume else config.get("resume")
-    if resume_from:
-        resume(run, Path(resume_from))
-    elif config.get("init"):
+    workers = config.get("num_workers", 0)
+    loader = DataLoader(
+        training.SeededItems(samples, seed),
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=stopping.leave_process_group,
+        persistent_workers=workers > 0,
+    )
+    if config.get("init") and not (arguments.resume or config.get("resume")):
         models.load_parameters(model, checkpoints.load_checkpoint(config["init"])["model"].get("sd"))
-    return run
+    return Run(folder, config, upscaler, loss_function, optimizer, base_rates, loader, batches, val_samples, stop)
 
 
-def resume(run: Run, path: Path) -> None:
-    """Take up the state that a run, ours or of the authors' programs, saved at `path`."""
+def resume(run: Run, arguments: Any) -> tuple[Mapping[str, Any] | None, list[str]]:
+    """Take up the state that a run, ours or of the authors' programs, has saved, if it should: the config of that run,
+    and what to log."""
+    path = run.folder / LAST if arguments.resume else run.config.get("resume")
+    if not path:
+        if arguments.allow_changes:
+            raise InputError("--allow-changes is for --resume; leave it out")
+        return None, []
     state = checkpoints.load_checkpoint(path)
-    runs.check_same_run(path, state, run.config, run.upscaler.normalization.to_config(), len(run.batches))
+    norm = run.upscaler.normalization.to_config()
+    earlier = runs.earlier_config(Path(path), state, run.config, norm)
+    notices = runs.check_same_config(path, earlier, run.config, arguments.allow_changes)
     models.load_parameters(run.upscaler.model, state["model"].get("sd"))
+    training.load_optimizer(run.optimizer, state["optimizer"].get("sd"), path)
+    run.step = runs.step_of(state, len(run.batches))
+    run.best, run.losses = state.get("best", -math.inf), tuple(state.get("losses", (0.0, 0)))
+    run.pending = state.get("pending", False) and (run.validates or run.keeps)
+    if arguments.resume:
+        run.saved = run.step
+    if state.get("steps_per_epoch", len(run.batches)) != len(run.batches):
+        notices.append(f"steps an epoch: {state['steps_per_epoch']} -> {len(run.batches)}, as the training set changed")
+    return earlier, [f"{path} continued from step {run.step}", *notices]
+
+
+def train(run: Run, log: logging.Logger) -> None:
+    """Train to the end, or until the run should stop: then the log says how to go on."""
+    events = EventLog(run.folder / "tensorboard")
     try:
-        run.optimizer.load_state_dict(state["optimizer"]["sd"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: its optimizer state does not fit ({error}); use the file as 'init'") from None
-    run.step = state.get("step", state["epoch"] * len(run.batches))
-    run.best = state.get("best", -math.inf)
+        while not run.done:
+            started = time.monotonic()
+            if not run.pending:
+                train_epoch(run)
+            if run.step % len(run.batches) == 0 and not run.stop.wanted:
+                log.info(f"{finish_epoch(run, events)}, {time.monotonic() - started:.0f} s")
+            if run.stop.time_is_up and not run.done:
+                log.info(f"the time is up; {how_to_go_on(run)}")
+                break
+    except stopping.Stopped as stopped:
+        log.info(f"step {run.step}: {stopped}; {how_to_go_on(run)}")
+        sys.exit(stopped.status)
 
 
-def train_epoch(run: Run, epoch: int) -> float:
-    """Train to the end of `epoch`, or of the time: the mean loss."""
-    config, model, norm = run.config, run.upscaler.model.train(), run.upscaler.normalization
-    device, precision = run.upscaler.device, PRECISIONS[config.get("precision", "float32")]
-    loss_function = make_loss(config.get("loss", "l1"))
-    seed_everything(config.get("seed", 0), epoch)
-    run.batches.epoch, run.batches.first = epoch, run.step % len(run.batches)
-    losses = []
+def how_to_go_on(run: Run) -> str:
+    if run.saved is None:
+        return "nothing was saved"
+    return f"{run.folder / LAST} holds step {run.saved}, from which --resume continues"
+
+
+def train_epoch(run: Run) -> None:
+    """Train to the end of the epoch, or until the run should stop, and save."""
+    done, run.batches.first = divmod(run.step, len(run.batches))
+    run.batches.epoch = done + 1
+    if run.batches.first == 0:
+        run.losses = (0.0, 0)
     remaining = len(run.batches) - run.batches.first
-    for batch in tqdm(run.loader, desc=f"epoch {epoch}", total=remaining, leave=False, disable=None):
-        batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
-        factor = training.learning_rate_factor(run.step, len(run.batches), config)
-        for group, base_rate in zip(run.optimizer.param_groups, run.base_rates, strict=True):
-            group["lr"] = base_rate * factor
-        inp = norm.inp.apply(batch["inp"]).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            values = model(inp, batch["coord"], batch["cell"])
-        loss = loss_function(values.float(), norm.gt.apply(batch["gt"], channels_last=True))
-        run.optimizer.zero_grad()
-        loss.backward()
-        run.optimizer.step()
-        losses.append(loss.detach())
-        run.step += 1
-        if run.stopped:
-            break
-    model.eval()
-    return torch.stack(losses).mean().item()
+    run.upscaler.model.train()
+    with run.stop.deferred():
+        try:
+            for batch in tqdm(run.loader, desc=f"epoch {done + 1}", total=remaining, leave=False, disable=None):
+                loss = train_step(run, batch)
+                run.losses = (run.losses[0] + loss, run.losses[1] + 1)
+                run.step += 1
+                if run.stop.wanted:
+                    break
+        except InputError:  # a picture that cannot be read any more
+            run.save(LAST)
+            raise
+        run.upscaler.model.eval()
+        run.pending = run.step % len(run.batches) == 0 and (run.validates or run.keeps)
+        run.save(LAST)
 
 
-def finish_epoch(run: Run, epoch: int, loss: float, writer: SummaryWriter) -> str:
-    """Save, validate and report; the line for the log."""
-    run.save("epoch-last.pth")
-    rate = run.optimizer.param_groups[0]["lr"]
-    writer.add_scalar("loss/train", loss, run.step)
-    writer.add_scalar("lr", rate, run.step)
-    line = f"epoch {epoch}/{run.config['epoch_max']} step {run.step}: lr {rate:.3g}, loss {loss:.5f}"
-    if run.val_samples is not None and (epoch % (run.config.get("epoch_val") or 1) == 0 or not run.done):
+def train_step(run: Run, batch: Mapping[str, Tensor]) -> float:
+    """One step of the optimiser: the loss."""
+    config, upscaler = run.config, run.upscaler
+    seed_everything(config.get("seed", 0), run.step)
+    factor = training.learning_rate_factor(run.step, len(run.batches), config)
+    for group, base_rate in zip(run.optimizer.param_groups, run.base_rates, strict=True):
+        group["lr"] = base_rate * factor
+    batch = {key: value.to(upscaler.device, non_blocking=True) for key, value in batch.items()}
+    inp = upscaler.normalization.inp.apply(batch["inp"]).contiguous(memory_format=torch.channels_last)
+    precision = PRECISIONS[config.get("precision", "float32")]
+    with torch.autocast(upscaler.device.type, precision, enabled=precision != torch.float32):
+        values = upscaler.model(inp, batch["coord"], batch["cell"])
+    target = upscaler.normalization.gt.apply(batch["gt"], channels_last=True)
+    loss = run.loss_function(values.float(), target)
+    run.optimizer.zero_grad()
+    loss.backward()
+    run.optimizer.step()
+    training.check_finite(loss.detach(), upscaler.model.parameters())
+    return loss.item()
+
+
+def finish_epoch(run: Run, events: EventLog) -> str:
+    """Validate, save and report; the line for the log."""
+    loss, rate = run.losses[0] / run.losses[1], run.optimizer.param_groups[0]["lr"]
+    line = f"epoch {run.epoch}/{run.config['epoch_max']} step {run.step}: lr {rate:.3g}, loss {loss:.5f}"
+    scalars, pictures = {"loss/train": loss, "lr": rate}, {}
+    if run.validates:
         protocol, _ = parse_eval_type(run.config.get("eval_type"))
         batch_size, queries = run.config["val_dataset"].get("batch_size", 1), run.config.get("eval_bsize")
         score = validate(run.upscaler, run.val_samples, protocol, batch_size, queries)
-        writer.add_scalar("psnr/val", score, run.step)
-        writer.add_image("validation", validation_picture(run.upscaler, run.val_samples), run.step)
+        scalars["psnr/val"] = score
+        pictures["validation"] = validation_picture(run.upscaler, run.val_samples)
         line += f", val PSNR {score:.3f} dB"
-        if score > run.best:
+    if run.pending:
+        run.pending = False
+        if scalars.get("psnr/val", -math.inf) > run.best:
             run.best = score
             run.save("epoch-best.pth")
-            run.save("epoch-last.pth")
-    if run.config.get("epoch_save") and epoch % run.config["epoch_save"] == 0 and run.done:
-        run.save(f"epoch-{epoch}.pth")
-    writer.flush()
+        if run.keeps:
+            run.save(f"epoch-{run.epoch}.pth")
+        run.save(LAST)
+    events.add(run.step, scalars, pictures)
     return line
 
 

@@ -1,16 +1,22 @@
 """train.py as users call it: runs, resumes, and one line for every mistake."""
 
 import re
+import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from torch.nn.functional import dropout
 
 import train
 from models.checkpoints.loading import load_checkpoint
 from tests.commands import ROOT, call, failure, mistake
 from tests.conftest import SMALL_LMLIIF
+from tests.faults import equal
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -146,30 +152,296 @@ def test_names_of_runs_are_single_folders(pictures, capsys, options) -> None:
     assert "is no name for a run" in mistake(capsys, train, "--config", train_config(pictures), *options)
 
 
-def test_overwrite_deletes_nothing_but_runs(pictures, capsys) -> None:
+def test_folders_without_a_run_are_left_alone(pictures, capsys) -> None:
     precious = Path("save/precious/file.txt")
     precious.parent.mkdir(parents=True)
     precious.write_text("keep me")
     for option in ((), ("--overwrite",)):
         line = mistake(capsys, train, "--config", train_config(pictures), "--name", "precious", *option)
         assert "left alone" in line
-    assert precious.read_text() == "keep me"
+    assert [path.read_text() for path in precious.parent.iterdir()] == ["keep me"]
 
 
 @pytest.mark.slow
-def test_resume_refuses_other_settings(pictures, capsys) -> None:
+@pytest.mark.parametrize("foreign", ["thesis.tex", "tensorboard/thesis.tex", "epoch-final.pth", "notes/log.txt"])
+def test_overwrite_refuses_folders_with_other_files(pictures, capsys, foreign) -> None:
+    config = train_config(pictures, epoch_max=1, val_dataset=None)
+    call(train, "--config", config, "--name", "r")
+    path = Path("save/r", foreign)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("keep me")
+    before = sorted(Path("save/r").rglob("*"))
+    named = foreign.split("/")[0]
+    assert f"save/r/{named} is no file of a run" in mistake(
+        capsys, train, "--config", config, "--name", "r", "--overwrite"
+    )
+    assert sorted(Path("save/r").rglob("*")) == before
+    call(train, "--config", config, "--name", "r", "--resume", "--set", "epoch_max=2")  # it deletes nothing
+
+
+@pytest.mark.slow
+def test_overwrite_of_a_linked_folder_empties_the_run_in_it(pictures, capsys) -> None:
+    config = train_config(pictures, epoch_max=1, val_dataset=None)
+    Path("elsewhere").mkdir()
+    Path("save").mkdir()
+    Path("save/r").symlink_to("../elsewhere")
+    call(train, "--config", config, "--name", "r", "--set", "epoch_save=1")
+    call(train, "--config", config, "--name", "r", "--overwrite", "--set", "epoch_save=null")
+    assert Path("save/r").is_symlink()
+    assert {path.name for path in Path("elsewhere").iterdir()} == {
+        "config.yaml",
+        "log.txt",
+        "tensorboard",
+        "epoch-last.pth",
+    }
+    Path("save/lost").symlink_to("nowhere")
+    assert "save/lost" in mistake(capsys, train, "--config", config, "--name", "lost")
+
+
+@pytest.mark.slow
+def test_a_mistake_leaves_the_run_that_it_was_to_overwrite(pictures, capsys) -> None:
+    config = train_config(pictures, epoch_max=1, val_dataset=None)
+    call(train, "--config", config, "--name", "r")
+    mistake(capsys, train, "--config", config, "--name", "r", "--overwrite", "--set", "optimizer.name=adm")
+    assert Path("save/r/epoch-last.pth").exists()
+
+
+CHANGES = [  # as --set, and the settings that the line names
+    ("seed=5", ["seed"]),
+    ("loss=mse", ["loss"]),
+    ("precision=bfloat16", ["precision"]),
+    ("multi_step_lr={milestones: [1], gamma: 0.5}", ["multi_step_lr.milestones", "multi_step_lr.gamma"]),
+    ("train_dataset.wrapper.args.inp_size=9", ["train_dataset.wrapper.args.inp_size"]),
+    ("train_dataset.wrapper.args.sample_q=32", ["train_dataset.wrapper.args.sample_q"]),
+    ("train_dataset.wrapper.args.scale_max=3", ["train_dataset.wrapper.args.scale_max"]),
+    ("val_dataset.dataset.args.first_k=1", ["val_dataset.dataset.args.first_k"]),
+    ("train_dataset={batch_size: 2, dataset: {args: {repeat: 2}}}", ["train_dataset.batch_size", "args.repeat"]),
+    ("model.args.local_ensemble=false", ["model.args.local_ensemble"]),
+    ("data_norm={inp: {sub: [0], div: [1]}}", ["data_norm.inp.sub", "data_norm.inp.div"]),
+    ("optimizer={name: sgd, args: {lr: 0.1}}", ["optimizer.name", "optimizer.args.lr"]),
+    ("optimizer.args.weight_decay=0.1", ["optimizer.args.weight_decay"]),
+]
+
+
+@pytest.mark.slow
+def test_resume_names_every_other_setting(pictures, capsys) -> None:
+    config = train_config(pictures, epoch_max=1, multi_step_lr=None)
+    call(train, "--config", config, "--name", "r", "--device", "cpu")
+    before = {path: path.read_bytes() for path in Path("save/r").iterdir() if path.is_file()}
+    resume = ("--config", config, "--name", "r", "--resume", "--set", "epoch_max=2")
+    for change, keys in CHANGES:
+        line = mistake(capsys, train, *resume, "--set", change)
+        assert [key for key in keys if key not in line] == []
+        assert line.count(" -> ") == len(keys)
+    assert "epoch_max" in mistake(capsys, train, *resume, "--set", "epoch_max=1")
+    assert "--resume" in mistake(capsys, train, "--config", config, "--name", "new", "--allow-changes", "seed")
+    assert {path: path.read_bytes() for path in Path("save/r").iterdir() if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_resume_takes_changes_on_record(pictures, capsys) -> None:
     config = train_config(pictures, epoch_max=1, multi_step_lr=None, val_dataset=None)
     call(train, "--config", config, "--name", "r", "--device", "cpu")
-    changes = {
-        "model.args.local_ensemble=false": "model.args",
-        "data_norm={inp: {sub: [0], div: [1]}}": "data_norm",
-        "train_dataset.batch_size=2": "steps",
-        "optimizer={name: sgd, args: {lr: 0.1}}": "optimizer",
-        "epoch_max=1": "epoch_max",
-    }
-    for change, word in changes.items():
-        options = ("--config", config, "--name", "r", "--resume", "--set", "epoch_max=2", "--set", change)
-        assert word in mistake(capsys, train, *options)
+    resume = ("--config", config, "--name", "r", "--resume", "--set", "epoch_max=2")
+    changes = ("--set", "seed=5", "--set", "optimizer.args={lr: 0, weight_decay: 0.1}")
+    line = mistake(capsys, train, *resume, *changes, "--allow-changes", "seed", "optimizer.args.l")
+    assert "seed" not in line
+    before = load_checkpoint("save/r/epoch-last.pth")
+    call(train, *resume, *changes, "--allow-changes", "seed", "optimizer.args")
+    log = Path("save/r/log.txt").read_text()
+    assert "seed: None -> 5" in log
+    assert "optimizer.args.lr: 0.001 -> 0" in log
+    former, now = (
+        yaml.safe_load(Path("save/r", name).read_text()) for name in ("config-until-step-3.yaml", "config.yaml")
+    )
+    assert (former["optimizer"]["args"], former.get("seed")) == ({"lr": 0.001}, None)
+    assert (now["optimizer"]["args"], now["seed"]) == ({"lr": 0, "weight_decay": 0.1}, 5)
+    state = load_checkpoint("save/r/epoch-last.pth")
+    assert state["optimizer"]["sd"]["param_groups"][0]["weight_decay"] == 0.1
+    for name, value in before["model"]["sd"].items():
+        assert torch.equal(state["model"]["sd"][name], value)  # at a learning rate of 0
+    call(train, *resume, *changes, "--set", "epoch_max=3")  # they are the run's own now
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_without_a_picture_that_broke(pictures, capsys) -> None:
+    config = train_config(pictures, epoch_max=2, multi_step_lr=None, val_dataset=None)
+    no_cache = ("--set", "train_dataset.dataset.args.cache=none", "--set", "train_dataset.dataset.args.repeat=8")
+    options = ("--config", config, "--name", "r", "--device", "cpu", *no_cache)
+    call(train, *options, "--set", "epoch_max=1")  # 6 steps
+    (pictures / "c.png").write_text("broken")
+    assert "c.png" in failure(capsys, train, *options, "--resume")[-1]
+    assert 6 <= load_checkpoint("save/r/epoch-last.pth")["step"] < 12
+    (pictures / "c.png").unlink()
+    call(train, *options, "--resume")
+    assert "steps an epoch: 6 -> 4" in Path("save/r/log.txt").read_text()
+    assert load_checkpoint("save/r/epoch-last.pth")["step"] == 8
+
+
+@pytest.fixture
+def noisy(monkeypatch) -> None:
+    """Models that draw random numbers themselves, in training."""
+
+    def make(spec):
+        model = make_continuous(spec)
+        model.encoder.register_forward_hook(lambda module, _, features: dropout(features, 0.2, module.training))
+        return model
+
+    make_continuous = train.checkpoints.make_continuous
+    monkeypatch.setattr(train.checkpoints, "make_continuous", make)
+
+
+def checkpoint_of(name: str, file: str = "epoch-last.pth") -> dict:
+    """What a run has saved, but for the settings that may differ."""
+    state = load_checkpoint(f"save/{name}/{file}")
+    state.pop("config")
+    return state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.usefixtures("noisy")
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
+def test_runs_that_a_signal_stops_go_on_exactly(pictures, monkeypatch, capsys, workers, number, word) -> None:
+    """In the middle of an epoch, and without workers in the uninterrupted run."""
+    config = train_config(pictures)
+    call(train, "--config", config, "--name", "whole", "--device", "cpu")
+
+    def step(run, batch):
+        if run.step == 4:
+            signal.raise_signal(number)
+        return train_step(run, batch)
+
+    train_step = train.train_step
+    options = ("--config", config, "--name", "parts", "--device", "cpu", "--set", f"num_workers={workers}")
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_step", step)
+        with pytest.raises(SystemExit) as ended:
+            call(train, *options)
+    assert ended.value.code == 128 + number
+    assert (
+        f"step 5: stopped by {word}; save/parts/epoch-last.pth holds step 5, from which --resume"
+        in capsys.readouterr().err
+    )
+    assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 5
+    call(train, *options, "--resume")
+    for file in ("epoch-last.pth", "epoch-best.pth", "epoch-2.pth", "epoch-4.pth"):
+        assert equal(checkpoint_of("parts", file), checkpoint_of("whole", file)), file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["validate", "epoch-best.pth", "epoch-4.pth"])
+def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch, moment) -> None:
+    """The validation of a run's last epoch is made up, and a better epoch-best.pth is never lost."""
+    config = train_config(pictures, epoch_max=4)
+    call(train, "--config", config, "--name", "whole", "--device", "cpu")
+
+    class Killed(Exception):
+        pass
+
+    def killed(*_) -> None:
+        raise Killed
+
+    def save(run, name):
+        saved(run, name)
+        if name == moment:
+            raise Killed
+
+    saved = train.Run.save
+    options = ("--config", config, "--name", "parts", "--device", "cpu")
+    call(train, *options, "--set", "epoch_max=3")
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "validate", killed) if moment == "validate" else patch.setattr(train.Run, "save", save)
+        with pytest.raises(Killed):
+            call(train, *options, "--resume")
+    assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 12
+    call(train, *options, "--resume")
+    for file in ("epoch-last.pth", "epoch-best.pth", "epoch-2.pth", "epoch-4.pth"):
+        assert equal(checkpoint_of("parts", file), checkpoint_of("whole", file)), file
+
+
+@pytest.mark.slow
+def test_random_interruptions_change_nothing() -> None:
+    command = [sys.executable, "-m", "tests.faults", "--count", "5", "--seed", "7", "--events-only"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count(": 0 differ")) == (0, 1), done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("noisy")
+def test_data_workers_change_nothing(pictures) -> None:
+    config = train_config(pictures, epoch_max=2)
+    for workers in (0, 2):
+        call(train, "--config", config, "--name", f"w{workers}", "--device", "cpu", "--set", f"num_workers={workers}")
+    assert equal(checkpoint_of("w2"), checkpoint_of("w0"))
+
+
+@pytest.mark.slow
+def test_training_stops_at_the_first_number_that_is_not_finite(pictures, monkeypatch, capsys) -> None:
+    config = train_config(pictures, multi_step_lr=None, val_dataset=None)
+    call(train, "--config", config, "--name", "r", "--device", "cpu", "--set", "epoch_max=1")
+    before = Path("save/r/epoch-last.pth").read_bytes()
+    options = ("--config", config, "--name", "r", "--resume", "--allow-changes", "optimizer", "--device", "cpu")
+    with pytest.raises(SystemExit) as ended:
+        call(train, *options, "--set", "optimizer={name: sgd, args: {lr: 1.0e+30}}")
+    assert ended.value.code == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "nan" in line or "inf" in line]
+    assert "save/r/epoch-last.pth holds step 3" in line
+    assert Path("save/r/epoch-last.pth").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_in_one_line(pictures, capsys) -> None:
+    """A limit on the size of files, which Python meets as a full disk, between the config's size and a checkpoint's."""
+    config = train_config(pictures, val_dataset=None)
+    call(train, "--config", config, "--name", "r", "--set", "epoch_max=1")
+    before = Path("save/r/epoch-last.pth").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        line = failure(capsys, train, "--config", config, "--name", "r", "--resume")[-1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot write save/r/epoch-last.pth: File too large" in line
+    assert Path("save/r/epoch-last.pth").read_bytes() == before
+    assert not [path for path in Path("save/r").iterdir() if path.name.startswith(".")]
+    call(train, "--config", config, "--name", "r", "--resume")
+
+
+@pytest.mark.slow
+def test_folders_of_runs_that_were_killed_early_are_used_again(pictures) -> None:
+    config = train_config(pictures, epoch_max=1)
+    folder = Path("save/r")
+    (folder / "tensorboard").mkdir(parents=True)
+    for name in ("config.yaml", ".lock", ".config.yaml.0123abcd.tmp", ".epoch-last.pth.a_b3d5gh"):
+        (folder / name).touch()
+    call(train, "--config", config, "--name", "r")
+    assert not list(folder.glob(".config.yaml*"))
+    assert load_checkpoint(folder / "epoch-last.pth")["step"] == 3
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from utils.locks import locked
+with locked(Path(sys.argv[1])):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",), ("--resume",)])
+def test_a_run_in_use_is_left_alone(pictures, capsys, options) -> None:
+    Path("save/r").mkdir(parents=True)
+    if options:
+        Path("save/r/epoch-last.pth").write_text("kept")
+    command = [sys.executable, "-c", HOLDER, str(Path("save/r").resolve())]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        holder.stdout.readline()
+        line = mistake(capsys, train, "--config", train_config(pictures), "--name", "r", *options)
+        assert f"save/r is in use by process {holder.pid}" in line
+        holder.communicate()
+    assert {path.name for path in Path("save/r").iterdir()} == ({"epoch-last.pth"} if options else set())
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import Any
 
 from utils.errors import InputError, nearest_name, one_line
 from utils.geometry.grids import Scale, parse_scale
+from utils.stopping import Stopped
 
 OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory|not enough memory|bad_alloc", re.IGNORECASE)
 
@@ -55,10 +56,14 @@ class Parser(argparse.ArgumentParser):
 
 def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
     """Run a program and print what it returns, if anything: a user's mistake (InputError), and a disk, a file or a
-    memory that does not do what is asked, end in one line and exit status 2, Ctrl-C in status 130."""
+    memory that does not do what is asked, end in one line and exit status 2, work that was Stopped in its status,
+    Ctrl-C in 130."""
     try:
         if said := main(None):
             print(said)
+    except Stopped as stopped:
+        print(f"{sys.argv[0]}: {stopped}", file=sys.stderr)
+        sys.exit(stopped.status)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

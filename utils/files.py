@@ -1,7 +1,9 @@
 """Names of files, and writing them all or nothing."""
 
+import errno
 import os
-import tempfile
+import re
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,41 +11,70 @@ from pathlib import Path
 
 from utils.errors import InputError
 
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
+UNWRITABLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG,
+    errno.ENOTDIR, errno.EISDIR, errno.ELOOP,
+)  # fmt: skip
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its name when the block ends well, and is removed when it does not.
 
-    Folders on the way are made, and removed again with the file. InputError when there is no writing in the folder.
+    Folders on the way are made, and removed again with the file. The umask decides who may read it. InputError when
+    there is no writing in the folder, or the disk is full.
     """
     path = Path(path)
-    missing = [folder for folder in path.parents if not os.path.exists(folder)]  # the innermost first
-    try:
-        temporary = _make_beside(path)
+    with new_folder(path.parent), writing(path):
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             yield temporary
             with open(temporary, "rb+") as written:
                 os.fsync(written.fileno())
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make `folder` and those above it; the new ones that are empty are removed again when the block raises."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]  # the innermost first
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the folder {folder}: {error.strerror}; choose another one") from None
+        yield
     except BaseException:
-        for folder in missing:
+        for path in missing:
             with suppress(OSError):  # never made, or meanwhile used by others
-                folder.rmdir()
+                path.rmdir()
         raise
 
 
-def _make_beside(path: Path) -> Path:
-    """A new empty file in the folder of `path`, which is made; InputError when that fails."""
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """InputError that names `path` when what is written in the block meets a full disk or a place without permission.
+
+    Other errors, such as a missing compiler, pass.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        yield
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another folder") from None
-    os.close(handle)
-    return Path(name)
+        if error.errno not in UNWRITABLE:
+            raise
+        raise InputError(f"cannot write {path}: {error.strerror}; make room or choose another folder") from None
+
+
+def clear_temporaries(folder: Path, before: float) -> None:
+    """Remove what killed processes left of `atomic_file` in `folder`, as far as it is older than `before`, a time."""
+    for path in folder.iterdir():
+        with suppress(OSError):  # others may clear it, too
+            if TEMPORARY.fullmatch(path.name) and path.stat().st_mtime <= before:
+                path.unlink()
 
 
 def check_target(path: str | Path) -> Path:

@@ -1,75 +1,189 @@
-"""Folders of training runs."""
+"""Folders of training runs: what they hold, who may write there, and whether a run goes on as it began."""
 
 import logging
-import shutil
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from utils.config import check_types, read_yaml
 from utils.errors import InputError
+from utils.files import atomic_file, clear_temporaries, new_folder, writing
+from utils.kinds import NUMBERS, SWITCH, Kind, whole
+from utils.locks import LOCK, locked
+from utils.registry import shortened
+
+CHECKPOINT = re.compile(r"epoch-(last|best|\d+)\.pth")
+NAMES = rf"{CHECKPOINT.pattern}|config(-until-step-\d+)?\.yaml|log\.txt"
+RUN_FILE = re.compile(rf"{NAMES}|\.({NAMES})\.\w{{8}}(\.tmp)?|{re.escape(LOCK)}")  # the second are temporaries
+EVENTS = "tensorboard"
+EVENT_FILE = re.compile(r"events\.out\.tfevents\..*")
+# What may differ when a run goes on: how long, how fast it is read, and where things lie.
+FREE = ("epoch_max", "num_workers", "init", "resume", "root_path", "root_path_1", "root_path_2", "split_file")
+STATE = {
+    "step": whole(0), "epoch": whole(0), "steps_per_epoch": whole(1), "pending": SWITCH,
+    "best": Kind("a number", lambda v: isinstance(v, float)), "losses": NUMBERS,
+}  # fmt: skip
 
 
 def run_folder(root: str, name: str, tag: str | None) -> Path:
     """`root/name_tag`; InputError for names that are no single folder name."""
     name = f"{name}_{tag}" if tag else name
-    if name in ("", ".", "..") or Path(name).name != name:
-        raise InputError(f"'{name}' is no name for a run; give --name and --tag without separators")
+    if name in ("", ".", "..") or "\0" in name or Path(name).name != name:
+        raise InputError(f"{name!r} is no name for a run; give --name and --tag without separators")
     return Path(root) / name
 
 
-def check_run_folder(folder: Path, resume: bool, overwrite: bool) -> None:
-    """InputError when a run in `folder` would mix with an earlier one or delete anything else, or leaves none to
-    resume."""
+@contextmanager
+def claimed(folder: Path, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Hold the `folder` of a run against other processes; what killed ones left half written is removed.
+
+    InputError when it is in use, when a run there would mix with an earlier one or with anything else, and when there
+    is none to resume.
+    """
+    _check_folder(folder, resume, overwrite)
+    with new_folder(folder), locked(folder):
+        _check_folder(folder, resume, overwrite)  # again, now that nobody else writes there
+        clear_temporaries(folder, before=time.time())
+        yield
+
+
+def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; use another --name")
-    holds_run, holds_checkpoint = (folder / "log.txt").is_file(), (folder / "epoch-last.pth").is_file()
-    if resume and not holds_checkpoint:
-        raise InputError(f"--resume: no {folder / 'epoch-last.pth'}; start without --resume")
-    if folder.is_dir() and any(folder.iterdir()) and not holds_run:
-        raise InputError(f"{folder} is not the folder of a run and is left alone; use another --name")
-    if holds_checkpoint and not (resume or overwrite):
+    try:
+        entries = sorted(folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}; use another --name") from None
+    if resume:
+        if folder / "epoch-last.pth" not in entries:
+            raise InputError(f"--resume: no {folder / 'epoch-last.pth'}; start without --resume")
+        return
+    foreign = [path for path in entries if not _is_of_run(path)]
+    if foreign:
+        raise InputError(f"{foreign[0]} is no file of a run, so {folder} is left alone; use another --name")
+    if not overwrite and any(CHECKPOINT.fullmatch(path.name) for path in entries):
         raise InputError(f"{folder} holds a run; --resume continues it, --overwrite deletes it, --tag names a new one")
 
 
-def check_same_run(
-    path: Path, state: Mapping[str, Any], config: Mapping[str, Any], data_norm: Mapping[str, Any], steps_per_epoch: int
-) -> None:
-    """InputError when the checkpoint `state` read from `path` is no training state, or one of other settings than
-    `config`."""
-    if not isinstance(state.get("optimizer"), Mapping) or not ("step" in state or "epoch" in state):
+def _is_of_run(path: Path) -> bool:
+    """Whether a run has written what is at `path`: files of its names, and a folder of event files."""
+    if path.name == EVENTS and path.is_dir() and not path.is_symlink():
+        return all(EVENT_FILE.fullmatch(event.name) and not event.is_dir() for event in path.iterdir())
+    return RUN_FILE.fullmatch(path.name) is not None and not path.is_dir()
+
+
+def remove_run(folder: Path) -> None:
+    """Delete the files of the run in `folder`, but not its lock; whatever else is there stays."""
+    for path in list(folder.iterdir()):
+        if path.name == EVENTS and _is_of_run(path):
+            for event in path.iterdir():
+                event.unlink()
+            path.rmdir()
+        elif path.name != LOCK and _is_of_run(path):
+            path.unlink()
+
+
+def write_config(folder: Path, config: Mapping[str, Any], earlier: Mapping[str, Any] | None, step: int) -> None:
+    """`config.yaml`; an `earlier` config that is another stays as `config-until-step-STEP.yaml`."""
+    former = folder / f"config-until-step-{step}.yaml"
+    if earlier is not None and earlier != config and not former.exists():
+        _write_yaml(former, earlier)
+    _write_yaml(folder / "config.yaml", config)
+
+
+def _write_yaml(path: Path, config: Mapping[str, Any]) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+
+
+def earlier_config(
+    path: Path, state: Mapping[str, Any], config: Mapping[str, Any], data_norm: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The config of the run that saved `state` at `path`: in the file, beside it, or what the file tells of it laid
+    over `config`, whose normalisation is `data_norm`. InputError when the file holds no training state."""
+    parts = [state.get(key) for key in ("model", "optimizer")]
+    if not all(isinstance(part, Mapping) for part in parts) or not ("step" in state or "epoch" in state):
         raise InputError(f"{path} holds no training state; use it as 'init' to start from its weights")
-    described = {
-        "model.name": (state["model"].get("name"), config["model"]["name"]),
-        "model.args": (state["model"].get("args") or {}, config["model"].get("args") or {}),
-        "optimizer.name": (state["optimizer"].get("name"), config["optimizer"]["name"]),
-        "optimizer.args": (state["optimizer"].get("args") or {}, config["optimizer"].get("args") or {}),
-        "data_norm": (state.get("data_norm", data_norm), data_norm),
-        "steps an epoch": (state.get("steps_per_epoch", steps_per_epoch), steps_per_epoch),
-    }
-    for key, (saved, wanted) in described.items():
-        if saved != wanted:
-            raise InputError(
-                f"{path} was trained with another {key} than the config's; undo that or use the file as 'init'"
-            )
+    check_types(state, STATE, str(path))
+    if isinstance(state.get("config"), Mapping):
+        return state["config"]
+    beside = path.with_name("config.yaml")
+    if beside.is_file():
+        try:
+            written = read_yaml(beside.read_text())
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise InputError(f"{beside} cannot be read: {' '.join(str(error).split())}") from None
+        if isinstance(written, Mapping):
+            return written
+    model, optimizer = ({key: part[key] for key in ("name", "args") if part.get(key)} for part in parts)
+    norm = {} if state.get("data_norm", data_norm) == data_norm else {"data_norm": state["data_norm"]}
+    return {**config, "model": model, "optimizer": optimizer, **norm}
 
 
-def prepare_run_folder(folder: Path, overwrite: bool) -> None:
-    """Make the folder of a run, emptied first when `overwrite`."""
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {folder}: {error.strerror}; choose another --save-root") from None
+def check_same_config(
+    path: Path, earlier: Mapping[str, Any], config: Mapping[str, Any], allowed: Sequence[str]
+) -> list[str]:
+    """`key: before -> now` of every setting in which `config` differs from the `earlier` one of the state at `path`.
+
+    InputError names those that are neither FREE nor below one of the `allowed` dotted keys.
+    """
+    before, now = dict(_leaves(earlier)), dict(_leaves(config))
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    changes = {key: f"{key}: {shortened(before.get(key))} -> {shortened(now.get(key))}" for key in differing}
+    refused = [
+        key
+        for key in differing
+        if key.rpartition(".")[2] not in FREE and not any(f"{key}.".startswith(f"{name}.") for name in allowed)
+    ]
+    if refused:
+        raise InputError(
+            f"{path} was trained with other settings ({', '.join(changes[key] for key in refused)}); undo that, take "
+            f"it with --allow-changes {' '.join(refused)}, or use the file as 'init'"
+        )
+    return list(changes.values())
+
+
+def _leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested mappings."""
+    if isinstance(value, Mapping) and value:
+        for key, part in value.items():
+            yield from _leaves(part, f"{at}.{key}" if at else str(key))
+    else:
+        yield at, value
+
+
+def step_of(state: Mapping[str, Any], steps_per_epoch: int) -> int:
+    """The step that `state` had come to, in epochs of `steps_per_epoch`: of a training set that has grown or shrunk
+    the same part of the epoch is done."""
+    then = state.get("steps_per_epoch", steps_per_epoch)
+    epoch, done = divmod(state["step"], then) if "step" in state else (state["epoch"], 0)
+    return epoch * steps_per_epoch + done * steps_per_epoch // then
+
+
+class FileHandler(logging.FileHandler):
+    """Lets a full disk end the run in one line, where logging would print a traceback and go on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with writing(self.baseFilename):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise
 
 
 def run_logger(folder: Path) -> logging.Logger:
     """A logger that writes to the screen and appends to `log.txt` of the run."""
     logger = logging.getLogger(str(folder))
     logger.setLevel(logging.INFO)
-    logger.handlers = [logging.StreamHandler(), logging.FileHandler(folder / "log.txt")]
+    with writing(folder / "log.txt"):
+        logger.handlers = [logging.StreamHandler(), FileHandler(folder / "log.txt")]
     for handler in logger.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%m-%d %H:%M:%S"))
     return logger

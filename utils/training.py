@@ -1,15 +1,18 @@
-"""Parts of the train loop: optimisers, the learning rate as a function of the step, sample order, run folders."""
+"""Parts of the train loop: optimisers, the learning rate as a function of the step, sample order, finite numbers."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.data import Sampler
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Sampler
 
 from utils.config import check_keys, require
 from utils.errors import InputError, nearest_name
+from utils.random_state import mixed, repeatable
+from utils.stopping import Stopped
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
@@ -32,6 +35,20 @@ def make_optimizer(model: nn.Module, spec: Mapping[str, Any]) -> torch.optim.Opt
         return factory(parameters, **(spec.get("args") or {}))
     except (TypeError, ValueError) as error:
         raise InputError(f"optimizer '{spec['name']}': {error}") from None
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Any, path: str | Path) -> None:
+    """Take up the `state` in the file at `path`, but the optimiser's own settings; the learning rate is set in each
+    step. InputError when it is of another model or optimiser."""
+    settings = [
+        {key: value for key, value in group.items() if key not in ("params", "lr")} for group in optimizer.param_groups
+    ]
+    try:
+        optimizer.load_state_dict(state)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path}: its optimizer state does not fit ({error!r}); use the file as 'init'") from None
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def check_schedule(config: Mapping[str, Any]) -> None:
@@ -64,8 +81,9 @@ def learning_rate_factor(step: int, steps_per_epoch: int, config: Mapping[str, A
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-class EpochBatches(Sampler[list[int]]):
-    """Batches of shuffled indices for one epoch, the same for the same (seed, epoch); `first` skips those already done.
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, shuffled index) for one epoch, the same for the same (seed, epoch); `first` skips those
+    already done.
 
     `len(self)` counts whole batches of the full epoch; a rest smaller than a batch is left out.
     """
@@ -84,8 +102,30 @@ class EpochBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return self.items // self.batch_size
 
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
-        order = torch.randperm(self.items, generator=generator).tolist()
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        generator = torch.Generator().manual_seed(mixed(self.seed, self.epoch))
+        order = [(self.epoch, index) for index in torch.randperm(self.items, generator=generator).tolist()]
         for batch in range(self.first, len(self)):
             yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+class SeededItems(Dataset):
+    """Item (epoch, index) of `dataset` with random numbers of its own, so that neither the number of data workers nor
+    what was drawn before changes it."""
+
+    def __init__(self, dataset: Dataset, seed: int):
+        self.dataset = dataset
+        self.seed = seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        epoch, index = key
+        with repeatable(mixed(self.seed, epoch, index)):
+            return self.dataset[index]
+
+
+def check_finite(loss: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Stopped, with exit status 1, when the loss or a parameter is not finite."""
+    largest = nn.utils.get_total_norm(parameters, math.inf)
+    for name, value in {"loss": loss, "largest weight": largest}.items():
+        if not torch.isfinite(value):
+            raise Stopped(f"the {name} is {value.item()}, which a lower optimizer.args.lr may avoid", 1)

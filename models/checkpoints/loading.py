@@ -1,6 +1,7 @@
 """Checkpoints `{model: {name, args, sd}, ...}`, as LIIF, LTE and LMF have them: written whole, read safely."""
 
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,8 +27,10 @@ TABLES_FILE = "tables.pth"  # what tools.export_lut calls the tables in a folder
 
 def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write `content` (tensors, numbers, strings in dicts and lists) and its hash to `path`, all or nothing."""
+    buffer = io.BytesIO()  # PyTorch would meet a full disk with an error that does not say so
+    torch.save({**content, HASH: content_hash(content)}, buffer)
     with atomic_file(path) as temporary:
-        torch.save({**content, HASH: content_hash(content)}, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def content_hash(content: Mapping[str, Any]) -> str:
