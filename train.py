@@ -188,6 +188,20 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
     return Run(folder, config, upscaler, loss_function, optimizer, base_rates, loader, batches, val_samples, stop)
 
 
+def check_validation(samples: ImplicitDataset, protocol: Protocol, spec: Mapping[str, Any]) -> None:
+    """InputError for a validation set (`spec` in the config) that is empty, broken, or does not fit the protocol."""
+    if len(samples) == 0:
+        raise InputError("val_dataset is empty; remove it or give it pictures")
+    if samples.sample_q is not None and protocol.name != "rgb":
+        raise InputError(
+            f"eval_type '{protocol.name}' needs whole pictures; remove sample_q and inp_size from val_dataset"
+        )
+    if samples.sample_q is not None:
+        samples.check_batches(spec.get("batch_size", 1))
+    with repeatable():
+        samples[0]
+
+
 def resume(run: Run, arguments: Any) -> tuple[Mapping[str, Any] | None, list[str]]:
     """Take up the state that a run, ours or of the authors' programs, has saved, if it should: the config of that run,
     and what to log."""
@@ -228,9 +242,13 @@ def train(run: Run, log: logging.Logger) -> None:
     except stopping.Stopped as stopped:
         log.info(f"step {run.step}: {stopped}; {how_to_go_on(run)}")
         sys.exit(stopped.status)
+    finally:
+        del run.loader  # ends its workers now; at the program's end PyTorch would wait for each
 
 
 def how_to_go_on(run: Run) -> str:
+    if run.done:
+        return "the run is complete"
     if run.saved is None:
         return "nothing was saved"
     return f"{run.folder / LAST} holds step {run.saved}, from which --resume continues"
@@ -316,17 +334,3 @@ def validation_picture(upscaler: Upscaler, samples: ImplicitDataset) -> torch.Te
 
 if __name__ == "__main__":
     cli.run(main)
-
-
-def check_validation(samples: ImplicitDataset, protocol: Protocol, spec: Mapping[str, Any]) -> None:
-    """InputError for a validation set (`spec` in the config) that is empty, broken, or does not fit the protocol."""
-    if len(samples) == 0:
-        raise InputError("val_dataset is empty; remove it or give it pictures")
-    if samples.sample_q is not None and protocol.name != "rgb":
-        raise InputError(
-            f"eval_type '{protocol.name}' needs whole pictures; remove sample_q and inp_size from val_dataset"
-        )
-    if samples.sample_q is not None:
-        samples.check_batches(spec.get("batch_size", 1))
-    with repeatable():
-        samples[0]

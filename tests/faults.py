@@ -96,8 +96,10 @@ def at_event(number: int, which: int, folder: Path) -> Callable[[], None]:
     return lambda: sys.addaudithook(touched)
 
 
-def wait(process: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+def wait(process: int, output: Path) -> int:
+    """Exit status of the process that writes to `output`; 0 also where the run turned out to be complete."""
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return 0 if status == 2 and output.read_text().endswith("raise epoch_max to train on\n") else status
 
 
 def interrupt(config: Path, name: str, workers: int, choose: random.Random, seconds: float | None) -> str:
@@ -110,10 +112,18 @@ def interrupt(config: Path, name: str, workers: int, choose: random.Random, seco
         process = start(config, name, workers)
         time.sleep(choose.uniform(0, seconds))
         os.kill(process, which)
-    status = wait(process)
+    output = config.parent / f"{name}.txt"
+    status = wait(process, output)
     if status not in (0, ENDED[which]):
-        raise SystemExit(f"{name}: {which.name} ended it with {status}:\n{(config.parent / f'{name}.txt').read_text()}")
+        raise SystemExit(f"{name}: {which.name} ended it with {status}:\n{output.read_text()}")
     return "came too late" if status == 0 else which.name
+
+
+def complete(config: Path, name: str, workers: int) -> None:
+    """Train to the end."""
+    output = config.parent / f"{name}.txt"
+    if status := wait(start(config, name, workers), output):
+        raise SystemExit(f"{name} ended with {status}:\n{output.read_text()}")
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -144,8 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         config = make_config(Path(place).resolve())
         began = time.monotonic()
-        if wait(start(config, "whole", 0)):
-            raise SystemExit((config.parent / "whole.txt").read_text())
+        complete(config, "whole", 0)
         seconds = time.monotonic() - began
         whole = content(config.parent / "save/whole")
         found: Counter[str] = Counter()
@@ -159,8 +168,7 @@ def main() -> None:
                 if what == "came too late":
                     break
             else:
-                if wait(start(config, name, workers)) == 1:
-                    raise SystemExit((config.parent / f"{name}.txt").read_text())
+                complete(config, name, workers)
             folder = config.parent / "save" / name
             left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
             if left or not equal(content(folder), whole):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import demo
 import init_cmsr
 import test
 from tests.commands import call, mistake
+from utils.stopping import Stopped
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -47,6 +49,32 @@ def test_tables_are_made_extended_and_used(table, pictures, checkpoint, capsys) 
     assert "of the decoder time" in out
     scores = json.loads(Path("r.json").read_text())["results"][0]["mean"]["small+cmsr"]
     assert {"psnr", "share", "decoder_seconds", "psnr_to_full"} <= scores.keys()
+
+
+def test_tables_that_a_signal_stops_are_finished(table, checkpoint, monkeypatch, capsys) -> None:
+    options = ("--config", "init.yaml", "--model", checkpoint, "--scales", "6", "--mse_threshold", "1e-3")
+    measured = []
+
+    def measure(*arguments):
+        measured.append(arguments)
+        if len(measured) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return level_errors(*arguments)
+
+    level_errors = init_cmsr.level_errors
+    monkeypatch.setattr(init_cmsr, "level_errors", measure)
+    with pytest.raises(Stopped, match=r"the same command goes on from new\.partial") as stopped:
+        call(init_cmsr, *options, "--save_path", "new.yaml")
+    assert stopped.value.status == 143
+    assert not Path("new.yaml").exists()
+    call(init_cmsr, *options, "--save_path", "new.yaml")
+    assert len(measured) == 3  # pictures, none of them twice
+    assert (
+        yaml.safe_load(Path("new.yaml").read_text())["scale2mod"][6]
+        == yaml.safe_load(table.read_text())["scale2mod"][6]
+    )
+    Path("new.partial").write_text("broken")
+    assert "new.partial" in mistake(capsys, init_cmsr, *options, "--save_path", "new.yaml", "--force")
 
 
 def test_up_to_the_trained_scale_everything_is_rendered(table, pictures, checkpoint, capsys) -> None:

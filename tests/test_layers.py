@@ -36,3 +36,9 @@ def test_nothing_imports_upward(layer: str) -> None:
     for path in files:
         upward = imported(path) & ALLOWED.keys() - ALLOWED[layer]
         assert not upward, f"{path.relative_to(ROOT)} imports {', '.join(sorted(upward))}"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_start_when_all_is_defined(program: str) -> None:
+    *_, last = ast.parse((ROOT / f"{program}.py").read_text()).body
+    assert ast.unparse(last).startswith("if __name__ ==")

@@ -1,5 +1,6 @@
 """train.py as users call it: runs, resumes, and one line for every mistake."""
 
+import multiprocessing
 import re
 import resource
 import signal
@@ -319,6 +320,7 @@ def test_runs_that_a_signal_stops_go_on_exactly(pictures, monkeypatch, capsys, w
         with pytest.raises(SystemExit) as ended:
             call(train, *options)
     assert ended.value.code == 128 + number
+    assert not multiprocessing.active_children()  # they would hold up the end of the program
     assert (
         f"step 5: stopped by {word}; save/parts/epoch-last.pth holds step 5, from which --resume"
         in capsys.readouterr().err

@@ -13,7 +13,7 @@ import yaml
 from utils.config import check_types, read_yaml
 from utils.errors import InputError
 from utils.files import atomic_file, clear_temporaries, new_folder, writing
-from utils.kinds import NUMBERS, SWITCH, Kind, whole
+from utils.kinds import SWITCH, Kind, whole
 from utils.locks import LOCK, locked
 from utils.registry import shortened
 
@@ -26,7 +26,8 @@ EVENT_FILE = re.compile(r"events\.out\.tfevents\..*")
 FREE = ("epoch_max", "num_workers", "init", "resume", "root_path", "root_path_1", "root_path_2", "split_file")
 STATE = {
     "step": whole(0), "epoch": whole(0), "steps_per_epoch": whole(1), "pending": SWITCH,
-    "best": Kind("a number", lambda v: isinstance(v, float)), "losses": NUMBERS,
+    "best": Kind("a number", lambda v: isinstance(v, float)),
+    "losses": Kind("a sum and a count", lambda v: isinstance(v, list) and len(v) == 2),
 }  # fmt: skip
 
 

@@ -10,8 +10,11 @@ from types import FrameType
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
-class Stopped(Exception):
-    """Work that ended before its end; programs print the message, one line, and exit with `status`."""
+class Stopped(BaseException):
+    """Work that ended before its end; programs print the message, one line, and exit with `status`.
+
+    As KeyboardInterrupt it is no Exception: code that takes any Exception for a damaged file lets it pass.
+    """
 
     def __init__(self, message: str, status: int):
         super().__init__(message)

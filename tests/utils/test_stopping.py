@@ -43,6 +43,17 @@ def test_a_second_signal_does_not_wait() -> None:
         work()
 
 
+def test_no_handler_of_damaged_files_takes_it() -> None:
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except Exception:
+            pytest.fail("caught as if a file were damaged")
+
+    with pytest.raises(Stopped), watch():
+        work()
+
+
 def test_handlers_are_given_back_and_ignored_signals_stay_ignored() -> None:
     earlier = signal.getsignal(signal.SIGINT)
     with watch():
