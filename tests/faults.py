@@ -29,6 +29,7 @@ from utils import cli
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDED = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+LATE = "too late"
 LONGEST_CHAIN = 5
 EVENTS = 110  # about as many files are touched by the whole training
 
@@ -116,7 +117,7 @@ def interrupt(config: Path, name: str, workers: int, choose: random.Random, seco
     status = wait(process, output)
     if status not in (0, ENDED[which]):
         raise SystemExit(f"{name}: {which.name} ended it with {status}:\n{output.read_text()}")
-    return "came too late" if status == 0 else which.name
+    return LATE if status == 0 else which.name
 
 
 def complete(config: Path, name: str, workers: int) -> None:
@@ -159,13 +160,13 @@ def main() -> None:
         whole = content(config.parent / "save/whole")
         found: Counter[str] = Counter()
         chains = different = 0
-        while sum(found.values()) < arguments.count:
+        while found.total() - found[LATE] < arguments.count:
             name, workers = f"chain-{chains}", 2 * (chains % 2)
-            for _ in range(min(choose.randint(1, LONGEST_CHAIN), arguments.count - sum(found.values()))):
+            for _ in range(choose.randint(1, LONGEST_CHAIN)):
                 by_clock = not arguments.events_only and choose.random() < 0.5
                 what = interrupt(config, name, workers, choose, seconds if by_clock else None)
                 found[what] += 1
-                if what == "came too late":
+                if what == LATE:
                     break
             else:
                 complete(config, name, workers)
@@ -176,7 +177,9 @@ def main() -> None:
                 print(f"{name} differs, {workers} workers, left behind: {left}\n{(folder / 'log.txt').read_text()}")
             chains += 1
     kinds = ", ".join(f"{count} {what}" for what, count in sorted(found.items()))
-    print(f"{sum(found.values())} interruptions ({kinds}) of {chains} trainings: {different} differ from the whole one")
+    print(
+        f"{found.total() - found[LATE]} interruptions ({kinds}) of {chains} trainings: {different} differ from the whole one"
+    )
     sys.exit(different > 0)
 
 
