@@ -177,9 +177,7 @@ def main() -> None:
                 print(f"{name} differs, {workers} workers, left behind: {left}\n{(folder / 'log.txt').read_text()}")
             chains += 1
     kinds = ", ".join(f"{count} {what}" for what, count in sorted(found.items()))
-    print(
-        f"{found.total() - found[LATE]} interruptions ({kinds}) of {chains} trainings: {different} differ from the whole one"
-    )
+    print(f"{found.total() - found[LATE]} interruptions ({kinds}) of {chains} trainings: {different} differ")
     sys.exit(different > 0)
 
 

@@ -366,7 +366,7 @@ def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch, moment) -
 def test_random_interruptions_change_nothing() -> None:
     command = [sys.executable, "-m", "tests.faults", "--count", "5", "--seed", "7", "--events-only"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout.count(": 0 differ")) == (0, 1), done.stdout + done.stderr
+    assert (done.returncode, done.stdout.count(": 0 differ\n")) == (0, 1), done.stdout + done.stderr
 
 
 @pytest.mark.slow
