@@ -1,5 +1,6 @@
 """Train a model: `python train.py --config configs/train-lmf/train_edsr-baseline-lmliif.yaml --name my-run`."""
 
+import copy
 import logging
 import math
 import sys
@@ -12,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.utils import make_grid
 from tqdm import tqdm
 
 import datasets
 import models
 from datasets.implicit import ImplicitDataset
-from evaluation.measure import measure_pair, validate
-from evaluation.metrics import Protocol, find_protocol, parse_eval_type
+from evaluation.measure import validate
+from evaluation.metrics import parse_eval_type
+from evaluation.validation import check_validation, validation_picture
 from models.checkpoints import loading as checkpoints
 from models.normalization import Normalization
 from models.upscaler import Upscaler
@@ -28,18 +29,19 @@ from utils.config import check_keys, check_types, load_config, require
 from utils.devices import select_device
 from utils.errors import InputError
 from utils.events import EventLog
-from utils.images import to_tensor
-from utils.kinds import MAPPING, NUMBER, NUMBERS, TEXT, whole
+from utils.kinds import MAPPING, NUMBER, NUMBERS, POSITIVE, TEXT, Kind, whole
 from utils.losses import make_loss
 from utils.random_state import repeatable, seed_everything
 
+LOSS = Kind("a loss or a mapping of losses to weights", lambda v: isinstance(v, str | Mapping))
+SHARE = Kind("a number between 0 and 1", lambda v: isinstance(v, float) and 0 < v < 1)
 KINDS = {
     "train_dataset": MAPPING, "val_dataset": MAPPING, "data_norm": MAPPING, "model": MAPPING, "optimizer": MAPPING,
     "optimizer.args": MAPPING, "multi_step_lr": MAPPING, "multi_step_lr.milestones": NUMBERS,
     "multi_step_lr.gamma": NUMBER, "cosine_lr": MAPPING, "cosine_lr.warmup_steps": whole(0),
     "cosine_lr.final_factor": NUMBER, "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
-    "eval_bsize": whole(1), "eval_type": TEXT, "loss": TEXT, "precision": TEXT, "resume": TEXT, "init": TEXT,
-    "seed": whole(0), "num_workers": whole(0),
+    "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
+    "seed": whole(0), "num_workers": whole(0), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
 }  # fmt: skip
 LAST = "epoch-last.pth"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -57,6 +59,9 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument(
         "--allow-changes", nargs="+", default=[], metavar="KEY", help="with --resume: settings that may differ now"
     )
+    parser.add_argument(
+        "--save-every", type=cli.interval, default="10m", metavar="N", help="save after so many steps, or minutes (5m)"
+    )
     parser.add_argument("--max-minutes", type=cli.positive, help="save and stop cleanly after so long (default: never)")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
@@ -67,12 +72,14 @@ class Run:
     """A training run: what is trained on what, and how far it has come.
 
     `losses`: sum and number of those of this epoch. `pending`: the epoch that ends at `step` is yet to be validated or
-    kept as epoch-N.pth. `saved`: the step in epoch-last.pth.
+    kept as epoch-N.pth. `saved`: the step in epoch-last.pth. `released`: what is validated and saved as the model, the
+    moving average of the weights where the config has `ema`.
     """
 
     folder: Path
     config: dict[str, Any]
     upscaler: Upscaler
+    released: Upscaler
     loss_function: Callable[[Tensor, Tensor], Tensor]
     optimizer: torch.optim.Optimizer
     base_rates: list[float]
@@ -80,6 +87,7 @@ class Run:
     batches: training.EpochBatches
     val_samples: ImplicitDataset | None
     stop: stopping.Watch
+    save_every: training.Interval
     step: int = 0
     best: float = -math.inf
     losses: tuple[float, int] = (0.0, 0)
@@ -107,7 +115,8 @@ class Run:
 
     def save(self, name: str) -> None:
         content = {
-            "model": {**self.config["model"], "sd": self.upscaler.model.state_dict()},
+            "model": {**self.config["model"], "sd": self.released.model.state_dict()},
+            **({} if self.released is self.upscaler else {"trained": self.upscaler.model.state_dict()}),
             "optimizer": {**self.config["optimizer"], "sd": self.optimizer.state_dict()},
             "data_norm": self.upscaler.normalization.to_config(),
             "config": self.config,
@@ -154,27 +163,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.device, stop: stopping.Watch) -> Run:
     """Everything that a run needs, checked before anything is written."""
-    seed = config.get("seed", 0)
-    samples = datasets.make_wrapped(require(config, "train_dataset", arguments.config), "train_dataset")
-    batch_size = require(config["train_dataset"], "batch_size", "train_dataset")
-    batches = training.EpochBatches(len(samples), batch_size, seed)
-    samples.check_batches(batch_size)
-    val_samples = None
-    if config.get("val_dataset"):
-        val_samples = datasets.make_wrapped(config["val_dataset"], "val_dataset")
-        check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
-    with repeatable():  # a mistake in the data should show now
-        samples[0]
-    loss_function = make_loss(config.get("loss", "l1"))
-    training.choose("precision", config.get("precision", "float32"), PRECISIONS)
+    seed, workers = config.get("seed", 0), config.get("num_workers", 0)
     require(config, "epoch_max", arguments.config)
-
-    seed_everything(seed)
-    model = checkpoints.make_continuous(require(config, "model", arguments.config))
-    upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
-    optimizer = training.make_optimizer(model, require(config, "optimizer", arguments.config))
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    workers = config.get("num_workers", 0)
+    training.choose("precision", config.get("precision", "float32"), PRECISIONS)
+    samples, val_samples = prepare_data(config, arguments.config)
+    batches = training.EpochBatches(len(samples), config["train_dataset"]["batch_size"], seed)
     loader = DataLoader(
         training.SeededItems(samples, seed),
         batch_sampler=batches,
@@ -183,23 +176,36 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
         worker_init_fn=stopping.leave_process_group,
         persistent_workers=workers > 0,
     )
+    loss_function = make_loss(config.get("loss", "l1"))
+    seed_everything(seed)
+    model = checkpoints.make_continuous(require(config, "model", arguments.config))
+    upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
+    optimizer = training.make_optimizer(model, require(config, "optimizer", arguments.config))
+    base_rates = [group["lr"] for group in optimizer.param_groups]
     if config.get("init") and not (arguments.resume or config.get("resume")):
         models.load_parameters(model, checkpoints.load_checkpoint(config["init"])["model"].get("sd"))
-    return Run(folder, config, upscaler, loss_function, optimizer, base_rates, loader, batches, val_samples, stop)
+    averaged = Upscaler(copy.deepcopy(model).eval(), upscaler.normalization, device) if config.get("ema") else None
+    save_every = training.Interval(*arguments.save_every)
+    return Run(
+        folder, config, upscaler, averaged or upscaler, loss_function, optimizer, base_rates, loader, batches,
+        val_samples, stop, save_every,
+    )  # fmt: skip
 
 
-def check_validation(samples: ImplicitDataset, protocol: Protocol, spec: Mapping[str, Any]) -> None:
-    """InputError for a validation set (`spec` in the config) that is empty, broken, or does not fit the protocol."""
-    if len(samples) == 0:
-        raise InputError("val_dataset is empty; remove it or give it pictures")
-    if samples.sample_q is not None and protocol.name != "rgb":
-        raise InputError(
-            f"eval_type '{protocol.name}' needs whole pictures; remove sample_q and inp_size from val_dataset"
-        )
-    if samples.sample_q is not None:
-        samples.check_batches(spec.get("batch_size", 1))
-    with repeatable():
+def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset, ImplicitDataset | None]:
+    """The samples to train and to validate with."""
+    samples = datasets.make_wrapped(require(config, "train_dataset", where), "train_dataset")
+    batch_size = require(config["train_dataset"], "batch_size", "train_dataset")
+    samples.check_batches(batch_size)
+    if (config.get("accumulate") or 1) > batch_size:
+        raise InputError(f"accumulate is {config['accumulate']}; expected at most the batch_size, {batch_size}")
+    with repeatable():  # a mistake in the data should show now
         samples[0]
+    if not config.get("val_dataset"):
+        return samples, None
+    val_samples = datasets.make_wrapped(config["val_dataset"], "val_dataset")
+    check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
+    return samples, val_samples
 
 
 def resume(run: Run, arguments: Any) -> tuple[Mapping[str, Any] | None, list[str]]:
@@ -214,7 +220,8 @@ def resume(run: Run, arguments: Any) -> tuple[Mapping[str, Any] | None, list[str
     norm = run.upscaler.normalization.to_config()
     earlier = runs.earlier_config(Path(path), state, run.config, norm)
     notices = runs.check_same_config(path, earlier, run.config, arguments.allow_changes)
-    models.load_parameters(run.upscaler.model, state["model"].get("sd"))
+    models.load_parameters(run.released.model, state["model"].get("sd"))
+    models.load_parameters(run.upscaler.model, state.get("trained", state["model"].get("sd")))
     training.load_optimizer(run.optimizer, state["optimizer"].get("sd"), path)
     run.step = runs.step_of(state, len(run.batches))
     run.best, run.losses = state.get("best", -math.inf), tuple(state.get("losses", (0.0, 0)))
@@ -270,6 +277,8 @@ def train_epoch(run: Run) -> None:
                 run.step += 1
                 if run.stop.wanted:
                     break
+                if run.save_every.due(run.step):
+                    run.save(LAST)
         except InputError:  # a picture that cannot be read any more
             run.save(LAST)
             raise
@@ -285,18 +294,32 @@ def train_step(run: Run, batch: Mapping[str, Tensor]) -> float:
     factor = training.learning_rate_factor(run.step, len(run.batches), config)
     for group, base_rate in zip(run.optimizer.param_groups, run.base_rates, strict=True):
         group["lr"] = base_rate * factor
-    batch = {key: value.to(upscaler.device, non_blocking=True) for key, value in batch.items()}
-    inp = upscaler.normalization.inp.apply(batch["inp"]).contiguous(memory_format=torch.channels_last)
-    precision = PRECISIONS[config.get("precision", "float32")]
-    with torch.autocast(upscaler.device.type, precision, enabled=precision != torch.float32):
-        values = upscaler.model(inp, batch["coord"], batch["cell"])
-    target = upscaler.normalization.gt.apply(batch["gt"], channels_last=True)
-    loss = run.loss_function(values.float(), target)
     run.optimizer.zero_grad()
-    loss.backward()
+    loss = torch.zeros((), device=upscaler.device)
+    for part in training.parts(batch, config.get("accumulate") or 1):
+        share = len(part["inp"]) / len(batch["inp"])
+        part_loss = share * loss_of(
+            run, {key: value.to(upscaler.device, non_blocking=True) for key, value in part.items()}
+        )
+        part_loss.backward()
+        loss += part_loss.detach()
+    parameters = list(upscaler.model.parameters())
+    if config.get("clip_grad"):
+        torch.nn.utils.clip_grad_norm_(parameters, config["clip_grad"])
     run.optimizer.step()
-    training.check_finite(loss.detach(), upscaler.model.parameters())
+    training.check_finite(loss, parameters)
+    if config.get("ema"):
+        training.average(run.released.model, upscaler.model, config["ema"], run.step)
     return loss.item()
+
+
+def loss_of(run: Run, batch: Mapping[str, Tensor]) -> Tensor:
+    normalization, device = run.upscaler.normalization, run.upscaler.device
+    precision = PRECISIONS[run.config.get("precision", "float32")]
+    inp = normalization.inp.apply(batch["inp"]).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        values = run.upscaler.model(inp, batch["coord"], batch["cell"])
+    return run.loss_function(values.float(), normalization.gt.apply(batch["gt"], channels_last=True))
 
 
 def finish_epoch(run: Run, events: EventLog) -> str:
@@ -307,29 +330,21 @@ def finish_epoch(run: Run, events: EventLog) -> str:
     if run.validates:
         protocol, _ = parse_eval_type(run.config.get("eval_type"))
         batch_size, queries = run.config["val_dataset"].get("batch_size", 1), run.config.get("eval_bsize")
-        score = validate(run.upscaler, run.val_samples, protocol, batch_size, queries)
+        score = validate(run.released, run.val_samples, protocol, batch_size, queries)
         scalars["psnr/val"] = score
-        pictures["validation"] = validation_picture(run.upscaler, run.val_samples)
+        pictures["validation"] = validation_picture(run.released, run.val_samples)
         line += f", val PSNR {score:.3f} dB"
     if run.pending:
-        run.pending = False
-        if scalars.get("psnr/val", -math.inf) > run.best:
-            run.best = score
-            run.save("epoch-best.pth")
-        if run.keeps:
-            run.save(f"epoch-{run.epoch}.pth")
-        run.save(LAST)
+        with run.stop.deferred():
+            run.pending = False
+            if scalars.get("psnr/val", -math.inf) > run.best:
+                run.best = score
+                run.save("epoch-best.pth")
+            if run.keeps:
+                run.save(f"epoch-{run.epoch}.pth")
+            run.save(LAST)
     events.add(run.step, scalars, pictures)
     return line
-
-
-def validation_picture(upscaler: Upscaler, samples: ImplicitDataset) -> torch.Tensor:
-    """The first validation item side by side: input (nearest), output, target."""
-    with repeatable():
-        lr, hr = map(to_tensor, samples.pair(0))
-    nearest = Upscaler(models.make({"name": "nearest"}))
-    pictures = [measure_pair(u, lr, hr, find_protocol("rgb"))[1] for u in (nearest, upscaler)]
-    return make_grid([*pictures, hr])
 
 
 if __name__ == "__main__":

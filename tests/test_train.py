@@ -14,6 +14,7 @@ import yaml
 from torch.nn.functional import dropout
 
 import train
+from evaluation.metrics import find_protocol
 from models.checkpoints.loading import load_checkpoint
 from tests.commands import ROOT, call, failure, mistake
 from tests.conftest import SMALL_LMLIIF
@@ -124,6 +125,11 @@ def test_training_does_not_mix_runs(pictures, capsys) -> None:
         ({"train_dataset.wrapper.args.sample_q": "null"}, ["sample_q"]),
         ({"val_dataset.wrapper.args.inp_size": 300}, ["inp_size", ".png"]),
         ({"seed": "x"}, ["seed"]),
+        ({"accumulate": 5}, ["accumulate", "batch_size"]),
+        ({"clip_grad": 0}, ["clip_grad", "above 0"]),
+        ({"ema": 1.5}, ["ema", "between 0 and 1"]),
+        ({"loss": "{l1: 1, charbonier: 0.1}"}, ["charbonier", "'charbonnier'"]),
+        ({"loss": "{l1: -1}"}, ["loss.l1", "above 0"]),
     ],
 )
 def test_mistakes_show_before_anything_is_written(pictures, capsys, changes, words) -> None:
@@ -376,6 +382,56 @@ def test_data_workers_change_nothing(pictures) -> None:
     for workers in (0, 2):
         call(train, "--config", config, "--name", f"w{workers}", "--device", "cpu", "--set", f"num_workers={workers}")
     assert equal(checkpoint_of("w2"), checkpoint_of("w0"))
+
+
+@pytest.mark.slow
+def test_averaged_weights_are_released_and_resumed_exactly(pictures) -> None:
+    config = train_config(pictures, epoch_max=2, ema=0.9, clip_grad=0.1, accumulate=3)
+    call(train, "--config", config, "--name", "whole", "--device", "cpu")
+    call(train, "--config", config, "--name", "parts", "--device", "cpu", "--set", "epoch_max=1")
+    call(train, "--config", config, "--name", "parts", "--device", "cpu", "--resume")
+    state = checkpoint_of("parts")
+    assert equal(state, checkpoint_of("whole"))
+    differing = [name for name, value in state["trained"].items() if not torch.equal(value, state["model"]["sd"][name])]
+    assert len(differing) > 10
+    upscaler = train.Upscaler(train.checkpoints.make_continuous(state["model"], load_sd=True).eval())
+    samples = train.prepare_data(yaml.safe_load(config.read_text()), "config")[1]
+    *_, logged = re.findall(r"val PSNR ([\d.]+)", Path("save/parts/log.txt").read_text())
+    assert train.validate(upscaler, samples, find_protocol("rgb"), 4) == pytest.approx(float(logged), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_batch_in_parts_trains_as_a_whole_one(pictures) -> None:
+    config = train_config(pictures, epoch_max=1, val_dataset=None, optimizer={"name": "sgd", "args": {"lr": 0.1}})
+    for parts in (1, 3):  # 3 of the 4 items are 2, 1 and 1
+        call(train, "--config", config, "--name", f"p{parts}", "--device", "cpu", "--set", f"accumulate={parts}")
+    one, three = (checkpoint_of(name)["model"]["sd"] for name in ("p1", "p3"))
+    for name, value in one.items():
+        assert torch.allclose(three[name], value, atol=1e-5), name
+
+
+@pytest.mark.slow
+def test_clipped_gradients_move_no_further(pictures) -> None:
+    config = train_config(pictures, epoch_max=1, val_dataset=None, optimizer={"name": "sgd", "args": {"lr": 1}})
+    call(train, "--config", config, "--name", "r", "--device", "cpu", "--set", "clip_grad=1.0e-9")
+    call(train, "--config", config, "--name", "still", "--device", "cpu", "--set", "optimizer.args.lr=0")
+    moved, still = (checkpoint_of(name)["model"]["sd"] for name in ("r", "still"))
+    assert all(torch.allclose(moved[name], value, atol=1e-7) for name, value in still.items())
+
+
+@pytest.mark.slow
+def test_steps_are_saved_between_epochs(pictures, monkeypatch) -> None:
+    def step(run, batch):
+        if run.step == 5:
+            raise KeyboardInterrupt
+        return train_step(run, batch)
+
+    train_step = train.train_step
+    monkeypatch.setattr(train, "train_step", step)
+    config = train_config(pictures)
+    with pytest.raises(KeyboardInterrupt):
+        call(train, "--config", config, "--name", "r", "--device", "cpu", "--save-every", "2")
+    assert load_checkpoint("save/r/epoch-last.pth")["step"] == 4
 
 
 @pytest.mark.slow

@@ -133,6 +133,11 @@ def count(text: str) -> int:
     return int(text)
 
 
+def interval(text: str) -> tuple[int | None, float | None]:
+    """`500` steps or `7.5m`, minutes -> (steps, minutes), of which one is None."""
+    return (None, positive(text[:-1])) if text.endswith("m") else (count(text), None)
+
+
 def numbers(text: str) -> list[float]:
     """`2,3.5,6` -> numbers above 0."""
     try:

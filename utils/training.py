@@ -1,6 +1,7 @@
-"""Parts of the train loop: optimisers, the learning rate as a function of the step, sample order, finite numbers."""
+"""Parts of the train loop: optimisers, the learning rate as a function of the step, sample order, averaged weights."""
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,37 @@ def check_finite(loss: Tensor, parameters: Iterable[Tensor]) -> None:
     for name, value in {"loss": loss, "largest weight": largest}.items():
         if not torch.isfinite(value):
             raise Stopped(f"the {name} is {value.item()}, which a lower optimizer.args.lr may avoid", 1)
+
+
+def parts(batch: Mapping[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
+    """The batch in at most `count` parts of about the same number of items."""
+    for values in zip(*(value.chunk(count) for value in batch.values()), strict=True):
+        yield dict(zip(batch, values, strict=True))
+
+
+@torch.no_grad()
+def average(mean: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the parameters of `mean` to those of `model` by 1 - `decay`; faster in the first steps, so that the random
+    weights from before the training do not stay in it."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    for value, target in zip(mean.parameters(), model.parameters(), strict=True):
+        value.lerp_(target, weight)
+    for value, target in zip(mean.buffers(), model.buffers(), strict=True):
+        value.copy_(target)
+
+
+class Interval:
+    """Whether something is due again: every so many `steps`, or `minutes`."""
+
+    def __init__(self, steps: int | None, minutes: float | None):
+        self.steps = steps
+        self.minutes = minutes
+        self.last = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        if self.steps is not None:
+            return step % self.steps == 0
+        if time.monotonic() < self.last + 60 * self.minutes:
+            return False
+        self.last = time.monotonic()
+        return True

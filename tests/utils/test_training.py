@@ -1,12 +1,24 @@
 """Learning rates, sample order, optimisers."""
 
+import math
+import random
 from itertools import pairwise
 
 import pytest
 import torch
 
 from utils.errors import InputError
-from utils.training import EpochBatches, check_schedule, learning_rate_factor, make_optimizer
+from utils.losses import make_loss
+from utils.stopping import Stopped
+from utils.training import (
+    EpochBatches,
+    SeededItems,
+    average,
+    check_finite,
+    check_schedule,
+    learning_rate_factor,
+    make_optimizer,
+)
 
 
 def test_halving_happens_at_the_milestones() -> None:
@@ -55,3 +67,48 @@ def test_two_schedules_exclude_each_other() -> None:
         check_schedule({"multi_step_lr": {"milestones": [1]}, "cosine_lr": {}})
     with pytest.raises(InputError, match="did you mean 'milestones'"):
         check_schedule({"multi_step_lr": {"milestone": [1]}})
+
+
+def test_losses_are_mixed_by_weight() -> None:
+    values, targets = torch.rand(2, 5, 3), torch.rand(2, 5, 3)
+    difference = values - targets
+    expected = 2 * difference.abs().mean() + 0.5 * (difference**2 + 1e-6).sqrt().mean()
+    assert torch.allclose(make_loss({"l1": 2, "charbonnier": 0.5})(values, targets), expected)
+    assert make_loss("charbonnier")(values, values) == pytest.approx(1e-3)
+
+
+def test_averages_follow_fast_at_first_and_slowly_later() -> None:
+    mean, model = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    for step, share in ((0, 0.9), (10**6, 0.01)):
+        torch.nn.init.zeros_(mean.weight)
+        torch.nn.init.ones_(model.weight)
+        average(mean, model, decay=0.99, step=step)
+        assert mean.weight.item() == pytest.approx(share)
+
+
+def test_items_draw_by_seed_epoch_and_index() -> None:
+    class Draws:
+        def __getitem__(self, index: int) -> tuple[float, float]:
+            return random.random(), torch.rand(()).item()
+
+    def draws(seed: int, *key: int) -> tuple[float, float]:
+        return SeededItems(Draws(), seed)[key]
+
+    state = torch.get_rng_state()
+    first = draws(1, 2, 3)
+    random.random()
+    assert draws(1, 2, 3) == first
+    assert torch.equal(torch.get_rng_state(), state)
+    others = [draws(0, 2, 3), draws(1, 0, 3), draws(1, 2, 0), draws(2, 1, 3)]
+    assert len({first, *others}) == 5
+    assert len({value for draw in (first, *others) for value in draw}) == 10
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_stop_a_training(bad) -> None:
+    good = torch.ones(3)
+    check_finite(torch.tensor(1e30), [good, good * 3e38])
+    for loss, weights in ((torch.tensor(bad), good), (torch.tensor(1.0), torch.tensor([1, -bad, 1]))):
+        with pytest.raises(Stopped) as stopped:
+            check_finite(loss, [good, weights])
+        assert stopped.value.status == 1

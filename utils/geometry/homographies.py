@@ -178,8 +178,8 @@ class Homography:
         """Size of an output pixel at each pixel of an (h, w) picture, (2, h, w) in positions.
 
         Per axis the longest step that one output pixel in any direction makes, which is the length of a row of the
-        inverse map's derivative: exact for scalings and rotations. The cell is at least the one at `largest_scale` and at
-        most `largest_cell` input pixels.
+        inverse map's derivative: exact for scalings and rotations. The cell is at least the one at `largest_scale` and
+        at most `largest_cell` input pixels.
         """
         matrix = self.facing(size)
         inverse = torch.linalg.inv(matrix)
