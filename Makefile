@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test lint format clean
 
 demo: .venv/.installed
-	$(BIN)/python demo.py --input load/samples/coffee.png --scale 4 --output out/coffee_x4.png
+	$(BIN)/python demo.py --overwrite --input load/samples/coffee.png --scale 4 --output out/coffee_x4.png
 
 test: lint
 	$(BIN)/python -m pytest

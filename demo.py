@@ -1,53 +1,43 @@
-"""Upscale or warp a picture, or a folder of pictures: `python demo.py --input in.png --scale 4 --output out.png`."""
+"""Upscale or warp pictures: `python demo.py --input in.png --scale 4 --output out.png`."""
 
-import math
-import time
+import os
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+if __name__ == "__main__":  # what follows takes a second to import, in which Ctrl-C ends in one line, too
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
+
 from tqdm import tqdm
 
 import models
-from evaluation.cmsr_report import control, level_map, map_legend
-from models.checkpoints.loading import load_upscaler, on_upsampler
-from models.cmsr.tables import find_table
+from evaluation.painter import COMPARED, Painter, is_transparent_warp, is_warp
 from models.native import BACKENDS
 from utils import cli
 from utils.devices import select_device
 from utils.errors import InputError
-from utils.files import distinct_names
-from utils.geometry.grids import Size, check_output_size, output_size
-from utils.geometry.homographies import Homography, rotated_size
-from utils.homography_files import read_homography
-from utils.images import (
-    check_writable,
-    holds_transparency,
-    list_pictures,
-    parse_colour,
-    read_picture,
-    to_pixels,
-    to_tensor,
-    with_background,
-    write_picture,
-)
+from utils.pictures import options
+from utils.pictures.batches import Job, find_jobs, remaining
+from utils.pictures.colour import parse_colour
+from utils.pictures.formats import check_writable, format_of
+from utils.pictures.reading import STREAM
+from utils.pipelines import pipelined
 
 SHIPPED = Path(__file__).parent / "save/pretrained_models/edsr-s_lm-liif.pth"
-REFERENCE_QUERIES = 30000
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(prog="demo.py", description="Upscale or warp pictures with a trained model or a filter.")
-    parser.add_argument("--input", required=True, help="a picture, or a folder of pictures")
-    parser.add_argument("--output", help="the picture to write, or the folder (default: output.png, output/)")
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument("--scale", type=cli.scale, help="2.5, or 3x1.5 for height x width")
-    target.add_argument("--size", type=cli.size, help="output size in pixels, 1920x1080 for width x height")
+    parser.add_argument(
+        "--input", required=True, nargs="+", help="pictures, folders with all below them, patterns, or - for one"
+    )
+    parser.add_argument("--output", help="file, folder for several, or - (default: output.png, output/, - for -)")
+    options.add_size_options(parser)
     cli.add_model_options(parser, models.names("decoders"), models.names("resampling"), default=SHIPPED)
     warp = parser.add_mutually_exclusive_group()
-    warp.add_argument("--rotate", type=float, metavar="DEGREES", help="turn counter-clockwise, enlarged by --scale")
+    warp.add_argument("--rotate", type=options.finite, metavar="DEGREES", help="turn counter-clockwise, with --scale")
     warp.add_argument(
         "--homography",
         metavar="MATRIX",
@@ -55,12 +45,27 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         "the output is as large as the input unless --size is given",
     )
     parser.add_argument(
-        "--background", default="transparent", metavar="COLOUR", help="of what a warp leaves empty: a name, or #rrggbb"
+        "--background",
+        metavar="COLOUR",
+        help="of what a warp leaves empty (default: transparent), and below transparency that the output cannot hold "
+        "(default: white): a name, or #rrggbb",
     )
     parser.add_argument("--mask", metavar="FILE", help="also write which pixels a warp has filled: white, others black")
+    options.add_file_options(parser)
+    parser.add_argument(
+        "--compare", action="store_true", help=f"also write NAME{COMPARED}: input, bicubic, this model, difference"
+    )
+    parser.add_argument(
+        "--compare-at",
+        type=options.crop,
+        nargs="+",
+        metavar="X,Y,W,H",
+        help="parts of the output to compare (default: the three most textured)",
+    )
     cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
     parser.add_argument("--cmsr-map", metavar="FILE", help="picture of which region was rendered at which scale")
+    parser.add_argument("--cmsr-report", action="store_true", help="render in full, too, and compare both")
     cli.add_backend_option(parser, BACKENDS)
     cli.add_device_options(parser)
     return parser.parse_args(argv)
@@ -68,149 +73,88 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    check_target_options(arguments)
+    check_options(arguments)
+    ending = arguments.format and f".{arguments.format}"
+    found = find_jobs(arguments.input, arguments.output, ending, arguments.suffix)
+    check_outputs(found, arguments)
+    jobs = remaining(found, arguments.skip_existing, arguments.overwrite)
+    output = sys.stderr if found[0].streams else sys.stdout
     device, notice = select_device(arguments.device, arguments.gpu)
     if notice:
-        print(notice)
-    source = Path(arguments.input)
-    if source.is_dir():
-        upscale_folder(source, Path(arguments.output or "output"), device, arguments)
-        return
-    target = check_writable(arguments.output or "output.png")
-    if leaves_empty(arguments) and arguments.background == "transparent" and not holds_transparency(target):
-        raise InputError(f"{target}: this format has no transparency; give --background black, or write a .png")
-    extra = [check_writable(path) for path in (arguments.cmsr_map, arguments.mask) if path]
-    if len({path.resolve() for path in (source, target, *extra)}) < 2 + len(extra):
-        raise InputError("--input, --output, --mask and --cmsr-map have to be different files")
-    picture = read_picture(source)
-    target_size(picture[0].shape[:2], arguments)
-    print(Worker(device, arguments).run(source, *picture, target))
-    print(f"wrote {' and '.join(map(str, [target, *extra]))}")
-
-
-def upscale_folder(source: Path, folder: Path, device: torch.device, arguments: Any) -> None:
-    """Upscale every picture of a folder; goes on past broken ones and names them in the end."""
-    if folder.resolve() == source.resolve():
-        raise InputError(f"--output {folder} is the input folder; name another, so that no picture is overwritten")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output {folder} is a file, but --input is a folder; name a folder")
-    for option in ("cmsr_map", "mask"):
-        if getattr(arguments, option):
-            raise InputError(f"--{option.replace('_', '-')} is for one picture; give --input a picture")
-    sources = list_pictures(source)
-    worker = Worker(device, arguments)
-    names = distinct_names(sources)
-    failures = []
-    progress = tqdm(sources, disable=None)
-    for path in progress:
+        print(notice, file=output)
+    painter = Painter(device, arguments)
+    failures, written = [], 0
+    with tqdm(total=len(jobs), unit=" pictures", disable=None if len(jobs) > 1 else True) as progress:
         try:
-            progress.write(worker.run(path, *read_picture(path), folder / f"{names[path]}.png"))
-        except InputError as error:
-            failures.append(str(error))
-    print(f"wrote {len(sources) - len(failures)} pictures to {folder}")
+            for _, outcome in pipelined(jobs, Job.read, painter.paint, Painter.write):
+                if isinstance(outcome, InputError):
+                    failures.append(outcome)
+                else:
+                    written += 1
+                    progress.write(outcome, file=output)
+                progress.update()
+        except KeyboardInterrupt:
+            progress.close()
+            if len(found) == 1:
+                raise
+            print(f"interrupted after {written} of {len(jobs)} pictures; go on with --skip-existing", file=sys.stderr)
+            sys.exit(130)
+    if len(found) == 1 and failures:
+        raise failures[0]
+    if len(found) > 1 or not jobs:
+        print(f"wrote {written} pictures, {len(found) - len(jobs)} were there already", file=output)
     if failures:
-        raise InputError(f"{len(failures)} of {len(sources)} pictures failed: {'; '.join(failures)}")
+        print(f"{len(failures)} of {len(jobs)} pictures failed:", *failures, sep="\n", file=sys.stderr)
+        sys.exit(1)
 
 
-def leaves_empty(arguments: Any) -> bool:
-    """Whether this is a warp, whose output may show more than the picture."""
-    return arguments.rotate is not None or arguments.homography is not None
-
-
-def check_target_options(arguments: Any) -> None:
-    """InputError for options that do not go together."""
-    if not (leaves_empty(arguments) or arguments.scale or arguments.size):
-        raise InputError("one of --scale, --size, --rotate and --homography is needed")
+def check_options(arguments: Any) -> None:
+    """InputError for options that do not go together, or that do nothing without another."""
+    warp, proportional = is_warp(arguments), options.is_proportional(arguments)
+    if not (warp or arguments.scale or arguments.size or proportional):
+        raise InputError("one of --scale, --size, --fit, --rotate, --homography and the like is needed; see --help")
+    if warp and proportional:
+        raise InputError("--fit, --fill, --long-side and --megapixels are for upright pictures; give a warp --size")
+    if warp and arguments.size and None in arguments.size:
+        raise InputError("--size of a warp is WIDTHxHEIGHT, both sides")
     if arguments.homography is not None and arguments.scale:
         raise InputError("--homography sets the scale itself; give --size WIDTHxHEIGHT instead of --scale")
-    if arguments.rotate is not None and not math.isfinite(arguments.rotate):
-        raise InputError(f"--rotate {arguments.rotate} is no angle; give degrees")
-    if arguments.mask and not leaves_empty(arguments):
+    for name in ("cmsr", "compare"):
+        if warp and getattr(arguments, name):
+            raise InputError(f"--{name} is for upright pictures only; remove it or the warp")
+    if not arguments.fast and (warp or arguments.cmsr):
+        raise InputError("--fast False changes nothing about warps and --cmsr; remove it")
+    if arguments.mask and not warp:
         raise InputError("--mask needs --rotate or --homography")
-    if leaves_empty(arguments) and arguments.cmsr:
-        raise InputError("--cmsr renders upright pictures only; remove it or the warp")
-    parse_colour(arguments.background)
+    for name in ("cmsr_map", "cmsr_path", "cmsr_mse", "cmsr_from", "cmsr_report", "force"):
+        if getattr(arguments, name) not in (None, False) and not arguments.cmsr:
+            raise InputError(f"--{name.replace('_', '-')} needs --cmsr")
+    if arguments.compare_at and not arguments.compare:
+        raise InputError("--compare-at needs --compare")
+    if arguments.background:
+        parse_colour(arguments.background)
 
 
-def target_size(size: Size, arguments: Any) -> Size:
-    """(H, W) that `--size`, `--scale` and `--rotate` ask for."""
-    if arguments.size:
-        return check_output_size(arguments.size)
-    if arguments.rotate is not None:
-        return rotated_size(size, arguments.rotate, arguments.scale or (1, 1))
-    return size if arguments.homography is not None else output_size(size, arguments.scale)
-
-
-class Worker:
-    """A loaded model with the options of the command line."""
-
-    def __init__(self, device: torch.device, arguments: Any):
-        self.arguments = arguments
-        self.upscaler = load_upscaler(arguments.model, device, backend=arguments.backend)
-        if arguments.upsampler:
-            self.upscaler = on_upsampler(
-                self.upscaler, load_upscaler(arguments.upsampler, device, backend=arguments.backend)
-            )
-        self.queries = None if arguments.fast else REFERENCE_QUERIES
-        self.homography = None if arguments.homography is None else read_homography(arguments.homography)
-        self.table = None
-        if arguments.cmsr:
-            path, mse, force = arguments.cmsr_path, arguments.cmsr_mse, arguments.force
-            self.table = find_table(self.upscaler, arguments.model, path, mse, force)
-        elif arguments.cmsr_map:
-            raise InputError("--cmsr-map needs --cmsr")
-
-    def run(self, source: Path, pixels: Any, notice: str | None, target: Path) -> str:
-        """Upscale or warp one picture and write it: lines that say what was done and how long it took."""
-        size = target_size(pixels.shape[:2], self.arguments)
-        started = time.perf_counter()
-        work = self.warp if leaves_empty(self.arguments) else self.upscale if self.table is None else self.control
-        output, beside, *lines, parts = work(pixels, size)
-        seconds = time.perf_counter() - started
-        write_picture(target, output)
-        for path, content in beside.items():
-            write_picture(path, content)
-        height, width = pixels.shape[:2]
-        done = f"{source.name}: {width}x{height} -> {size[1]}x{size[0]} in {seconds:.2f} s{parts}"
-        return "\n".join([line for line in (notice, *lines) if line] + [done])
-
-    def upscale(self, pixels: Any, size: Size) -> tuple[Any, ...]:
-        """The picture (H, W, 3) or grey (H, W) at another size, pictures beside it by file, and what it took."""
-        started = time.perf_counter()
-        latent = self.upscaler.encode(to_tensor(pixels))
-        encoded = time.perf_counter()
-        picture = self.upscaler.render(latent, size, self.queries)[0].cpu()
-        output = to_pixels(picture, grey=pixels.ndim == 2)
-        return output, {}, f" (encode {encoded - started:.2f}, render {time.perf_counter() - encoded:.2f})"
-
-    def control(self, pixels: Any, size: Size) -> tuple[Any, ...]:
-        """As `upscale` by CMSR; before what it took, what else there is to say."""
-        report = control(self.upscaler, to_tensor(pixels), size, self.table, self.arguments.cmsr_from)
-        lines = [self.table.notice(report.scale), str(report)]
-        beside = {}
-        if self.arguments.cmsr_map:
-            beside[self.arguments.cmsr_map] = level_map(report.controlled, size)
-            lines.append(f"{self.arguments.cmsr_map}: {map_legend(report.controlled)}")
-        return to_pixels(report.picture, grey=pixels.ndim == 2), beside, *lines, ", with and without CMSR"
-
-    def warp(self, pixels: Any, size: Size) -> tuple[Any, ...]:
-        """As `control`, under the homography that was asked for, transparent or filled outside."""
-        homography = self.homography or Homography.rotation(
-            self.arguments.rotate, pixels.shape[:2], size, self.arguments.scale or (1, 1)
-        )
-        latent = self.upscaler.encode(to_tensor(pixels))
-        grid = homography.grid(tuple(latent.image.shape[-2:]), size)
-        picture, inside = self.upscaler.render(latent, grid), grid.inside()
-        mask = inside.numpy()
-        beside = {self.arguments.mask: np.where(mask, 255, 0).astype(np.uint8)} if self.arguments.mask else {}
-        output = with_background(to_pixels(picture[0], grey=pixels.ndim == 2), mask, self.arguments.background)
-        return (
-            output,
-            beside,
-            f"{mask.mean():.1%} of the output lies inside the picture" if not mask.all() else None,
-            "",
-        )
+def check_outputs(jobs: Sequence[Job], arguments: Any) -> None:
+    """InputError, before any work, when a result cannot be written, or two would be one file."""
+    beside = [Path(path) for path in (arguments.cmsr_map, arguments.mask) if path]
+    if beside and len(jobs) > 1:
+        raise InputError("--mask and --cmsr-map are for one picture; give --input a picture")
+    files = [*beside, *(job.beside(COMPARED) for job in jobs if arguments.compare)]
+    files += [path for job in jobs for path in (job.source, job.target) if str(path) != STREAM]
+    if len({path.resolve() for path in files}) < len(files):
+        raise InputError("--input, --output, --mask, --cmsr-map and what --compare writes have to be different files")
+    for job in jobs:
+        if is_transparent_warp(arguments) and not job.form.has_alpha:
+            raise InputError(f"{job.target}: this format has no transparency; give --background black, or write a .png")
+        if arguments.background and job.form.has_alpha and not is_warp(arguments):
+            raise InputError(f"{job.target} holds transparency; --background is for warps and formats without")
+    for path in [*beside, *(job.target for job in jobs if not job.streams)]:
+        check_writable(path)
+    remaining([Job(path, path, format_of(path)) for path in beside], arguments.skip_existing, arguments.overwrite)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli.run(main)

@@ -19,7 +19,7 @@ from utils.config import check_keys, load_config, require
 from utils.devices import select_device
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.images import to_tensor
+from utils.pictures.tensors import to_tensor
 from utils.random_state import repeatable
 
 

@@ -23,7 +23,8 @@ from utils.config import check_keys, check_types, load_config
 from utils.devices import select_device
 from utils.errors import InputError
 from utils.files import check_target, distinct_names
-from utils.images import to_pixels, write_picture
+from utils.pictures.tensors import to_pixels
+from utils.pictures.writing import write_picture
 
 
 def make_parser() -> cli.Parser:

@@ -15,8 +15,8 @@ from datasets.pixel_cache import PixelCache
 from datasets.registry import name_of, register
 from utils.errors import InputError
 from utils.geometry.grids import Size
-from utils.images import list_pictures, open_picture, read_rgb
 from utils.kinds import FOLDERS, PATH, check, whole
+from utils.pictures.reading import list_pictures, open_picture, read_rgb
 
 CACHES = ("none", "bin", "in_memory")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width

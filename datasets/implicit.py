@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 from datasets.registry import name_of, register
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Scale, Size, cell_of, parse_scale, positions_of, scale_text
-from utils.images import resize_bicubic, to_tensor
 from utils.kinds import POSITIVE, SCALE, SIZE, SWITCH, check, whole
+from utils.pictures.tensors import resize_bicubic, to_tensor
 
 
 class ImplicitDataset(Dataset):

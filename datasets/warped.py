@@ -10,8 +10,8 @@ from datasets.registry import register
 from utils.errors import InputError
 from utils.geometry.homographies import Homography
 from utils.homography_files import read_homography
-from utils.images import read_rgb
 from utils.kinds import FOLDERS, check, whole
+from utils.pictures.reading import read_rgb
 
 MATRIX_ENDINGS = (".pth", ".npy", ".txt")
 

@@ -1,7 +1,7 @@
 """What CMSR saved on a picture and what it cost, in figures and as a map of scales."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +12,7 @@ from models.cmsr.tables import ScaleTable
 from models.upscaler import Upscaler
 from utils.geometry.grids import Grid, Size, sample_nearest
 
+FULL_UP_TO = 4
 # From little work to much, distinct for colour-blind readers too (viridis), as RGB.
 COLOURS = np.array(
     [
@@ -50,15 +51,15 @@ def map_legend(controlled: ControlledPicture) -> str:
 
 @dataclass(frozen=True)
 class ControlReport:
-    """What CMSR saved on one picture and what it cost: `picture` (3, H, W) in [0, 1] and the full rendering beside
-    it."""
+    """What CMSR saved on one picture and what it cost: `picture` (3, H, W) in [0, 1] and, where that was asked for,
+    the full rendering beside it."""
 
     scale: float
     picture: Tensor
-    full: Tensor
     controlled: ControlledPicture
     seconds: float
-    full_seconds: float
+    full: Tensor | None = None
+    full_seconds: float | None = None
 
     def figures(self) -> dict[str, float]:
         """Share of the queries, time of the decoder against full rendering, and PSNR in dB between both."""
@@ -70,6 +71,8 @@ class ControlReport:
         }
 
     def __str__(self) -> str:
+        if self.full is None:
+            return f"CMSR: {self.controlled.share:.1%} of the queries, decoder {self.seconds:.2f} s"
         share, seconds, full_seconds, psnr_to_full = self.figures().values()
         return (
             f"CMSR: {share:.1%} of the queries, decoder {seconds:.2f} s instead of {full_seconds:.2f} s, "
@@ -77,16 +80,20 @@ class ControlReport:
         )
 
 
-def control(upscaler: Upscaler, lr: Tensor, size: Size, table: ScaleTable, above: float) -> ControlReport:
-    """Render `lr` (3, h, w) in [0, 1] at `size` with and without CMSR; up to the scale `above` both are full
-    rendering."""
+def control(
+    upscaler: Upscaler, lr: Tensor, size: Size, table: ScaleTable, above: float | None, compare: bool = True
+) -> ControlReport:
+    """Render `lr` (3, h, w) in [0, 1] at `size` with CMSR, up to the scale `above` (None: FULL_UP_TO) in full, and to
+    `compare` without."""
     latent = upscaler.encode(lr)
     scale = max(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
-    levels = table.levels_for(scale) if scale > above else (Level(scale, 1.0),)
+    levels = table.levels_for(scale) if scale > (FULL_UP_TO if above is None else above) else (Level(scale, 1.0),)
     started = time.perf_counter()
     controlled = render_controlled(upscaler, latent, size, levels, table.measure)
     picture = controlled.picture[0].cpu()
     rendered = time.perf_counter()
+    report = ControlReport(scale, picture, controlled, rendered - started)
+    if not compare:
+        return report
     full = upscaler.render(latent, size)[0].cpu()
-    ended = time.perf_counter()
-    return ControlReport(scale, picture, full, controlled, rendered - started, ended - rendered)
+    return replace(report, full=full, full_seconds=time.perf_counter() - rendered)

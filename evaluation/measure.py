@@ -10,7 +10,7 @@ from models.upscaler import Upscaler
 from utils.errors import InputError
 from utils.geometry.grids import Scale, scale_text
 from utils.geometry.homographies import Homography
-from utils.images import to_tensor
+from utils.pictures.tensors import to_tensor
 from utils.random_state import repeatable
 
 WARP_FRAME = 4  # LR pixels

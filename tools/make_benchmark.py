@@ -28,7 +28,9 @@ from utils.files import atomic_file
 from utils.geometry.grids import Scale, Size, check_output_size, scale_text
 from utils.geometry.homographies import Homography
 from utils.homography_files import write_homography
-from utils.images import list_pictures, read_rgb, to_pixels, to_tensor, write_picture
+from utils.pictures.reading import list_pictures, read_rgb
+from utils.pictures.tensors import to_pixels, to_tensor
+from utils.pictures.writing import write_picture
 
 # Range of scales, and how far each corner may move inwards as a share of the side: within the scales that models were
 # trained for ("in scale"), and beyond them ("out of scale").

@@ -20,6 +20,12 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None else super()._get_help_string(action)
 
 
+def _other_spelling(option: str) -> str:
+    """`--long_side` of `--long-side`, and the other way round."""
+    name = option.removeprefix("--")
+    return "--" + (name.replace("_", "-") if "_" in name else name.replace("-", "_"))
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with exit status 2."""
 
@@ -36,8 +42,10 @@ class Parser(argparse.ArgumentParser):
             if takes and re.match(r"-\.?\d", argument):
                 joined[-1] += f"={argument}"
             else:
+                option, equals, value = argument.partition("=")
+                if option not in known and (other := _other_spelling(option)) in known:
+                    option, argument = other, f"{other}{equals}{value}"
                 joined.append(argument)
-                option = argument.partition("=")[0]
                 if re.match(r"--\w", option) and option not in known:
                     self.error(f"unknown option {option}; {nearest_name(option, known)}")
         return super().parse_args(joined, namespace)
@@ -174,10 +182,12 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
         "--cmsr", nargs="?", type=boolean, const=True, default=False, metavar="BOOL", help="render easy regions lower"
     )
     parser.add_argument(
-        "--cmsr_path", "--cmsr-path", metavar="TABLE", help="scale2mod table (default: configs/cmsr/result/MODEL.yaml)"
+        "--cmsr-path", metavar="TABLE", help="scale2mod table (default: configs/cmsr/result/MODEL.yaml)"
     )
-    parser.add_argument("--cmsr_mse", "--cmsr-mse", type=float, help="take configs/cmsr/result/MODEL_MSE.yaml instead")
-    parser.add_argument("--cmsr-from", type=float, default=4, metavar="SCALE", help="full rendering up to this scale")
+    parser.add_argument("--cmsr-mse", type=float, help="take configs/cmsr/result/MODEL_MSE.yaml instead")
+    parser.add_argument(
+        "--cmsr-from", type=float, metavar="SCALE", help="full rendering up to this scale (4 unless given)"
+    )
     parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
 
 

@@ -16,6 +16,7 @@ UNWRITABLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG,
     errno.ENOTDIR, errno.EISDIR, errno.ELOOP,
 )  # fmt: skip
+PROJECT = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -91,6 +92,19 @@ def check_target(path: str | Path) -> Path:
 
 
 def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """A name for what is made of each file: its stem, or its whole name where two share a stem (a.png and a.jpg)."""
-    stems = Counter(path.stem for path in paths)
-    return {path: path.stem if stems[path.stem] == 1 else path.name for path in paths}
+    """A name for what is made of each file: its stem, or its whole name where two would be one (a.png, a.jpg and
+    a.png.png), also to a file system that does not tell capitals."""
+    names = {path: path.stem for path in paths}
+    while shared := {name for name, count in Counter(map(str.casefold, names.values())).items() if count > 1}:
+        whole = {path: path.name for path, name in names.items() if name.casefold() in shared}
+        if whole.items() <= names.items():
+            break
+        names |= whole
+    return names
+
+
+def from_anywhere(path: str | Path) -> Path:
+    """`path`, or where there is none, the same below the project's own folder."""
+    path = Path(path)
+    own = PROJECT / path
+    return own if not path.exists() and own.exists() else path

@@ -12,7 +12,8 @@ import datasets
 from datasets.folders import picture_size
 from tests.datasets.making import folder, mistake, paired, wrapper
 from utils.errors import InputError
-from utils.images import open_picture, read_rgb, to_tensor
+from utils.pictures.reading import open_picture, read_rgb
+from utils.pictures.tensors import to_tensor
 
 
 @pytest.mark.parametrize("cache", ["none", "bin", "in_memory"])

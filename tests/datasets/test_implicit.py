@@ -11,7 +11,7 @@ from datasets.implicit import augmented
 from tests.datasets.making import folder, mistake, paired, wrapper, write_pictures
 from utils.errors import InputError
 from utils.geometry.grids import Grid
-from utils.images import resize_bicubic
+from utils.pictures.tensors import resize_bicubic
 
 DOWNSAMPLED, FIXED, VARIED = "sr-implicit-downsampled", "sr-implicit-fixed-resolution", "sr-implicit-uniform-varied"
 

@@ -17,7 +17,8 @@ from tests.commands import call, mistake
 from tools import make_benchmark
 from tools.make_benchmark import WARPS, between, random_homography
 from utils.homography_files import read_homography
-from utils.images import read_rgb, to_tensor
+from utils.pictures.reading import read_rgb
+from utils.pictures.tensors import to_tensor
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

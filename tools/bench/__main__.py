@@ -24,7 +24,9 @@ from utils import cli
 from utils.config import load_config, require
 from utils.files import atomic_file
 from utils.geometry.grids import output_size, scale_text
-from utils.images import check_writable, list_pictures, read_rgb, to_tensor
+from utils.pictures.formats import check_writable
+from utils.pictures.reading import list_pictures, read_rgb
+from utils.pictures.tensors import to_tensor
 from utils.random_state import repeatable
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"

@@ -28,7 +28,8 @@ from tools.bench.costs import macs_per_run
 from utils.config import load_config, require
 from utils.geometry.grids import Grid, Size, output_size, scale_text
 from utils.geometry.homographies import Homography, WarpedGrid
-from utils.images import read_picture, resize_bicubic, to_pixels, to_tensor
+from utils.pictures.reading import read_rgb
+from utils.pictures.tensors import resize_bicubic, to_pixels, to_tensor
 
 DEGREES = 12  # angle of the measured warp
 PRODUCT_SIDE = 1024  # side of the square matrices whose product is the yardstick
@@ -163,7 +164,7 @@ def lerf(arguments: Any) -> dict[str, Figure]:
     """LeRF models against Pillow's bicubic resize of the same picture: encoding, rendering, the whole picture, a warp
     by a turn, and the whole picture by PyTorch alone."""
     size = arguments.size
-    pixels = resize_bicubic(read_picture(arguments.picture)[0], arguments.input)
+    pixels = resize_bicubic(read_rgb(arguments.picture), arguments.input)
     filtered, picture = Image.fromarray(pixels), to_tensor(pixels)
     grid = turn(arguments.input, size)
     runs = {"Pillow": lambda: filtered.resize((size[1], size[0]), Image.Resampling.BICUBIC)}

@@ -16,7 +16,8 @@ from tests.golden_cases import FOLDER, arrays, assert_close, fill, manifest, pai
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 from utils.homography_files import read_homography
-from utils.images import read_rgb, to_tensor
+from utils.pictures.reading import read_rgb
+from utils.pictures.tensors import to_tensor
 
 CASES = manifest("lerf")
 KERNELS = {"gauss": SteerableGaussian(), "linear": AmplifiedLinear()}

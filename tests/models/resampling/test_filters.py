@@ -13,7 +13,8 @@ from evaluation.metrics import find_protocol
 from models.upscaler import Upscaler
 from tests.golden_cases import FOLDER, assert_close, painted
 from utils.geometry.grids import Grid, cell_of
-from utils.images import read_rgb, resize_bicubic, to_tensor
+from utils.pictures.reading import read_rgb
+from utils.pictures.tensors import resize_bicubic, to_tensor
 
 
 def render(name: str, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -1,0 +1,185 @@
+"""From pictures of any kind to pictures of that kind, larger or warped, with the options of demo.py."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation.cmsr_report import control, level_map, map_legend
+from evaluation.sheets import comparison_sheet
+from models.checkpoints.loading import load_upscaler, on_upsampler
+from models.cmsr.tables import find_table
+from models.painting import Draw, Upright, Warped, needed_memory, paint, with_outside
+from models.resampling.filters import FILTERS
+from models.upscaler import Upscaler
+from utils.errors import InputError
+from utils.files import from_anywhere
+from utils.geometry.grids import Size, check_output_size
+from utils.geometry.homographies import Homography, rotated_size
+from utils.geometry.targets import stretch_notice
+from utils.homography_files import read_homography
+from utils.memory import check_memory, memory_errors
+from utils.pictures.batches import Job
+from utils.pictures.colour import in_rgb, parse_colour
+from utils.pictures.formats import kept_metadata
+from utils.pictures.metadata import Metadata
+from utils.pictures.options import upright_size
+from utils.pictures.picture import Kind, Picture
+from utils.pictures.tensors import Layers, colour_of
+from utils.pictures.writing import write_picture
+
+REFERENCE_QUERIES = 30000
+COMPARED = "_compare.png"
+
+
+def is_warp(arguments: Any) -> bool:
+    """Whether the output may show more than the picture."""
+    return arguments.rotate is not None or arguments.homography is not None
+
+
+def is_transparent_warp(arguments: Any) -> bool:
+    """Whether what it may show more is transparent."""
+    return is_warp(arguments) and arguments.background in (None, "transparent")
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What is made of one picture: itself, other pictures by the file that they are for, and lines to say."""
+
+    picture: Picture
+    beside: dict[Path, np.ndarray]
+    lines: Sequence[str]
+
+
+class Painter:
+    """A loaded model with the options of the command line."""
+
+    def __init__(self, device: torch.device, arguments: Any):
+        self.arguments = arguments
+
+        def load(name: str | Path) -> Upscaler:
+            path = name if str(name) in FILTERS else from_anywhere(name)
+            return load_upscaler(path, device, backend=arguments.backend)
+
+        self.upscaler = load(arguments.model)
+        if arguments.upsampler:
+            self.upscaler = on_upsampler(self.upscaler, load(arguments.upsampler))
+        self.homography = None if arguments.homography is None else read_homography(arguments.homography)
+        self.table = None
+        if arguments.cmsr:
+            path, mse, force = arguments.cmsr_path, arguments.cmsr_mse, arguments.force
+            self.table = find_table(self.upscaler, arguments.model, path, mse, force)
+
+    def paint(self, job: Job, picture: Picture) -> Painted:
+        """Upscale or warp a picture, and keep what the format of the job can hold; InputError where it cannot be
+        written."""
+        arguments, given_size = self.arguments, picture.size
+        size = self._size(given_size)
+        work = f"{job.source}: an output of {size[1]}x{size[0]}"
+        kind, metadata, losses = self._kept(job, picture)
+        job.form.check_size(job.target, arguments.fill or size, kind)
+        check_memory(needed_memory(given_size, size, kind), work)
+        if picture.channels == "CMYK" and kind.colours == "RGB":
+            picture = in_rgb(picture)
+        lines = [f"{job.source}: {', '.join(losses)}"] if losses else []
+        beside: dict[Path, np.ndarray] = {}
+        started = time.perf_counter()
+        with memory_errors(work):
+            layers = self._draw(Layers.of(picture), size, beside, lines)
+            seconds = time.perf_counter() - started
+            if layers.alpha is not None and not kind.has_alpha:
+                if is_transparent_warp(arguments):
+                    kind, _ = job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))
+                else:
+                    layers = layers.over(parse_colour(arguments.background or "white"))
+            painted = Picture(layers.pixels(kind.depth, kind.channels), kind.channels, metadata, picture.span)
+            if arguments.compare:
+                lr, name = Layers.of(picture).rgb(), Path(arguments.model).stem
+                beside[job.beside(COMPARED)] = comparison_sheet(lr, layers.rgb(), name, arguments.compare_at or ())
+        if arguments.size and not is_warp(arguments) and (stretched := stretch_notice(given_size, size)):
+            lines.append(f"{job.source}: {stretched}")
+        height, width = painted.size
+        done = f"{job.source.name}: {given_size[1]}x{given_size[0]} -> {width}x{height} in {seconds:.2f} s"
+        return Painted(painted, beside, [*lines, done])
+
+    @staticmethod
+    def write(job: Job, painted: Painted) -> str:
+        """Write all that was made of a picture; lines that say what was done."""
+        lost = job.write(painted.picture)
+        for path, content in painted.beside.items():
+            write_picture(path, content)
+        *lines, done = painted.lines
+        if lost:
+            lines.append(f"{job.target}: written without {', '.join(lost)}")
+        return "\n".join([*lines, f"{done}, wrote {' and '.join(map(str, [job.target, *painted.beside]))}"])
+
+    def _size(self, size: Size) -> Size:
+        """(H, W) that the options ask for."""
+        if not is_warp(self.arguments):
+            return upright_size(size, self.arguments)
+        if self.arguments.size:
+            return check_output_size(self.arguments.size)
+        if self.homography:
+            return size
+        return rotated_size(size, self.arguments.rotate, self.arguments.scale or (1, 1))
+
+    def _kept(self, job: Job, picture: Picture) -> tuple[Kind, Metadata, list[str]]:
+        """The kind that the picture is written as, its metadata then, and what of it is lost, in words."""
+        arguments = self.arguments
+        wanted = replace(picture.kind, depth=arguments.depth or picture.kind.depth)
+        kind, losses = job.form.kind_for(wanted)
+        if is_transparent_warp(arguments) and not kind.has_alpha:
+            if kind.channels == "CMYK":
+                raise InputError(f"{job.source}: CMYK has no transparency; give --background white, or write a .png")
+            losses += job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))[1]
+        if picture.span != (0, 1) and kind.depth < 32:
+            low, high = picture.span
+            raise InputError(f"{job.source} holds floats from {low:g} to {high:g}; write a .tif, or scale them to 0..1")
+        metadata, lost = kept_metadata(picture, job.form, kind)
+        if arguments.strip_metadata:
+            metadata, lost = Metadata(), []
+        losses = [*picture.losses, *losses, *(f"without {name}" for name in lost)]
+        if losses and arguments.strict:
+            raise InputError(f"{job.source}: {', '.join(losses)}; remove --strict or choose another format")
+        size = self._size(picture.size)
+        scale = tuple(side / n for side, n in zip(size, picture.size, strict=True))
+        if is_warp(arguments):
+            scale = arguments.scale or (1.0, 1.0)
+        return kind, metadata.of_size(arguments.fill or size, scale), losses
+
+    def _draw(self, layers: Layers, size: Size, beside: dict[Path, np.ndarray], lines: list[str]) -> Layers:
+        """The picture at `size`, cut to `--fill`; adds to the pictures `beside` it and to the `lines` to say."""
+        arguments = self.arguments
+        if not is_warp(arguments):
+            upright = Upright(size, None if arguments.fast else REFERENCE_QUERIES)
+            draw = self._controlled(size, beside, lines) if self.table else upright
+            painted, _ = paint(self.upscaler, layers, draw, upright)
+            return painted.middle(arguments.fill) if arguments.fill else painted
+        given_size = tuple(layers.colour.shape[1:])
+        turn = self.homography or Homography.rotation(arguments.rotate, given_size, size, arguments.scale or (1, 1))
+        painted, inside = paint(self.upscaler, layers, Warped(turn, size))
+        if arguments.mask:
+            beside[Path(arguments.mask)] = np.where(inside.numpy(), 255, 0).astype(np.uint8)
+        if not inside.all():
+            lines.append(f"{inside.float().mean():.1%} of the output lies inside the picture")
+        colour = None if is_transparent_warp(arguments) else parse_colour(arguments.background)
+        return with_outside(painted, inside, None if colour is None else colour_of(colour, painted.colour))
+
+    def _controlled(self, size: Size, beside: dict[Path, np.ndarray], lines: list[str]) -> Draw:
+        """Draws by CMSR."""
+        arguments, table = self.arguments, self.table
+
+        def draw(upscaler: Upscaler, lr: Tensor) -> tuple[Tensor, None]:
+            report = control(upscaler, lr, size, table, arguments.cmsr_from, compare=arguments.cmsr_report)
+            lines.extend(line for line in (table.notice(report.scale), str(report)) if line)
+            if arguments.cmsr_map:
+                beside[Path(arguments.cmsr_map)] = level_map(report.controlled, size)
+                lines.append(f"{arguments.cmsr_map}: {map_legend(report.controlled)}")
+            return report.picture, None
+
+        return draw

@@ -1,0 +1,76 @@
+"""A sheet that shows what a model has made of a picture, beside the input and bicubic."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from utils.geometry.grids import Size
+
+Crop = tuple[int, int, int, int]  # x, y, width, height in output pixels
+
+CROP = 128  # sides of crops that are chosen
+CROPS = 3
+TILE = 320  # sides of what is shown of a crop, at most
+GAP = 8
+LABEL = 28
+GAIN = 4  # how much larger differences are shown
+
+
+def textured_crops(lr: np.ndarray, size: Size) -> list[Crop]:
+    """The crops of an (H, W) output, as many as fit up to CROPS, whose input (h, w, 3) changes most from pixel to
+    pixel."""
+    height, width = (min(CROP, side) for side in size)
+    grey = lr.astype(np.float32).mean(axis=2)
+    change = np.abs(np.diff(grey, axis=0, append=grey[-1:])) + np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
+    scales = [n / side for n, side in zip(lr.shape, size, strict=False)]
+    found = []
+    for y in range(0, size[0] - height + 1, height):
+        for x in range(0, size[1] - width + 1, width):
+            rows, columns = (
+                slice(int(start * scale), max(int(start * scale) + 1, round((start + side) * scale)))
+                for start, side, scale in zip((y, x), (height, width), scales, strict=True)
+            )
+            found.append((change[rows, columns].mean(), (x, y, width, height)))
+    return [crop for _, crop in sorted(found, key=lambda entry: -entry[0])[:CROPS]]
+
+
+def comparison_sheet(lr: np.ndarray, result: np.ndarray, name: str, crops: Sequence[Crop] = ()) -> np.ndarray:
+    """(h, w, 3) and (H, W, 3) uint8 RGB of a picture and of what the model called `name` made of it -> a labelled sheet
+    (.., .., 3) uint8: for each crop, the most textured ones without `crops`, the input, bicubic, the model, and where
+    the model differs from bicubic, GAIN times."""
+    size = result.shape[:2]
+    rows = [_tiles(Image.fromarray(lr), result, crop) for crop in crops or textured_crops(lr, size)]
+    labels = ("input", "bicubic", name, f"difference to bicubic, x{GAIN}")
+    widths = [max(tile.width for tile in row) for row in rows]
+    sheet = Image.new(
+        "RGB",
+        (GAP + len(labels) * (max(widths) + GAP), LABEL + sum(row[0].height + LABEL for row in rows) + GAP),
+        "white",
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(15)
+    for column, label in enumerate(labels):
+        draw.text((GAP + column * (max(widths) + GAP), GAP // 2), label, "black", font)
+    top = LABEL
+    for row, (x, y, width, height) in zip(rows, crops or textured_crops(lr, size), strict=True):
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (GAP + column * (max(widths) + GAP), top))
+        draw.text((GAP, top + row[0].height + GAP // 2), f"{width}x{height} from {x},{y}", "black", font)
+        top += row[0].height + LABEL
+    return np.array(sheet)
+
+
+def _tiles(lr: Image.Image, result: np.ndarray, crop: Crop) -> list[Image.Image]:
+    """Input, bicubic, result and difference of a crop, enlarged to the same size."""
+    x, y, width, height = crop
+    across, down = lr.width / result.shape[1], lr.height / result.shape[0]
+    box = (x * across, y * down, (x + width) * across, (y + height) * down)
+    nearest, bicubic = (
+        lr.resize((width, height), kind, box=box) for kind in (Image.Resampling.NEAREST, Image.Resampling.BICUBIC)
+    )
+    own = result[y : y + height, x : x + width]
+    difference = np.abs(own.astype(np.int16) - np.array(bicubic)) * GAIN
+    tiles = [nearest, bicubic, Image.fromarray(own), Image.fromarray(difference.clip(0, 255).astype(np.uint8))]
+    factor = max(1, TILE // max(width, height))
+    return [tile.resize((width * factor, height * factor), Image.Resampling.NEAREST) for tile in tiles]

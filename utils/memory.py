@@ -1,0 +1,67 @@
+"""How much memory there is to use."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from utils.errors import InputError
+
+CGROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+
+
+def available_memory() -> int | None:
+    """Bytes that this process may still take without being stopped: of the machine, its container and its own limit;
+    None where the system does not say."""
+    limits = [_machine(), *(_container(*files) for files in CGROUPS), _process()]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def check_memory(needed: int, what: str) -> None:
+    """InputError when `what` needs more bytes than there are."""
+    available = available_memory()
+    if available is not None and needed > available:
+        raise InputError(
+            f"{what} needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} are free; "
+            "ask for a smaller size"
+        )
+
+
+@contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """What Python and PyTorch raise when memory ends is an InputError about `what`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise InputError(f"{what} needs more memory than is free; ask for a smaller size") from None
+
+
+def _machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def _container(limit: Path, usage: Path) -> int | None:
+    try:
+        return max(0, int(limit.read_text()) - int(usage.read_text()))
+    except (OSError, ValueError):  # no such container, or "max"
+        return None
+
+
+def _process() -> int | None:
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (ImportError, OSError, ValueError):
+        return None
+    return None if limit == resource.RLIM_INFINITY else max(0, limit - used)

@@ -1,0 +1,142 @@
+"""What a picture file says beside its pixels: colour profile, EXIF, XMP, resolution, texts."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+ORIENTATION, RESOLUTION_X, RESOLUTION_Y, RESOLUTION_UNIT, XMP, ICC = 274, 282, 283, 296, 700, 34675
+INTEROP = ExifTags.IFD.Interop.value
+SUBDIRECTORIES = (ExifTags.IFD.Exif.value, ExifTags.IFD.GPSInfo.value)
+# Tags that hold the width and the height: in the main directory, and in that of the camera
+WIDTHS_HEIGHTS = ((256, 257), (40962, 40963))
+# Of how a TIFF file stores its pixels, of its thumbnails, or kept apart from EXIF
+_STRUCTURE_RANGES = ((258, 269), (277, 281), (288, 293), (317, 343), (512, 521), (529, 532))
+STRUCTURE = {254, 255, 273, 284, 297, 301, 347, XMP, 34377, ICC}.union(
+    *(range(first, last + 1) for first, last in _STRUCTURE_RANGES)
+)
+WITHOUT_TEXT = re.compile(r"XML:com\.adobe\.xmp|Raw profile type .*|icc_profile|exif", re.IGNORECASE)
+COMMENT = "Comment"
+WORDS = {"icc": "the colour profile", "exif": "EXIF", "xmp": "XMP", "dpi": "the resolution", "text": "texts"}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """`icc` profile, `exif` and `xmp` as bytes, `dpi` (x, y), `text` by its key."""
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any], exif: Image.Exif, text: Mapping[str, str]) -> "Metadata":
+        """What Pillow has read of a file: its `info`, its `exif`, and the texts of a PNG.
+
+        Thumbnails are left out: they show another picture than the one that is going to be written.
+        """
+        dpi = info.get("dpi")
+        if "jfif_density" in info and not info.get("jfif_unit") and RESOLUTION_X not in exif:
+            dpi = None  # Pillow's 72 for "unknown"
+        xmp = info.get("xmp") or exif.get(XMP)
+        icc = info.get("icc_profile") or exif.get(ICC)
+        comment = info.get("comment")
+        text = {key: str(value) for key, value in text.items() if not WITHOUT_TEXT.fullmatch(key)}
+        if isinstance(comment, bytes) and info.get("jfif"):
+            text[COMMENT] = comment.decode("utf-8", "replace")
+        for tag in STRUCTURE & set(exif):
+            del exif[tag]
+        return cls(
+            icc or None,
+            exif.tobytes() if len(exif) else None,
+            xmp.encode() if isinstance(xmp, str) else xmp or None,
+            tuple(float(value) for value in dpi) if dpi and min(dpi) > 0 else None,
+            text,
+        )
+
+    def of_size(self, size: tuple[int, int], scale: tuple[float, float]) -> "Metadata":
+        """As it is true of an upright picture of `size` (H, W), enlarged by (height factor, width factor)."""
+        return replace(
+            self,
+            exif=self.exif and _exif_of_size(self.exif, size, scale),
+            xmp=self.xmp and _xmp_of_size(self.xmp, size),
+            dpi=self.dpi and (self.dpi[0] * scale[1], self.dpi[1] * scale[0]),
+        )
+
+    def kept(self, names: frozenset[str]) -> tuple["Metadata", list[str]]:
+        """What of it has these names (a JPEG's only text is its `comment`), and what else there is, in words."""
+        dropped = {name: getattr(Metadata(), name) for name in WORDS if getattr(self, name) and name not in names}
+        if "comment" in names and COMMENT in self.text:
+            dropped["text"] = {COMMENT: self.text[COMMENT]}
+        lost = [WORDS[name] for name, rest in dropped.items() if rest != getattr(self, name)]
+        return replace(self, **dropped), lost
+
+    def options(self, form: str) -> dict[str, Any]:
+        """As the options of Pillow's `save` in its format `form`."""
+        if form == "TIFF":
+            return {"tiffinfo": self.tiff_tags()}
+        options = {"icc_profile": self.icc, "exif": self.exif, "dpi": self.dpi}
+        if form == "PNG":
+            chunks = PngInfo()
+            for key, value in self.text.items():
+                chunks.add_itxt(key, value) if not value.isascii() else chunks.add_text(key, value)
+            if self.xmp:
+                chunks.add_itxt("XML:com.adobe.xmp", self.xmp.decode("utf-8", "replace"))
+            options["pnginfo"] = chunks
+        else:
+            options |= {"xmp": self.xmp, "comment": self.text.get(COMMENT)}
+        return {name: value for name, value in options.items() if value}
+
+    def tiff_tags(self) -> ImageFileDirectory_v2:
+        """As the tags of a TIFF file."""
+        tags = ImageFileDirectory_v2()
+        exif = _load(self.exif)
+        for tag in exif:
+            tags[tag] = _subdirectory(exif, tag) if tag in SUBDIRECTORIES else exif[tag]
+        if self.dpi:
+            tags[RESOLUTION_UNIT], tags[RESOLUTION_X], tags[RESOLUTION_Y] = 2, *self.dpi
+        if self.xmp:
+            tags[XMP] = self.xmp
+        if self.icc:
+            tags[ICC] = self.icc
+        return tags
+
+
+def _load(data: bytes | None) -> Image.Exif:
+    exif = Image.Exif()
+    if data:
+        exif.load(data)
+    return exif
+
+
+def _subdirectory(exif: Image.Exif, tag: int) -> dict[int, Any]:
+    content = dict(exif.get_ifd(tag))
+    return {**content, INTEROP: exif.get_ifd(INTEROP)} if INTEROP in content else content
+
+
+def _exif_of_size(data: bytes, size: tuple[int, int], scale: tuple[float, float]) -> bytes:
+    exif = _load(data)
+    directories = (exif, exif.get_ifd(ExifTags.IFD.Exif))
+    for directory, tags in zip(directories, WIDTHS_HEIGHTS, strict=True):
+        for tag, side in zip(tags, reversed(size), strict=True):
+            if tag in directory:
+                directory[tag] = side
+    if ORIENTATION in exif:
+        exif[ORIENTATION] = 1
+    for tag, factor in ((RESOLUTION_X, scale[1]), (RESOLUTION_Y, scale[0])):
+        if tag in exif:
+            exif[tag] = float(exif[tag]) * factor
+    return exif.tobytes()
+
+
+def _xmp_of_size(xmp: bytes, size: tuple[int, int]) -> bytes:
+    values = {"PixelXDimension": size[1], "PixelYDimension": size[0], "ImageWidth": size[1], "ImageLength": size[0]}
+    for name, value in {**values, "Orientation": 1}.items():
+        for form in (rb'((?:exif|tiff):%s=")\d+', rb"(<(?:exif|tiff):%s>)\d+"):
+            xmp = re.sub(form % name.encode(), rb"\g<1>%d" % value, xmp)
+    return xmp
