@@ -78,6 +78,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = find_jobs(arguments.input, arguments.output, ending, arguments.suffix)
     check_outputs(found, arguments)
     jobs = remaining(found, arguments.skip_existing, arguments.overwrite)
+    if len(jobs) < len(found):
+        print(f"{len(found) - len(jobs)} of {len(found)} results are there already")
+    if not jobs:
+        return
     output = sys.stderr if found[0].streams else sys.stdout
     device, notice = select_device(arguments.device, arguments.gpu)
     if notice:
@@ -101,8 +105,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.exit(130)
     if len(found) == 1 and failures:
         raise failures[0]
-    if len(found) > 1 or not jobs:
-        print(f"wrote {written} pictures, {len(found) - len(jobs)} were there already", file=output)
+    if len(found) > 1:
+        print(f"wrote {written} pictures", file=output)
     if failures:
         print(f"{len(failures)} of {len(jobs)} pictures failed:", *failures, sep="\n", file=sys.stderr)
         sys.exit(1)

@@ -82,6 +82,9 @@ class Painter:
         size = self._size(given_size)
         work = f"{job.source}: an output of {size[1]}x{size[0]}"
         kind, metadata, losses = self._kept(job, picture)
+        for x, y, width, height in arguments.compare_at or ():
+            if x + width > size[1] or y + height > size[0]:
+                raise InputError(f"--compare-at {x},{y},{width},{height} is not within the output, {size[1]}x{size[0]}")
         job.form.check_size(job.target, arguments.fill or size, kind)
         check_memory(needed_memory(given_size, size, kind), work)
         if picture.channels == "CMYK" and kind.colours == "RGB":

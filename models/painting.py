@@ -54,14 +54,16 @@ def paint(upscaler: Upscaler, layers: Layers, draw: Draw, draw_alpha: Draw | Non
     colour = layers.colour if layers.alpha is None else continued(layers.colour, layers.alpha)
     parts = [colour] if len(colour) == 1 else [colour[:3], *colour[3:, None]]
     drawn = [_draw_part(upscaler, part, draw) for part in parts]
-    painted = torch.cat([picture for picture, _ in drawn])
+    painted = drawn[0][0] if len(drawn) == 1 else torch.cat([picture for picture, _ in drawn])
     inside = drawn[0][1]
-    alpha = None
-    if layers.alpha is not None:
-        alpha, _ = _draw_part(_alpha_upscaler(upscaler), layers.alpha, draw_alpha or draw)
-        alpha = torch.where(alpha < EXACT, 0, torch.where(alpha > 1 - EXACT, 1, alpha))
     if inside is None:
         inside = torch.ones(painted.shape[1:], dtype=torch.bool)
+    alpha = layers.alpha
+    if alpha is not None and (alpha == 1).all():
+        alpha = inside[None].float()
+    elif alpha is not None:
+        alpha, _ = _draw_part(_alpha_upscaler(upscaler), alpha, draw_alpha or draw)
+        alpha = torch.where(alpha < EXACT, 0, torch.where(alpha > 1 - EXACT, 1, alpha))
     return Layers(painted, alpha), inside
 
 
@@ -80,8 +82,8 @@ def needed_memory(input_size: Size, size: Size, kind: Kind) -> int:
 
     Networks differ in what they hold of an input pixel; what counts where memory ends is the output.
     """
-    drawn = 3 * FLOAT * (2 if kind.has_alpha else 1)
-    written = len(kind.channels) * (FLOAT + kind.depth // 8) + PILLOW_PIXEL
+    drawn = 3 * FLOAT * (2 if kind.has_alpha or kind.channels == "CMYK" else 1)
+    written = len(kind.channels) * kind.depth // 8 * 2 + PILLOW_PIXEL
     return size[0] * size[1] * (drawn + written) + input_size[0] * input_size[1] * INPUT_PIXEL
 
 

@@ -90,9 +90,7 @@ def remaining(jobs: Sequence[Job], skip: bool, overwrite: bool) -> list[Job]:
         return list(jobs)
     if skip:
         return [job for job in jobs if job not in done]
-    which = (
-        f"{done[0].target} is" if len(jobs) == 1 else f"{len(done)} of {len(jobs)} results are, as {done[0].target},"
-    )
+    which = f"{done[0].target} is" if len(jobs) == 1 else f"{len(done)} of {len(jobs)} results are"
     raise InputError(f"{which} there already; give --overwrite, --skip-existing or another --output")
 
 

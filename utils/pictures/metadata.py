@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-ORIENTATION, RESOLUTION_X, RESOLUTION_Y, RESOLUTION_UNIT, XMP, ICC = 274, 282, 283, 296, 700, 34675
+BITS, ORIENTATION, RESOLUTION_X, RESOLUTION_Y, RESOLUTION_UNIT, XMP, ICC = 258, 274, 282, 283, 296, 700, 34675
 INTEROP = ExifTags.IFD.Interop.value
 SUBDIRECTORIES = (ExifTags.IFD.Exif.value, ExifTags.IFD.GPSInfo.value)
 # Tags that hold the width and the height: in the main directory, and in that of the camera
@@ -43,6 +43,11 @@ class Metadata:
         dpi = info.get("dpi")
         if "jfif_density" in info and not info.get("jfif_unit") and RESOLUTION_X not in exif:
             dpi = None  # Pillow's 72 for "unknown"
+        if (
+            dpi is None and BITS in exif and {RESOLUTION_X, RESOLUTION_Y} <= set(exif)
+        ):  # a TIFF that Pillow did not take
+            inches = {2: 1, 3: 2.54}.get(exif.get(RESOLUTION_UNIT, 2), 0)
+            dpi = (float(exif[RESOLUTION_X]) * inches, float(exif[RESOLUTION_Y]) * inches)
         xmp = info.get("xmp") or exif.get(XMP)
         icc = info.get("icc_profile") or exif.get(ICC)
         comment = info.get("comment")

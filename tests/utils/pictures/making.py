@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from PIL import ExifTags, Image, ImageCms
+
+from utils.pictures.metadata import Metadata
 
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # of Adam7
@@ -61,3 +64,18 @@ def small_cmyk_profile() -> bytes:
     header = struct.pack(">I4sI4s4s4s", 128 + len(body), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ")
     header += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
     return header.ljust(128, b"\0") + body
+
+
+def described() -> Metadata:
+    """All that a file can say, as a photograph on its side, 8 wide and 6 high, says it."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Maker"
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = 300.0
+    camera = exif.get_ifd(ExifTags.IFD.Exif)
+    camera[ExifTags.Base.FNumber] = 2.8
+    camera[ExifTags.Base.ExifImageWidth], camera[ExifTags.Base.ExifImageHeight] = 8, 6
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    xmp = b'<x tiff:Orientation="6" exif:PixelXDimension="8"><exif:PixelYDimension>6</exif:PixelYDimension></x>'
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return Metadata(profile, exif.tobytes(), xmp, (300.0, 300.0), {"Comment": "größer", "Author": "somebody"})

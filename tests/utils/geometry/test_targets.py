@@ -1,0 +1,52 @@
+"""Output sizes as people ask for them."""
+
+import pytest
+
+from utils.errors import InputError
+from utils.geometry.targets import (
+    parse_sides,
+    size_around,
+    size_of_area,
+    size_of_sides,
+    size_within,
+    stretch_notice,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1920x1080", (1080, 1920)), ("1920x", (1282, 1920)), ("x1080", (1080, 1618)), ("301X", (201, 301))],
+)
+def test_sides(text, size) -> None:
+    assert size_of_sides((267, 400), parse_sides(text)) == size
+
+
+@pytest.mark.parametrize("text", ["x", "", "10", "0x5", "5x0", "-1x5", "1.5x", "1x2x3"])
+def test_texts_that_are_no_sides(text) -> None:
+    with pytest.raises(InputError, match="WIDTHxHEIGHT"):
+        parse_sides(text)
+
+
+@pytest.mark.parametrize("size", [(267, 400), (400, 267), (7, 1000), (333, 333)])
+@pytest.mark.parametrize("box", [(1080, 1920), (99, 101), (50, 50)])
+def test_boxes_are_met_exactly(size, box) -> None:
+    within, around = size_within(size, box), size_around(size, box)
+    assert all(a <= b <= c for a, b, c in zip(within, box, around, strict=True))
+    assert within[0] == box[0] or within[1] == box[1]
+    assert around[0] == box[0] or around[1] == box[1]
+    for height, width in (within, around):
+        exact = max(1, size[0] * width / size[1]), max(1, size[1] * height / size[0])
+        assert min(abs(height - exact[0]), abs(width - exact[1])) <= 0.5
+
+
+def test_area() -> None:
+    height, width = size_of_area((300, 400), 12)
+    assert height * width == pytest.approx(12e6, rel=1e-3)
+    assert width / height == pytest.approx(4 / 3, rel=1e-3)
+
+
+def test_stretching_is_said() -> None:
+    assert stretch_notice((64, 48), (10, 500)).startswith("stretched: 10.4 times as wide, 0.156 times as high")
+    assert stretch_notice((64, 48), (128, 96)) is None
+    assert stretch_notice((3, 1000), (1, 400)) is None  # a whole number of rows is as near as it gets
+    assert stretch_notice((667, 1000), (1080, 1620)) is None

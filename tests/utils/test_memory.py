@@ -1,0 +1,45 @@
+"""How much memory there is."""
+
+from pathlib import Path
+
+import pytest
+
+from utils import memory
+from utils.errors import InputError
+
+
+def test_the_smallest_limit_counts(tmp_path, monkeypatch) -> None:
+    limit, usage = tmp_path / "limit", tmp_path / "usage"
+    monkeypatch.setattr(memory, "CGROUPS", ((limit, usage),))
+    free = memory.available_memory()
+    assert free is None or free > 0
+    usage.write_text("1000\n")
+    limit.write_text("max\n")
+    assert (memory.available_memory() is None) == (free is None)
+    limit.write_text("1300\n")
+    assert memory.available_memory() == 300
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_the_limit_of_the_process_counts(monkeypatch) -> None:
+    resource = pytest.importorskip("resource")
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (used + 2**20, 0))
+    assert memory.available_memory() < 2**21
+
+
+def test_too_much_is_an_error(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**30)
+    memory.check_memory(2**29, "this")
+    with pytest.raises(InputError, match=r"this needs about 2\.0 GiB of memory, 1\.0 are free"):
+        memory.check_memory(2**31, "this")
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    memory.check_memory(2**60, "this")
+
+
+def test_the_end_of_memory_is_an_error_of_the_user() -> None:
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")):
+        with pytest.raises(InputError, match="that needs more memory"), memory.memory_errors("that"):
+            raise error
+    with pytest.raises(RuntimeError, match="shapes"), memory.memory_errors("that"):
+        raise RuntimeError("shapes do not match")
