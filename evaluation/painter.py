@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import models
 from evaluation.cmsr_report import control, level_map, map_legend
 from evaluation.sheets import comparison_sheet
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import find_table
-from models.painting import Draw, Upright, Warped, needed_memory, paint, with_outside
-from models.resampling.filters import FILTERS
+from models.painting import Draw, drawing, needed_memory, paint, with_outside
 from models.upscaler import Upscaler
 from utils.errors import InputError
 from utils.files import from_anywhere
@@ -63,7 +63,7 @@ class Painter:
         self.arguments = arguments
 
         def load(name: str | Path) -> Upscaler:
-            path = name if str(name) in FILTERS else from_anywhere(name)
+            path = name if str(name) in models.names("resampling") else from_anywhere(name)
             return load_upscaler(path, device, backend=arguments.backend)
 
         self.upscaler = load(arguments.model)
@@ -159,13 +159,14 @@ class Painter:
         """The picture at `size`, cut to `--fill`; adds to the pictures `beside` it and to the `lines` to say."""
         arguments = self.arguments
         if not is_warp(arguments):
-            upright = Upright(size, None if arguments.fast else REFERENCE_QUERIES)
-            draw = self._controlled(size, beside, lines) if self.table else upright
-            painted, _ = paint(self.upscaler, layers, draw, upright)
+            plain = drawing(size, None if arguments.fast else REFERENCE_QUERIES)
+            draw = self._controlled(size, beside, lines) if self.table else plain
+            painted = paint(self.upscaler, layers, draw, plain)
             return painted.middle(arguments.fill) if arguments.fill else painted
         given_size = tuple(layers.colour.shape[1:])
         turn = self.homography or Homography.rotation(arguments.rotate, given_size, size, arguments.scale or (1, 1))
-        painted, inside = paint(self.upscaler, layers, Warped(turn, size))
+        grid = turn.grid(given_size, size)
+        painted, inside = paint(self.upscaler, layers, drawing(grid)), grid.inside()
         if arguments.mask:
             beside[Path(arguments.mask)] = np.where(inside.numpy(), 255, 0).astype(np.uint8)
         if not inside.all():
@@ -177,12 +178,12 @@ class Painter:
         """Draws by CMSR."""
         arguments, table = self.arguments, self.table
 
-        def draw(upscaler: Upscaler, lr: Tensor) -> tuple[Tensor, None]:
+        def draw(upscaler: Upscaler, lr: Tensor) -> Tensor:
             report = control(upscaler, lr, size, table, arguments.cmsr_from, compare=arguments.cmsr_report)
             lines.extend(line for line in (table.notice(report.scale), str(report)) if line)
             if arguments.cmsr_map:
                 beside[Path(arguments.cmsr_map)] = level_map(report.controlled, size)
                 lines.append(f"{arguments.cmsr_map}: {map_legend(report.controlled)}")
-            return report.picture, None
+            return report.picture
 
         return draw

@@ -1,7 +1,7 @@
 """Pictures of any channels through an upscaler: grey, transparency, the inks of print."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -9,62 +9,37 @@ from torch import Tensor
 
 from models.resampling.filters import CatmullRom, Filter, Nearest
 from models.upscaler import Upscaler
-from utils.geometry.grids import Size
-from utils.geometry.homographies import Homography
+from utils.geometry.grids import OutputGrid, Size
 from utils.pictures.picture import Kind
 from utils.pictures.tensors import Layers
 
 EXACT = 1e-5  # alpha nearer than this to 0 or 1 is that: far below half a level of 16 bits
 FLOAT, PILLOW_PIXEL, INPUT_PIXEL = 4, 4, 1000  # bytes
-# An upscaler and a picture (3, h, w) -> the picture (3, H, W) on the CPU, and what of it lies inside, None for all
-Draw = Callable[[Upscaler, Tensor], tuple[Tensor, Tensor | None]]
+Draw = Callable[[Upscaler, Tensor], Tensor]  # a picture (3, h, w) by an upscaler -> (3, H, W), on the CPU
 
 
-@dataclass(frozen=True)
-class Upright:
-    """Draws at another `size` (H, W); with `queries` as in `Upscaler.render`."""
-
-    size: Size
-    queries: int | None = None
-
-    def __call__(self, upscaler: Upscaler, picture: Tensor) -> tuple[Tensor, None]:
-        return upscaler.render(upscaler.encode(picture), self.size, self.queries)[0].cpu(), None
+def drawing(grid: OutputGrid | Size, queries: int | None = None) -> Draw:
+    """Draws on a grid, as `Upscaler.render`."""
+    return lambda upscaler, picture: upscaler.render(upscaler.encode(picture), grid, queries)[0].cpu()
 
 
-@dataclass(frozen=True)
-class Warped:
-    """Draws under a homography, into a picture of `size` (H, W)."""
+def paint(upscaler: Upscaler, layers: Layers, draw: Draw, draw_alpha: Draw | None = None) -> Layers:
+    """The picture drawn; alpha by `draw_alpha` where that is another.
 
-    homography: Homography
-    size: Size
-
-    def __call__(self, upscaler: Upscaler, picture: Tensor) -> tuple[Tensor, Tensor]:
-        warped, inside = upscaler.warp(upscaler.encode(picture), self.homography, self.size)
-        return warped[0].cpu(), inside
-
-
-def paint(upscaler: Upscaler, layers: Layers, draw: Draw, draw_alpha: Draw | None = None) -> tuple[Layers, Tensor]:
-    """The picture drawn, and which of its pixels lie inside, (H, W) bool; the others are black and transparent.
-
-    Alpha is drawn, by `draw_alpha` where that is another, with the filter that is the model itself, else with
-    catmull-rom: alpha is a shape with flat regions, on which networks, which know photographs, ring and leave specks,
-    while a filter keeps them exactly, at a tenth of the time. Colours continue below what is transparent, so that none
-    of what is hidden there shows at the edges.
+    Alpha is drawn with the filter that the model itself is, else with catmull-rom: alpha is a shape with flat regions,
+    on which networks, which know photographs, ring and leave specks, while a filter keeps them exactly, at a tenth of
+    the time. Colours continue below what is transparent, so that none of what is hidden there shows at the edges.
     """
     colour = layers.colour if layers.alpha is None else continued(layers.colour, layers.alpha)
     parts = [colour] if len(colour) == 1 else [colour[:3], *colour[3:, None]]
     drawn = [_draw_part(upscaler, part, draw) for part in parts]
-    painted = drawn[0][0] if len(drawn) == 1 else torch.cat([picture for picture, _ in drawn])
-    inside = drawn[0][1]
-    if inside is None:
-        inside = torch.ones(painted.shape[1:], dtype=torch.bool)
-    alpha = layers.alpha
-    if alpha is not None and (alpha == 1).all():
-        alpha = inside[None].float()
-    elif alpha is not None:
-        alpha, _ = _draw_part(_alpha_upscaler(upscaler), alpha, draw_alpha or draw)
-        alpha = torch.where(alpha < EXACT, 0, torch.where(alpha > 1 - EXACT, 1, alpha))
-    return Layers(painted, alpha), inside
+    painted = drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+    if layers.alpha is None:
+        return Layers(painted)
+    if layers.alpha.min() == 1:
+        return Layers(painted, torch.ones_like(painted[:1]))
+    alpha = _draw_part(_alpha_upscaler(upscaler), layers.alpha, draw_alpha or draw)
+    return Layers(painted, torch.where(alpha < EXACT, 0, torch.where(alpha > 1 - EXACT, 1, alpha)))
 
 
 def with_outside(layers: Layers, inside: Tensor, colour: Tensor | None) -> Layers:
@@ -102,10 +77,9 @@ def continued(colour: Tensor, alpha: Tensor) -> Tensor:
     return torch.where(alpha > 0, colour, filled)
 
 
-def _draw_part(upscaler: Upscaler, part: Tensor, draw: Draw) -> tuple[Tensor, Tensor | None]:
-    """Draw RGB (3, h, w), or one channel (1, h, w), which stays one."""
-    picture, inside = draw(upscaler, part.expand(3, -1, -1))
-    return (picture if len(part) == 3 else picture.mean(0, keepdim=True)), inside
+def _draw_part(upscaler: Upscaler, part: Tensor, draw: Draw) -> Tensor:
+    """Draw RGB (3, h, w), or one channel (1, h, w), which stays one: the upscaler keeps grey grey."""
+    return draw(upscaler, part.expand(3, -1, -1))[: len(part)]
 
 
 def _alpha_upscaler(upscaler: Upscaler) -> Upscaler:

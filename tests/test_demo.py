@@ -278,13 +278,19 @@ def test_compare_writes_a_sheet_beside(pictures) -> None:
     assert small.width == large.width or small.height != large.height
 
 
-def test_weights_are_found_from_anywhere(pictures) -> None:
-    call(
-        demo,
-        *("--input", pictures / "a.png", "--output", "o.png", "--scale", 2),
-        *("--model", "save/pretrained_models/lerf-g"),
-    )
+def test_weights_and_tables_are_found_from_anywhere(pictures, checkpoint, monkeypatch, capsys) -> None:
+    project = Path("project").resolve()
+    for name, content in {
+        "w/small.pth": checkpoint.read_bytes(),
+        "configs/cmsr/result/small.yaml": b"{6: {6: 1}}",
+    }.items():
+        (project / name).parent.mkdir(parents=True)
+        (project / name).write_bytes(content)
+    monkeypatch.setattr("utils.files.PROJECT", project)
+    options = ("--input", pictures / "a.png", "--output", "o.png", "--scale", 2, "--cmsr")
+    call(demo, *options, "--model", "w/small.pth")
     assert Image.open("o.png").size == (96, 128)
+    assert "w/nothere.pth" in mistake(capsys, demo, *options, "--overwrite", "--model", "w/nothere.pth")
 
 
 def test_ctrl_c_leaves_whole_files_and_says_what_is_done(pictures, capsys, monkeypatch) -> None:

@@ -16,7 +16,7 @@ from models.registry import weights_hash
 from models.upscaler import Upscaler
 from utils.config import check_keys, plain_number
 from utils.errors import InputError, nearest_name
-from utils.files import atomic_file
+from utils.files import atomic_file, from_anywhere
 
 ABOUT = ("model", "measure", "rule", "mse_threshold", "data")
 
@@ -110,5 +110,4 @@ def find_table(upscaler: Upscaler, model: str | Path, path: str | None, mse: flo
     if mse is not None and mse < 0:
         raise InputError(f"--cmsr_mse {mse:g}: expected a number from 0")
     name = Path(model).stem if mse is None else f"{Path(model).stem}_{mse:g}"
-    path = path or f"configs/cmsr/result/{name}.yaml"
-    return load_table(path, weights_hash(upscaler.model), force)
+    return load_table(from_anywhere(path or f"configs/cmsr/result/{name}.yaml"), weights_hash(upscaler.model), force)

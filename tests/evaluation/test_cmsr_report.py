@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import demo
+from evaluation import cmsr_report
 from models.upscaler import Upscaler
 from tests.commands import call
 from tests.utils.pictures.making import noise
@@ -19,14 +20,14 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
 def calls(monkeypatch) -> list[str]:
     """How pictures are rendered, in order."""
     seen = []
-    for name in ("render", "render_controlled"):
-        original = getattr(Upscaler, name)
+    for owner, name in ((Upscaler, "render"), (cmsr_report, "render_controlled")):
+        original = getattr(owner, name)
 
         def watched(*arguments, name=name, original=original):
             seen.append(name)
             return original(*arguments)
 
-        monkeypatch.setattr(Upscaler, name, watched)
+        monkeypatch.setattr(owner, name, watched)
     return seen
 
 
