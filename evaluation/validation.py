@@ -12,7 +12,7 @@ from evaluation.measure import measure_pair
 from evaluation.metrics import Protocol, find_protocol
 from models.upscaler import Upscaler
 from utils.errors import InputError
-from utils.images import to_tensor
+from utils.pictures.tensors import to_tensor
 from utils.random_state import repeatable
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from datasets import pixel_cache
 from tests.datasets.making import folder, mistake
-from utils.images import read_rgb
+from utils.pictures.reading import read_rgb
 
 
 @pytest.fixture

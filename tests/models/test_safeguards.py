@@ -15,7 +15,7 @@ from models.upscaler import Upscaler
 from tests.registered import DECODERS, small_spec
 from utils.geometry.grids import Grid, output_size
 from utils.geometry.homographies import Homography
-from utils.images import to_tensor
+from utils.pictures.tensors import to_tensor
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [ROOT / "save/pretrained_models" / name for name in ("edsr-s_lm-liif.pth", "lerf-g", "lerf-l")]
