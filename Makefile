@@ -2,12 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-all lint format clean
 
 demo: .venv/.installed
 	$(BIN)/python demo.py --overwrite --input load/samples/coffee.png --scale 4 --output out/coffee_x4.png
 
 test: lint
+	$(BIN)/python -m pytest -m "not sanitizer"
+
+# With all cases of the native routines on other builds, for minutes.
+test-all: lint
 	$(BIN)/python -m pytest
 
 lint: .venv/.installed-dev

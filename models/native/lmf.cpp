@@ -106,7 +106,8 @@ void check(const Field &field, int64_t neighbours, const Axis &y, const Axis &x)
     const int64_t side = neighbours == 4 ? 2 : 1;
     check(y, side, field.height, field.skip_size[0]);
     check(x, side, field.width, field.skip_size[1]);
-    require(!field.skip || (y.skip_index && x.skip_index), "the skip picture has no positions");
+    for (const Axis *axis : {&y, &x})
+        require(!field.skip || axis->skip_index || axis->positions == 0, "the skip picture has no positions");
 }
 
 // The layers arranged for vectors: columns of weights, padded with zeros to whole vectors.

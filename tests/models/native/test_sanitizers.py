@@ -1,8 +1,11 @@
-"""The same cases on kernels that check every memory access and every undefined operation, and on narrower vectors."""
+"""The cases of this folder once more: on routines that check every memory access and every undefined operation, and on
+narrower vectors. Few examples of each property in `make test`, all of them in .ci/run (marker `sanitizer`)."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,77 +13,104 @@ import pytest
 from models.native import build
 from tests.commands import ROOT
 
-FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
-
-
-def runtime() -> str | None:
-    """The shared library that instrumented code needs in the process before anything else."""
-    try:
-        compiler, _, _ = build.toolchain()
-    except build.BuildError:
-        return None
-    found = subprocess.run([*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=False)
-    path = Path(found.stdout.strip())
-    return str(path.resolve()) if path.is_absolute() and path.exists() else None
+CHECKED = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
+NARROW, NARROWER = "-mno-avx512f", "-mno-avx"
+LIBRARIES = ("lmf", "resampler", "lerf")
+FILES = [str(Path(__file__).with_name(f"test_{name}.py")) for name in (*LIBRARIES, "fuzz")]
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """What a process needs to build and run instrumented kernels; skips where the compiler cannot make them."""
-    preload = runtime()
-    if preload is None:
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """What compiles with other flags and enough time, in the usual cache."""
+    monkeypatch.setattr(build, "LONGEST_BUILD", 600)
+    monkeypatch.setattr(build, "_spent", 0.0)
+    build.toolchain.cache_clear()
+    yield monkeypatch
+    build.toolchain.cache_clear()
+
+
+def runtime() -> str:
+    """The shared libraries that instrumented code needs in the process before all others, the second one for its
+    exceptions; skips where there are none."""
+    try:
+        compiler, _, _ = build.toolchain()
+    except build.BuildError as error:
+        pytest.skip(str(error))
+    paths = []
+    for name in ("libasan.so", "libstdc++.so"):
+        found = subprocess.run([*compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=False)
+        paths.append(Path(found.stdout.strip()))
+    if not all(path.is_absolute() and path.exists() for path in paths):
         pytest.skip("the compiler has no address sanitizer that can be loaded into Python")
-    checks = {"ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": preload}
-    own = {"CONTINUA_CXXFLAGS": FLAGS, "CONTINUA_CACHE": str(tmp_path / "cache")}
-    return {**os.environ, **checks, **own}
+    return ":".join(str(path.resolve()) for path in paths)
 
 
-CASES = ("test_lmf.py", "test_lerf.py", "test_positions.py")
-
-
-def run(environment: dict[str, str], *command: str) -> subprocess.CompletedProcess:
+def run(flags: str, *command: str) -> subprocess.CompletedProcess:
+    """Python in a process of its own, on routines compiled with these flags."""
+    environment = {**os.environ, "CONTINUA_CXXFLAGS": flags}
+    if "sanitize" in flags:
+        environment |= {"ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": runtime()}
     return subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cases", CASES)
-def test_cases_pass(environment, cases) -> None:
-    # What limits the address space cannot run beside the sanitizers, which reserve much of it.
-    options = ("-q", "-p", "no:cacheprovider", "-k", "not too_little_memory")
-    done = run(environment, "-m", "pytest", *options, str(Path(__file__).with_name(cases)))
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "skipped" not in done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("flag", ["-mno-avx512f", "-mno-avx"])
-def test_cases_pass_with_narrower_vectors(tmp_path, monkeypatch, flag) -> None:
-    monkeypatch.setenv("CONTINUA_CXXFLAGS", flag)
+def compile_with(compiler: pytest.MonkeyPatch, flags: str) -> None:
+    """Fill the cache with all libraries, two at a time; skips where the compiler does not know the flags."""
+    compiler.setenv("CONTINUA_CXXFLAGS", flags)
     build.toolchain.cache_clear()
     try:
         build.toolchain()
     except build.BuildError as error:
         pytest.skip(f"not a compiler for x86: {error}")
-    finally:
-        build.toolchain.cache_clear()
-    environment = {**os.environ, "CONTINUA_CACHE": str(tmp_path / "cache")}
-    done = run(environment, "-m", "pytest", "-q", *(str(Path(__file__).with_name(cases)) for cases in CASES))
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(build.compiled, LIBRARIES))
+
+
+def check_cases(flags: str, without: str = "", *options: str) -> None:
+    """Run this folder's cases on the libraries compiled with these flags."""
+    # What limits the address space cannot run beside the sanitizers, which reserve much of it.
+    cases = ("-q", "--capture=sys", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+    done = run(flags, "-m", "pytest", *cases, *options, "-k", f"not (too_little_memory{without})", *FILES)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "skipped" not in done.stdout
 
 
-def test_a_fault_is_found(environment, tmp_path) -> None:
-    """The test above is not vacuous: a read behind the end of an array ends the process."""
+def test_some_cases_pass(compiler) -> None:
+    """Those that take no time, both builds at once."""
+    builds = (CHECKED, NARROWER)
+    for flags in builds:
+        compile_with(compiler, flags)
+    with ThreadPoolExecutor(2) as threads:
+        list(
+            threads.map(lambda flags: check_cases(flags, " or some_rows or nan", "--hypothesis-profile=short"), builds)
+        )
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize(
+    "flags",
+    [CHECKED, f"{CHECKED} {NARROWER}", NARROW, NARROWER],
+    ids=["checked", "checked and narrower", "narrow", "narrower"],
+)
+def test_cases_pass(compiler, flags) -> None:
+    compile_with(compiler, flags)
+    check_cases(flags)
+
+
+def test_a_fault_is_found(compiler, tmp_path) -> None:
+    """The tests above are not vacuous: a read behind the end of an array ends the process."""
     source = 'extern "C" float read(const float *from, int at) { float own[2] = {*from, 1}; return own[at]; }'
     (tmp_path / "fault.cpp").write_text(source)
+    compiler.setattr(build, "SOURCES", tmp_path)
+    compiler.setenv("CONTINUA_CACHE", str(tmp_path / "cache"))
+    compiler.setenv("CONTINUA_CXXFLAGS", CHECKED)
+    runtime()  # skips without one
     code = (
-        "import ctypes, pathlib, sys; from models.native import build; build.SOURCES = pathlib.Path(sys.argv[1]);"
-        "read = build.load('fault').read; read.restype = ctypes.c_float;"
-        "print(read(ctypes.byref(ctypes.c_float(5)), int(sys.argv[2])))"
+        "import ctypes, sys; read = ctypes.CDLL(sys.argv[1]).read; read.restype = ctypes.c_float;"
+        "[print(read(ctypes.byref(ctypes.c_float(5)), at), flush=True) for at in (0, 2)]"
     )
-    assert run(environment, "-c", code, str(tmp_path), "0").stdout == "5.0\n"
-    fault = run(environment, "-c", code, str(tmp_path), "2")
+    fault = run(CHECKED, "-c", code, str(build.compiled("fault")))
+    assert fault.stdout == "5.0\n"
     assert fault.returncode != 0
     assert "Sanitizer" in fault.stderr or "runtime error" in fault.stderr
