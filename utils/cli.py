@@ -208,7 +208,7 @@ def add_backend_option(parser: argparse.ArgumentParser, backends: Sequence[str])
         "--backend",
         choices=backends,
         default="auto",
-        help="on a CPU: native kernels, PyTorch, or native where a compiler is there",
+        help="on a CPU: native routines, PyTorch, or native where a compiler is there",
     )
 
 
