@@ -12,7 +12,9 @@ ALLOWED = {
     "datasets": {"utils", "datasets"},
     "models": {"utils", "models"},
     "evaluation": {"utils", "datasets", "models", "evaluation"},
+    "training": {"utils", "datasets", "models", "evaluation", "training"},
     **{program: {"utils", "datasets", "models", "evaluation"} for program in PROGRAMS},
+    "train": {"utils", "datasets", "models", "evaluation", "training"},
     "tools": {"utils", "datasets", "models", "evaluation", "tools"},
 }
 

@@ -14,11 +14,16 @@ import yaml
 from torch.nn.functional import dropout
 
 import train
+from evaluation.measure import validate
 from evaluation.metrics import find_protocol
+from models.checkpoints import loading as checkpoints
 from models.checkpoints.loading import load_checkpoint
+from models.upscaler import Upscaler
 from tests.commands import ROOT, call, failure, mistake
 from tests.conftest import SMALL_LMLIIF
 from tests.faults import equal
+from training import loop
+from training.run import Run, prepare_data
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -294,8 +299,8 @@ def noisy(monkeypatch) -> None:
         model.encoder.register_forward_hook(lambda module, _, features: dropout(features, 0.2, module.training))
         return model
 
-    make_continuous = train.checkpoints.make_continuous
-    monkeypatch.setattr(train.checkpoints, "make_continuous", make)
+    make_continuous = checkpoints.make_continuous
+    monkeypatch.setattr(checkpoints, "make_continuous", make)
 
 
 def checkpoint_of(name: str, file: str = "epoch-last.pth") -> dict:
@@ -319,10 +324,10 @@ def test_runs_that_a_signal_stops_go_on_exactly(pictures, monkeypatch, capsys, w
             signal.raise_signal(number)
         return train_step(run, batch)
 
-    train_step = train.train_step
+    train_step = loop.train_step
     options = ("--config", config, "--name", "parts", "--device", "cpu", "--set", f"num_workers={workers}")
     with monkeypatch.context() as patch:
-        patch.setattr(train, "train_step", step)
+        patch.setattr(loop, "train_step", step)
         with pytest.raises(SystemExit) as ended:
             call(train, *options)
     assert ended.value.code == 128 + number
@@ -355,11 +360,11 @@ def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch, moment) -
         if name == moment:
             raise Killed
 
-    saved = train.Run.save
+    saved = Run.save
     options = ("--config", config, "--name", "parts", "--device", "cpu")
     call(train, *options, "--set", "epoch_max=3")
     with monkeypatch.context() as patch:
-        patch.setattr(train, "validate", killed) if moment == "validate" else patch.setattr(train.Run, "save", save)
+        patch.setattr(loop, "validate", killed) if moment == "validate" else patch.setattr(Run, "save", save)
         with pytest.raises(Killed):
             call(train, *options, "--resume")
     assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 12
@@ -394,10 +399,10 @@ def test_averaged_weights_are_released_and_resumed_exactly(pictures) -> None:
     assert equal(state, checkpoint_of("whole"))
     differing = [name for name, value in state["trained"].items() if not torch.equal(value, state["model"]["sd"][name])]
     assert len(differing) > 10
-    upscaler = train.Upscaler(train.checkpoints.make_continuous(state["model"], load_sd=True).eval())
-    samples = train.prepare_data(yaml.safe_load(config.read_text()), "config")[1]
+    upscaler = Upscaler(checkpoints.make_continuous(state["model"], load_sd=True).eval())
+    samples = prepare_data(yaml.safe_load(config.read_text()), "config")[1]
     *_, logged = re.findall(r"val PSNR ([\d.]+)", Path("save/parts/log.txt").read_text())
-    assert train.validate(upscaler, samples, find_protocol("rgb"), 4) == pytest.approx(float(logged), abs=1e-3)
+    assert validate(upscaler, samples, find_protocol("rgb"), 4) == pytest.approx(float(logged), abs=1e-3)
 
 
 @pytest.mark.slow
@@ -426,8 +431,8 @@ def test_steps_are_saved_between_epochs(pictures, monkeypatch) -> None:
             raise KeyboardInterrupt
         return train_step(run, batch)
 
-    train_step = train.train_step
-    monkeypatch.setattr(train, "train_step", step)
+    train_step = loop.train_step
+    monkeypatch.setattr(loop, "train_step", step)
     config = train_config(pictures)
     with pytest.raises(KeyboardInterrupt):
         call(train, "--config", config, "--name", "r", "--device", "cpu", "--save-every", "2")

@@ -57,10 +57,10 @@ def test_train_export_fine_tune_evaluate(pictures, capsys, kind, kernel) -> None
     call(export_lut, "--model", "save/tuned/epoch-best.pth", "--output", "tables-ft")
     scores = measured(pictures, "nearest", network, "tables", "tables/tables.pth", "tables-ft")
     nearest, of_network, of_tables, of_file, of_tuned = scores
-    assert of_network > nearest
+    assert of_network > 25  # dB; at such rates 72 steps end between 28 and 35, and an untrained network has 7
     assert of_tables == of_file
     assert abs(of_tables - of_network) < 0.5
-    assert of_tuned >= of_tables
+    assert of_tuned > max(of_tables, nearest)
 
 
 def exported(name: str = "lerf-g", **arguments):

@@ -83,11 +83,11 @@ def test_missing_file_cycle_override_and_key(tmp_path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("train-*/train_*.yaml")), ids=lambda p: p.stem)
 def test_every_training_config_builds_its_model_and_samples(path, pictures) -> None:
-    import train
+    from training.run import KINDS
 
     config = load_config(path)
-    check_types(config, train.KINDS, str(path))
-    assert {kind.split(".")[0] for kind in train.KINDS} >= config.keys()
+    check_types(config, KINDS, str(path))
+    assert {kind.split(".")[0] for kind in KINDS} >= config.keys()
     assert isinstance(models.make(config["model"]), models.ContinuousModel)
     for key in ("train_dataset", "val_dataset"):
         config[key]["dataset"]["args"].update(root_path=str(pictures), cache="none")

@@ -132,7 +132,7 @@ def check_finite(loss: Tensor, parameters: Iterable[Tensor]) -> None:
             raise Stopped(f"the {name} is {value.item()}, which a lower optimizer.args.lr may avoid", 1)
 
 
-def parts(batch: Mapping[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
+def batch_parts(batch: Mapping[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
     """The batch in at most `count` parts of about the same number of items."""
     for values in zip(*(value.chunk(count) for value in batch.values()), strict=True):
         yield dict(zip(batch, values, strict=True))

@@ -1,4 +1,4 @@
-"""Learning rates, sample order, optimisers."""
+"""Learning rates, sample order, optimisers, losses, averages."""
 
 import math
 import random
@@ -7,10 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from utils.errors import InputError
-from utils.losses import make_loss
-from utils.stopping import Stopped
-from utils.training import (
+from training.parts import (
     EpochBatches,
     SeededItems,
     average,
@@ -19,6 +16,9 @@ from utils.training import (
     learning_rate_factor,
     make_optimizer,
 )
+from utils.errors import InputError
+from utils.losses import make_loss
+from utils.stopping import Stopped
 
 
 def test_halving_happens_at_the_milestones() -> None:

@@ -1,0 +1,1 @@
+"""Training runs: what one needs, and the loop."""

@@ -1,0 +1,178 @@
+"""A training run: what is trained on what, how far it has come, and how that is saved and taken up again."""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+import datasets
+import models
+from datasets.implicit import ImplicitDataset
+from evaluation.metrics import parse_eval_type
+from models.checkpoints import loading as checkpoints
+from models.normalization import Normalization
+from models.upscaler import Upscaler
+from training import parts
+from training.validation import check_validation
+from utils import runs, stopping
+from utils.config import require
+from utils.errors import InputError
+from utils.kinds import MAPPING, NUMBER, NUMBERS, POSITIVE, TEXT, Kind, whole
+from utils.losses import make_loss
+from utils.random_state import repeatable, seed_everything
+
+LOSS = Kind("a loss or a mapping of losses to weights", lambda v: isinstance(v, str | Mapping))
+SHARE = Kind("a number between 0 and 1", lambda v: isinstance(v, float) and 0 < v < 1)
+KINDS = {
+    "train_dataset": MAPPING, "val_dataset": MAPPING, "data_norm": MAPPING, "model": MAPPING, "optimizer": MAPPING,
+    "optimizer.args": MAPPING, "multi_step_lr": MAPPING, "multi_step_lr.milestones": NUMBERS,
+    "multi_step_lr.gamma": NUMBER, "cosine_lr": MAPPING, "cosine_lr.warmup_steps": whole(0),
+    "cosine_lr.final_factor": NUMBER, "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
+    "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
+    "seed": whole(0), "num_workers": whole(0), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
+}  # fmt: skip
+LAST = "epoch-last.pth"
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass
+class Run:
+    """A training run: what is trained on what, and how far it has come.
+
+    `losses`: sum and number of those of this epoch. `pending`: the epoch that ends at `step` is yet to be validated or
+    kept as epoch-N.pth. `saved`: the step in epoch-last.pth. `released`: what is validated and saved as the model, the
+    moving average of the weights where the config has `ema`.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    upscaler: Upscaler
+    released: Upscaler
+    loss_function: Callable[[Tensor, Tensor], Tensor]
+    optimizer: torch.optim.Optimizer
+    base_rates: list[float]
+    loader: DataLoader
+    batches: parts.EpochBatches
+    val_samples: ImplicitDataset | None
+    stop: stopping.Watch
+    save_every: parts.Interval
+    step: int = 0
+    best: float = -math.inf
+    losses: tuple[float, int] = (0.0, 0)
+    pending: bool = False
+    saved: int | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 1, of the last step."""
+        return -(-self.step // len(self.batches))
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.config["epoch_max"] * len(self.batches) and not self.pending
+
+    @property
+    def validates(self) -> bool:
+        """Whether this epoch is to be validated."""
+        return self.val_samples is not None and self.epoch % (self.config.get("epoch_val") or 1) == 0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether this epoch is to be kept as epoch-N.pth."""
+        return bool(self.config.get("epoch_save")) and self.epoch % self.config["epoch_save"] == 0
+
+    def save(self, name: str) -> None:
+        content = {
+            "model": {**self.config["model"], "sd": self.released.model.state_dict()},
+            **({} if self.released is self.upscaler else {"trained": self.upscaler.model.state_dict()}),
+            "optimizer": {**self.config["optimizer"], "sd": self.optimizer.state_dict()},
+            "data_norm": self.upscaler.normalization.to_config(),
+            "config": self.config,
+            "epoch": self.step // len(self.batches),
+            "step": self.step,
+            "steps_per_epoch": len(self.batches),
+            "best": self.best,
+            "losses": list(self.losses),
+            "pending": self.pending,
+        }
+        checkpoints.save_checkpoint(self.folder / name, content)
+        if name == LAST:
+            self.saved = self.step
+
+
+def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.device, stop: stopping.Watch) -> Run:
+    """Everything that a run needs, checked before anything is written."""
+    seed, workers = config.get("seed", 0), config.get("num_workers", 0)
+    require(config, "epoch_max", arguments.config)
+    parts.choose("precision", config.get("precision", "float32"), PRECISIONS)
+    samples, val_samples = prepare_data(config, arguments.config)
+    batches = parts.EpochBatches(len(samples), config["train_dataset"]["batch_size"], seed)
+    loader = DataLoader(
+        parts.SeededItems(samples, seed),
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=stopping.leave_process_group,
+        persistent_workers=workers > 0,
+    )
+    loss_function = make_loss(config.get("loss", "l1"))
+    seed_everything(seed)
+    model = checkpoints.make_continuous(require(config, "model", arguments.config))
+    upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
+    optimizer = parts.make_optimizer(model, require(config, "optimizer", arguments.config))
+    base_rates = [group["lr"] for group in optimizer.param_groups]
+    if config.get("init") and not (arguments.resume or config.get("resume")):
+        models.load_parameters(model, checkpoints.load_checkpoint(config["init"])["model"].get("sd"))
+    averaged = Upscaler(copy.deepcopy(model).eval(), upscaler.normalization, device) if config.get("ema") else None
+    save_every = parts.Interval(*arguments.save_every)
+    return Run(
+        folder, config, upscaler, averaged or upscaler, loss_function, optimizer, base_rates, loader, batches,
+        val_samples, stop, save_every,
+    )  # fmt: skip
+
+
+def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset, ImplicitDataset | None]:
+    """The samples to train and to validate with."""
+    samples = datasets.make_wrapped(require(config, "train_dataset", where), "train_dataset")
+    batch_size = require(config["train_dataset"], "batch_size", "train_dataset")
+    samples.check_batches(batch_size)
+    if (config.get("accumulate") or 1) > batch_size:
+        raise InputError(f"accumulate is {config['accumulate']}; expected at most the batch_size, {batch_size}")
+    with repeatable():  # a mistake in the data should show now
+        samples[0]
+    if not config.get("val_dataset"):
+        return samples, None
+    val_samples = datasets.make_wrapped(config["val_dataset"], "val_dataset")
+    check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
+    return samples, val_samples
+
+
+def resume(run: Run, arguments: Any) -> tuple[Mapping[str, Any] | None, list[str]]:
+    """Take up the state that a run, ours or of the authors' programs, has saved, if it should: the config of that run,
+    and what to log."""
+    path = run.folder / LAST if arguments.resume else run.config.get("resume")
+    if not path:
+        if arguments.allow_changes:
+            raise InputError("--allow-changes is for --resume; leave it out")
+        return None, []
+    state = checkpoints.load_checkpoint(path)
+    norm = run.upscaler.normalization.to_config()
+    earlier = runs.earlier_config(Path(path), state, run.config, norm)
+    notices = runs.check_same_config(path, earlier, run.config, arguments.allow_changes)
+    models.load_parameters(run.released.model, state["model"].get("sd"))
+    models.load_parameters(run.upscaler.model, state.get("trained", state["model"].get("sd")))
+    parts.load_optimizer(run.optimizer, state["optimizer"].get("sd"), path)
+    run.step = runs.step_of(state, len(run.batches))
+    run.best, run.losses = state.get("best", -math.inf), tuple(state.get("losses", (0.0, 0)))
+    run.pending = state.get("pending", False) and (run.validates or run.keeps)
+    if arguments.resume:
+        run.saved = run.step
+    if state.get("steps_per_epoch", len(run.batches)) != len(run.batches):
+        notices.append(f"steps an epoch: {state['steps_per_epoch']} -> {len(run.batches)}, as the training set changed")
+    return earlier, [f"{path} continued from step {run.step}", *notices]
