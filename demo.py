@@ -22,7 +22,6 @@ from utils.pictures import options
 from utils.pictures.batches import Job, find_jobs, remaining
 from utils.pictures.colour import parse_colour
 from utils.pictures.formats import check_writable, format_of
-from utils.pictures.reading import STREAM
 from utils.pipelines import pipelined
 
 SHIPPED = Path(__file__).parent / "save/pretrained_models/edsr-s_lm-liif.pth"
@@ -126,8 +125,8 @@ def check_options(arguments: Any) -> None:
     for name in ("cmsr", "compare"):
         if warp and getattr(arguments, name):
             raise InputError(f"--{name} is for upright pictures only; remove it or the warp")
-    if not arguments.fast and (warp or arguments.cmsr):
-        raise InputError("--fast False changes nothing about warps and --cmsr; remove it")
+    if not arguments.fast and arguments.cmsr:
+        raise InputError("--fast False changes nothing about --cmsr; remove it")
     if arguments.mask and not warp:
         raise InputError("--mask needs --rotate or --homography")
     for name in ("cmsr_map", "cmsr_path", "cmsr_mse", "cmsr_from", "cmsr_report", "force"):
@@ -144,16 +143,17 @@ def check_outputs(jobs: Sequence[Job], arguments: Any) -> None:
     beside = [Path(path) for path in (arguments.cmsr_map, arguments.mask) if path]
     if beside and len(jobs) > 1:
         raise InputError("--mask and --cmsr-map are for one picture; give --input a picture")
-    files = [*beside, *(job.beside(COMPARED) for job in jobs if arguments.compare)]
-    files += [path for job in jobs for path in (job.source, job.target) if str(path) != STREAM]
-    if len({path.resolve() for path in files}) < len(files):
+    beside += [job.beside(COMPARED) for job in jobs if arguments.compare]
+    outputs = [*beside, *(job.target for job in jobs if not job.streams)]
+    places = {path.resolve() for path in outputs}
+    if len(places) < len(outputs) or places & {job.source.resolve() for job in jobs}:
         raise InputError("--input, --output, --mask, --cmsr-map and what --compare writes have to be different files")
     for job in jobs:
         if is_transparent_warp(arguments) and not job.form.has_alpha:
             raise InputError(f"{job.target}: this format has no transparency; give --background black, or write a .png")
         if arguments.background and job.form.has_alpha and not is_warp(arguments):
             raise InputError(f"{job.target} holds transparency; --background is for warps and formats without")
-    for path in [*beside, *(job.target for job in jobs if not job.streams)]:
+    for path in outputs:
         check_writable(path)
     remaining([Job(path, path, format_of(path)) for path in beside], arguments.skip_existing, arguments.overwrite)
 

@@ -158,15 +158,16 @@ class Painter:
     def _draw(self, layers: Layers, size: Size, beside: dict[Path, np.ndarray], lines: list[str]) -> Layers:
         """The picture at `size`, cut to `--fill`; adds to the pictures `beside` it and to the `lines` to say."""
         arguments = self.arguments
+        queries = None if arguments.fast else REFERENCE_QUERIES
         if not is_warp(arguments):
-            plain = drawing(size, None if arguments.fast else REFERENCE_QUERIES)
+            plain = drawing(size, queries)
             draw = self._controlled(size, beside, lines) if self.table else plain
             painted = paint(self.upscaler, layers, draw, plain)
             return painted.middle(arguments.fill) if arguments.fill else painted
         given_size = tuple(layers.colour.shape[1:])
         turn = self.homography or Homography.rotation(arguments.rotate, given_size, size, arguments.scale or (1, 1))
         grid = turn.grid(given_size, size)
-        painted, inside = paint(self.upscaler, layers, drawing(grid)), grid.inside()
+        painted, inside = paint(self.upscaler, layers, drawing(grid, queries)), grid.inside()
         if arguments.mask:
             beside[Path(arguments.mask)] = np.where(inside.numpy(), 255, 0).astype(np.uint8)
         if not inside.all():

@@ -53,7 +53,8 @@ def test_demo_sizes(pictures, checkpoint, capsys, options, size) -> None:
         assert "using the CPU" in out
 
 
-def test_demo_without_the_fast_path_gives_the_same_picture(pictures, checkpoint) -> None:
+@pytest.mark.parametrize("options", [("--scale", 2), ("--rotate", 20, "--background", "black")])
+def test_demo_without_the_fast_path_gives_the_same_picture(pictures, checkpoint, options) -> None:
     for fast in ("True", "False"):
         call(
             demo,
@@ -63,10 +64,9 @@ def test_demo_without_the_fast_path_gives_the_same_picture(pictures, checkpoint)
             f"{fast}.png",
             "--model",
             checkpoint,
-            "--scale",
-            2,
             "--fast",
             fast,
+            *options,
         )
     difference = np.array(Image.open("True.png")).astype(int) - np.array(Image.open("False.png"))
     assert abs(difference).max() <= 1
@@ -126,7 +126,7 @@ def test_demo_folder_goes_on_past_a_broken_picture(pictures, capsys) -> None:
         ({"--compare-at": "0,0,0,8"}, ["X,Y,WIDTH,HEIGHT"]),
         ({"--compare": "", "--compare-at": "90,0,8,8"}, ["--compare-at", "96x128"]),
         ({"--rotate": "5", "--compare": ""}, ["--compare", "upright"]),
-        ({"--rotate": "5", "--fast": "False"}, ["--fast"]),
+        ({"--cmsr": "", "--fast": "False"}, ["--fast"]),
         ({"--background": "red"}, ["--background", "o.png"]),
         ({"--suffix": "_x2"}, ["--suffix", "folder"]),
         ({"--format": "jpg"}, ["--format", "o.png"]),
@@ -270,20 +270,21 @@ def test_fill_shows_the_middle_and_stretching_is_said(pictures, capsys) -> None:
     assert "stretched: 10.4 times as wide, 0.156 times as high" in capsys.readouterr().out
 
 
-def test_compare_writes_a_sheet_beside(pictures) -> None:
+def test_compare_writes_a_sheet_beside(pictures, capsys) -> None:
     run("--input", pictures, "--output", "out", "--compare")
     assert {path.name for path in Path("out").iterdir()} == {f"{n}{e}.png" for n in "abc" for e in ("", "_compare")}
     run("--input", pictures / "a.png", "--output", "o.jpg", "--compare", "--compare-at", "0,0,32,32", "10,20,32,16")
+    options = ("--input", pictures / "a.png", "--output", "o.png", "--scale", 2, "--model", "nearest", "--compare")
+    line = mistake(capsys, demo, *options)
+    assert "o_compare.png is there already" in line
     small, large = Image.open("o_compare.png"), Image.open("out/a_compare.png")
     assert small.width == large.width or small.height != large.height
 
 
 def test_weights_and_tables_are_found_from_anywhere(pictures, checkpoint, monkeypatch, capsys) -> None:
     project = Path("project").resolve()
-    for name, content in {
-        "w/small.pth": checkpoint.read_bytes(),
-        "configs/cmsr/result/small.yaml": b"{6: {6: 1}}",
-    }.items():
+    files = {"w/small.pth": checkpoint.read_bytes(), "configs/cmsr/result/small.yaml": b"{6: {6: 1}}"}
+    for name, content in files.items():
         (project / name).parent.mkdir(parents=True)
         (project / name).write_bytes(content)
     monkeypatch.setattr("utils.files.PROJECT", project)
@@ -325,13 +326,15 @@ def test_kills_leave_whole_files_only(pictures) -> None:
     for number in range(25):
         (pictures / f"{number}.png").write_bytes((pictures / "a.png").read_bytes())
     folder = Path("out")
-    for moment, stop in ((2, signal.SIGKILL), (9, signal.SIGTERM)):
+    for moment, stop in ((2, signal.SIGTERM), (9, signal.SIGKILL)):
         process = program("--input", pictures, "--output", folder, "--skip-existing")
         wait_for(lambda moment=moment: folder.is_dir() and len(list(folder.glob("[!.]*"))) >= moment, process)
         process.send_signal(stop)
         said = process.communicate()[1]
         assert all(read_rgb(path).shape[2] == 3 for path in folder.glob("[!.]*"))
-        if stop == signal.SIGTERM and process.returncode == 130:
+        if stop == signal.SIGTERM:
+            assert not list(folder.glob(".*"))
+            assert process.returncode == 130
             assert "go on with --skip-existing" in said.splitlines()[-1]
     run("--input", pictures, "--output", folder, "--scale", 4, "--skip-existing")
     assert len(list(folder.glob("[!.]*"))) == 28
