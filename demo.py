@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # what follows takes a second to import, in which Ctrl-C ends in one line, too
+# What follows takes a second to import, in which Ctrl-C ends in one line, too
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 from tqdm import tqdm
@@ -23,6 +24,7 @@ from utils.pictures.batches import Job, find_jobs, remaining
 from utils.pictures.colour import parse_colour
 from utils.pictures.formats import check_writable, format_of
 from utils.pipelines import pipelined
+from utils.stopping import Stopped, watch
 
 SHIPPED = Path(__file__).parent / "save/pretrained_models/edsr-s_lm-liif.pth"
 
@@ -87,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(notice, file=output)
     painter = Painter(device, arguments)
     failures, written = [], 0
-    with tqdm(total=len(jobs), unit=" pictures", disable=None if len(jobs) > 1 else True) as progress:
-        try:
+    try:
+        with watch(), tqdm(total=len(jobs), unit=" pictures", disable=None if len(jobs) > 1 else True) as progress:
             for _, outcome in pipelined(jobs, Job.read, painter.paint, Painter.write):
                 if isinstance(outcome, InputError):
                     failures.append(outcome)
@@ -96,12 +98,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                     written += 1
                     progress.write(outcome, file=output)
                 progress.update()
-        except KeyboardInterrupt:
-            progress.close()
-            if len(found) == 1:
-                raise
-            print(f"interrupted after {written} of {len(jobs)} pictures; go on with --skip-existing", file=sys.stderr)
-            sys.exit(130)
+    except Stopped as stopped:
+        done = f"{stopped} after {written} of {len(jobs)} pictures; --skip-existing goes on with the others"
+        raise Stopped(done, stopped.status) from None
     if len(found) == 1 and failures:
         raise failures[0]
     if len(found) > 1:
@@ -159,6 +158,6 @@ def check_outputs(jobs: Sequence[Job], arguments: Any) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     cli.run(main)

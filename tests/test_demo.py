@@ -1,6 +1,7 @@
 """demo.py as users call it: what it writes, and one line for every mistake."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from evaluation.painter import Painter
 from models.checkpoints.loading import save_checkpoint
 from models.lerf.tables import tabulated
 from tests.commands import ROOT, call, mistake
+from utils import cli
 from utils.pictures.reading import read_rgb
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -299,14 +301,15 @@ def test_ctrl_c_leaves_whole_files_and_says_what_is_done(pictures, capsys, monke
 
     def stop_at_c(self, job, picture):
         if job.source.name == "c.png":
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
         return painted(self, job, picture)
 
     monkeypatch.setattr(Painter, "paint", stop_at_c)
     with pytest.raises(SystemExit) as ended:
-        run("--input", pictures, "--output", "out")
+        cli.run(lambda _: run("--input", pictures, "--output", "out"))
     assert ended.value.code == 130
-    assert "of 3 pictures; go on with --skip-existing" in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "stopped by Ctrl-C after 1 of 3 pictures; --skip-existing goes on" in said
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "b.png"]
     assert all(read_rgb(path).size for path in Path("out").iterdir())
 
@@ -334,8 +337,8 @@ def test_kills_leave_whole_files_only(pictures) -> None:
         assert all(read_rgb(path).shape[2] == 3 for path in folder.glob("[!.]*"))
         if stop == signal.SIGTERM:
             assert not list(folder.glob(".*"))
-            assert process.returncode == 130
-            assert "go on with --skip-existing" in said.splitlines()[-1]
+            assert process.returncode == 128 + signal.SIGTERM
+            assert "stopped by SIGTERM after" in said.splitlines()[-1]
     run("--input", pictures, "--output", folder, "--scale", 4, "--skip-existing")
     assert len(list(folder.glob("[!.]*"))) == 28
 
