@@ -11,8 +11,27 @@ from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 from utils.errors import InputError
+
+
+class _Unfilled(TorchFunctionMode):
+    """Parameters take no memory, and what would fill them is left out.
+
+    Only they lie on PyTorch's "meta" device: computing anything there loads its compiler, which takes a second.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func in (torch.empty, torch.zeros):
+            kwargs["device"] = "meta"
+        in_place = func.__name__.endswith("_") and not func.__name__.endswith("__")
+        filled = next(iter((*args, *kwargs.values())), None)
+        if in_place and isinstance(filled, Tensor) and filled.is_meta and func is not Tensor.requires_grad_:
+            return filled
+        return func(*args, **kwargs)
+
 
 _within: ContextVar[bool] = ContextVar("within", default=False)
 
@@ -21,7 +40,7 @@ _within: ContextVar[bool] = ContextVar("within", default=False)
 class Budget:
     """How many parameters a model may have, and how many numbers in them and in its buffers."""
 
-    parameters: int = 8_000
+    parameters: int = 4_000
     numbers: int = 1 << 28  # 1 GiB in float32
     source: str = "any model here may have"
 
@@ -71,5 +90,5 @@ def plan(budget: Budget) -> Iterator[None]:
         ):
             stack.callback(handle.remove)
         stack.enter_context(building())
-        stack.enter_context(torch.device("meta"))
+        stack.enter_context(_Unfilled())
         yield

@@ -13,9 +13,10 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
     """A fixed 1x1 convolution that adds or subtracts the DIV2K mean."""
     shift = nn.Conv2d(3, 3, 1)
-    shift.weight.data = torch.eye(3)[:, :, None, None]
-    shift.bias.data = sign * rgb_range * torch.tensor(DIV2K_MEAN)
-    return shift.requires_grad_(False)
+    shift.requires_grad_(False)
+    shift.weight.copy_(torch.eye(3)[:, :, None, None])
+    shift.bias.copy_(sign * rgb_range * torch.tensor(DIV2K_MEAN))
+    return shift
 
 
 def residual_block(channels: int, res_scale: float) -> Residual:

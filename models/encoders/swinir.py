@@ -4,6 +4,7 @@ Feature maps are channels last, (B, H, W, C), except in convolutions. W is the s
 """
 
 from collections import OrderedDict
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from models.encoders.blocks import conv3x3
 from models.registry import register
 from utils.errors import InputError
-from utils.kinds import Count, Counts, Positive
+from utils.kinds import Count, Counts, Positive, whole
 
 # A block works on this many windows at a time, which bounds its memory and is faster on a CPU than all at once.
 WINDOWS_AT_A_TIME = 64
@@ -156,7 +157,7 @@ class SwinIR(nn.Module):
         embed_dim: Count = 180,
         depths: Counts = (6, 6, 6, 6, 6, 6),
         num_heads: Counts = (6, 6, 6, 6, 6, 6),
-        window_size: Count = 8,
+        window_size: Annotated[int, whole(1, 32)] = 8,
         mlp_ratio: Positive = 2,
         out_dim: Count = 64,
     ):

@@ -9,7 +9,7 @@ import datasets
 import models
 from utils.config import check_keys, check_types, load_config, merge
 from utils.errors import InputError
-from utils.kinds import MAPPING, NUMBERS, TEXT, whole
+from utils.kinds import MAPPING, NUMBER, NUMBERS, TEXT, whole
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -92,3 +92,66 @@ def test_every_training_config_builds_its_model_and_samples(path, pictures) -> N
     for key in ("train_dataset", "val_dataset"):
         config[key]["dataset"]["args"].update(root_path=str(pictures), cache="none")
         assert len(datasets.make_wrapped(config[key], key)) > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("010", "010"), ("1:30", "1:30"), ("2026-01-02", "2026-01-02"), ("0x10", "0x10"), ("1_000", "1_000"), ("0", 0)],
+)
+def test_values_are_what_is_written(tmp_path, text, value) -> None:
+    (tmp_path / "c.yaml").write_text(f"a: {text}\n")
+    assert load_config(tmp_path / "c.yaml", [f"b={text}"]) == {"a": value, "b": value}
+
+
+def test_settings_that_are_no_settings(tmp_path) -> None:
+    for value in (".nan", ".inf", "-.inf", "1e300", "'2'", "true"):
+        (tmp_path / "c.yaml").write_text(f"a: {value}")
+        with pytest.raises(InputError, match=r"a is .*; expected a number"):
+            check_types(load_config(tmp_path / "c.yaml"), {"a": NUMBER}, "c.yaml")
+
+
+def bomb(levels: int) -> str:
+    """YAML of a few lines that stands for 9**levels values."""
+    lines = ["a0: &a0 {x: 1}"]
+    for level in range(1, levels):
+        keys = ", ".join(f"k{i}: *a{level - 1}" for i in range(9))
+        lines.append(f"a{level}: &a{level} {{{keys}}}")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\nb: 2\na: 3", "'a' stands twice"),
+        ("x: {a: 1, a: 1}", "'a' stands twice"),
+        ("? [1, 2]\n: 3", "is no key"),
+        (bomb(9), "more than 20000 values"),
+        ("a: &a [*a]", "deep"),
+        ("a: " + "[" * 1500 + "]" * 1500, "not YAML"),
+        ("a: " + "{b: " * 100 + "1" + "}" * 100, "deep"),
+        ("a: " + "9" * 5000, "cannot be read"),
+        ("a: " + "x" * (1 << 18), "longer than 128 KiB"),
+        ("extends: /dev/zero", "device or pipe"),
+        ('extends: "a\\0b"', "cannot be read"),
+        ("extends: loop", "cannot be read"),
+        ("extends: [3]", "a file or a list of files"),
+    ],
+)
+def test_hostile_configs_are_one_short_line(tmp_path, text, words) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_config(tmp_path / "c.yaml")
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_bombs_over_several_files(tmp_path) -> None:
+    write(tmp_path / "0.yaml", a=1)
+    for number in range(1, 20):
+        write(tmp_path / f"{number}.yaml", extends=[f"{number - 1}.yaml"] * 2)
+    with pytest.raises(InputError, match="more than 32 files"):
+        load_config(tmp_path / "19.yaml")
+    (tmp_path / "bomb.yaml").write_text(bomb(4))
+    write(tmp_path / "twice.yaml", extends=["bomb.yaml", "bomb.yaml"])
+    assert len(load_config(tmp_path / "twice.yaml")) == 4
