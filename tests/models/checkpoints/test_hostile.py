@@ -83,7 +83,7 @@ def shared_lists(spec) -> None:
             "window_size",
         ),
         (huge_encoder, "larger than what it holds"),
-        (nested, "cannot be made|cannot be built"),
+        (nested, "the checkpoint fills|cannot be"),
         (shared_lists, "local_ensemble is \\[\\["),
         (lambda spec: spec["sd"].update(x=torch.zeros(3).to_sparse()), "'x' is no plain tensor"),
         (lambda spec: spec["sd"].update(x=torch.zeros(3, device="meta")), "'x' is no plain tensor"),
