@@ -15,7 +15,7 @@ from datasets.pixel_cache import PixelCache
 from datasets.registry import name_of, register
 from utils.errors import InputError
 from utils.geometry.grids import Size
-from utils.kinds import FOLDERS, PATH, check, whole
+from utils.kinds import Count, FilePath, FolderPaths
 from utils.pictures.reading import list_pictures, open_picture, read_rgb
 
 CACHES = ("none", "bin", "in_memory")
@@ -42,7 +42,6 @@ class PictureFiles(Dataset):
     def __init__(self, root: Path, paths: Sequence[Path], repeat: int, cache: str):
         if cache not in CACHES:
             raise InputError(f"{name_of(self)}: cache '{cache}' does not exist; choose one of {', '.join(CACHES)}")
-        check("repeat", repeat, whole(1))
         self.paths = list(paths)
         self.repeat = repeat
         self.pixels = PixelCache(root, root.parent / f"_bin_{root.name}") if cache == "bin" else None
@@ -73,7 +72,6 @@ def select(
     root_path: str | Path | Sequence[str | Path], split_file: str | None, split_key: str | None
 ) -> tuple[Path, list[Path]]:
     """The folder, and the pictures in it: those that `split_key` in `split_file` lists, else all by name."""
-    check("split_file", split_file, PATH, optional=True)
     root = find_folder(root_path)
     return root, list_pictures(root) if split_file is None else _split(root, split_file, split_key)
 
@@ -91,15 +89,13 @@ class ImageFolder(PictureFiles):
 
     def __init__(
         self,
-        root_path: str | Path | Sequence[str | Path],
-        split_file: str | None = None,
+        root_path: FolderPaths,
+        split_file: FilePath | None = None,
         split_key: str | None = None,
-        first_k: int | None = None,
-        repeat: int = 1,
+        first_k: Count | None = None,
+        repeat: Count = 1,
         cache: str = "none",
     ):
-        check("root_path", root_path, FOLDERS)
-        check("first_k", first_k, whole(1), optional=True)
         root, paths = select(root_path, split_file, split_key)
         super().__init__(root, paths[:first_k], repeat, cache)
 
@@ -117,17 +113,14 @@ class PairedImageFolders(Dataset):
 
     def __init__(
         self,
-        root_path_1: str | Path | Sequence[str | Path],
-        root_path_2: str | Path | Sequence[str | Path],
-        split_file: str | None = None,
+        root_path_1: FolderPaths,
+        root_path_2: FolderPaths,
+        split_file: FilePath | None = None,
         split_key: str | None = None,
-        first_k: int | None = None,
-        repeat: int = 1,
+        first_k: Count | None = None,
+        repeat: Count = 1,
         cache: str = "none",
     ):
-        check("root_path_1", root_path_1, FOLDERS)
-        check("root_path_2", root_path_2, FOLDERS)
-        check("first_k", first_k, whole(1), optional=True)
         lr_root, lr_paths = select(root_path_1, split_file, split_key)
         hr_root, hr_paths = select(root_path_2, split_file, split_key)
         pairs = pair_names(lr_root, lr_paths, hr_root, hr_paths)[:first_k]

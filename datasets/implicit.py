@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from datasets.registry import name_of, register
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Scale, Size, cell_of, parse_scale, positions_of, scale_text
-from utils.kinds import POSITIVE, SCALE, SIZE, SWITCH, check, whole
+from utils.kinds import Count, Positive, ScaleLike, SizeLike, check, whole
 from utils.pictures.tensors import resize_bicubic, to_tensor
 
 
@@ -33,14 +33,13 @@ class ImplicitDataset(Dataset):
     takes_pairs = False
     remedy = "set inp_size"  # for LR pictures that differ in size
 
-    def __init__(self, dataset: Dataset, augment: bool = False, sample_q: int | None = None, one_channel: bool = False):
+    def __init__(
+        self, dataset: Dataset, augment: bool = False, sample_q: Count | None = None, one_channel: bool = False
+    ):
         if getattr(dataset, "paired", None) is not self.takes_pairs:
             needed = ("LR and HR pictures in pairs", "paired-image-folders")
             needed = needed if self.takes_pairs else ("single pictures", "image-folder")
             raise InputError(f"{name_of(self)} takes {needed[0]}, not '{name_of(dataset)}'; use '{needed[1]}'")
-        check("augment", augment, SWITCH)
-        check("sample_q", sample_q, whole(1), optional=True)
-        check("one_channel", one_channel, SWITCH)
         self.dataset = dataset
         self.augment = augment
         self.sample_q = sample_q
@@ -134,15 +133,13 @@ class Paired(ImplicitDataset):
     def __init__(
         self,
         dataset: Dataset,
-        inp_size: int | None = None,
+        inp_size: Count | None = None,
         augment: bool = False,
-        sample_q: int | None = None,
+        sample_q: Count | None = None,
         one_channel: bool = False,
-        scale: float | Sequence[float] | None = None,
+        scale: ScaleLike | None = None,
     ):
         super().__init__(dataset, augment, sample_q, one_channel)
-        check("inp_size", inp_size, whole(1), optional=True)
-        check("scale", scale, SCALE, optional=True)
         self.inp_size = inp_size
         self.scale = None if scale is None else parse_scale(scale)
         if inp_size and self.scale and any(factor % 1 for factor in self.scale):
@@ -202,17 +199,14 @@ class Downsampled(ImplicitDataset):
     def __init__(
         self,
         dataset: Dataset,
-        inp_size: int | None = None,
-        scale_min: float | Sequence[float] = 1,
-        scale_max: float | None = None,
+        inp_size: Count | None = None,
+        scale_min: ScaleLike = 1,
+        scale_max: Positive | None = None,
         augment: bool = False,
-        sample_q: int | None = None,
+        sample_q: Count | None = None,
         one_channel: bool = False,
     ):
         super().__init__(dataset, augment, sample_q, one_channel)
-        check("inp_size", inp_size, whole(1), optional=True)
-        check("scale_min", scale_min, SCALE)
-        check("scale_max", scale_max, POSITIVE, optional=True)
         if isinstance(scale_min, Sequence) and (inp_size or scale_max):
             raise InputError(f"scale_min {list(scale_min)} is for whole pictures; remove inp_size and scale_max")
         self.inp_size = inp_size
@@ -254,7 +248,6 @@ def crop_sizes(side: int, scale: float) -> tuple[Size, Size]:
 
 def one_query_a_pixel(inp_size: int | None) -> int | None:
     """`sample_q` of the fast variants: as many as the LR crop has pixels; None for whole pictures."""
-    check("inp_size", inp_size, whole(1), optional=True)
     return None if inp_size is None else inp_size**2
 
 
@@ -262,7 +255,7 @@ def one_query_a_pixel(inp_size: int | None) -> int | None:
 class PairedFast(Paired):
     """`sr-implicit-paired` with as many queries as the LR crop has pixels, as the published LTE+ configs name it."""
 
-    def __init__(self, dataset: Dataset, inp_size: int | None = None, augment: bool = False):
+    def __init__(self, dataset: Dataset, inp_size: Count | None = None, augment: bool = False):
         super().__init__(dataset, inp_size, augment, sample_q=one_query_a_pixel(inp_size))
 
 
@@ -274,9 +267,9 @@ class DownsampledFast(Downsampled):
     def __init__(
         self,
         dataset: Dataset,
-        inp_size: int | None = None,
-        scale_min: float = 1,
-        scale_max: float | None = None,
+        inp_size: Count | None = None,
+        scale_min: Positive = 1,
+        scale_max: Positive | None = None,
         augment: bool = False,
     ):
         super().__init__(dataset, inp_size, scale_min, scale_max, augment, sample_q=one_query_a_pixel(inp_size))
@@ -295,16 +288,13 @@ class UniformVaried(ImplicitDataset):
     def __init__(
         self,
         dataset: Dataset,
-        size_min: int,
-        size_max: int | None = None,
+        size_min: Count,
+        size_max: Count | None = None,
         augment: bool = False,
-        gt_resize: int | None = None,
-        sample_q: int | None = None,
+        gt_resize: Count | None = None,
+        sample_q: Count | None = None,
     ):
         super().__init__(dataset, augment, sample_q)
-        check("size_min", size_min, whole(1))
-        check("size_max", size_max, whole(1), optional=True)
-        check("gt_resize", gt_resize, whole(1), optional=True)
         self.size_min = size_min
         self.size_max = size_min if size_max is None else size_max
         self.gt_resize = gt_resize
@@ -330,14 +320,12 @@ class FixedResolution(ImplicitDataset):
     def __init__(
         self,
         dataset: Dataset,
-        inp_res: int | Size,
-        out_res: int | Size,
+        inp_res: SizeLike,
+        out_res: SizeLike,
         augment: bool = False,
-        sample_q: int | None = None,
+        sample_q: Count | None = None,
     ):
         super().__init__(dataset, augment, sample_q)
-        check("inp_res", inp_res, SIZE)
-        check("out_res", out_res, SIZE)
         self.inp_res, self.out_res = ((r, r) if isinstance(r, int) else tuple(r) for r in (inp_res, out_res))
 
     def possible_sizes(self) -> set[tuple[Size, Size]]:

@@ -10,7 +10,7 @@ from datasets.registry import register
 from utils.errors import InputError
 from utils.geometry.homographies import Homography
 from utils.homography_files import read_homography
-from utils.kinds import FOLDERS, check, whole
+from utils.kinds import Count, FolderPaths
 from utils.pictures.reading import read_rgb
 
 MATRIX_ENDINGS = (".pth", ".npy", ".txt")
@@ -25,10 +25,7 @@ class WarpedImageFolders(Dataset):
     (LR (h, w, 3), HR (H, W, 3), homography), uint8. InputError names the file that has no partner.
     """
 
-    def __init__(self, root_path_1: str | Path, root_path_2: str | Path, first_k: int | None = None):
-        check("root_path_1", root_path_1, FOLDERS)
-        check("root_path_2", root_path_2, FOLDERS)
-        check("first_k", first_k, whole(1), optional=True)
+    def __init__(self, root_path_1: FolderPaths, root_path_2: FolderPaths, first_k: Count | None = None):
         self.lr = ImageFolder(root_path_1, first_k=first_k)
         hr = {path.stem: path for path in ImageFolder(root_path_2).paths}
         self.pairs = [(path, hr.get(path.stem), self._matrix_path(path)) for path in self.lr.paths]

@@ -124,7 +124,7 @@ def test_training_does_not_mix_runs(pictures, capsys) -> None:
         ({"data_norm.inp.sub": 0.5}, ["data_norm", "sub", "list"]),
         ({"model.arg.lr_skip": "false"}, ["arg", "'args'"]),
         ({"model.name": "edsr-baseline", "model.args": "{n_feats: 8}"}, ["part of a model"]),
-        ({"model.args.encoder_spec.args.n_feats": "many"}, ["edsr-baseline", "arguments"]),
+        ({"model.args.encoder_spec.args.n_feats": "many"}, ["edsr-baseline", "n_feats", "whole number"]),
         ({"model.args.encoder_spec.args.no_upsampling": "false"}, ["no_upsampling: true"]),
         ({"train_dataset.wrapper.args.inp_size": 200}, ["inp_size", ".png"]),
         ({"train_dataset.wrapper.args.sample_q": "null"}, ["sample_q"]),
@@ -521,3 +521,31 @@ def test_published_training_config_names_the_data_it_wants(capsys) -> None:
     config = ROOT / "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
     assert "load/DIV2K/DIV2K_train_HR" in mistake(capsys, train, "--config", config, "--name", "edsr-b_lm-liif")
     assert not Path("save").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("optimizer.name=[a]", "unknown optimizer ['a']"),
+        ("optimizer={name: sgd}", "optimizer 'sgd' needs the argument 'lr'"),
+        ("optimizer.args.lr=.inf", "lr is inf; expected a number above 0"),
+        ("optimizer.args.lr=0", "lr is 0; expected a number above 0"),
+        ("optimizer.args.betas=[0.9, 2]", "betas is [0.9, 2]"),
+        ("optimizer.args.beta=0.9", "no argument 'beta'; did you mean 'betas'?"),
+        ("cosine_lr={final_factor: -3}", "final_factor is -3; expected a number from 0 to 1"),
+        ("multi_step_lr={milestones: [1.5]}", "milestones is [1.5]"),
+        ("multi_step_lr={milestones: [1], gamma: .nan}", "gamma is nan"),
+        ("epoch_max=010", "epoch_max is '010'; expected a whole number"),
+        ("epoch_max=1:30", "epoch_max is '1:30'; expected a whole number"),
+        ("num_workers=1000000", "num_workers is 1000000"),
+        ("data_norm={inp: null}", "data_norm: the key 'inp' is missing"),
+        ("model.args.lr_skip='\"false\"'", "lr_skip is"),
+        ("model.args.encoder_spec.args.n_resblocks=1000000000", "more than"),
+        ("train_dataset.dataset.args.repeat=1180591620717411303424", "repeat is 1180591620717411303424"),
+    ],
+)
+def test_settings_that_are_not_what_was_meant(pictures, capsys, change, words) -> None:
+    line = mistake(capsys, train, "--config", train_config(pictures), "--name", "x", "--set", change)
+    assert words in line
+    assert len(line) < 700
+    assert not Path("save/x").exists()

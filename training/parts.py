@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,45 @@ from torch.utils.data import Dataset, Sampler
 
 from utils.config import check_keys, require
 from utils.errors import InputError, nearest_name
+from utils.kinds import Positive, between
 from utils.random_state import mixed, repeatable
+from utils.registry import Registry
 from utils.stopping import Stopped
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+optimizers = Registry("optimizer")
+Betas = tuple[Annotated[float, between(0, 1)], Annotated[float, between(0, 1)]]
+Weight = Annotated[float, between(0, 1e6)]
+
+
+@optimizers.register("adam")
+def adam(
+    params: list,
+    lr: Positive,
+    betas: Betas = (0.9, 0.999),
+    eps: Positive = 1e-8,
+    weight_decay: Weight = 0,
+    amsgrad: bool = False,
+) -> torch.optim.Optimizer:
+    return torch.optim.Adam(params, lr, tuple(betas), eps, weight_decay, amsgrad)
+
+
+@optimizers.register("adamw")
+def adamw(
+    params: list,
+    lr: Positive,
+    betas: Betas = (0.9, 0.999),
+    eps: Positive = 1e-8,
+    weight_decay: Weight = 0.01,
+    amsgrad: bool = False,
+) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(params, lr, tuple(betas), eps, weight_decay, amsgrad)
+
+
+@optimizers.register("sgd")
+def sgd(
+    params: list, lr: Positive, momentum: Weight = 0, weight_decay: Weight = 0, nesterov: bool = False
+) -> torch.optim.Optimizer:
+    return torch.optim.SGD(params, lr, momentum, weight_decay=weight_decay, nesterov=nesterov)
 
 
 def choose(kind: str, name: str, known: Mapping[str, Any]) -> Any:
@@ -27,15 +62,10 @@ def choose(kind: str, name: str, known: Mapping[str, Any]) -> Any:
 
 def make_optimizer(model: nn.Module, spec: Mapping[str, Any]) -> torch.optim.Optimizer:
     """`{name: adam | adamw | sgd, args: {lr: ...}}` over the model's trainable parameters."""
-    check_keys(spec, ("name", "args"), "optimizer")
-    factory = choose("optimizer", require(spec, "name", "optimizer"), OPTIMIZERS)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise InputError("this model has no parameters to train")
-    try:
-        return factory(parameters, **(spec.get("args") or {}))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"optimizer '{spec['name']}': {error}") from None
+    return optimizers.make(spec, params=parameters)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Any, path: str | Path) -> None:

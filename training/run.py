@@ -23,7 +23,7 @@ from training.validation import check_validation
 from utils import runs, stopping
 from utils.config import require
 from utils.errors import InputError
-from utils.kinds import MAPPING, NUMBER, NUMBERS, POSITIVE, TEXT, Kind, whole
+from utils.kinds import MAPPING, POSITIVE, TEXT, WHOLE_NUMBERS, Kind, between, whole
 from utils.losses import make_loss
 from utils.random_state import repeatable, seed_everything
 
@@ -31,11 +31,11 @@ LOSS = Kind("a loss or a mapping of losses to weights", lambda v: isinstance(v, 
 SHARE = Kind("a number between 0 and 1", lambda v: isinstance(v, float) and 0 < v < 1)
 KINDS = {
     "train_dataset": MAPPING, "val_dataset": MAPPING, "data_norm": MAPPING, "model": MAPPING, "optimizer": MAPPING,
-    "optimizer.args": MAPPING, "multi_step_lr": MAPPING, "multi_step_lr.milestones": NUMBERS,
-    "multi_step_lr.gamma": NUMBER, "cosine_lr": MAPPING, "cosine_lr.warmup_steps": whole(0),
-    "cosine_lr.final_factor": NUMBER, "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
+    "optimizer.args": MAPPING, "multi_step_lr": MAPPING, "multi_step_lr.milestones": WHOLE_NUMBERS,
+    "multi_step_lr.gamma": POSITIVE, "cosine_lr": MAPPING, "cosine_lr.warmup_steps": whole(0),
+    "cosine_lr.final_factor": between(0, 1), "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
     "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
-    "seed": whole(0), "num_workers": whole(0), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
+    "seed": whole(0), "num_workers": whole(0, 256), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
 }  # fmt: skip
 LAST = "epoch-last.pth"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}

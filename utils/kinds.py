@@ -105,6 +105,7 @@ def _is_folder_name(value: Any) -> bool:
 
 NUMBER = Kind("a number", _is_number)
 NUMBERS = Kind("a list of numbers", _is_list_of(_is_number))
+WHOLE_NUMBERS = Kind("a list of whole numbers from 0", _is_list_of(whole(0).fits))
 POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and v > 0)
 SCALE = Kind("a number above 0 or [height, width]", _is_scale)
 SCALES = Kind("a list of scales such as 2 or 3x1.5", _is_list_of(lambda v: isinstance(v, str) or _is_scale(v)))

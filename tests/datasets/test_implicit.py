@@ -66,7 +66,7 @@ def test_wrappers_refuse_the_wrong_kind_of_data_set(pictures) -> None:
         "sr-implicit-fixed-resolution": {"inp_res": 8, "out_res": 8},
     }.items():
         mistake(lambda n=name, a=arguments: wrapper(n, pairs, **a), f"{name} takes", "use 'image-folder'")
-    mistake(lambda: wrapper("sr-implicit-downsampled", {"name": "image-folder"}), "single pictures")
+    mistake(lambda: wrapper("sr-implicit-downsampled", {"name": "image-folder"}), "expected a Dataset")
 
 
 def test_downsampled_crop_is_the_hr_crop_reduced(pictures) -> None:
