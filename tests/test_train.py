@@ -446,7 +446,7 @@ def test_training_stops_at_the_first_number_that_is_not_finite(pictures, monkeyp
     before = Path("save/r/epoch-last.pth").read_bytes()
     options = ("--config", config, "--name", "r", "--resume", "--allow-changes", "optimizer", "--device", "cpu")
     with pytest.raises(SystemExit) as ended:
-        call(train, *options, "--set", "optimizer={name: sgd, args: {lr: 1.0e+30}}")
+        call(train, *options, "--set", "optimizer={name: sgd, args: {lr: 1.0e+14}}")
     assert ended.value.code == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "nan" in line or "inf" in line]
     assert "save/r/epoch-last.pth holds step 3" in line
@@ -528,8 +528,7 @@ def test_published_training_config_names_the_data_it_wants(capsys) -> None:
     [
         ("optimizer.name=[a]", "unknown optimizer ['a']"),
         ("optimizer={name: sgd}", "optimizer 'sgd' needs the argument 'lr'"),
-        ("optimizer.args.lr=.inf", "lr is inf; expected a number above 0"),
-        ("optimizer.args.lr=0", "lr is 0; expected a number above 0"),
+        ("optimizer.args.lr=.inf", "lr is inf; expected a number from 0"),
         ("optimizer.args.betas=[0.9, 2]", "betas is [0.9, 2]"),
         ("optimizer.args.beta=0.9", "no argument 'beta'; did you mean 'betas'?"),
         ("cosine_lr={final_factor: -3}", "final_factor is -3; expected a number from 0 to 1"),

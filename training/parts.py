@@ -20,12 +20,13 @@ from utils.stopping import Stopped
 optimizers = Registry("optimizer")
 Betas = tuple[Annotated[float, between(0, 1)], Annotated[float, between(0, 1)]]
 Weight = Annotated[float, between(0, 1e6)]
+Rate = Annotated[float, between(0, 1e15)]  # 0 trains nothing, which shows what else changes
 
 
 @optimizers.register("adam")
 def adam(
     params: list,
-    lr: Positive,
+    lr: Rate,
     betas: Betas = (0.9, 0.999),
     eps: Positive = 1e-8,
     weight_decay: Weight = 0,
@@ -37,7 +38,7 @@ def adam(
 @optimizers.register("adamw")
 def adamw(
     params: list,
-    lr: Positive,
+    lr: Rate,
     betas: Betas = (0.9, 0.999),
     eps: Positive = 1e-8,
     weight_decay: Weight = 0.01,
@@ -48,7 +49,7 @@ def adamw(
 
 @optimizers.register("sgd")
 def sgd(
-    params: list, lr: Positive, momentum: Weight = 0, weight_decay: Weight = 0, nesterov: bool = False
+    params: list, lr: Rate, momentum: Weight = 0, weight_decay: Weight = 0, nesterov: bool = False
 ) -> torch.optim.Optimizer:
     return torch.optim.SGD(params, lr, momentum, weight_decay=weight_decay, nesterov=nesterov)
 

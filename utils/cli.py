@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
                 joined[-1] += f"={argument}"
             else:
                 option, equals, value = argument.partition("=")
-                if option not in known and (other := _other_spelling(option)) in known:
+                if option.startswith("--") and option not in known and (other := _other_spelling(option)) in known:
                     option, argument = other, f"{other}{equals}{value}"
                 joined.append(argument)
                 if re.match(r"--\w", option) and option not in known:
