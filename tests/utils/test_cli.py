@@ -5,6 +5,7 @@ import pytest
 import demo
 from tests.commands import mistake
 from tools.bench import __main__ as bench
+from utils import cli
 
 
 @pytest.mark.parametrize(
