@@ -131,6 +131,9 @@ def check_options(arguments: Any) -> None:
     for name in ("cmsr_map", "cmsr_path", "cmsr_mse", "cmsr_from", "cmsr_report", "force"):
         if getattr(arguments, name) not in (None, False) and not arguments.cmsr:
             raise InputError(f"--{name.replace('_', '-')} needs --cmsr")
+    for name in ("fill", "compare"):
+        if arguments.crop and getattr(arguments, name):
+            raise InputError(f"--crop and --{name} exclude each other; remove one")
     if arguments.compare_at and not arguments.compare:
         raise InputError("--compare-at needs --compare")
     if arguments.background:

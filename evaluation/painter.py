@@ -19,7 +19,7 @@ from models.painting import Draw, drawing, needed_memory, paint, with_outside
 from models.upscaler import Upscaler
 from utils.errors import InputError
 from utils.files import from_anywhere
-from utils.geometry.grids import Size, check_output_size
+from utils.geometry.grids import Grid, Size, check_output_size, check_window
 from utils.geometry.homographies import Homography, rotated_size
 from utils.geometry.targets import stretch_notice
 from utils.homography_files import read_homography
@@ -80,20 +80,21 @@ class Painter:
         written."""
         arguments, given_size = self.arguments, picture.size
         size = self._size(given_size)
-        work = f"{job.source}: an output of {size[1]}x{size[0]}"
+        window = self._window(size)
+        work = f"{job.source}: an output of {window[2][1]}x{window[2][0]}"
         kind, metadata, losses = self._kept(job, picture)
         for x, y, width, height in arguments.compare_at or ():
             if x + width > size[1] or y + height > size[0]:
                 raise InputError(f"--compare-at {x},{y},{width},{height} is not within the output, {size[1]}x{size[0]}")
-        job.form.check_size(job.target, arguments.fill or size, kind)
-        check_memory(needed_memory(given_size, size, kind), work)
+        job.form.check_size(job.target, window[2], kind)
+        check_memory(needed_memory(given_size, size if arguments.cmsr else window[2], kind), work)
         if picture.channels == "CMYK" and kind.colours == "RGB":
             picture = in_rgb(picture)
         lines = [f"{job.source}: {', '.join(losses)}"] if losses else []
         beside: dict[Path, np.ndarray] = {}
         started = time.perf_counter()
         with memory_errors(work):
-            layers = self._draw(Layers.of(picture), size, beside, lines)
+            layers = self._draw(Layers.of(picture), size, window, beside, lines)
             seconds = time.perf_counter() - started
             if layers.alpha is not None and not kind.has_alpha:
                 if is_transparent_warp(arguments):
@@ -153,20 +154,39 @@ class Painter:
         scale = tuple(side / n for side, n in zip(size, picture.size, strict=True))
         if is_warp(arguments):
             scale = arguments.scale or (1.0, 1.0)
-        return kind, metadata.of_size(arguments.fill or size, scale), losses
+        return kind, metadata.of_size(self._window(size)[2], scale), losses
 
-    def _draw(self, layers: Layers, size: Size, beside: dict[Path, np.ndarray], lines: list[str]) -> Layers:
-        """The picture at `size`, cut to `--fill`; adds to the pictures `beside` it and to the `lines` to say."""
+    def _window(self, size: Size) -> tuple[int, int, Size]:
+        """The part of an output of `size` that is written, for `--fill` and `--crop`: top, left, its size."""
+        if self.arguments.fill:
+            top, left = ((n - side) // 2 for n, side in zip(size, self.arguments.fill, strict=True))
+            return top, left, self.arguments.fill
+        if self.arguments.crop:
+            left, top, width, height = self.arguments.crop
+            check_window(size, top, left, (height, width))
+            return top, left, (height, width)
+        return 0, 0, size
+
+    def _draw(
+        self,
+        layers: Layers,
+        size: Size,
+        window: tuple[int, int, Size],
+        beside: dict[Path, np.ndarray],
+        lines: list[str],
+    ) -> Layers:
+        """The `window` of the picture at `size`; adds to the pictures `beside` it and to the `lines` to say."""
         arguments = self.arguments
         queries = None if arguments.fast else REFERENCE_QUERIES
         if not is_warp(arguments):
-            plain = drawing(size, queries)
-            draw = self._controlled(size, beside, lines) if self.table else plain
-            painted = paint(self.upscaler, layers, draw, plain)
-            return painted.middle(arguments.fill) if arguments.fill else painted
+            grid = Grid.of_size(size, self.upscaler.device)
+            if not self.table:
+                return paint(self.upscaler, layers, drawing(grid.window(*window), queries))
+            draw = self._controlled(size, beside, lines)
+            return paint(self.upscaler, layers, draw, drawing(grid, queries)).window(*window)
         given_size = tuple(layers.colour.shape[1:])
         turn = self.homography or Homography.rotation(arguments.rotate, given_size, size, arguments.scale or (1, 1))
-        grid = turn.grid(given_size, size)
+        grid = turn.grid(given_size, size).window(*window)
         painted, inside = paint(self.upscaler, layers, drawing(grid, queries)), grid.inside()
         if arguments.mask:
             beside[Path(arguments.mask)] = np.where(inside.numpy(), 255, 0).astype(np.uint8)

@@ -431,3 +431,19 @@ def test_lerf_net_on_an_upsampler(pictures) -> None:
     net, plus = (np.array(Image.open(name)) for name in ("net.png", "plus.png"))
     assert net.shape == plus.shape == (192, 144, 3)
     assert not np.array_equal(net, plus)
+
+
+@pytest.mark.parametrize("options", [("--scale", "3"), ("--rotate", "20", "--scale", "2")])
+@pytest.mark.parametrize("model", ["checkpoint", "catmull-rom", "lerf-g"])
+def test_a_crop_is_that_part_of_the_whole_picture(pictures, checkpoint, model, options) -> None:
+    model = {"checkpoint": checkpoint, "lerf-g": ROOT / "save/pretrained_models/lerf-g"}.get(model, model)
+    common = ("--input", pictures / "a.png", "--model", model, *options)
+    run(*common, "--output", "whole.png")
+    run(*common, "--output", "part.png", "--crop", "30,25,41,17")
+    assert np.array_equal(np.array(Image.open("part.png")), np.array(Image.open("whole.png"))[25:42, 30:71])
+
+
+def test_impossible_crops(pictures, capsys) -> None:
+    common = ("--input", pictures / "a.png", "--output", "o.png", "--model", "bicubic", "--scale", "2")
+    assert "not within 96x128" in mistake(capsys, demo, *common, "--crop", "90,0,10,10")
+    assert "--compare" in mistake(capsys, demo, *common, "--crop", "0,0,10,10", "--compare")

@@ -54,6 +54,11 @@ class OutputGrid(Protocol):
         """(H, W)."""
         ...
 
+    def window(self, top: int, left: int, size: Size) -> "OutputGrid":
+        """The part of `size` (H, W) whose first position is in row `top` and column `left`; InputError when there is
+        none."""
+        ...
+
     def cell(self, input_size: Size, largest_scale: float | None) -> Tensor:
         """Size of an output pixel in an (h, w) picture, (2,) or, where it varies, (2, h, w) per LR pixel; nowhere
         smaller than at the `largest_scale` that the model was trained for ("cell clip")."""
@@ -86,9 +91,7 @@ class Grid:
 
     def window(self, top: int, left: int, size: Size) -> "Grid":
         """`size` (H, W) positions of this grid from row `top` and column `left` on; InputError when it has no such."""
-        if min(top, left) < 0 or min(size) < 1 or top + size[0] > self.size[0] or left + size[1] > self.size[1]:
-            window = f"{size[1]}x{size[0]} pixels from ({left}, {top}) on"
-            raise InputError(f"a window of {window} is not within {self.size[1]}x{self.size[0]} pixels")
+        check_window(self.size, top, left, size)
         return replace(self, rows=self.rows[top : top + size[0]], columns=self.columns[left : left + size[1]])
 
     @property
@@ -160,6 +163,14 @@ def check_output_size(size: Size) -> Size:
             f"an output of {size[1]}x{size[0]} pixels is not possible; sides from 1, at most {LARGEST_OUTPUT} pixels"
         )
     return size
+
+
+def check_window(size: Size, top: int, left: int, window: Size) -> None:
+    """InputError unless a `window` (H, W) from row `top` and column `left` on lies within `size`."""
+    if min(top, left) < 0 or min(window) < 1 or top + window[0] > size[0] or left + window[1] > size[1]:
+        raise InputError(
+            f"a window of {window[1]}x{window[0]} pixels from ({left}, {top}) on is not within {size[1]}x{size[0]}"
+        )
 
 
 def cell_of(size: Size, input_size: Size | None = None, largest_scale: float | None = None) -> Tensor:

@@ -2,14 +2,23 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from utils.errors import InputError
-from utils.geometry.grids import LARGEST_OUTPUT, Place, Scale, Size, check_output_size, pixel_index, row_chunks
+from utils.geometry.grids import (
+    LARGEST_OUTPUT,
+    Place,
+    Scale,
+    Size,
+    check_output_size,
+    check_window,
+    pixel_index,
+    row_chunks,
+)
 
 # Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
 LARGEST_CELL = 8.0
@@ -57,6 +66,13 @@ class WarpedGrid:
             torch.clamp(position.div_(depth), -1, 1, out=clipped)
             inside &= clipped == position
         return coord, inside
+
+    def window(self, top: int, left: int, size: Size) -> "WarpedGrid":
+        """`size` (H, W) pixels of this output from row `top` and column `left` on; InputError when it has no such."""
+        check_window(self.size, top, left, size)
+        shift = torch.eye(3, dtype=torch.float64)
+        shift[0, 2], shift[1, 2] = -left, -top
+        return replace(self, homography=Homography(shift @ self.homography.matrix), size=size)
 
     def inside(self) -> Tensor:
         """Which output pixels show a part of the picture: (H, W) bool on the CPU."""

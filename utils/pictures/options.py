@@ -20,6 +20,9 @@ def add_size_options(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--scale", type=cli.scale, help="2.5, or 3x1.5 for height x width")
     size.add_argument("--size", type=_argument(targets.parse_sides), help="1920x1080 (width x height), 1920x or x1080")
     size.add_argument("--fit", type=cli.size, metavar="WxH", help="as large as fits into this size")
+    parser.add_argument(
+        "--crop", type=crop, metavar="X,Y,W,H", help="only this part of the output, which is computed alone"
+    )
     size.add_argument("--fill", type=cli.size, metavar="WxH", help="this size, filled; what stands out is cut off")
     size.add_argument("--long-side", type=cli.count, metavar="PIXELS", help="the longer side")
     size.add_argument("--megapixels", type=cli.positive, metavar="N", help="million pixels")

@@ -45,9 +45,8 @@ class Layers:
             return self
         return Layers(torch.lerp(colour_of(background, self.colour), self.colour, self.alpha))
 
-    def middle(self, size: tuple[int, int]) -> "Layers":
-        """The part of `size` (H, W) in the middle."""
-        top, left = ((n - side) // 2 for n, side in zip(self.colour.shape[1:], size, strict=True))
+    def window(self, top: int, left: int, size: tuple[int, int]) -> "Layers":
+        """The part of `size` (H, W) from row `top` and column `left` on."""
         parts = (self.colour, self.alpha)
         return Layers(
             *(part if part is None else part[:, top : top + size[0], left : left + size[1]] for part in parts)
