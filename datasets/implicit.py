@@ -215,6 +215,11 @@ class Downsampled(ImplicitDataset):
         if self.smallest > self.largest:
             raise InputError(f"scale_min {scale_min} is larger than scale_max {scale_max}")
 
+    @property
+    def scales(self) -> tuple[float, float]:
+        """Smallest and largest scale of the items."""
+        return min(self.smallest), max(self.largest)
+
     def possible_sizes(self) -> set[tuple[Size, Size]]:
         scales = (self.smallest, self.largest)
         if self.inp_size is not None:

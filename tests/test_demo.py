@@ -440,7 +440,8 @@ def test_a_crop_is_that_part_of_the_whole_picture(pictures, checkpoint, model, o
     common = ("--input", pictures / "a.png", "--model", model, *options)
     run(*common, "--output", "whole.png")
     run(*common, "--output", "part.png", "--crop", "30,25,41,17")
-    assert np.array_equal(np.array(Image.open("part.png")), np.array(Image.open("whole.png"))[25:42, 30:71])
+    part, whole = (np.array(Image.open(name).convert("RGBA")) for name in ("part.png", "whole.png"))
+    assert np.array_equal(part, whole[25:42, 30:71])
 
 
 def test_impossible_crops(pictures, capsys) -> None:

@@ -17,13 +17,14 @@ import train
 from evaluation.measure import validate
 from evaluation.metrics import find_protocol
 from models.checkpoints import loading as checkpoints
-from models.checkpoints.loading import load_checkpoint
+from models.checkpoints.loading import load_checkpoint, load_upscaler
 from models.upscaler import Upscaler
 from tests.commands import ROOT, call, failure, mistake
 from tests.conftest import SMALL_LMLIIF
 from tests.faults import equal
 from training import loop
 from training.run import Run, prepare_data
+from utils.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -548,3 +549,26 @@ def test_settings_that_are_not_what_was_meant(pictures, capsys, change, words) -
     assert words in line
     assert len(line) < 700
     assert not Path("save/x").exists()
+
+
+def test_the_scales_of_the_training_data_stay_with_the_weights(pictures) -> None:
+    config = train_config(pictures, epoch_max=1, val_dataset=None)
+    wrapper = "train_dataset.wrapper.args.scale_max"
+    call(
+        train,
+        "--config",
+        config,
+        "--name",
+        "x6",
+        "--set",
+        f"{wrapper}=6",
+        "--set",
+        "train_dataset.wrapper.args.inp_size=8",
+    )
+    assert load_upscaler("save/x6/epoch-last.pth").model.trained_scales == (1, 6)
+    state = load_checkpoint("save/x6/epoch-last.pth")
+    torch.save({"model": state["model"]}, "without.pth")
+    assert load_upscaler("without.pth").model.trained_scales == (1, 4)
+    torch.save({"model": state["model"], "trained_scales": [4, 1]}, "wrong.pth")
+    with pytest.raises(InputError, match="trained_scales"):
+        load_upscaler("wrong.pth")

@@ -93,6 +93,7 @@ class Run:
             **({} if self.released is self.upscaler else {"trained": self.upscaler.model.state_dict()}),
             "optimizer": {**self.config["optimizer"], "sd": self.optimizer.state_dict()},
             "data_norm": self.upscaler.normalization.to_config(),
+            "trained_scales": self.upscaler.model.trained_scales and list(self.upscaler.model.trained_scales),
             "config": self.config,
             "epoch": self.step // len(self.batches),
             "step": self.step,
@@ -123,7 +124,8 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
     )
     loss_function = make_loss(config.get("loss", "l1"))
     seed_everything(seed)
-    model = checkpoints.make_continuous(require(config, "model", arguments.config))
+    spec = require(config, "model", arguments.config)
+    model = checkpoints.make_continuous(spec, trained_scales=getattr(samples, "scales", None))
     upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
     optimizer = parts.make_optimizer(model, require(config, "optimizer", arguments.config))
     base_rates = [group["lr"] for group in optimizer.param_groups]

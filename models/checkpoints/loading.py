@@ -3,7 +3,7 @@
 import hashlib
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,15 @@ from models.normalization import Normalization
 from models.upscaler import Upscaler
 from utils.errors import InputError, nearest_name, shortened
 from utils.files import atomic_file
+from utils.kinds import NUMBERS, Kind, check
 from utils.reading import CodeInFileError, read_tensors
 
 HASH = "content_hash"
 MOST_VALUES = 1_000_000  # in a checkpoint
+SCALE_RANGE = Kind(
+    "two numbers above 0, the smallest and the largest scale",
+    lambda v: NUMBERS.fits(v) and len(v) == 2 and 0 < v[0] <= v[1],
+)
 TABLES_FILE = "tables.pth"  # what tools.export_lut calls the tables in a folder
 
 
@@ -110,7 +115,7 @@ def load_upscaler(
     """The model of a checkpoint file or folder, or a filter by its registry name (`bicubic`), ready for pictures.
 
     The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
-    config's), else the model's own. `backend` as in `models.native.choose`.
+    config's), else the model's own; so are the trained scales. `backend` as in `models.native.choose`.
     """
     device = device or torch.device("cpu")
     filters = models.names("resampling")
@@ -121,7 +126,7 @@ def load_upscaler(
         raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), filters)}")
     content = load_folder(path) if path.is_dir() else load_checkpoint(path)
     try:
-        made = make_continuous(content["model"], load_sd=True).eval()
+        made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
         return Upscaler(made, Normalization.for_model(made, content.get("data_norm") or data_norm), device, backend)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -139,9 +144,15 @@ def on_upsampler(net: Upscaler, upsampler: Upscaler) -> Upscaler:
     return Upscaler(LeRFNetPlus.of(net.model, upsampler.model), net.normalization, net.device, net.backend)
 
 
-def make_continuous(spec: Mapping[str, Any], load_sd: bool = False) -> models.ContinuousModel:
-    """A complete model; InputError when `spec` names only a part of one."""
+def make_continuous(
+    spec: Mapping[str, Any], load_sd: bool = False, trained_scales: Sequence[float] | None = None
+) -> models.ContinuousModel:
+    """A complete model, trained for the scales from the first to the second of `trained_scales`, where they are given;
+    InputError when `spec` names only a part of one."""
     made = models.make(spec, load_sd)
     if not isinstance(made, models.ContinuousModel):
         raise InputError(f"{shortened(spec['name'])} is only a part of a model, such as an encoder; name a decoder")
+    if trained_scales is not None and made.trained_scales is not None:
+        check("trained_scales", trained_scales, SCALE_RANGE)
+        made.trained_scales = tuple(map(float, trained_scales))
     return made
