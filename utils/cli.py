@@ -8,9 +8,8 @@ from typing import Any
 
 from utils.errors import InputError, nearest_name, one_line
 from utils.geometry.grids import Scale, parse_scale
+from utils.memory import is_memory_error
 from utils.stopping import Stopped
-
-OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory|not enough memory|bad_alloc", re.IGNORECASE)
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -88,7 +87,7 @@ def explained(error: Exception) -> str | None:
     if isinstance(error, InputError):
         # A data worker's mistake arrives with the worker's traceback as its text, the message in its last line.
         return str(error).rpartition(f"{InputError.__name__}: ")[2]
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error))):
+    if is_memory_error(error):
         return "the memory does not suffice for this; choose a smaller size or scale, or fewer models at once"
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"

@@ -1,12 +1,14 @@
 """How much memory there is to use."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from utils.errors import InputError
 
+ENDED = re.compile("can't allocate memory|out of memory|not enough memory|bad_alloc", re.IGNORECASE)
 CGROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
@@ -30,13 +32,18 @@ def check_memory(needed: int, what: str) -> None:
         )
 
 
+def is_memory_error(error: Exception) -> bool:
+    """Whether Python or PyTorch raises `error` because memory ends."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(ENDED.search(str(error))))
+
+
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
     """What Python and PyTorch raise when memory ends is an InputError about `what`."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if not is_memory_error(error):
             raise
         raise InputError(f"{what} needs more memory than is free; ask for a smaller size") from None
 

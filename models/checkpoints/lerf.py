@@ -57,8 +57,11 @@ class Inert:
     def __setitem__(self, key: Any, value: Any) -> None: ...
 
 
-class Unpickler(pickle.Unpickler):
-    """An unpickler that knows tensors and nothing else: no name in a file is ever imported or called."""
+class Unpickler(pickle._Unpickler):
+    """An unpickler that knows tensors and nothing else: no name in a file is ever imported or called.
+
+    It is the one in Python, for that in C takes as much memory as the largest number of an object that a file gives.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         return REBUILDERS.get((module, name), Inert)

@@ -1,6 +1,8 @@
 """Files of the LeRF authors' programs, and what only looks like them."""
 
+import contextlib
 import pickle
+import resource
 
 import numpy as np
 import pytest
@@ -119,3 +121,15 @@ def test_broken_folders_are_explained(tables, change, words) -> None:
 def test_folders_without_tables_are_explained(tmp_path) -> None:
     with pytest.raises(InputError, match="holds 0 checkpoints"):
         load_upscaler(tmp_path)
+
+
+def test_pickles_that_number_an_object_very_high_take_no_memory(tmp_path) -> None:
+    _, path = pickled(tmp_path, "lerf-l", nf=4)
+    torch.save(models.make({"name": "lerf-l", "args": {"nf": 4}}), path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    place = content.index(b"r\x99\x02\x00\x00")
+    path.write_bytes(content[:place] + b"r\x00\x00\x00\x04" + content[place + 5 :])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with contextlib.suppress(InputError):
+        load_upscaler(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
