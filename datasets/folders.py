@@ -1,6 +1,5 @@
 """Pictures in folders."""
 
-import json
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from utils.errors import InputError
 from utils.geometry.grids import Size
 from utils.kinds import Count, FilePath, FolderPaths
 from utils.pictures.reading import list_pictures, open_picture, read_rgb
+from utils.reading import read_json
 
 CACHES = ("none", "bin", "in_memory")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
@@ -167,15 +167,9 @@ def picture_size(path: Path) -> Size:
 def _split(root: Path, split_file: str, split_key: str | None) -> list[Path]:
     """The files in `root` that `split_file` lists under `split_key`; at least one, and all of them exist."""
     try:
-        names = json.loads(Path(split_file).read_text())[split_key]
-    except FileNotFoundError:
-        raise InputError(f"no split_file {split_file}; check the name") from None
-    except OSError as error:
-        raise InputError(f"split_file {split_file} cannot be read: {error.strerror}; expected a JSON file") from None
+        names = read_json(split_file, "split_file")[split_key]
     except (KeyError, TypeError):
         raise InputError(f"split_file {split_file} has no key '{split_key}'; set split_key") from None
-    except ValueError as error:
-        raise InputError(f"split_file {split_file} is not JSON: {error}") from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InputError(f"split_file {split_file}: '{split_key}' is no list of file names")
     for name in names:

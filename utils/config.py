@@ -39,6 +39,10 @@ def merge(base: Any, change: Any) -> Any:
     return {**base, **{key: merge(base.get(key), value) for key, value in change.items()}}
 
 
+INTEGER = re.compile(r"[-+]?(0|[1-9]\d*)$")
+FLOAT = re.compile(r"[-+]?(\.\d+|(0|[1-9]\d*)(\.\d*)?)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
+
+
 class Loader(yaml.SafeLoader):
     """YAML's safe loader with the numbers of YAML 1.2: 1e-4 is one, 010 and 1:30 are text, as are dates. A key that
     stands twice in a mapping is an error."""
@@ -59,12 +63,18 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9]\d*)$"), list("-+0123456789"))
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.\d+|(0|[1-9]\d*)(\.\d*)?)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
-    list("-+.0123456789"),
-)
+class Dumper(yaml.SafeDumper):
+    """YAML's safe dumper, which writes a text that Loader would read as a number, such as 12e4, in quotes."""
+
+
+for _tag, _pattern in (("int", INTEGER), ("float", FLOAT)):
+    for _class in (Loader, Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list("-+.0123456789"))
+
+
+def write_yaml(content: Any) -> str:
+    """YAML text from which `read_yaml` makes the same, in the same order."""
+    return yaml.dump(content, Dumper=Dumper, sort_keys=False)
 
 
 def read_yaml(text: str) -> Any:

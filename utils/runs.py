@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from utils.config import check_types, read_yaml
+from utils.config import check_types, read_yaml, write_yaml
 from utils.errors import InputError
 from utils.files import atomic_file, clear_temporaries, new_folder, writing
 from utils.kinds import SWITCH, Kind, whole
@@ -101,7 +101,7 @@ def write_config(folder: Path, config: Mapping[str, Any], earlier: Mapping[str, 
 
 def _write_yaml(path: Path, config: Mapping[str, Any]) -> None:
     with atomic_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+        temporary.write_text(write_yaml(dict(config)))
 
 
 def earlier_config(

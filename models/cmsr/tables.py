@@ -3,6 +3,8 @@
 A file is YAML: `{6: {1: 0.32, 2: 0.41, 4: 0.55, 6: 1}}` as published, or the same under `scale2mod` beside what the
 table was made of (`model`, `measure`, `rule`, `mse_threshold`, `data`)."""
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +16,10 @@ from models.cmsr.rendering import MEASURES, Level
 from models.decoders.lmf import LMFDecoder
 from models.registry import weights_hash
 from models.upscaler import Upscaler
-from utils.config import check_keys, plain_number
+from utils.config import check_keys, plain_number, read_yaml, write_yaml
 from utils.errors import InputError, nearest_name
 from utils.files import atomic_file, from_anywhere
+from utils.reading import read_text
 
 ABOUT = ("model", "measure", "rule", "mse_threshold", "data")
 
@@ -51,11 +54,11 @@ def load_table(path: str | Path, model_hash: str | None = None, force: bool = Fa
     """Read a table; InputError when it is missing, malformed, or made for other weights than `model_hash` (unless
     `force`)."""
     path = Path(path)
+    if not os.path.exists(path):
+        raise InputError(f"no scale2mod table {path}; make it with init_cmsr.py or give --cmsr_path")
     try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no scale2mod table {path}; make it with init_cmsr.py or give --cmsr_path") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = read_yaml(read_text(path, "scale2mod table"))
+    except yaml.YAMLError:
         raise InputError(f"{path} is no scale2mod table: it is not YAML") from None
     about: dict[str, Any] = {}
     if isinstance(content, dict) and "scale2mod" in content:
@@ -71,9 +74,9 @@ def load_table(path: str | Path, model_hash: str | None = None, force: bool = Fa
         )
     try:
         levels = {float(target): _levels(entries) for target, entries in content.items()}
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         levels = {}
-    if not levels:
+    if not levels or not all(0 < target < math.inf for target in levels):
         raise InputError(f"{path} is no scale2mod table; expected {{6: {{1: 0.32, 2: 0.41, 6: 1}}}}")
     return ScaleTable(levels, about)
 
@@ -85,7 +88,7 @@ def save_table(path: str | Path, table: ScaleTable) -> None:
         for target, levels in sorted(table.levels.items())
     }
     with atomic_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump({**table.about, "scale2mod": targets}, sort_keys=False))
+        temporary.write_text(write_yaml({**table.about, "scale2mod": targets}))
 
 
 def _levels(entries: Mapping[Any, Any]) -> tuple[Level, ...]:
@@ -93,7 +96,7 @@ def _levels(entries: Mapping[Any, Any]) -> tuple[Level, ...]:
     levels = sorted(
         (Level(float(scale), float(threshold)) for scale, threshold in entries.items()), key=lambda v: v.scale
     )
-    if not levels or any(level.scale <= 0 or level.threshold < 0 for level in levels):
+    if not levels or not all(0 < level.scale < math.inf and level.threshold >= 0 for level in levels):
         raise ValueError
     return tuple(levels)
 

@@ -89,7 +89,7 @@ def test_split_files_that_name_no_pictures(pictures, tmp_path, content, words) -
         ("root_path", [], "folder or a list"),
         ("root_path", ["pictures", 5], "folder or a list"),
         ("split_file", 5, "a path"),
-        ("split_file", ".", "JSON file"),
+        ("split_file", ".", "no file but a folder"),
     ],
 )
 def test_wrong_arguments_of_folders(pictures, argument, value, expected) -> None:

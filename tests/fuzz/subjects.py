@@ -17,6 +17,7 @@ import test
 import train
 from models.checkpoints.lerf import write_tables
 from models.checkpoints.loading import load_upscaler, save_checkpoint
+from models.cmsr.tables import load_table
 from models.lerf.tables import tabulated
 from tests.conftest import SMALL_LMLIIF
 from tests.fuzz.changes import change_bytes, change_value
@@ -258,6 +259,11 @@ SUBJECTS = {
     "test config": Subject(make_test_config, change_config, read_test_config),
     "train config": Subject(make_train_config, change_config, read_train_config),
     "results": Subject(make_results, change_results, read_results),
+    "scale table": Subject(
+        lambda: Path("t.yaml").write_text(yaml.safe_dump({6: {1: 0.3, 2: 0.4, 6: 1}, 4.5: {1: 0.2, 4.5: 1}})),
+        change_file("t.yaml"),
+        lambda: load_table("t.yaml").levels_for(5),
+    ),
     **{
         f"picture.{ending}": Subject(
             make_picture(f"p.{ending}"),

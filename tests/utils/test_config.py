@@ -7,7 +7,8 @@ import yaml
 
 import datasets
 import models
-from utils.config import check_keys, check_types, load_config, merge
+from models.cmsr.tables import load_table
+from utils.config import check_keys, check_types, load_config, merge, read_yaml, write_yaml
 from utils.errors import InputError
 from utils.kinds import MAPPING, NUMBER, NUMBERS, TEXT, whole
 
@@ -155,3 +156,19 @@ def test_bombs_over_several_files(tmp_path) -> None:
     (tmp_path / "bomb.yaml").write_text(bomb(4))
     write(tmp_path / "twice.yaml", extends=["bomb.yaml", "bomb.yaml"])
     assert len(load_config(tmp_path / "twice.yaml")) == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["123456e78901", "12e4", "010", "1", "1.5", "true", "null", "1:30", "2026-01-02", "~", "x"]
+)
+def test_texts_are_written_so_that_they_are_read_as_texts(text) -> None:
+    """Twelve hexadecimal digits of a hash can look like a number."""
+    content = {"model": text, "number": 1e-5, "rest": [2, None, True, float("inf")]}
+    assert read_yaml(write_yaml(content)) == content
+
+
+def test_files_that_are_no_scale_tables(tmp_path) -> None:
+    for text in ("6: {1: .nan, 6: 1}", ".inf: {1: 0.5}", "6: {.inf: 1}", "6: {1: -1}", bomb(9)):
+        (tmp_path / "t.yaml").write_text(text)
+        with pytest.raises(InputError, match=r"t\.yaml is no scale2mod table"):
+            load_table(tmp_path / "t.yaml")

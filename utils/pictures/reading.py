@@ -122,6 +122,9 @@ def read_picture(source: str | Path | bytes) -> Picture:
     with _errors(name):
         try:
             with Image.open(_stream(source)) as file:
+                if file.format == "PNG":
+                    file.verify()  # decoding alone leaves out the last checksums
+            with Image.open(_stream(source)) as file:
                 if deep.is_misread(file):
                     raise UnidentifiedImageError
                 picture = _decoded(file, source, name)

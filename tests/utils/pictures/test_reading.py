@@ -245,3 +245,13 @@ def test_folders(tmp_path, pictures) -> None:
     for folder in (tmp_path / "nothere", tmp_path):
         with pytest.raises(InputError, match=str(folder)):
             list_pictures(folder)
+
+
+def test_every_damaged_byte_of_a_png_is_noticed(tmp_path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)).save(path)
+    content = path.read_bytes()
+    for place in range(content.index(b"IDAT"), content.index(b"IEND") - 4):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(InputError, match=r"a\.png"):
+            read_picture(path)
