@@ -28,7 +28,8 @@ from tests.conftest import SMALL_LMLIIF
 from utils import cli
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-ENDED = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+# The exit statuses that each leads to; before it listens, SIGTERM ends a program at once.
+ENDED = {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15), signal.SIGINT: (130,)}
 LATE = "too late"
 LONGEST_CHAIN = 5
 EVENTS = 110  # about as many files are touched by the whole training
@@ -78,6 +79,8 @@ def start(config: Path, name: str, workers: int, prepare: Callable[[], None] = l
         status = 0
     except SystemExit as ended:
         status = ended.code
+    except KeyboardInterrupt:
+        status = 130
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -115,7 +118,7 @@ def interrupt(config: Path, name: str, workers: int, choose: random.Random, seco
         os.kill(process, which)
     output = config.parent / f"{name}.txt"
     status = wait(process, output)
-    if status not in (0, ENDED[which]):
+    if status not in (0, *ENDED[which]):
         raise SystemExit(f"{name}: {which.name} ended it with {status}:\n{output.read_text()}")
     return LATE if status == 0 else which.name
 
