@@ -27,7 +27,7 @@ from utils.pictures.tensors import to_pixels
 from utils.pictures.writing import write_picture
 
 
-def make_parser() -> cli.Parser:
+def parse_arguments(argv: Sequence[str]) -> Namespace:
     parser = cli.Parser(prog="test.py", description="PSNR and SSIM of models on test sets, per picture and mean.")
     parser.add_argument("--config", help="YAML file, see configs/test-lmf")
     cli.add_model_options(parser, models.names("decoders"), models.names("resampling"), nargs="+")
@@ -40,12 +40,12 @@ def make_parser() -> cli.Parser:
     cli.add_cmsr_options(parser)
     cli.add_backend_option(parser, BACKENDS)
     cli.add_device_options(parser)
-    return parser
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
-    arguments = make_parser().parse_args(argv)
+    arguments = parse_arguments(argv)
     if arguments.again:
         measure_again(argv, arguments)
         return
@@ -63,7 +63,7 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
         raise InputError("--again measures as its file says; of the other options it takes only --json")
     before = read_results(arguments.again)
     path = check_target(arguments.json) if arguments.json else None
-    repeated = make_parser().parse_args(before["command"])
+    repeated = parse_arguments(before["command"])
     repeated.config, repeated.save_images = before["config"], None
     results = measure(repeated, before["config_content"], before["command"], path)
     lines, compared = differences(before, results.content())

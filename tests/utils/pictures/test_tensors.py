@@ -41,9 +41,10 @@ def test_transparency_is_filled() -> None:
     assert grey.over((255, 255, 255)).colour.item() == pytest.approx(1)
 
 
-def test_the_middle_is_in_the_middle() -> None:
+def test_a_window_is_that_part() -> None:
     picture = torch.arange(35.0).reshape(1, 5, 7)
-    assert Layers(picture).middle((3, 2)).colour.tolist() == picture[:, 1:4, 2:4].tolist()
+    window = Layers(picture, picture).window(1, 2, (3, 2))
+    assert window.colour.tolist() == window.alpha.tolist() == picture[:, 1:4, 2:4].tolist()
 
 
 def test_rounding_is_to_the_nearest_level() -> None:
