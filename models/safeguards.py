@@ -1,8 +1,8 @@
 """What keeps pictures plausible where a network is asked for what it was not trained on.
 
 Networks that were trained to enlarge alias where output pixels are larger than LR pixels: an antialiased cubic filter,
-Pillow's bicubic, reduces the picture there. Grey pictures stay grey, and values stay near those of the LR pixels around
-them: photographs do not notice (Set5 and the samples lose at most 0.001 dB), patterns that no photograph has do."""
+Pillow's bicubic, reduces the picture there. Grey pictures stay grey, and on plain grids values stay near those of the LR
+pixels around them: photographs do not notice (Set5 and the samples lose at most 0.001 dB), patterns that no photograph has do."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.continuous import Latent
 from models.resampling.filters import Bilinear, CatmullRom
-from utils.geometry.grids import Grid, OutputGrid, Size, pixel_index, sample_nearest
+from utils.geometry.grids import Grid, OutputGrid, Size, pixel_index
 
 # Output pixels up to this many LR pixels large are the model's alone; from TRANSITION times that they are the filter's.
 LARGEST_PIXEL = 1.001
@@ -21,7 +21,6 @@ GREY = 1e-4  # largest difference between the channels of a grey picture
 # Values may leave the range of the 5x5 LR pixels around them by that range and this much more.
 NEIGHBOURHOOD = 5
 OVERSHOOT = 0.02
-QUERIES = 1 << 16  # positions limited together: what they are compared with fits the cache
 
 
 def reduced(picture: Tensor, grid: OutputGrid) -> Tensor:
@@ -49,21 +48,19 @@ def keep_grey(painted: Tensor, picture: Tensor) -> None:
             output[:] = output.mean(0)
 
 
-def limit_overshoot(painted: Tensor, picture: Tensor, grid: OutputGrid) -> None:
-    """Clip, in place, what was `painted` (B, C, H, W) of pictures (B, C, h, w), both in [0, 1], on a grid to what the
-    LR pixels around each position support."""
+def limit_overshoot(painted: Tensor, picture: Tensor, grid: Grid) -> None:
+    """Clip, in place, what was `painted` (B, C, H, W) of pictures (B, C, h, w), both in [0, 1], on a plain grid to what
+    the LR pixels around each position support. The time is that of one pass over the output: bounds are looked up once
+    per LR row."""
     padded = F.pad(picture, (NEIGHBOURHOOD // 2,) * 4, mode="replicate")
     highest, lowest = F.max_pool2d(padded, NEIGHBOURHOOD, 1), -F.max_pool2d(-padded, NEIGHBOURHOOD, 1)
     margin = highest - lowest + OVERSHOOT
-    bounds = torch.cat([lowest - margin, highest + margin], dim=1)  # (B, 2C, h, w)
-    if isinstance(grid, Grid):
-        columns = pixel_index(grid.columns, picture.shape[3])
-        for rows, chunk in grid.row_chunks(QUERIES):
-            of_rows = bounds[:, :, pixel_index(chunk.rows, picture.shape[2])]
-            torch.clamp(painted[:, :, rows], *of_rows[:, :, :, columns].chunk(2, dim=1), out=painted[:, :, rows])
-        return
-    bounds = bounds.permute(0, 2, 3, 1).contiguous()
-    for place, coord in grid.chunks(QUERIES):
-        positions = coord.to(bounds.device).flatten(0, -2).expand(len(bounds), -1, -1)
-        smallest, largest = sample_nearest(bounds, positions).transpose(1, 2).unflatten(2, coord.shape[:-1]).chunk(2, 1)
-        painted[place] = painted[place].clamp(smallest, largest)
+    lowest, highest = lowest - margin, highest + margin
+    columns = pixel_index(grid.columns, picture.shape[3])
+    rows, counts = pixel_index(grid.rows, picture.shape[2]).unique_consecutive(return_counts=True)
+    start = 0
+    for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
+        part, place = painted[:, :, start : start + count], slice(row, row + 1)
+        smallest, largest = lowest[:, :, place, columns], highest[:, :, place, columns]
+        torch.clamp(part, smallest, largest, out=part)
+        start += count

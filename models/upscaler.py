@@ -105,7 +105,8 @@ class Upscaler:
         self.normalization.gt.invert_(picture).clamp_(0, 1)
         if not self.model.averages:
             encoded = self._input(latent)
-            limit_overshoot(picture, encoded, grid)
+            if isinstance(grid, Grid):
+                limit_overshoot(picture, encoded, grid)
             keep_grey(picture, encoded)
         return picture
 
