@@ -140,7 +140,7 @@ class RowChunk {
             uint8_t *level = out + k * out_stride + top * width;
             for (int64_t i = 0; i < rows * width; ++i) {
                 const float mean = float(int(total[i]) - bias) / divisor + offset;
-                level[i] = uint8_t(std::rint(clipped(mean, 0, 255)));
+                level[i] = uint8_t(std::rint(std::clamp(mean, 0.f, 255.f)));
             }
         }
     }

@@ -46,7 +46,7 @@ def specs(draw) -> dict:
     return {"name": name, "args": {**args, **own}}
 
 
-@examples(200)
+@examples(100)
 @given(
     spec=specs(),
     batch=st.integers(1, 2),
