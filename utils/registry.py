@@ -88,15 +88,10 @@ class Registry:
 
 @functools.cache
 def arguments_of(factory: Callable) -> tuple[dict[str, Kind], list[str]]:
-    """The arguments of a class or function with their kinds, and those without a default.
-
-    TypeError when one has no annotation, or one that says nothing of values.
-    """
+    """The arguments of a class or function with their kinds, anything for one without an annotation, and the names of
+    those without a default. TypeError for an annotation that says nothing of values."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [p for p in inspect.signature(factory).parameters.values() if p.kind not in variadic]
     hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
-    missing = [parameter.name for parameter in parameters if parameter.name not in hints]
-    if missing:
-        raise TypeError(f"{factory.__qualname__}: {', '.join(missing)} without an annotation")
-    kinds = {parameter.name: kind_of(hints[parameter.name]) for parameter in parameters}
+    kinds = {parameter.name: kind_of(hints.get(parameter.name, Any)) for parameter in parameters}
     return kinds, [parameter.name for parameter in parameters if parameter.default is parameter.empty]
