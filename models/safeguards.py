@@ -1,8 +1,10 @@
 """What keeps pictures plausible where a network is asked for what it was not trained on.
 
 Networks that were trained to enlarge alias where output pixels are larger than LR pixels: an antialiased cubic filter,
-Pillow's bicubic, reduces the picture there. Grey pictures stay grey, and on plain grids values stay near those of the LR
-pixels around them: photographs do not notice (Set5 and the samples lose at most 0.001 dB), patterns that no photograph has do."""
+Pillow's bicubic, reduces the picture there. Grey pictures stay grey, and on plain grids values stay near those of the
+LR pixels around them: photographs do not notice (Set5 and the samples lose at most 0.001 dB), patterns that no
+photograph has do.
+"""
 
 import torch
 import torch.nn.functional as F
