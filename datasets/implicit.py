@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from datasets.registry import name_of, register
 from utils.errors import InputError
-from utils.geometry.grids import Grid, Scale, Size, cell_of, parse_scale, positions_of, scale_text
+from utils.geometry.grids import Grid, Size, cell_of, positions_of
+from utils.geometry.scales import Scale, parse_scale, scale_text
 from utils.kinds import Count, Positive, ScaleLike, SizeLike, check, whole
 from utils.pictures.tensors import resize_bicubic, to_tensor
 

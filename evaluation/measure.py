@@ -8,8 +8,8 @@ from datasets.implicit import ImplicitDataset
 from evaluation.metrics import Protocol, psnr
 from models.upscaler import Upscaler
 from utils.errors import InputError
-from utils.geometry.grids import Scale, scale_text
 from utils.geometry.homographies import Homography
+from utils.geometry.scales import Scale, scale_text
 from utils.pictures.tensors import to_tensor
 from utils.random_state import repeatable
 

@@ -19,8 +19,9 @@ from models.painting import Draw, drawing, needed_memory, paint, with_outside
 from models.upscaler import Upscaler
 from utils.errors import InputError
 from utils.files import from_anywhere
-from utils.geometry.grids import Grid, Size, check_output_size, check_window
+from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography, rotated_size
+from utils.geometry.scales import check_output_size, check_window
 from utils.geometry.targets import stretch_notice
 from utils.homography_files import read_homography
 from utils.memory import check_memory, memory_errors

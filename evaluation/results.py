@@ -11,7 +11,7 @@ from evaluation.report import summary
 from evaluation.tasks import Task
 from utils.config import check_types, require
 from utils.files import atomic_file
-from utils.geometry.grids import parse_scale, scale_text
+from utils.geometry.scales import parse_scale, scale_text
 from utils.kinds import MAPPING, NUMBER, TEXT, TEXTS, ScaleLike, check, kind_of
 from utils.reading import read_json
 

@@ -25,8 +25,8 @@ from models.upscaler import Upscaler
 from utils import cli
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.geometry.grids import Scale, Size, check_output_size, scale_text
 from utils.geometry.homographies import Homography
+from utils.geometry.scales import Scale, Size, check_output_size, scale_text
 from utils.homography_files import write_homography
 from utils.pictures.reading import list_pictures, read_rgb
 from utils.pictures.tensors import to_pixels, to_tensor

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from utils.errors import InputError, nearest_name, one_line
-from utils.geometry.grids import Scale, parse_scale
+from utils.geometry.scales import Scale, parse_scale
 from utils.memory import is_memory_error
 from utils.stopping import Stopped
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 
 from utils.errors import InputError
 
@@ -95,6 +94,8 @@ def read_tensors(path: str | Path, what: str) -> Any:
     InputError when the file is damaged (its checksums say so), unpacks to more than it holds, or is something else;
     CodeInFileError when it names code, of which nothing is run.
     """
+    import torch  # here, so that programs can read configs before it
+
     path = check_regular(path, what)
     _check_archive(path, what)
     try:

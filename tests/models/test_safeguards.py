@@ -13,8 +13,9 @@ from models import load_upscaler
 from models.safeguards import filter_share, pixel_size
 from models.upscaler import Upscaler
 from tests.registered import DECODERS, small_spec
-from utils.geometry.grids import Grid, output_size
+from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
+from utils.geometry.scales import output_size
 from utils.pictures.tensors import to_tensor
 
 ROOT = Path(__file__).parents[2]

@@ -23,7 +23,7 @@ from tools.bench.turning import turned_back
 from utils import cli
 from utils.config import load_config, require
 from utils.files import atomic_file
-from utils.geometry.grids import output_size, scale_text
+from utils.geometry.scales import output_size, scale_text
 from utils.pictures.formats import check_writable
 from utils.pictures.reading import list_pictures, read_rgb
 from utils.pictures.tensors import to_tensor

@@ -26,8 +26,9 @@ from models.decoders.lmf import LMFDecoder
 from models.upscaler import Upscaler
 from tools.bench.costs import macs_per_run
 from utils.config import load_config, require
-from utils.geometry.grids import Grid, Size, output_size, scale_text
+from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography, WarpedGrid
+from utils.geometry.scales import output_size, scale_text
 from utils.pictures.reading import read_rgb
 from utils.pictures.tensors import resize_bicubic, to_pixels, to_tensor
 

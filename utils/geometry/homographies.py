@@ -9,16 +9,8 @@ import torch
 from torch import Tensor
 
 from utils.errors import InputError
-from utils.geometry.grids import (
-    LARGEST_OUTPUT,
-    Place,
-    Scale,
-    Size,
-    check_output_size,
-    check_window,
-    pixel_index,
-    row_chunks,
-)
+from utils.geometry.grids import Place, pixel_index, row_chunks
+from utils.geometry.scales import LARGEST_OUTPUT, Scale, Size, check_output_size, check_window
 
 # Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
 LARGEST_CELL = 8.0

@@ -3,7 +3,7 @@
 import math
 
 from utils.errors import InputError
-from utils.geometry.grids import Size, output_size
+from utils.geometry.scales import Size, output_size
 
 Sides = tuple[int | None, int | None]
 NOTICED_STRETCH = 1.02  # of one axis against the other; rounding to whole pixels is no stretching

@@ -8,7 +8,7 @@ from typing import Any
 from utils import cli
 from utils.errors import InputError
 from utils.geometry import targets
-from utils.geometry.grids import Size, check_output_size, output_size
+from utils.geometry.scales import Size, check_output_size, output_size
 from utils.pictures.formats import WRITTEN
 
 PROPORTIONAL = ("fit", "fill", "long_side", "megapixels")

@@ -1,0 +1,46 @@
+"""How many threads compute, and that those without work leave the processor to others."""
+
+import math
+import os
+from pathlib import Path
+
+# Of a container, version 2 and version 1: microseconds of processor time in a period, and the period's length.
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def settle(number: int | None = None) -> None:
+    """Import PyTorch and let it compute with `number` threads; by default with as many as it chooses itself, but no
+    more than there are processors for this process. OMP_NUM_THREADS is kept to where it is set.
+
+    Threads of OpenMP that have no work sleep, unless OMP_WAIT_POLICY or GOMP_SPINCOUNT say otherwise: by default they
+    spin, and beside another busy process a short encode then takes many times as long.
+    """
+    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+        os.environ["OMP_WAIT_POLICY"] = "passive"  # read by OpenMP when PyTorch loads it
+    import torch
+
+    if number is None and "OMP_NUM_THREADS" not in os.environ:
+        number = min(torch.get_num_threads(), available_processors())
+    if number is not None:
+        torch.set_num_threads(number)
+
+
+def available_processors() -> int:
+    """Processors that this process may use: of the machine, by its affinity, and by the quota of its container, whose
+    part of a processor counts as a whole one."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+
+
+def _quota() -> float | None:
+    """Processors' worth of time that the container may take; None without a limit."""
+    for read in (lambda: QUOTA.read_text().split(), lambda: [path.read_text() for path in QUOTA_V1]):
+        try:
+            quota, period = map(float, read())
+        except (OSError, ValueError):  # no such container, or "max"
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return None
