@@ -7,17 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# What follows takes a second to import, in which Ctrl-C ends in one line, too
+# While what follows is imported, Ctrl-C ends in one line, too
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
-from tqdm import tqdm
-
-import models
-from evaluation.painter import COMPARED, Painter, is_transparent_warp, is_warp
-from models.native import BACKENDS
-from utils import cli
-from utils.devices import select_device
+from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
+from utils import cli, threads
 from utils.errors import InputError
 from utils.pictures import options
 from utils.pictures.batches import Job, find_jobs, remaining
@@ -36,7 +31,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     )
     parser.add_argument("--output", help="file, folder for several, or - (default: output.png, output/, - for -)")
     options.add_size_options(parser)
-    cli.add_model_options(parser, models.names("decoders"), models.names("resampling"), default=SHIPPED)
+    cli.add_model_options(parser, default=SHIPPED)
     warp = parser.add_mutually_exclusive_group()
     warp.add_argument("--rotate", type=options.finite, metavar="DEGREES", help="turn counter-clockwise, with --scale")
     warp.add_argument(
@@ -67,7 +62,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     cli.add_cmsr_options(parser)
     parser.add_argument("--cmsr-map", metavar="FILE", help="picture of which region was rendered at which scale")
     parser.add_argument("--cmsr-report", action="store_true", help="render in full, too, and compare both")
-    cli.add_backend_option(parser, BACKENDS)
+    cli.add_backend_option(parser)
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -79,11 +74,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = find_jobs(arguments.input, arguments.output, ending, arguments.suffix)
     check_outputs(found, arguments)
     jobs = remaining(found, arguments.skip_existing, arguments.overwrite)
+    cli.check_models([arguments.model, arguments.upsampler])
     if len(jobs) < len(found):
         print(f"{len(found) - len(jobs)} of {len(found)} results are there already")
-    if not jobs:
-        return
-    output = sys.stderr if found[0].streams else sys.stdout
+    if jobs:
+        paint(jobs, arguments, single=len(found) == 1)
+
+
+def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
+    """Paint and write all; a mistake about a `single` picture is raised, others are told at the end."""
+    threads.settle(arguments.threads)
+    from tqdm import tqdm
+
+    from evaluation.painter import Painter
+    from utils.devices import select_device
+
+    output = sys.stderr if jobs[0].streams else sys.stdout
     device, notice = select_device(arguments.device, arguments.gpu)
     if notice:
         print(notice, file=output)
@@ -101,9 +107,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Stopped as stopped:
         done = f"{stopped} after {written} of {len(jobs)} pictures; --skip-existing goes on with the others"
         raise Stopped(done, stopped.status) from None
-    if len(found) == 1 and failures:
+    if single and failures:
         raise failures[0]
-    if len(found) > 1:
+    if not single:
         print(f"wrote {written} pictures", file=output)
     if failures:
         print(f"{len(failures)} of {len(jobs)} pictures failed:", *failures, sep="\n", file=sys.stderr)

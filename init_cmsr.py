@@ -1,26 +1,20 @@
 """Make a scale2mod table: `python init_cmsr.py --config configs/cmsr/init-div2k-x2.yaml --model M.pth --save_path
 T.yaml`."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from tqdm import tqdm
-
-import datasets
-from models.checkpoints.loading import load_upscaler
-from models.cmsr.calibration import RULES, LevelErrors, level_errors, make_levels
-from models.cmsr.rendering import MEASURES
-from models.cmsr.tables import ScaleTable, check_controllable, load_table, save_table
-from models.registry import weights_hash
-from utils import cli, stopping
+from utils import cli, stopping, threads
 from utils.config import check_keys, load_config, require
-from utils.devices import select_device
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.pictures.tensors import to_tensor
-from utils.random_state import repeatable
+from utils.sources import choices
+
+if TYPE_CHECKING:
+    from models.cmsr.calibration import LevelErrors
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -30,8 +24,10 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--mse_threshold", type=float, default=2e-5, help="allowed squared error, values in [0, 1]")
     parser.add_argument("--save_path", required=True, help="the table, extended where it exists")
     parser.add_argument("--scales", type=cli.numbers, default="2,3,4,6,8,12,18", help="target scales")
-    parser.add_argument("--measure", choices=MEASURES, default="intensity", help="what an LR pixel is judged by")
-    parser.add_argument("--rule", choices=RULES, default="window", help="window: as published; pooled: error over all")
+    measures = choices("models/cmsr/rendering.py", "MEASURES")
+    parser.add_argument("--measure", choices=measures, default="intensity", help="what an LR pixel is judged by")
+    rules = choices("models/cmsr/calibration.py", "RULES")
+    parser.add_argument("--rule", choices=rules, default="window", help="window: as published; pooled: error over all")
     parser.add_argument("--force", action="store_true", help="replace a table that was made otherwise")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
@@ -41,11 +37,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     if arguments.mse_threshold < 0:
         raise InputError(f"--mse_threshold {arguments.mse_threshold:g}: expected a number from 0")
+    config = load_config(arguments.config)
+    check_keys(config, ("dataset", "data_norm"), arguments.config)
+    cli.check_models([arguments.model])
+    threads.settle(arguments.threads)
+    make_table(config, arguments)
+
+
+def make_table(config: dict[str, Any], arguments: Any) -> None:
+    """Measure the pictures of the config and save the table."""
+    import datasets
+    from models.checkpoints.loading import load_upscaler
+    from models.cmsr.calibration import make_levels
+    from models.cmsr.tables import ScaleTable, check_controllable, save_table
+    from models.registry import weights_hash
+    from utils.devices import select_device
+
     device, notice = select_device(arguments.device, arguments.gpu)
     if notice:
         print(notice)
-    config = load_config(arguments.config)
-    check_keys(config, ("dataset", "data_norm"), arguments.config)
     upscaler = load_upscaler(arguments.model, device, config.get("data_norm"))
     check_controllable(upscaler, arguments.model)
     samples = datasets.make_wrapped(require(config, "dataset", arguments.config), "dataset")
@@ -80,6 +90,8 @@ def existing_levels(path: Path, about: dict[str, Any], force: bool) -> dict[floa
     rule."""
     if not path.exists() or force:
         return {}
+    from models.cmsr.tables import load_table
+
     table = load_table(path, about["model"])
     for key, value in about.items():
         if table.about.get(key) != value:
@@ -92,6 +104,13 @@ def measure_pictures(
 ) -> dict[float, list[list[LevelErrors]]]:
     """The errors of all levels on all pictures, for each target; kept in `partial` now and then, to go on after a
     stop."""
+    import torch
+    from tqdm import tqdm
+
+    from models.cmsr.calibration import LevelErrors, level_errors
+    from utils.pictures.tensors import to_tensor
+    from utils.random_state import repeatable
+
     key = {**about, "scales": arguments.scales}
     done: list[dict[float, list[tuple]]] = []
     if partial.exists():

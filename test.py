@@ -1,36 +1,31 @@
 """Measure models on test sets: `python test.py --config configs/test-lmf/test-set5.yaml --model
 save/pretrained_models/X.pth`."""
 
+from __future__ import annotations
+
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-import models
-from evaluation.compared import find_tables, load_upscalers, put_on_upsampler
-from evaluation.report import describe, describe_tables, environment, report_text
-from evaluation.results import Results, differences, read_results
-from evaluation.tasks import KINDS, Task, make_tasks
-from models.checkpoints.loading import load_upscaler
-from models.cmsr.tables import ScaleTable
-from models.native import BACKENDS
-from models.upscaler import Upscaler
-from utils import cli
+from utils import cli, threads
 from utils.config import check_keys, check_types, load_config
-from utils.devices import select_device
 from utils.errors import InputError
 from utils.files import check_target, distinct_names
-from utils.pictures.tensors import to_pixels
-from utils.pictures.writing import write_picture
+from utils.reading import check_regular
+
+if TYPE_CHECKING:
+    from evaluation.results import Results
+    from evaluation.tasks import Task
+    from models.cmsr.tables import ScaleTable
+    from models.upscaler import Upscaler
 
 
 def parse_arguments(argv: Sequence[str]) -> Namespace:
     parser = cli.Parser(prog="test.py", description="PSNR and SSIM of models on test sets, per picture and mean.")
     parser.add_argument("--config", help="YAML file, see configs/test-lmf")
-    cli.add_model_options(parser, models.names("decoders"), models.names("resampling"), nargs="+")
+    cli.add_model_options(parser, nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
     parser.add_argument("--scales", type=cli.scales, help="other scales than the config's, such as 2,3.5,3x1.5")
     parser.add_argument("--json", help="results file (default: save/results/CONFIG.json, with --again none)")
@@ -38,7 +33,7 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--again", metavar="JSON", help="measure what this results file holds again, and compare")
     cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
-    cli.add_backend_option(parser, BACKENDS)
+    cli.add_backend_option(parser)
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -52,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not (arguments.config and arguments.model):
         raise InputError("needs --config and --model, or --again with a results file; see --help")
     path = check_target(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
-    results = measure(arguments, load_config(arguments.config, arguments.set), argv, path)
+    config = load_config(arguments.config, arguments.set)
+    cli.check_models([*arguments.model, arguments.upsampler])
+    threads.settle(arguments.threads)
+    results = measure(arguments, config, argv, path)
     print(f"wrote {path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))
     stop_on_nan(results)
 
@@ -61,10 +59,15 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     """Measure what a results file holds, with the config that it holds; exit status 1 when anything differs."""
     if {word.partition("=")[0] for word in argv if word.startswith("--")} - {"--again", "--json"}:
         raise InputError("--again measures as its file says; of the other options it takes only --json")
+    check_regular(arguments.again, "file of results")
+    threads.settle()
+    from evaluation.results import differences, read_results
+
     before = read_results(arguments.again)
     path = check_target(arguments.json) if arguments.json else None
     repeated = parse_arguments(before["command"])
     repeated.config, repeated.save_images = before["config"], None
+    threads.settle(repeated.threads)
     results = measure(repeated, before["config_content"], before["command"], path)
     lines, compared = differences(before, results.content())
     print("\n".join(lines) or f"the same: {compared} scores")
@@ -75,6 +78,13 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
 
 def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str], path: Path | None) -> Results:
     """Measure what `arguments` and `config` ask for and print it; the results are at `path` after every picture."""
+    from evaluation.compared import find_tables, load_upscalers, put_on_upsampler
+    from evaluation.report import describe, describe_tables, environment, report_text
+    from evaluation.results import Results
+    from evaluation.tasks import KINDS, make_tasks
+    from models.checkpoints.loading import load_upscaler
+    from utils.devices import select_device
+
     check_types(config, KINDS, arguments.config)
     check_keys(config, KINDS, arguments.config)
     device, notice = select_device(arguments.device, arguments.gpu)
@@ -114,6 +124,11 @@ def measure_task(
 ) -> dict[str, Any]:
     """Scores {picture: {label: {psnr, ssim}}} of a task, each picture at once in `results`; writes the pictures that
     are asked for."""
+    from tqdm import tqdm
+
+    from utils.pictures.tensors import to_pixels
+    from utils.pictures.writing import write_picture
+
     rows: dict[str, Any] = {}
     hashes: dict[str, Any] = {}
     names = distinct_names([task.samples.path(index) for index in range(len(task.samples))])

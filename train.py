@@ -5,12 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.loop import train
-from training.parts import check_schedule
-from training.run import KINDS, LAST, prepare, resume
-from utils import cli, runs, stopping
+from utils import cli, runs, stopping, threads
 from utils.config import check_keys, check_types, load_config
-from utils.devices import select_device
 from utils.errors import InputError
 
 
@@ -37,6 +33,17 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     config = load_config(arguments.config, arguments.set)
+    threads.settle(arguments.threads)
+    work(config, arguments)
+
+
+def work(config: dict[str, Any], arguments: Any) -> None:
+    """Train the model of a config, from the start or as the run before ended."""
+    from training.loop import train
+    from training.parts import check_schedule
+    from training.run import KINDS, LAST, prepare, resume
+    from utils.devices import select_device
+
     check_keys(config, {kind.split(".")[0] for kind in KINDS}, arguments.config)
     check_types(config, KINDS, arguments.config)
     check_schedule(config)

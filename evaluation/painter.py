@@ -13,6 +13,7 @@ from torch import Tensor
 import models
 from evaluation.cmsr_report import control, level_map, map_legend
 from evaluation.sheets import comparison_sheet
+from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import find_table
 from models.painting import Draw, drawing, needed_memory, paint, with_outside
@@ -35,17 +36,6 @@ from utils.pictures.tensors import Layers, colour_of
 from utils.pictures.writing import write_picture
 
 REFERENCE_QUERIES = 30000
-COMPARED = "_compare.png"
-
-
-def is_warp(arguments: Any) -> bool:
-    """Whether the output may show more than the picture."""
-    return arguments.rotate is not None or arguments.homography is not None
-
-
-def is_transparent_warp(arguments: Any) -> bool:
-    """Whether what it may show more is transparent."""
-    return is_warp(arguments) and arguments.background in (None, "transparent")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,18 @@
 """What the command-line programs share: one-line errors, real booleans, sizes and scales."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from utils.errors import InputError, nearest_name, one_line
+from utils.files import from_anywhere
 from utils.geometry.scales import Scale, parse_scale
 from utils.memory import is_memory_error
+from utils.sources import choices, registered_names
 from utils.stopping import Stopped
 
 
@@ -190,30 +194,46 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
 
 
-def add_model_options(
-    parser: argparse.ArgumentParser, decoders: Iterable[str], filters: Iterable[str], **model: Any
-) -> None:
-    """`--model`, a file of one of the `decoders` or the name of one of the `filters`, and `--upsampler`."""
-    known = f"checkpoint ({', '.join(decoders)}), folder of LeRF LUTs, or filter ({', '.join(filters)})"
+def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
+    """`--model`, a file of a decoder or the name of a filter, and `--upsampler`."""
+    decoders, filters = (", ".join(registered_names(f"models/{folder}")) for folder in ("decoders", "resampling"))
+    known = f"checkpoint ({decoders}), folder of LeRF LUTs, or filter ({filters})"
     parser.add_argument("--model", help=known, **model)
     parser.add_argument(
         "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"
     )
 
 
-def add_backend_option(parser: argparse.ArgumentParser, backends: Sequence[str]) -> None:
+def check_models(models: Iterable[str | Path | None]) -> None:
+    """InputError when `--model` or `--upsampler` is neither a filter nor a file or folder that is there."""
+    filters = registered_names("models/resampling")
+    for model in filter(None, models):
+        if str(model) in filters or os.path.exists(from_anywhere(model)):
+            continue
+        if Path(model).suffix:
+            raise InputError(f"no checkpoint {model}; check the name")
+        raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), filters)}")
+
+
+def add_backend_option(parser: argparse.ArgumentParser) -> None:
     """`--backend`, what computes on a CPU."""
     parser.add_argument(
         "--backend",
-        choices=backends,
+        choices=choices("models/native/__init__.py", "BACKENDS"),
         default="auto",
         help="on a CPU: native routines, PyTorch, or native where a compiler is there",
     )
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """`--device` and the published programs' `--gpu`."""
+    """`--device`, the published programs' `--gpu`, and `--threads`."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument(
         "--gpu", metavar="N", help="GPU number, as in the published programs; the CPU where there is none"
+    )
+    parser.add_argument(
+        "--threads",
+        type=count,
+        metavar="N",
+        help="on a CPU (default: one a core, no more than the container's quota allows)",
     )

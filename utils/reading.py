@@ -2,6 +2,8 @@
 
 InputError names the file in every case; what is read is data, no file is ever run."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
@@ -10,11 +12,13 @@ import stat
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from utils.errors import InputError
+
+# NumPy and PyTorch are imported where they are needed: programs read configs before them
+if TYPE_CHECKING:
+    import numpy as np
 
 LONGEST_TEXT = 1 << 17  # bytes
 LONGEST_JSON = 1 << 26
@@ -66,6 +70,8 @@ def read_json(path: str | Path, what: str) -> Any:
 
 def read_array(path: str | Path, what: str) -> np.ndarray:
     """The array of an .npy file, which holds exactly the bytes that its header asks for."""
+    import numpy as np
+
     path = check_regular(path, what)
     try:
         with open(path, "rb") as file:
@@ -83,6 +89,8 @@ def read_array(path: str | Path, what: str) -> np.ndarray:
 
 
 def _array_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    import numpy as np
+
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(file)
@@ -94,7 +102,7 @@ def read_tensors(path: str | Path, what: str) -> Any:
     InputError when the file is damaged (its checksums say so), unpacks to more than it holds, or is something else;
     CodeInFileError when it names code, of which nothing is run.
     """
-    import torch  # here, so that programs can read configs before it
+    import torch
 
     path = check_regular(path, what)
     _check_archive(path, what)

@@ -13,7 +13,6 @@ import models
 from models.checkpoints.loading import load_upscaler
 from models.cmsr.tables import check_controllable
 from models.decoders import on_encoder
-from models.native import BACKENDS
 from tools.bench import costs
 from tools.bench import measures as benchmarks
 from tools.bench import plots as plotting
@@ -97,7 +96,7 @@ def add_measures(commands: Any) -> None:
     for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (memory, "3840x2160")):
         command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
     for command in (encode, render, lerf, whole, memory):
-        cli.add_backend_option(command, BACKENDS)
+        cli.add_backend_option(command)
     for command in (encode, render, lerf, whole, train):
         command.add_argument(
             "--repeats", type=cli.count, default=5, help="rounds after a warm-up; the median is reported"
