@@ -12,6 +12,7 @@ from PIL import Image
 import demo
 import init_cmsr
 import test
+from models.cmsr import calibration
 from tests.commands import call, mistake
 from utils.stopping import Stopped
 
@@ -61,8 +62,8 @@ def test_tables_that_a_signal_stops_are_finished(table, checkpoint, monkeypatch,
             signal.raise_signal(signal.SIGTERM)
         return level_errors(*arguments)
 
-    level_errors = init_cmsr.level_errors
-    monkeypatch.setattr(init_cmsr, "level_errors", measure)
+    level_errors = calibration.level_errors
+    monkeypatch.setattr(calibration, "level_errors", measure)
     with pytest.raises(Stopped, match=r"the same command goes on from new\.partial") as stopped:
         call(init_cmsr, *options, "--save_path", "new.yaml")
     assert stopped.value.status == 143
