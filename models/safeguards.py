@@ -23,6 +23,7 @@ GREY = 1e-4  # largest difference between the channels of a grey picture
 # Values may leave the range of the 5x5 LR pixels around them by that range and this much more.
 NEIGHBOURHOOD = 5
 OVERSHOOT = 0.02
+LR_ROWS = 32  # whose bounds are held at a time for all columns of the output
 
 
 def reduced(picture: Tensor, grid: OutputGrid) -> Tensor:
@@ -54,15 +55,19 @@ def limit_overshoot(painted: Tensor, picture: Tensor, grid: Grid) -> None:
     """Clip, in place, what was `painted` (B, C, H, W) of pictures (B, C, h, w), both in [0, 1], on a plain grid to what
     the LR pixels around each position support. The time is that of one pass over the output: bounds are looked up once
     per LR row."""
-    padded = F.pad(picture, (NEIGHBOURHOOD // 2,) * 4, mode="replicate")
-    highest, lowest = F.max_pool2d(padded, NEIGHBOURHOOD, 1), -F.max_pool2d(-padded, NEIGHBOURHOOD, 1)
+    highest, lowest = _highest(picture), -_highest(-picture)
     margin = highest - lowest + OVERSHOOT
     lowest, highest = lowest - margin, highest + margin
     columns = pixel_index(grid.columns, picture.shape[3])
-    rows, counts = pixel_index(grid.rows, picture.shape[2]).unique_consecutive(return_counts=True)
-    start = 0
-    for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
-        part, place = painted[:, :, start : start + count], slice(row, row + 1)
-        smallest, largest = lowest[:, :, place, columns], highest[:, :, place, columns]
-        torch.clamp(part, smallest, largest, out=part)
-        start += count
+    for rows, part, place in grid.by_pixel_rows(picture.shape[2], LR_ROWS):
+        bounds = [extreme[:, :, rows].index_select(3, columns) for extreme in (lowest, highest)]
+        owners, counts = (pixel_index(part.rows, picture.shape[2]) - rows.start).unique_consecutive(return_counts=True)
+        for owner, output in zip(owners.tolist(), painted[place].split(counts.tolist(), dim=2), strict=True):
+            smallest, largest = (bound[:, :, owner : owner + 1] for bound in bounds)
+            torch.clamp(output, smallest, largest, out=output)
+
+
+def _highest(picture: Tensor) -> Tensor:
+    """The highest value around each pixel of (B, C, h, w)."""
+    padded = F.pad(picture, (NEIGHBOURHOOD // 2,) * 4, mode="replicate")
+    return F.max_pool2d(F.max_pool2d(padded, (1, NEIGHBOURHOOD), 1), (NEIGHBOURHOOD, 1), 1)
