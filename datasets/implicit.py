@@ -18,8 +18,10 @@ from datasets.registry import name_of, register
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Size, cell_of, positions_of
 from utils.geometry.scales import Scale, parse_scale, scale_text
-from utils.kinds import Count, Positive, ScaleLike, SizeLike, check, whole
+from utils.kinds import Count, Positive, ScaleLike, Share, SizeLike, check, whole
 from utils.pictures.tensors import resize_bicubic, to_tensor
+
+LUMA = (0.299, 0.587, 0.114)  # of RGB, BT.601
 
 
 class ImplicitDataset(Dataset):
@@ -27,15 +29,20 @@ class ImplicitDataset(Dataset):
 
     `augment`: flips and transposes, each with probability 1/2. `sample_q`: so many random HR pixels without
     replacement, None for all of them in row-major order. `one_channel`: a random colour channel of each item, on its
-    own, as LeRF trains. InputError when `dataset` gives pairs and the wrapper takes single pictures (`takes_pairs`), or
-    the other way round.
+    own, as LeRF trains. `grey`: probability that an item is turned into greys. InputError when `dataset` gives pairs
+    and the wrapper takes single pictures (`takes_pairs`), or the other way round.
     """
 
     takes_pairs = False
     remedy = "set inp_size"  # for LR pictures that differ in size
 
     def __init__(
-        self, dataset: Dataset, augment: bool = False, sample_q: Count | None = None, one_channel: bool = False
+        self,
+        dataset: Dataset,
+        augment: bool = False,
+        sample_q: Count | None = None,
+        one_channel: bool = False,
+        grey: Share = 0,
     ):
         if getattr(dataset, "paired", None) is not self.takes_pairs:
             needed = ("LR and HR pictures in pairs", "paired-image-folders")
@@ -45,6 +52,7 @@ class ImplicitDataset(Dataset):
         self.augment = augment
         self.sample_q = sample_q
         self.one_channel = one_channel
+        self.grey = grey
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -87,6 +95,8 @@ class ImplicitDataset(Dataset):
         lr, hr = self.pair(index)
         if self.augment:
             lr, hr = augmented(lr, hr)
+        if self.grey and random.random() < self.grey:
+            lr, hr = in_greys(lr), in_greys(hr)
         coord, gt = self._queries(hr, index)
         channel = random.randrange(3) if self.one_channel else 0
         channels = slice(channel, channel + 1) if self.one_channel else slice(None)
@@ -110,6 +120,12 @@ def augmented(*pictures: np.ndarray) -> tuple[np.ndarray, ...]:
     transpose = random.random() < 0.5
     pictures = tuple(np.flip(picture, flips) for picture in pictures)
     return tuple(picture.swapaxes(0, 1) for picture in pictures) if transpose else pictures
+
+
+def in_greys(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8, all channels the picture's luma."""
+    luma = (picture @ LUMA).round().astype(np.uint8)
+    return luma[..., None].repeat(3, axis=-1)
 
 
 def random_corner(size: Size, crop: Size, path: Path) -> Size:
@@ -139,8 +155,9 @@ class Paired(ImplicitDataset):
         sample_q: Count | None = None,
         one_channel: bool = False,
         scale: ScaleLike | None = None,
+        grey: Share = 0,
     ):
-        super().__init__(dataset, augment, sample_q, one_channel)
+        super().__init__(dataset, augment, sample_q, one_channel, grey)
         self.inp_size = inp_size
         self.scale = None if scale is None else parse_scale(scale)
         if inp_size and self.scale and any(factor % 1 for factor in self.scale):
@@ -206,8 +223,9 @@ class Downsampled(ImplicitDataset):
         augment: bool = False,
         sample_q: Count | None = None,
         one_channel: bool = False,
+        grey: Share = 0,
     ):
-        super().__init__(dataset, augment, sample_q, one_channel)
+        super().__init__(dataset, augment, sample_q, one_channel, grey)
         if isinstance(scale_min, Sequence) and (inp_size or scale_max):
             raise InputError(f"scale_min {list(scale_min)} is for whole pictures; remove inp_size and scale_max")
         self.inp_size = inp_size

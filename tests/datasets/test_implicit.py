@@ -12,6 +12,7 @@ from tests.datasets.making import folder, mistake, paired, wrapper, write_pictur
 from utils.errors import InputError
 from utils.geometry.grids import Grid
 from utils.pictures.tensors import resize_bicubic
+from utils.random_state import repeatable
 
 DOWNSAMPLED, FIXED, VARIED = "sr-implicit-downsampled", "sr-implicit-fixed-resolution", "sr-implicit-uniform-varied"
 
@@ -117,6 +118,23 @@ def test_single_channels_are_those_of_the_picture(pictures) -> None:
         assert torch.equal(item["gt"][:, 0], whole["gt"][:, channel])
         seen.add(channel)
     assert seen == {0, 1, 2}
+
+
+def test_items_turn_grey_as_often_as_asked(pictures) -> None:
+    whole = wrapper("sr-implicit-downsampled", folder(pictures), scale_min=2)[0]
+    samples = wrapper("sr-implicit-downsampled", folder(pictures), scale_min=2, grey=0.5)
+    greys = 0
+    with repeatable():
+        for _ in range(100):
+            item = samples[0]
+            if torch.equal(item["inp"], whole["inp"]):
+                assert torch.equal(item["gt"], whole["gt"])
+                continue
+            greys += 1
+            for grey, colours in ((item["inp"].flatten(1), whole["inp"].flatten(1)), (item["gt"].T, whole["gt"].T)):
+                luma = torch.tensor([0.299, 0.587, 0.114]) @ colours
+                assert (grey - luma).abs().max() < 0.51 / 255, "all three channels"
+    assert 30 < greys < 70
 
 
 def test_pairs_of_scales(pictures) -> None:

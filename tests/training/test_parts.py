@@ -77,6 +77,16 @@ def test_losses_are_mixed_by_weight() -> None:
     assert make_loss("charbonnier")(values, values) == pytest.approx(1e-3)
 
 
+def test_chroma_corrects_hues_where_brightness_errs_more() -> None:
+    targets = torch.full((1, 1, 3), 0.5)
+    assert make_loss("chroma")(targets - 0.1, targets).item() == pytest.approx(0, abs=1e-6), "brightness alone"
+
+    values = (targets - torch.tensor([0.4, 0.4, 0.2])).requires_grad_()
+    make_loss({"l1": 1, "chroma": 0.5})(values, targets).backward()
+    red, green, blue = values.grad.flatten().tolist()
+    assert red == green < blue < 0, "all channels become brighter, blue less so"
+
+
 def test_averages_follow_fast_at_first_and_slowly_later() -> None:
     mean, model = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     for step, share in ((0, 0.9), (10**6, 0.01)):
