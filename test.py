@@ -64,6 +64,8 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     from evaluation.results import differences, read_results
 
     before = read_results(arguments.again)
+    if not before.get("complete"):
+        raise InputError(f"{arguments.again} is of a measurement that did not end; measure with its config first")
     path = check_target(arguments.json) if arguments.json else None
     repeated = parse_arguments(before["command"])
     repeated.config, repeated.save_images = before["config"], None

@@ -73,7 +73,7 @@ def plan(budget: Budget) -> Iterator[None]:
     def add(key: str, amount: int) -> None:
         built[key] += amount
         if built[key] > getattr(budget, key):
-            unit = "parameters" if key == "parameters" else "numbers in its parameters or buffers"
+            unit = "weights and biases (tensors)" if key == "parameters" else "numbers in its parameters or buffers"
             raise InputError(f"this is a model of more than {getattr(budget, key):,} {unit}: more than {budget.source}")
 
     def count_parameter(module: nn.Module, name: str, value: Tensor | None) -> None:

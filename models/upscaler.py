@@ -19,7 +19,8 @@ from models.safeguards import (
     pixel_size,
     reduced,
 )
-from utils.geometry.grids import Grid, OutputGrid, Size
+from utils.geometry.grids import Grid, OutputGrid
+from utils.geometry.scales import Size, check_output_size
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Upscaler:
         With `queries`, positions are sampled one by one in passes of so many, as in training, instead of as a grid:
         slower, the same picture.
         """
-        grid = Grid.of_size(grid, self.device) if isinstance(grid, tuple) else grid
+        grid = Grid.of_size(check_output_size(grid), self.device) if isinstance(grid, tuple) else grid
         input_size = tuple(latent.image.shape[-2:])
         with self.computing():
             if self.model.reduces:

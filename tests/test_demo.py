@@ -448,3 +448,24 @@ def test_impossible_crops(pictures, capsys) -> None:
     common = ("--input", pictures / "a.png", "--output", "o.png", "--model", "bicubic", "--scale", "2")
     assert "not within 96x128" in mistake(capsys, demo, *common, "--crop", "90,0,10,10")
     assert "--compare" in mistake(capsys, demo, *common, "--crop", "0,0,10,10", "--compare")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_a_stream_onto_a_full_disk_is_one_line(pictures) -> None:
+    command = [
+        sys.executable,
+        "demo.py",
+        "--input",
+        pictures / "a.png",
+        "--scale",
+        "2",
+        "--model",
+        "nearest",
+        "--output",
+        "-",
+    ]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert "standard output" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

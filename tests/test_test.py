@@ -209,3 +209,8 @@ def test_native_backend_beside_a_filter(pictures, checkpoint, capsys) -> None:
     call(test, "--config", "t.yaml", "--model", "bicubic", checkpoint, "--backend", "native", "--json", "r.json")
     models = json.loads(Path("r.json").read_text())["models"]
     assert {label: model["backend"] for label, model in models.items()} == {"bicubic": "torch", "small": "native"}
+
+
+def test_a_measurement_that_did_not_end_is_not_compared(capsys, measured) -> None:
+    Path("r.json").write_text(json.dumps({**measured, "complete": False}))
+    assert "did not end" in mistake(capsys, test, "--again", "r.json")

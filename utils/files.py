@@ -27,6 +27,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     there is no writing in the folder, or the disk is full.
     """
     path = Path(path)
+    refuse_devices(path)
     with new_folder(path.parent), writing(path):
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -88,7 +89,14 @@ def check_target(path: str | Path) -> Path:
         raise InputError(f"cannot write {path}: no permission to write in {folder}; choose another folder")
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder; add a file name")
+    refuse_devices(path)
     return path
+
+
+def refuse_devices(path: Path) -> None:
+    """InputError for what is there but no file: a device or a pipe would be replaced by a file."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise InputError(f"cannot write {path}: it is no file but a pipe or a device; name a file")
 
 
 def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:

@@ -8,6 +8,7 @@ from models import native
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from tests.registered import DECODERS, FILTERS, small_spec
+from utils.errors import InputError
 from utils.geometry.grids import Grid
 
 
@@ -58,3 +59,9 @@ def test_a_window_is_a_part_of_the_whole(name) -> None:
     for top, left, size in ((0, 0, (37, 41)), (5, 7, (11, 13)), (36, 40, (1, 1))):
         window = upscaler.render(latent, grid.window(top, left, size))
         assert torch.allclose(window, whole[:, :, top : top + size[0], left : left + size[1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (-1, 3)])
+def test_sizes_that_no_picture_has(size) -> None:
+    with pytest.raises(InputError, match="not possible"):
+        Upscaler(models.make({"name": "bicubic"}))(torch.rand(3, 4, 4), size)

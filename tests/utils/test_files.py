@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from utils.errors import InputError
-from utils.files import atomic_file, clear_temporaries, new_folder, writing
+from utils.files import atomic_file, check_target, clear_temporaries, new_folder, writing
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
@@ -82,3 +82,14 @@ def test_new_folders_go_unless_something_is_in_them(tmp_path) -> None:
         with pytest.raises(KeyError):
             fail_in(tmp_path / "a/b", name)
         assert (tmp_path / "a").exists() == bool(name)
+
+
+def test_devices_and_pipes_are_not_replaced(tmp_path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="pipe or a device"):
+        check_target(pipe)
+    with pytest.raises(InputError, match="pipe or a device"), atomic_file(pipe) as temporary:
+        temporary.write_text("x")
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe.png"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import InputError
-from utils.files import distinct_names
+from utils.files import distinct_names, writing
 from utils.pictures.formats import WRITTEN, Format, format_of
 from utils.pictures.picture import Picture
 from utils.pictures.reading import STREAM, check_readable, is_picture, read_picture
@@ -45,8 +45,9 @@ class Job:
             return write_picture(self.target, picture)
         content = io.BytesIO()
         lost = encode(content, self.target, self.form, picture)
-        sys.stdout.buffer.write(content.getbuffer())
-        sys.stdout.buffer.flush()
+        with writing("standard output"):
+            sys.stdout.buffer.write(content.getbuffer())
+            sys.stdout.buffer.flush()
         return lost
 
 

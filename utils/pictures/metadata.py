@@ -43,6 +43,8 @@ class Metadata:
         dpi = info.get("dpi")
         if "jfif_density" in info and not info.get("jfif_unit") and RESOLUTION_X not in exif:
             dpi = None  # Pillow's 72 for "unknown"
+        if BITS in exif and RESOLUTION_X not in exif:
+            dpi = None  # Pillow's 1 for a TIFF that says nothing
         if (
             dpi is None and BITS in exif and {RESOLUTION_X, RESOLUTION_Y} <= set(exif)
         ):  # a TIFF that Pillow did not take

@@ -79,3 +79,10 @@ def test_a_profile_of_other_channels_is_not_written() -> None:
 def test_jpegs_without_a_resolution_have_none(tmp_path) -> None:
     Image.fromarray(noise(4, 4, 3)).save(tmp_path / "p.jpg")
     assert read_picture(tmp_path / "p.jpg").metadata.dpi is None
+
+
+def test_no_resolution_is_made_up(tmp_path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "plain.tif")
+    assert read_picture(tmp_path / "plain.tif").metadata.dpi is None
+    Image.new("RGB", (4, 4)).save(tmp_path / "with.tif", dpi=(300, 300))
+    assert read_picture(tmp_path / "with.tif").metadata.dpi == (300, 300)
