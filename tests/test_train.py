@@ -295,8 +295,8 @@ def test_a_run_goes_on_without_a_picture_that_broke(pictures, capsys) -> None:
 def noisy(monkeypatch) -> None:
     """Models that draw random numbers themselves, in training."""
 
-    def make(spec):
-        model = make_continuous(spec)
+    def make(spec, **options):
+        model = make_continuous(spec, **options)
         model.encoder.register_forward_hook(lambda module, _, features: dropout(features, 0.2, module.training))
         return model
 

@@ -91,7 +91,7 @@ def test_tiny_and_thin_pictures(name, size) -> None:
 
 def test_unsupported_attention_settings_are_explained() -> None:
     spec = small_spec("lmciaosr")
-    for change, word in (({"local_size": 3}, "local_size 3"), ({"feat_unfold": False}, "feat_unfold")):
+    for change, word in (({"local_size": 3}, "local_size is 3"), ({"feat_unfold": False}, "feat_unfold")):
         with pytest.raises(InputError, match=word):
             models.make(merge(spec, {"args": change}))
 
