@@ -72,8 +72,10 @@ def test_native_equals_portable(spec, batch, input_size, size, seed) -> None:
             with native.using(backend):
                 return [painted(model, field, grid), model.sample(field, coord), controlled]
 
-        for computed, expected in zip(results("native"), results("torch"), strict=True):
-            assert_close(computed, expected, 1e-5 * max(1.0, float(expected.abs().max())))
+        portable = results("torch")
+        tolerance = 1e-5 * max(1.0, float(portable[0].abs().max()))  # CMSR's picture was as large before it was clipped
+        for computed, expected in zip(results("native"), portable, strict=True):
+            assert_close(computed, expected, tolerance)
 
 
 @pytest.fixture
