@@ -91,7 +91,9 @@ def test_every_training_config_builds_its_model_and_samples(path, pictures) -> N
     assert {kind.split(".")[0] for kind in KINDS} >= config.keys()
     assert isinstance(models.make(config["model"]), models.ContinuousModel)
     for key in ("train_dataset", "val_dataset"):
-        config[key]["dataset"]["args"].update(root_path=str(pictures), cache="none")
+        arguments = config[key]["dataset"]["args"]
+        for part in (part["args"] for part in arguments.get("parts", [{"args": arguments}])):
+            part.update(root_path=str(pictures), cache="none")
         assert len(datasets.make_wrapped(config[key], key)) > 0
 
 
