@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "interface.h"
 #include "lut.h"
@@ -33,9 +34,16 @@ extern "C" const char *lerf_stage(const int32_t *entries, const int32_t *offsets
         require(divisor > 0 && std::isfinite(offset), "the divisor or the offset is not possible");
         for (int i = 0; i < 2 * PIXELS * count; ++i)
             require(offsets[i] >= -FARTHEST && offsets[i] <= FARTHEST, "a pattern reaches too far");
-        const uint32_t *words = reinterpret_cast<const uint32_t *>(entries);
-        (values == 1 ? stage<1> : stage<3>)(words, offsets, count, levels, planes, height, width, divisor, offset, out,
-                                            threads);
+        std::vector<Unit> units(count);
+        for (int number = 0; number < count; ++number) {
+            const int64_t words = values == 1 ? ENTRY_WORDS<1> : ENTRY_WORDS<3>;
+            units[number].lut = reinterpret_cast<const uint32_t *>(entries) + number * words;
+            for (int i = 0; i < PIXELS; ++i) {
+                units[number].y[i] = offsets[(number * PIXELS + i) * 2];
+                units[number].x[i] = offsets[(number * PIXELS + i) * 2 + 1];
+            }
+        }
+        (values == 1 ? stage<1> : stage<3>)(units, levels, planes, height, width, divisor, offset, out, threads);
     });
 }
 

@@ -191,18 +191,10 @@ class RowChunk {
 };
 
 // Output of a stage for planes (planes, height, width) of grey levels: out[k] (planes, height, width), the sum of all
-// units / divisor + offset. `entries` holds what make_entries made of each unit's LUT, one after the other.
+// units / divisor + offset.
 template <int VALUES>
-void stage(const uint32_t *entries, const int32_t *offsets, int count, const uint8_t *levels, int64_t planes,
-           int64_t height, int64_t width, float divisor, float offset, uint8_t *out, int threads) {
-    std::vector<Unit> units(count);
-    for (int number = 0; number < count; ++number) {
-        units[number].lut = entries + number * ENTRY_WORDS<VALUES>;
-        for (int i = 0; i < PIXELS; ++i) {
-            units[number].y[i] = offsets[(number * PIXELS + i) * 2];
-            units[number].x[i] = offsets[(number * PIXELS + i) * 2 + 1];
-        }
-    }
+void stage(const std::vector<Unit> &units, const uint8_t *levels, int64_t planes, int64_t height, int64_t width,
+           float divisor, float offset, uint8_t *out, int threads) {
     const int64_t chunks = (height + CHUNK - 1) / CHUNK, area = height * width;
     parallel(planes * chunks, threads, [&] {
         return [&, rows = RowChunk<VALUES>(units, height, width)](int64_t item) mutable {
