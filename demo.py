@@ -127,6 +127,8 @@ def check_options(arguments: Any) -> None:
         raise InputError("--size of a warp is WIDTHxHEIGHT, both sides")
     if arguments.homography is not None and arguments.scale:
         raise InputError("--homography sets the scale itself; give --size WIDTHxHEIGHT instead of --scale")
+    if arguments.ensemble and arguments.cmsr:
+        raise InputError("--ensemble and --cmsr exclude each other; remove one")
     for name in ("cmsr", "compare"):
         if warp and getattr(arguments, name):
             raise InputError(f"--{name} is for upright pictures only; remove it or the warp")

@@ -16,6 +16,7 @@ from evaluation.sheets import comparison_sheet
 from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import find_table
+from models.ensemble import Ensemble
 from models.painting import Draw, drawing, needed_memory, paint, with_outside
 from models.upscaler import Upscaler
 from utils.errors import InputError
@@ -60,6 +61,8 @@ class Painter:
         self.upscaler = load(arguments.model)
         if arguments.upsampler:
             self.upscaler = on_upsampler(self.upscaler, load(arguments.upsampler))
+        if arguments.ensemble:
+            self.upscaler = Ensemble.of(self.upscaler)
         self.homography = None if arguments.homography is None else read_homography(arguments.homography)
         self.table = None
         if arguments.cmsr:

@@ -202,6 +202,11 @@ def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
     parser.add_argument(
         "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"
     )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="average over eight flips and turns of the picture, in eight times the time",
+    )
 
 
 def check_models(models: Iterable[str | Path | None]) -> None:
