@@ -1,9 +1,9 @@
 """Compiles native routines with the system's C++ compiler and keeps them in a cache folder.
 
-Each NAME.cpp of models/native becomes one shared library with a plain C interface; all share the headers (*.h). In the cache a library
-is called NAME-KEY-CONTENT.so. KEY is a hash of everything that the machine code depends on, so no library is ever out
-of date. CONTENT is the hash of the file itself, so a damaged library is recognised and compiled again. Nothing is
-loaded from a folder to which another user could have written.
+Each NAME.cpp of models/native becomes one shared library with a plain C interface; all share the headers (*.h). In the
+cache a library is called NAME-KEY-CONTENT.so. KEY is a hash of everything that the machine code depends on, so no
+library is ever out of date. CONTENT is the hash of the file itself, so a damaged library is recognised and compiled
+again. Nothing is loaded from a folder to which another user could have written.
 """
 
 import atexit

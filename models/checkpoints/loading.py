@@ -1,6 +1,5 @@
 """Checkpoints `{model: {name, args, sd}, ...}`, as LIIF, LTE and LMF have them: written whole, read safely."""
 
-import hashlib
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import models
 from models.checkpoints.lerf import holds_tables, pickled_network_spec, tables_spec
@@ -16,13 +14,12 @@ from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.normalization import Normalization
 from models.upscaler import Upscaler
+from utils.content_hash import HASH, content_hash
 from utils.errors import InputError, nearest_name, shortened
 from utils.files import atomic_file
 from utils.kinds import NUMBERS, Kind, check
 from utils.reading import CodeInFileError, read_tensors
 
-HASH = "content_hash"
-MOST_VALUES = 1_000_000  # in a checkpoint
 SCALE_RANGE = Kind(
     "two numbers above 0, the smallest and the largest scale",
     lambda v: NUMBERS.fits(v) and len(v) == 2 and 0 < v[0] <= v[1],
@@ -36,29 +33,6 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
     torch.save({**content, HASH: content_hash(content)}, buffer)
     with atomic_file(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
-
-
-def content_hash(content: Mapping[str, Any]) -> str:
-    """SHA-256 of every value of a checkpoint with its place in it; InputError for more values than one ever has."""
-    digest, values = hashlib.sha256(), 0
-
-    def add(value: Any) -> None:
-        nonlocal values
-        values += 1
-        if values > MOST_VALUES:
-            raise InputError(f"it holds more than {MOST_VALUES:,} values; expected a checkpoint")
-        if isinstance(value, Tensor):
-            digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        elif isinstance(value, Mapping | list | tuple):
-            digest.update(f"{'{' if isinstance(value, Mapping) else '['}{len(value)}".encode())
-            for part in (part for pair in value.items() for part in pair) if isinstance(value, Mapping) else value:
-                add(part)
-        else:
-            digest.update(repr(value).encode())
-
-    add(content)
-    return digest.hexdigest()
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def load_library(path: Path | None = None) -> ctypes.CDLL:
     if version != VERSION:
         raise LerfError(f"the LeRF library has version {version}; expected {VERSION}")
     for name, types in _ROUTINES.items():
-        routine = library[f"continua_lerf_{name}"]
+        routine = getattr(library, f"continua_lerf_{name}")
         routine.argtypes, routine.restype = types, ctypes.c_char_p
     library.continua_lerf_close.argtypes, library.continua_lerf_close.restype = (_TABLES,), None
     return library
@@ -151,7 +151,7 @@ class Tables:
         weakref.finalize(self, self._library.continua_lerf_close, tables)
 
     def _call(self, routine: str, *arguments: object) -> None:
-        failure = self._library[f"continua_lerf_{routine}"](*arguments)
+        failure = getattr(self._library, f"continua_lerf_{routine}")(*arguments)
         if failure == b"not enough memory":
             raise MemoryError("not enough memory")
         if failure is not None:
