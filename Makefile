@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all lint format clean lerf-runtime
 
 demo: .venv/.installed
 	$(BIN)/python demo.py --overwrite --input load/samples/coffee.png --scale 4 --output out/coffee_x4.png
@@ -17,6 +17,11 @@ test-all: lint
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The C library of LeRF's LUTs ahead of time: demo.py needs no compiler for them then.
+lerf-runtime: .venv/.installed
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist runtime/lerf
+	$(BIN)/pip install --quiet --force-reinstall --no-deps dist/continua_lerf-*.whl
 
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
