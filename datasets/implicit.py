@@ -6,7 +6,7 @@ in [0, 1]; 1 channel instead of 3 with `one_channel`.
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datasets.degradation import LUMA, Degradation
 from datasets.registry import name_of, register
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Size, cell_of, positions_of
 from utils.geometry.scales import Scale, parse_scale, scale_text
 from utils.kinds import Count, Positive, ScaleLike, Share, SizeLike, check, whole
 from utils.pictures.tensors import resize_bicubic, to_tensor
-
-LUMA = (0.299, 0.587, 0.114)  # of RGB, BT.601
 
 
 class ImplicitDataset(Dataset):
@@ -211,7 +210,8 @@ class Downsampled(ImplicitDataset):
 
     `scale_min` may be [height, width], one pair of scales for whole pictures, without a `scale_max`.
     `inp_size`: a random HR square of round(inp_size * scale) becomes an LR square of that side; None: the whole
-    picture, cut at the right and bottom to round(floor(side / scale) * scale).
+    picture, cut at the right and bottom to round(floor(side / scale) * scale). `degradation`: settings of a
+    `Degradation` that makes the LR pictures instead.
     """
 
     def __init__(
@@ -224,11 +224,13 @@ class Downsampled(ImplicitDataset):
         sample_q: Count | None = None,
         one_channel: bool = False,
         grey: Share = 0,
+        degradation: Mapping | None = None,
     ):
         super().__init__(dataset, augment, sample_q, one_channel, grey)
         if isinstance(scale_min, Sequence) and (inp_size or scale_max):
             raise InputError(f"scale_min {list(scale_min)} is for whole pictures; remove inp_size and scale_max")
         self.inp_size = inp_size
+        self.make_lr = resize_bicubic if degradation is None else Degradation(degradation)
         self.smallest = parse_scale(scale_min)
         self.largest = self.smallest if scale_max is None else parse_scale(scale_max)
         if self.smallest > self.largest:
@@ -256,7 +258,7 @@ class Downsampled(ImplicitDataset):
             lr_size, (height, width) = crop_sizes(self.inp_size, scale[0])
             y, x = random_corner(hr.shape[:2], (height, width), self.path(index))
         hr = hr[y : y + height, x : x + width]
-        return resize_bicubic(hr, lr_size), hr
+        return self.make_lr(hr, lr_size), hr
 
 
 def whole_sizes(size: Size, scale: Scale) -> tuple[Size, Size]:
