@@ -122,11 +122,11 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
         worker_init_fn=stopping.leave_process_group,
         persistent_workers=workers > 0,
     )
-    loss_function = make_loss(config.get("loss", "l1"))
     seed_everything(seed)
     spec = require(config, "model", arguments.config)
     model = checkpoints.make_continuous(spec, trained_scales=getattr(samples, "scales", None))
     upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
+    loss_function = make_loss(config.get("loss", "l1"), samples.window, upscaler.normalization.gt.span)
     optimizer = parts.make_optimizer(model, require(config, "optimizer", arguments.config))
     base_rates = [group["lr"] for group in optimizer.param_groups]
     if config.get("init") and not (arguments.resume or config.get("resume")):
