@@ -1,4 +1,4 @@
-"""Checkpoints of every origin as .safetensors or .pth: `python -m tools.convert --model X.pth --output X.safetensors`."""
+"""Any checkpoint as .safetensors or .pth: `python -m tools.convert --model X.pth --output X.safetensors`."""
 
 import hashlib
 from collections.abc import Sequence

@@ -36,7 +36,8 @@ KINDS = {
     "multi_step_lr.gamma": POSITIVE, "cosine_lr": MAPPING, "cosine_lr.warmup_steps": whole(0),
     "cosine_lr.final_factor": between(0, 1), "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
     "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
-    "licence": TEXT, "seed": whole(0), "num_workers": whole(0, 256), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
+    "seed": whole(0), "num_workers": whole(0, 256), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
+    "licence": TEXT,
 }  # fmt: skip
 LAST, BEST = "epoch-last.pth", "epoch-best.pth"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}

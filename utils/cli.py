@@ -206,7 +206,7 @@ def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
 
 
 def check_models(models: Iterable[str | Path | None]) -> None:
-    """InputError when `--model` or `--upsampler` is no shipped model, no filter, and no file or folder that is there."""
+    """InputError when `--model` or `--upsampler` is no shipped model, filter, file or folder that is there."""
     filters = registered_names("models/resampling")
     for model in filter(None, models):
         if str(model) in filters or os.path.exists(from_anywhere(from_zoo(model))):

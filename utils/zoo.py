@@ -54,7 +54,7 @@ def from_zoo(model: str | Path) -> str | Path:
     content = entry.file.read_bytes()
     if (len(content), hashlib.sha256(content).hexdigest()) != (entry.bytes, entry.sha256):
         raise InputError(
-            f"model '{model}': {entry.file} is not the file that {ZOO} lists; restore it, or name ./{model}"
+            f"model '{model}': {entry.file} is not the file that {ZOO} lists; restore it, or name the file"
         )
     return entry.file
 

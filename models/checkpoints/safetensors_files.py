@@ -47,7 +47,7 @@ def save_safetensors(path: str | Path, content: Mapping[str, Any]) -> None:
     metadata = {"format": "pt", "model": _as_json("model", spec)}
     metadata |= {key: kept[key] if key == LICENCE else _as_json(key, kept[key]) for key in KEPT if key in kept}
     with atomic_file(path) as temporary:
-        temporary.write_bytes(save(tensors, {**metadata, HASH: _hash(tensors, metadata)}))
+        temporary.write_bytes(_in_order(save(tensors, {**metadata, HASH: _hash(tensors, metadata)})))
 
 
 def load_safetensors(path: str | Path) -> dict[str, Any]:
@@ -68,6 +68,16 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return {"model": {**spec, "sd": tensors}, **content}
+
+
+def _in_order(content: bytes) -> bytes:
+    """A file with its metadata in order, so that the same model always gives the same bytes; aligned as before."""
+    length = int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % LENGTH_BYTES)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text + content[LENGTH_BYTES + length :]
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
