@@ -97,7 +97,7 @@ class PictureUpscaler:
             raise InputError("give a scale, or a size (height, width), and not both")
         if homography is not None and scale is not None:
             raise InputError("a homography sets the scale itself; give a size (height, width), or neither")
-        if size is not None and not (len(size) == 2 and all(isinstance(side, int) for side in size)):
+        if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
             raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
         if homography is None:
             target = check_output_size(tuple(size)) if size else output_size(given, parse_scale(scale))
