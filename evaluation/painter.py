@@ -35,6 +35,7 @@ from utils.pictures.options import upright_size
 from utils.pictures.picture import Kind, Picture
 from utils.pictures.tensors import Layers, colour_of
 from utils.pictures.writing import write_picture
+from utils.zoo import from_zoo
 
 REFERENCE_QUERIES = 30000
 
@@ -55,7 +56,7 @@ class Painter:
         self.arguments = arguments
 
         def load(name: str | Path) -> Upscaler:
-            path = name if str(name) in models.names("resampling") else from_anywhere(name)
+            path = name if str(name) in models.names("resampling") else from_anywhere(from_zoo(name))
             return load_upscaler(path, device, backend=arguments.backend)
 
         self.upscaler = load(arguments.model)

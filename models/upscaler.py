@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models import native
+from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
 from models.continuous import ContinuousModel, Latent, paint_positions
 from models.normalization import Normalization
 from models.safeguards import (
@@ -41,6 +42,41 @@ class Upscaler:
         if self.normalization is None:
             object.__setattr__(self, "normalization", Normalization.for_model(self.model))
         self.model.to(self.device, memory_format=torch.channels_last)
+
+    # As fields of spandrel's model descriptors, for programs that run models of any origin
+    CAPABILITIES = (
+        "scale_range", "input_channels", "supports_half", "supports_bfloat16", "size_requirements", "tiling"
+    )  # fmt: skip
+
+    @property
+    def scale_range(self) -> tuple[float, float]:
+        """Smallest and largest scale that the model was trained for, or is meant for; others work, too."""
+        return self.model.trained_scales or ANY_SCALE
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the tensors that `encode` takes, and `render` gives."""
+        return 3
+
+    @property
+    def supports_half(self) -> bool:
+        """Whether the whole model may be float16 (`model.half()`, and pictures in it)."""
+        return torch.float16 in self.model.whole_types
+
+    @property
+    def supports_bfloat16(self) -> bool:
+        """Whether the whole model may be bfloat16, within 50 dB of float32."""
+        return torch.bfloat16 in self.model.whole_types
+
+    @property
+    def size_requirements(self) -> SizeRequirements:
+        """Sizes of pictures that `encode` takes."""
+        return EVERY_SIZE
+
+    @property
+    def tiling(self) -> Tiling:
+        """Whether pictures may be cut into tiles to save memory."""
+        return self.model.tiling
 
     @contextmanager
     def computing(self) -> Iterator[None]:

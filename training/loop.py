@@ -13,7 +13,7 @@ from tqdm import tqdm
 from evaluation.measure import validate
 from evaluation.metrics import parse_eval_type
 from training import parts
-from training.run import LAST, PRECISIONS, Run
+from training.run import BEST, LAST, PRECISIONS, Run
 from training.validation import validation_picture
 from utils import stopping
 from utils.errors import InputError
@@ -127,7 +127,7 @@ def finish_epoch(run: Run, events: EventLog) -> str:
             run.pending = False
             if scalars.get("psnr/val", -math.inf) > run.best:
                 run.best = score
-                run.save("epoch-best.pth")
+                run.save(BEST)
             if run.keeps:
                 run.save(f"epoch-{run.epoch}.pth")
             run.save(LAST)

@@ -16,6 +16,7 @@ import models
 from datasets.implicit import ImplicitDataset
 from evaluation.metrics import parse_eval_type
 from models.checkpoints import loading as checkpoints
+from models.checkpoints.safetensors_files import SUFFIX, save_safetensors
 from models.normalization import Normalization
 from models.upscaler import Upscaler
 from training import parts
@@ -36,8 +37,9 @@ KINDS = {
     "cosine_lr.final_factor": between(0, 1), "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
     "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
     "seed": whole(0), "num_workers": whole(0, 256), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
+    "licence": TEXT,
 }  # fmt: skip
-LAST = "epoch-last.pth"
+LAST, BEST = "epoch-last.pth", "epoch-best.pth"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -88,6 +90,7 @@ class Run:
         return bool(self.config.get("epoch_save")) and self.epoch % self.config["epoch_save"] == 0
 
     def save(self, name: str) -> None:
+        """Write the state of the run to `name`, and beside it, as .safetensors, the model that is released."""
         content = {
             "model": {**self.config["model"], "sd": self.released.model.state_dict()},
             **({} if self.released is self.upscaler else {"trained": self.upscaler.model.state_dict()}),
@@ -103,6 +106,10 @@ class Run:
             "pending": self.pending,
         }
         checkpoints.save_checkpoint(self.folder / name, content)
+        protocol = parse_eval_type(self.config.get("eval_type"))[0].name
+        figures = {"validation": {"protocol": protocol, "psnr": self.best}} if name == BEST else None
+        portable = {**content, "figures": figures, "licence": self.config.get("licence")}
+        save_safetensors((self.folder / name).with_suffix(SUFFIX), portable)
         if name == LAST:
             self.saved = self.step
 

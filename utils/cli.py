@@ -14,6 +14,7 @@ from utils.geometry.scales import Scale, parse_scale
 from utils.memory import is_memory_error
 from utils.sources import choices, registered_names
 from utils.stopping import Stopped
+from utils.zoo import from_zoo, unknown_model, zoo
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -197,7 +198,7 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
 def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
     """`--model`, a file of a decoder or the name of a filter, and `--upsampler`."""
     decoders, filters = (", ".join(registered_names(f"models/{folder}")) for folder in ("decoders", "resampling"))
-    known = f"checkpoint ({decoders}), folder of LeRF LUTs, or filter ({filters})"
+    known = f"shipped model ({', '.join(zoo())}), checkpoint ({decoders}), folder of LeRF LUTs, or filter ({filters})"
     parser.add_argument("--model", help=known, **model)
     parser.add_argument(
         "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"
@@ -210,14 +211,14 @@ def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
 
 
 def check_models(models: Iterable[str | Path | None]) -> None:
-    """InputError when `--model` or `--upsampler` is neither a filter nor a file or folder that is there."""
+    """InputError when `--model` or `--upsampler` is no shipped model, filter, file or folder that is there."""
     filters = registered_names("models/resampling")
     for model in filter(None, models):
-        if str(model) in filters or os.path.exists(from_anywhere(model)):
+        if str(model) in filters or os.path.exists(from_anywhere(from_zoo(model))):
             continue
         if Path(model).suffix:
             raise InputError(f"no checkpoint {model}; check the name")
-        raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), filters)}")
+        raise unknown_model(model, filters)
 
 
 def add_backend_option(parser: argparse.ArgumentParser) -> None:

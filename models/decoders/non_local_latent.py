@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from models.capabilities import Tiling
 from models.continuous import Latent
 from models.encoders import make_encoder
 from models.encoders.chunks import encode_in_chunks
@@ -31,6 +32,10 @@ class NonLocalEncoder(nn.Module):
         self.encoder = make_encoder(encoder)
         self.cs_attn = CrossScaleAttention(self.encoder.out_dim, multi_scale) if non_local_attn else None
         self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
+
+    @property
+    def tiling(self) -> Tiling:
+        return super().tiling if self.cs_attn is None else Tiling.DISCOURAGED
 
     def encode(self, image: Tensor) -> NonLocalLatent:
         features = encode_in_chunks(self.encoder, image)
