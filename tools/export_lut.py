@@ -12,6 +12,7 @@ from models.lerf.tables import INTERVAL, SAMPLES, LookUpLeRF, tabulated
 from utils import cli
 from utils.errors import InputError
 from utils.files import check_target
+from utils.stopping import watch
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -32,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     target = check_target(folder / TABLES_FILE)
     if not arguments.overwrite and (target.exists() or holds_tables(folder)):
         raise InputError(f"{folder} holds LUTs; name another folder, or --overwrite them")
-    upscaler = load_upscaler(arguments.model)
-    tables = as_tables(upscaler.model, arguments.model)
-    save_checkpoint(target, content(tables, upscaler.normalization.to_config()))
-    if arguments.npy:
-        write_tables(folder, tables)
+    with watch():
+        upscaler = load_upscaler(arguments.model)
+        tables = as_tables(upscaler.model, arguments.model)
+        save_checkpoint(target, content(tables, upscaler.normalization.to_config()))
+        if arguments.npy:
+            write_tables(folder, tables)
     mebibytes = sum(table.numel() for _, table in tables.tables()) / 2**20
     print(f"wrote {target}{' and LUT_*.npy' if arguments.npy else ''}, {mebibytes:.3f} MiB of LUTs")
 
