@@ -155,15 +155,18 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
 def accelerate(run: Run) -> None:
     """Compile the model of a run, where its config says so, and let several processes train it together; a trial of
     the compiler may leave a notice."""
+    if not run.config.get("compile") and processes.count() == 1:
+        return
+    items, (begin, end) = run.loader.dataset, run.batches.part
+    batch = default_collate([items[0, number % len(items.dataset)] for number in range(begin, end)])
+    example = [batch[key].to(run.upscaler.device) for key in ("inp", "coord", "cell")]
+    example[0] = example[0].contiguous(memory_format=speed.memory_format(run.config))
+    model = run.upscaler.model
     if run.config.get("compile"):
-        dataset = run.loader.dataset
-        count = run.batches.part[1] - run.batches.part[0]
-        batch = default_collate([dataset[0, number % len(dataset.dataset)] for number in range(count)])
-        example = [batch[key].to(run.upscaler.device) for key in ("inp", "coord", "cell")]
-        example[0] = example[0].contiguous(memory_format=speed.memory_format(run.config))
-        run.network, notice = speed.compiled(run.upscaler.model, tuple(example), run.precision)
+        run.network, notice = speed.compiled(model, example, run.precision)
         run.notices += [notice] if notice else []
-    run.network = speed.in_processes(run.network)
+    if processes.count() > 1:
+        run.network = speed.in_processes(model, run.network, example, run.precision)
 
 
 def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset, ImplicitDataset | None]:

@@ -1,8 +1,8 @@
 """How a model is computed in training: precision, memory format, compiled, and in several processes."""
 
 import copy
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -40,33 +40,56 @@ def memory_format(config: Mapping[str, Any]) -> torch.memory_format:
     return torch.contiguous_format if config.get("channels_last") is False else torch.channels_last
 
 
-def compiled(model: nn.Module, example: tuple[Tensor, ...], precision: torch.dtype) -> tuple[nn.Module, str | None]:
-    """The model compiled by PyTorch, tried forward and backward on an `example` of its input; where that fails the
-    model itself, and a notice. Both share their parameters; buffers and gradients are as before."""
+@contextmanager
+def on_trial(model: nn.Module) -> Iterator[None]:
+    """Within the block the model may be tried forward and backward; then its buffers are as before, and gradients
+    gone."""
     buffers = copy.deepcopy(dict(model.named_buffers()))
     training = model.training
+    model.train()
     try:
-        network = torch.compile(model)
-        with autocast(precision, example[0].device):
-            network.train()(*example).float().sum().backward()
-        return network, None
-    except (Exception, SystemExit) as error:  # whatever compilers, of Python, C++ or Triton, may raise
-        reason = str(error).strip().partition("\n")[0]
-        return model, f"compile: not possible here, training goes on without ({shortened(reason)})"
+        yield
     finally:
-        model.zero_grad()
         model.train(training)
+        model.zero_grad()
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])
 
 
-def in_processes(network: nn.Module) -> nn.Module:
-    """The network with its gradients averaged over the processes of the job.
+def backward(network: nn.Module, example: Sequence[Tensor], precision: torch.dtype) -> None:
+    """Forward and backward on an `example` of the network's input."""
+    with autocast(precision, example[0].device):
+        values = network(*example)
+    values.float().sum().backward()
 
-    `find_unused_parameters` lets a model leave some of its parameters alone. It also keeps the gradients in the places
-    that they are given first, so that a resumed run adds those of all processes in the same order.
+
+def compiled(model: nn.Module, example: Sequence[Tensor], precision: torch.dtype) -> tuple[nn.Module, str | None]:
+    """The model compiled by PyTorch, where that works on an `example` of its input, else the model itself and a
+    notice."""
+    with on_trial(model):
+        try:
+            network = torch.compile(model)
+            backward(network, example, precision)
+        except (Exception, SystemExit) as error:  # whatever compilers, of Python, C++ or Triton, may raise
+            reason = shortened(str(error).strip().partition("\n")[0])
+            return model, f"compile: not possible here, training goes on without ({type(error).__name__}: {reason})"
+    return network, None
+
+
+def in_processes(
+    model: nn.Module, network: nn.Module, example: Sequence[Tensor], precision: torch.dtype
+) -> DistributedDataParallel:
+    """The `network`, which calls the model, with its gradients averaged over the processes of the job.
+
+    After its first backward it puts the gradients into the order in which they came. It does so here, on an `example`,
+    so that a resumed run adds up those of all processes as the uninterrupted one does, bit for bit.
     """
-    return DistributedDataParallel(network, find_unused_parameters=True) if processes.count() > 1 else network
+    with on_trial(model), processes.answering():
+        backward(network, example, precision)
+        unused = any(p.requires_grad and p.grad is None for p in model.parameters())
+        shared = DistributedDataParallel(network, find_unused_parameters=unused)
+        backward(shared, example, precision)
+    return shared
 
 
 def unsynchronised(network: nn.Module, last: bool) -> AbstractContextManager:
