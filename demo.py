@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
-from utils import cli, threads
+from utils import cli, processes, threads
 from utils.errors import InputError
 from utils.pictures import options
 from utils.pictures.batches import Job, find_jobs, remaining
@@ -21,6 +22,7 @@ from utils.pictures.formats import check_writable, format_of
 from utils.pipelines import pipelined
 from utils.stopping import Stopped, watch
 
+HOURS = 24 * 60  # in minutes: processes wait for each other while one paints
 SHIPPED = Path(__file__).parent / "save/pretrained_models/edsr-s_lm-liif.pth"
 
 
@@ -75,10 +77,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_outputs(found, arguments)
     jobs = remaining(found, arguments.skip_existing, arguments.overwrite)
     cli.check_models([arguments.model, arguments.upsampler])
-    if len(jobs) < len(found):
+    if len(jobs) < len(found) and not processes.follows():
         print(f"{len(found) - len(jobs)} of {len(found)} results are there already")
     if jobs:
-        paint(jobs, arguments, single=len(found) == 1)
+        with processes.joined(HOURS):  # all have looked at what is there when the first one writes
+            paint(processes.share(jobs), arguments, single=len(found) == 1)
 
 
 def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
@@ -89,14 +92,15 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     from evaluation.painter import Painter
     from utils.devices import select_device
 
-    output = sys.stderr if jobs[0].streams else sys.stdout
+    output = sys.stderr if jobs and jobs[0].streams else sys.stdout
     device, notice = select_device(arguments.device, arguments.gpu)
-    if notice:
+    if notice and processes.is_first():
         print(notice, file=output)
     painter = Painter(device, arguments)
     failures, written = [], 0
     try:
-        with watch(), tqdm(total=len(jobs), unit=" pictures", disable=None if len(jobs) > 1 else True) as progress:
+        hidden = None if len(jobs) > 1 and processes.is_first() else True
+        with watch(), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
             for _, outcome in pipelined(jobs, Job.read, painter.paint, Painter.write):
                 if isinstance(outcome, InputError):
                     failures.append(outcome)
@@ -109,10 +113,15 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
         raise Stopped(done, stopped.status) from None
     if single and failures:
         raise failures[0]
+    counts, failed = zip(*processes.gathered((written, failures)), strict=True)
+    written, failures = sum(counts), [*chain(*failed)]
+    if not processes.is_first():
+        return
     if not single:
         print(f"wrote {written} pictures", file=output)
     if failures:
-        print(f"{len(failures)} of {len(jobs)} pictures failed:", *failures, sep="\n", file=sys.stderr)
+        total = written + len(failures)
+        print(f"{len(failures)} of {total} pictures failed:", *failures, sep="\n", file=sys.stderr)
         sys.exit(1)
 
 
