@@ -53,13 +53,14 @@ class Painter:
     def __init__(self, device: torch.device, arguments: Any):
         self.arguments = arguments
 
-        def load(name: str | Path) -> Upscaler:
+        def load(name: str | Path, precision: str = "float32") -> Upscaler:
             path = name if str(name) in models.names("resampling") else from_anywhere(name)
-            return load_upscaler(path, device, backend=arguments.backend)
+            return load_upscaler(path, device, backend=arguments.backend, precision=precision)
 
-        self.upscaler = load(arguments.model)
         if arguments.upsampler:
-            self.upscaler = on_upsampler(self.upscaler, load(arguments.upsampler))
+            self.upscaler = on_upsampler(load(arguments.model), load(arguments.upsampler), arguments.precision)
+        else:
+            self.upscaler = load(arguments.model, arguments.precision)
         self.homography = None if arguments.homography is None else read_homography(arguments.homography)
         self.table = None
         if arguments.cmsr:
@@ -100,6 +101,8 @@ class Painter:
             lines.append(f"{job.source}: {stretched}")
         height, width = painted.size
         done = f"{job.source.name}: {given_size[1]}x{given_size[0]} -> {width}x{height} in {seconds:.2f} s"
+        if self.upscaler.model.encodes:
+            done += f" ({self.upscaler.precision})"
         return Painted(painted, beside, [*lines, done])
 
     @staticmethod
