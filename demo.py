@@ -65,6 +65,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--cmsr-map", metavar="FILE", help="picture of which region was rendered at which scale")
     parser.add_argument("--cmsr-report", action="store_true", help="render in full, too, and compare both")
     cli.add_backend_option(parser)
+    cli.add_precision_option(parser, default="auto")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 

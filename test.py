@@ -36,6 +36,7 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
     cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
     cli.add_backend_option(parser)
+    cli.add_precision_option(parser, default="float32")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -102,10 +103,11 @@ def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str]
     if notice and not processes.follows():
         print(notice)
     tasks = list(make_tasks(config, arguments))
-    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"), arguments.backend)
+    precision, backend = arguments.precision, arguments.backend
+    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"), backend, precision)
     if arguments.upsampler:
-        upsampler = load_upscaler(arguments.upsampler, device, backend=arguments.backend)
-        upscalers = put_on_upsampler(upscalers, upsampler, Path(arguments.upsampler).stem)
+        upsampler = load_upscaler(arguments.upsampler, device, backend=backend)
+        upscalers = put_on_upsampler(upscalers, upsampler, Path(arguments.upsampler).stem, precision)
     if arguments.ensemble:
         upscalers = {label: Ensemble.of(upscaler) for label, upscaler in upscalers.items()}
     if arguments.cmsr and all(task.warp for task in tasks):

@@ -55,13 +55,14 @@ class Painter:
     def __init__(self, device: torch.device, arguments: Any):
         self.arguments = arguments
 
-        def load(name: str | Path) -> Upscaler:
+        def load(name: str | Path, precision: str = "float32") -> Upscaler:
             path = name if str(name) in models.names("resampling") else from_anywhere(from_zoo(name))
-            return load_upscaler(path, device, backend=arguments.backend)
+            return load_upscaler(path, device, backend=arguments.backend, precision=precision)
 
-        self.upscaler = load(arguments.model)
         if arguments.upsampler:
-            self.upscaler = on_upsampler(self.upscaler, load(arguments.upsampler))
+            self.upscaler = on_upsampler(load(arguments.model), load(arguments.upsampler), arguments.precision)
+        else:
+            self.upscaler = load(arguments.model, arguments.precision)
         if arguments.ensemble:
             self.upscaler = Ensemble.of(self.upscaler)
         self.homography = None if arguments.homography is None else read_homography(arguments.homography)
@@ -104,6 +105,8 @@ class Painter:
             lines.append(f"{job.source}: {stretched}")
         height, width = painted.size
         done = f"{job.source.name}: {given_size[1]}x{given_size[0]} -> {width}x{height} in {seconds:.2f} s"
+        if self.upscaler.model.encodes:
+            done += f" ({self.upscaler.precision})"
         return Painted(painted, beside, [*lines, done])
 
     @staticmethod

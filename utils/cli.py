@@ -235,6 +235,16 @@ def add_backend_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_precision_option(parser: argparse.ArgumentParser, default: str) -> None:
+    """`--precision`, what encoders compute in."""
+    parser.add_argument(
+        "--precision",
+        choices=choices("models/precision.py", "PRECISIONS"),
+        default=default,
+        help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses less than 0.01 dB",
+    )
+
+
 def add_device_options(parser: argparse.ArgumentParser) -> None:
     """`--device`, the published programs' `--gpu`, and `--threads`."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
