@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 # While what follows is imported, Ctrl-C ends in one line, too
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -87,22 +87,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     """Paint and write all; a mistake about a `single` picture is raised, others are told at the end."""
-    threads.settle(arguments.threads)
     from tqdm import tqdm
 
-    from evaluation.painter import Painter
-    from utils.devices import select_device
+    from evaluation.table_painter import table_painter
 
     output = sys.stderr if jobs and jobs[0].streams else sys.stdout
-    device, notice = select_device(arguments.device, arguments.gpu)
-    if notice and processes.is_first():
-        print(notice, file=output)
-    painter = Painter(device, arguments)
+    painter = table_painter(arguments, lambda: torch_painter(arguments, output)) or torch_painter(arguments, output)
     failures, written = [], 0
     try:
         hidden = None if len(jobs) > 1 and processes.is_first() else True
         with watch(), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
-            for _, outcome in pipelined(jobs, Job.read, painter.paint, Painter.write):
+            for _, outcome in pipelined(jobs, Job.read, painter.paint, painter.write):
                 if isinstance(outcome, InputError):
                     failures.append(outcome)
                 else:
@@ -124,6 +119,18 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
         total = written + len(failures)
         print(f"{len(failures)} of {total} pictures failed:", *failures, sep="\n", file=sys.stderr)
         sys.exit(1)
+
+
+def torch_painter(arguments: Any, output: TextIO) -> Any:
+    """What paints with PyTorch: every model, every option."""
+    threads.settle(arguments.threads)
+    from evaluation.painter import Painter
+    from utils.devices import select_device
+
+    device, notice = select_device(arguments.device, arguments.gpu)
+    if notice and processes.is_first():
+        print(notice, file=output)
+    return Painter(device, arguments)
 
 
 def check_options(arguments: Any) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 import models
-from models.checkpoints.hashing import HASH, check_hash, content_hash
 from models.checkpoints.lerf import holds_tables, pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.safetensors_files import is_safetensors, load_safetensors
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.normalization import Normalization
 from models.upscaler import Upscaler
+from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
 from utils.files import atomic_file
 from utils.kinds import NUMBERS, Kind, check
