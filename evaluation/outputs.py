@@ -37,6 +37,9 @@ class Painted:
 class PicturePainter(ABC):
     """From pictures of any kind to pictures of that kind: a subclass computes the pixels."""
 
+    note = ""
+    """What is said of how pictures are computed, behind the time."""
+
     def __init__(self, arguments: Any):
         self.arguments = arguments
 
@@ -78,7 +81,7 @@ class PicturePainter(ABC):
         if arguments.size and not is_warp(arguments) and (stretched := stretch_notice(given_size, size)):
             lines.append(f"{job.source}: {stretched}")
         height, width = painted.size
-        done = f"{job.source.name}: {given_size[1]}x{given_size[0]} -> {width}x{height} in {seconds:.2f} s"
+        done = f"{job.source.name}: {given_size[1]}x{given_size[0]} -> {width}x{height} in {seconds:.2f} s{self.note}"
         return Painted(painted, beside, [*lines, done])
 
     @staticmethod

@@ -26,6 +26,7 @@ from utils.pictures.batches import Job
 from utils.pictures.colour import parse_colour
 from utils.pictures.picture import Kind, Picture
 from utils.pictures.tensors import Layers, colour_of
+from utils.zoo import from_zoo
 
 REFERENCE_QUERIES = 30000
 
@@ -36,13 +37,16 @@ class Painter(PicturePainter):
     def __init__(self, device: torch.device, arguments: Any):
         super().__init__(arguments)
 
-        def load(name: str | Path) -> Upscaler:
-            path = name if str(name) in models.names("resampling") else from_anywhere(name)
-            return load_upscaler(path, device, backend=arguments.backend)
+        def load(name: str | Path, precision: str = "float32") -> Upscaler:
+            path = name if str(name) in models.names("resampling") else from_anywhere(from_zoo(name))
+            return load_upscaler(path, device, backend=arguments.backend, precision=precision)
 
-        self.upscaler = load(arguments.model)
         if arguments.upsampler:
-            self.upscaler = on_upsampler(self.upscaler, load(arguments.upsampler))
+            self.upscaler = on_upsampler(load(arguments.model), load(arguments.upsampler), arguments.precision)
+        else:
+            self.upscaler = load(arguments.model, arguments.precision)
+        if self.upscaler.model.encodes:
+            self.note = f" ({self.upscaler.precision})"
         if arguments.ensemble:
             self.upscaler = Ensemble.of(self.upscaler)
         self.homography = None if arguments.homography is None else read_homography(arguments.homography)

@@ -20,6 +20,7 @@ from utils.matrix_files import read_matrix
 from utils.pictures.batches import Job
 from utils.pictures.colour import parse_colour
 from utils.pictures.picture import DTYPES, PEAKS, Kind, Picture
+from utils.zoo import from_zoo
 
 LARGEST_PIXEL = 1.001  # of a warp, in input pixels: where they are larger, models/safeguards.py reduces the picture
 OTHERS = ("upsampler", "cmsr", "compare", "ensemble")  # options whose work is PyTorch's
@@ -28,9 +29,15 @@ OTHERS = ("upsampler", "cmsr", "compare", "ensemble")  # options whose work is P
 def table_painter(arguments: Any, by_torch: Callable[[], PicturePainter]) -> "TablePainter | None":
     """A painter of the command line's model, where that is LUTs and the options leave the work to the runtime."""
     of_torch = any(getattr(arguments, name, None) for name in OTHERS) or not arguments.fast
-    if of_torch or arguments.backend == "torch" or arguments.device not in ("auto", "cpu") or arguments.gpu is not None:
+    if (
+        of_torch
+        or arguments.backend == "torch"
+        or arguments.precision == "bfloat16"
+        or arguments.device not in ("auto", "cpu")
+        or arguments.gpu is not None
+    ):
         return None
-    tables = load_tables(from_anywhere(arguments.model))
+    tables = load_tables(from_anywhere(from_zoo(arguments.model)))
     return tables and TablePainter(arguments, tables, by_torch)
 
 

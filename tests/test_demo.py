@@ -50,7 +50,7 @@ def test_demo_sizes(pictures, checkpoint, capsys, options, size) -> None:
     assert (Image.open("sub/o.png").mode, Image.open("grey_o.png").mode) == ("RGB", "L")
     out = capsys.readouterr().out
     assert f"48x64 -> {size[0]}x{size[1]}" in out
-    assert "wrote sub/o.png" in out
+    assert "(bfloat16), wrote sub/o.png" in out or "(float32), wrote sub/o.png" in out
     if not torch.cuda.is_available():
         assert "using the CPU" in out
 

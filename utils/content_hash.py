@@ -39,3 +39,9 @@ def content_hash(content: Mapping[str, Any]) -> str:
 
     add(content)
     return digest.hexdigest()
+
+
+def check_hash(content: dict[str, Any], found: str) -> None:
+    """Take the hash, where there is one, out of `content`; InputError when it is another than was `found`."""
+    if content.pop(HASH, found) != found:
+        raise InputError("it is damaged or was changed: its content has another hash; copy or download it again")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,15 @@ class LookUpLeRF(EnsembleLeRF):
         for name, _, _, values in self.units():
             setattr(self, name, nn.Parameter(torch.zeros(ENTRIES, values)))
         self._laid_out: dict[int, LaidOut] = {}
+
+    def layout(self) -> dict[str, Any]:
+        """What other programs have to know of the LUTs: samples every `interval` grey levels, of which pixels (dy, dx)
+        of which `patterns`, turned `rotations` times, for which `kernel`."""
+        return {
+            "interval": INTERVAL, "shape": [SAMPLES] * 4, "modes": self.modes, "rotations": ROTATIONS,
+            "kernel": self.arguments()["kernel"],
+            "patterns": {mode: [list(offset) for offset in PATTERNS[mode]] for mode in self.modes},
+        }  # fmt: skip
 
     def respond(self, unit: str, pixels: Tensor) -> Tensor:
         return interpolate(round_through(getattr(self, unit).clamp(-127, 127)), pixels)

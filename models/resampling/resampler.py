@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import native
+from models.capabilities import Tiling
 from models.continuous import ContinuousModel, Field, Latent
 from models.native.calls import Library
 from models.native.resampler import ResamplingKernel, resample_grid, resample_points, resample_warped
@@ -38,6 +39,7 @@ class Resampler(ContinuousModel):
 
     trained_scales = None
     averages = True
+    tiling = Tiling.INTERNAL
 
     def __init__(self, kernel: Kernel, antialias: bool = True):
         super().__init__()

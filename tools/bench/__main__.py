@@ -31,6 +31,7 @@ from utils.random_state import repeatable
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
 LMF = tuple(f"configs/train-lmf/train_edsr-baseline-{name}.yaml" for name in ("lmliif", "lmlte", "lmciaosr"))
+ENCODERS = tuple(f"configs/train-lmf/train_{name}-lmliif.yaml" for name in ("edsr-baseline", "rdn", "swinir"))
 SHIPPED = "save/pretrained_models"
 LERF = (f"{SHIPPED}/lerf-g", f"{SHIPPED}/lerf-l")
 TURNED = (*LERF, f"{SHIPPED}/edsr-s_lm-liif.pth", "bilinear", "bicubic", "lanczos")
@@ -41,6 +42,7 @@ MEASURES = {
     "render": benchmarks.render,
     "lerf": benchmarks.lerf,
     "encode": benchmarks.encode,
+    "precision": benchmarks.precision,
     "train": benchmarks.train,
     "end-to-end": benchmarks.end_to_end,
     "memory": benchmarks.memory,
@@ -87,6 +89,7 @@ def add_measures(commands: Any) -> None:
     )
     render.add_argument("--scales", type=cli.scales, default="2,3x1.5,3.3,4,8", help="scales to render")
     render.add_argument("--plot", help="also draw time against output pixels to this picture (needs matplotlib)")
+    precision = add("precision", "encoding in float32 and bfloat16, compared with matrix products", "96x64", ENCODERS)
     lerf = add("lerf", "LeRF's stages, a whole picture and a warp, compared with Pillow's bicubic resize", models=LERF)
     lerf.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
     whole = add("end-to-end", "a whole picture, compared with its encoder alone", model=BASELINE)
@@ -99,7 +102,7 @@ def add_measures(commands: Any) -> None:
         command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
     for command in (encode, render, lerf, whole, memory):
         cli.add_backend_option(command)
-    for command in (encode, render, lerf, whole, train):
+    for command in (encode, precision, render, lerf, whole, train):
         command.add_argument(
             "--repeats", type=cli.count, default=5, help="rounds after a warm-up; the median is reported"
         )
