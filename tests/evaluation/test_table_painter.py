@@ -77,8 +77,8 @@ WARPS = [
     ("--homography", "2,0.1,0.5,-0.1,2,0.5,0.001,0,1", "--size", "28x18", "--crop", "2,3,9,8"),
 ]  # fmt: skip
 OF_PYTORCH = [
-    ("--scale", 1), ("--scale", 0.5), ("--scale", "2x0.9"), ("--rotate", 10, "--scale", 0.9), ("--scale", 2, "--ensemble"),
-    ("--scale", 2, "--fast", "False"), ("--homography", "0.5,0,0,0,2,0,0,0,1"),
+    ("--scale", 1), ("--scale", 0.5), ("--scale", "2x0.9"), ("--rotate", 10, "--scale", 0.9),
+    ("--scale", 2, "--ensemble"), ("--scale", 2, "--fast", "False"), ("--homography", "0.5,0,0,0,2,0,0,0,1"),
 ]  # fmt: skip
 
 
@@ -181,5 +181,7 @@ def test_who_paints(tmp_path) -> None:
 
     assert painter("--threads", "3").threads == 3
     assert painter("--device", "cpu", "--backend", "native") is not None
+    assert painter("--model", "lerf-l") is not None  # a short name
+    assert painter("--model", "s") is None
     for options in (["--backend", "torch"], ["--device", "cuda"], ["--gpu", "0"], ["--compare"], ["--cmsr"]):
         assert painter(*options) is None
