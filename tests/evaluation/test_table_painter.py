@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import demo
-from evaluation import table_painter
+from evaluation import lerf_tables, table_painter
 from evaluation.lerf_tables import load_tables
 from evaluation.painter import Painter
 from evaluation.table_painter import TablePainter
+from models import safeguards
+from models.checkpoints import loading
 from models.checkpoints.loading import save_checkpoint
 from tests.commands import ROOT, call, mistake
 from tests.runtime.making import SHIPPED, shipped
@@ -172,7 +174,12 @@ def test_torch_is_never_imported() -> None:
         assert done.stdout.splitlines()[-1:] == ["False []"], done.stderr
 
 
-def test_who_paints(tmp_path) -> None:
+def test_what_is_known_without_pytorch_is_what_pytorchs_side_knows() -> None:
+    assert table_painter.LARGEST_PIXEL == safeguards.LARGEST_PIXEL
+    assert lerf_tables.TABLES_FILE == loading.TABLES_FILE
+
+
+def test_who_paints() -> None:
     source = make("rgb")
 
     def painter(*options: str) -> TablePainter | None:

@@ -5,6 +5,8 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 
 from evaluation.lerf_tables import find_library, load_tables
 from models.checkpoints.loading import load_upscaler
-from runtime.lerf.continua_lerf import LerfError, Tables
+from runtime.lerf.continua_lerf import LerfError, Tables, library_path
 from runtime.lerf.sources import FLAGS, SOURCES
 from tests.runtime.making import SHIPPED, header, shipped, tables, write
 from utils import compiling
@@ -115,6 +117,40 @@ def test_refused_arrays(library, picture) -> None:
         Tables(shipped("lerf-g")["sd"], kernel="cubic", library=library)
 
 
+@pytest.mark.sanitizer
+def test_the_wheel(picture, tmp_path) -> None:
+    """Built ahead for any processor of this kind: the same pictures, from a library that needs nothing but libc."""
+    pytest.importorskip("setuptools.command.bdist_wheel")
+    if not shutil.which("c++"):
+        pytest.skip("needs a C++ compiler")
+    command = [sys.executable, "setup.py", "-q", "egg_info", "-e", tmp_path, "bdist_wheel", "-b", tmp_path / "b"]
+    folder = SOURCES.parent
+    subprocess.run([*command, "-d", tmp_path, "build", "-b", tmp_path / "build"], cwd=folder, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith("continua_lerf-0.1.0-py3-none-")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    package = tmp_path / "continua_lerf"
+    assert (package / "continua_lerf.h").read_bytes() == (SOURCES / "continua_lerf.h").read_bytes()
+    for library in package.glob("*.so"):
+        if library == library_path(package) or "-v3" not in library.name:
+            pixels = tables("lerf-g", library).upscale(picture, (96, 128))
+            assert hashlib.sha256(pixels.tobytes()).hexdigest() == GOLDEN["lerf-g 96x128 8"]
+        if shutil.which("ldd") and sys.platform == "linux":
+            needed = subprocess.run(["ldd", library], capture_output=True, text=True).stdout.split()
+            names = {word for word in needed if ".so" in word and "/" not in word}
+            assert names <= {"linux-vdso.so.1", "libc.so.6", "libm.so.6", "libpthread.so.0"}
+    code = (
+        "import sys, continua_lerf; print(continua_lerf.load_library().continua_lerf_version(), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={}, capture_output=True, text=True)
+    assert done.stdout == "1 False\n", done.stderr
+    code = "from evaluation.lerf_tables import find_library; print(find_library())"
+    environment = {"PYTHONPATH": f"{folder.parents[1]}:{tmp_path}", "CXX": "no-compiler"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout == f"{library_path(package)}\n", done.stderr
+
+
 def compile_c(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A C program on the library, with warnings as errors and sanitizers, in the usual cache; skips where there are
     none."""
@@ -142,7 +178,8 @@ def test_the_example_in_c(library, picture, tmp_path, monkeypatch) -> None:
     expected = tables("lerf-g", library).upscale(picture, (96, 128))
     assert (tmp_path / "out.ppm").read_bytes() == b"P6 128 96 255\n" + expected.tobytes()
     (tmp_path / "in.ppm").write_bytes(b"P6 64 48 255\n")
-    done = subprocess.run([program, luts, tmp_path / "in.ppm", tmp_path / "no.ppm"], capture_output=True, text=True)
+    command, environment = [program, luts, tmp_path / "in.ppm", tmp_path / "no.ppm"], {"ASAN_OPTIONS": "detect_leaks=0"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (1, "the picture has an end\n")
 
 

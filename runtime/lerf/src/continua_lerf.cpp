@@ -58,16 +58,21 @@ namespace {
 
 using Tables = continua_lerf;
 
+// Hyper-parameters of a kernel.
+int hyper_of(const std::string &kernel) {
+    require(kernel == "linear" || kernel == "gauss", "the kernel is neither linear nor gauss");
+    return kernel == "linear" ? 1 : 3;
+}
+
 // Lays out LUTs, in the order of continua_lerf_make.
 std::unique_ptr<Tables> make(const std::string &kernel, const std::string &modes, int support, bool antialias,
                              const int8_t *const *luts) {
-    require(kernel == "linear" || kernel == "gauss", "the kernel is neither linear nor gauss");
     require(support == 2 || support == 4, "the support is neither 2 nor 4 pixels");
     require(!modes.empty() && modes.size() <= std::size(PATTERNS), "modes are some of s, c and t, each once");
     for (size_t i = 0; i < modes.size(); ++i)
         require(modes.find(modes[i]) == i, "modes are some of the letters s, c and t, each once");
     auto tables = std::make_unique<Tables>();
-    tables->hyper = kernel == "linear" ? 1 : 3;
+    tables->hyper = hyper_of(kernel);
     tables->radius = float(support) / 2;
     tables->antialias = antialias;
     tables->modes = int(modes.size());
@@ -106,6 +111,7 @@ std::unique_ptr<Tables> open(const char *path) {
     }
     const std::string &kernel = arguments["kernel"], &modes = arguments["modes"], &support = arguments["support"];
     const std::string &antialias = arguments["antialias"];
+    const int hyper = hyper_of(kernel);
     require(support == "2" || support == "4", "the support is neither 2 nor 4 pixels");
     require(antialias == "true" || antialias == "false", "antialias is neither true nor false");
     require(modes.size() <= std::size(PATTERNS), "modes are some of s, c and t, each once");
@@ -113,7 +119,7 @@ std::unique_ptr<Tables> open(const char *path) {
     for (const char mode : modes) luts.push_back(file.values(std::string("s1_") + mode + "r0", ENTRIES, 1));
     for (const char mode : modes)
         for (const char *direction : {"r0", "r1"})
-            luts.push_back(file.values(std::string("s2_") + mode + direction, ENTRIES, kernel == "linear" ? 1 : 3));
+            luts.push_back(file.values(std::string("s2_") + mode + direction, ENTRIES, uint64_t(hyper)));
     return make(kernel, modes, support[0] - '0', antialias == "true", luts.data());
 }
 
