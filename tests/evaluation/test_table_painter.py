@@ -1,5 +1,6 @@
 """demo.py with LUTs gives the same file with the C runtime as with PyTorch, whatever is asked for."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -170,7 +171,7 @@ def test_torch_is_never_imported() -> None:
     )
     for options in (("--scale", "2"), ("--rotate", "20"), ("--homography", "2,0,0.5,0,2,0.5,0,0,1", "--size", "30x20")):
         command = [sys.executable, "-c", code, "--input", source, "--model", MODEL, "--overwrite", *options]
-        done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
         assert done.stdout.splitlines()[-1:] == ["False []"], done.stderr
 
 
