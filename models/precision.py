@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.native.build import cache_folder
 from models.registry import weights_hash
+from utils.compiling import cache_folder
 from utils.errors import InputError
 from utils.files import PROJECT, atomic_file
 from utils.pictures.reading import read_rgb
