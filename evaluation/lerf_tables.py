@@ -1,5 +1,6 @@
 """LUTs of LeRF for the C runtime (runtime/lerf): which models are such, and the library. Without PyTorch."""
 
+import ctypes
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -15,6 +16,10 @@ from utils.saved_arrays import NotPlainError, read_safetensors, read_saved_array
 
 NAME = "lerf-lut"
 ARGUMENTS = ("kernel", "modes", "support", "antialias")
+REFUSALS = (
+    InputError, compiling.BuildError, LerfError, OSError, LookupError, TypeError, ValueError, AttributeError,
+    RecursionError, ctypes.ArgumentError,
+)  # fmt: skip
 TABLES_FILE = "tables.pth"  # what tools.export_lut calls the LUTs in a folder
 
 
@@ -28,7 +33,7 @@ def load_tables(model: str | Path) -> Tables | None:
         if spec.get("name") != NAME or not set(spec.get("args", {})) <= set(ARGUMENTS):
             return None
         return Tables(spec["sd"], **spec["args"], library=find_library())
-    except (InputError, compiling.BuildError, LerfError, OSError, LookupError, TypeError, ValueError, AttributeError):
+    except REFUSALS:
         return None
 
 
@@ -54,10 +59,13 @@ def _from_pth(path: Path) -> Mapping[str, Any]:
 def _from_safetensors(path: Path) -> Mapping[str, Any]:
     """{name, args, sd} of a file whose metadata hold JSON: `model`, {name, args}, and `data_norm`."""
     arrays, metadata = read_safetensors(path)
+    spec = json.loads(metadata["model"])
+    if spec["name"] != NAME:
+        raise NotPlainError(f"{path} holds something else")
     noted, normalization = metadata.pop(HASH, None), json.loads(metadata.get("data_norm", "null"))
     content = {"tensors": dict(sorted(arrays.items())), "metadata": dict(sorted(metadata.items()))}
     _check(noted, content, normalization)
-    return {**json.loads(metadata["model"]), "sd": arrays}
+    return {**spec, "sd": arrays}
 
 
 def _check(noted: str | None, content: Mapping[str, Any], data_norm: Any) -> None:

@@ -77,9 +77,7 @@ class RowsOfGrid {
         std::fill(held.begin(), held.end(), -1);
     }
 
-    // Calls put(column, value) for every column of an output row.
-    template <class Put>
-    void row(int64_t number, const Put &put) {
+    void row(int64_t number, float *out) {
         std::vector<Floats>::size_type count = 0;
         for (int64_t t = 0; t < y.taps; ++t)
             if (y.inside[t * y.positions + number]) {
@@ -91,7 +89,7 @@ class RowsOfGrid {
                 lanes(2, 2, lane);
             else
                 lanes(count, x.taps, lane);
-        for (int64_t column = 0; column < int64_t(x.place.size()); ++column) put(column, rendered[x.place[column]]);
+        for (int64_t column = 0; column < int64_t(x.place.size()); ++column) out[column] = rendered[x.place[column]];
     }
 
   private:
@@ -167,21 +165,22 @@ class RowsOfGrid {
     std::vector<float> rendered;  // (steps, lanes)
 };
 
-// Resamples planes (PARTS * channels, height, width): calls put(channel, row, column, value) for every output pixel.
-template <class Kernel, class Value, class Put>
+// Resamples planes (PARTS * channels, height, width). Each thread gets a `paint` of its own from `make_paint`:
+// paint(channel, row, compute) calls compute(to) for the values of an output row.
+template <class Kernel, class Value, class MakePaint>
 void grid(const Value *planes, int64_t channels, int64_t height, int64_t width, const AxisTaps &y, const AxisTaps &x,
-          const Put &put, int threads) {
+          const MakePaint &make_paint, int threads) {
     if (y.positions == 0 || x.positions == 0) return;
     const Spans spans(x);
     // The first row of a chunk fetches LR rows that the chunk above has fetched, too, so chunks must not be too low.
     const int64_t chunk = std::max<int64_t>(16, (y.positions + 15) / 16), chunks = (y.positions + chunk - 1) / chunk;
     const int64_t area = height * width;
     parallel(channels * chunks, threads, [&] {
-        return [&, rows = RowsOfGrid<Kernel, Value>(y, spans, width)](int64_t item) mutable {
+        return [&, paint = make_paint(), rows = RowsOfGrid<Kernel, Value>(y, spans, width)](int64_t item) mutable {
             const int64_t channel = item / chunks, top = item % chunks * chunk;
             rows.begin(planes + channel * area, planes + (channels + channel) * area, channels * area);
             for (int64_t row = top; row < std::min(top + chunk, y.positions); ++row)
-                rows.row(row, [&](int64_t column, float value) { put(channel, row, column, value); });
+                paint(channel, row, [&](float *to) { rows.row(row, to); });
         };
     });
 }

@@ -41,10 +41,12 @@ extern "C" const char *resample_grid(int32_t kernel, const float *table, int64_t
         with_kernel(kernel, planes, channels, [&](auto kind) {
             const AxisTaps y(PointsAxis(height, radius), y_position, rows, y_stretch);
             const AxisTaps x(PointsAxis(width, radius), x_position, columns, x_stretch);
-            const auto put = [=](int64_t channel, int64_t row, int64_t column, float value) {
-                out[(channel * rows + row) * columns + column] = value;
+            const auto make_paint = [&] {
+                return [&](int64_t channel, int64_t row, const auto &compute) {
+                    compute(out + (channel * rows + row) * columns);
+                };
             };
-            grid<decltype(kind)>(table, channels, height, width, y, x, put, threads);
+            grid<decltype(kind)>(table, channels, height, width, y, x, make_paint, threads);
         });
     });
 }

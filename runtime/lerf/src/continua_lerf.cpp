@@ -58,16 +58,21 @@ namespace {
 
 using Tables = continua_lerf;
 
+// Hyper-parameters of a kernel.
+int hyper_of(const std::string &kernel) {
+    require(kernel == "linear" || kernel == "gauss", "the kernel is neither linear nor gauss");
+    return kernel == "linear" ? 1 : 3;
+}
+
 // Lays out LUTs, in the order of continua_lerf_make.
 std::unique_ptr<Tables> make(const std::string &kernel, const std::string &modes, int support, bool antialias,
                              const int8_t *const *luts) {
-    require(kernel == "linear" || kernel == "gauss", "the kernel is neither linear nor gauss");
     require(support == 2 || support == 4, "the support is neither 2 nor 4 pixels");
     require(!modes.empty() && modes.size() <= std::size(PATTERNS), "modes are some of s, c and t, each once");
     for (size_t i = 0; i < modes.size(); ++i)
         require(modes.find(modes[i]) == i, "modes are some of the letters s, c and t, each once");
     auto tables = std::make_unique<Tables>();
-    tables->hyper = kernel == "linear" ? 1 : 3;
+    tables->hyper = hyper_of(kernel);
     tables->radius = float(support) / 2;
     tables->antialias = antialias;
     tables->modes = int(modes.size());
@@ -106,6 +111,7 @@ std::unique_ptr<Tables> open(const char *path) {
     }
     const std::string &kernel = arguments["kernel"], &modes = arguments["modes"], &support = arguments["support"];
     const std::string &antialias = arguments["antialias"];
+    const int hyper = hyper_of(kernel);
     require(support == "2" || support == "4", "the support is neither 2 nor 4 pixels");
     require(antialias == "true" || antialias == "false", "antialias is neither true nor false");
     require(modes.size() <= std::size(PATTERNS), "modes are some of s, c and t, each once");
@@ -113,7 +119,7 @@ std::unique_ptr<Tables> open(const char *path) {
     for (const char mode : modes) luts.push_back(file.values(std::string("s1_") + mode + "r0", ENTRIES, 1));
     for (const char mode : modes)
         for (const char *direction : {"r0", "r1"})
-            luts.push_back(file.values(std::string("s2_") + mode + direction, ENTRIES, kernel == "linear" ? 1 : 3));
+            luts.push_back(file.values(std::string("s2_") + mode + direction, ENTRIES, uint64_t(hyper)));
     return make(kernel, modes, support[0] - '0', antialias == "true", luts.data());
 }
 
@@ -140,30 +146,31 @@ char *place(const continua_picture &picture, int64_t channel, int64_t row, int64
            channel * picture.channel_stride;
 }
 
-// A value in a picture as one in 0..1, and back, rounded half to even.
-struct Byte {
-    static float read(const char *from) { return float(uint8_t(*from)) / 255.f; }
-    static void write(char *to, float value) { *to = char(uint8_t(std::rint(clipped(value, 0, 1) * 255.f))); }
-};
-struct Word {
-    static float read(const char *from) {
-        uint16_t value;
+// `count` values of a row of a picture as grey levels.
+template <class Value>
+void read_levels(const char *from, int64_t stride, int64_t count, uint8_t *levels) {
+    constexpr float PEAK = float(Value(~0));
+    for (int64_t i = 0; i < count; ++i, from += stride) {
+        Value value;
         std::memcpy(&value, from, sizeof value);
-        return float(value) / 65535.f;
+        levels[i] = to_level(float(value) / PEAK);
     }
-    static void write(char *to, float value) {
-        const uint16_t level = uint16_t(std::rint(clipped(value, 0, 1) * 65535.f));
-        std::memcpy(to, &level, sizeof level);
-    }
-};
+}
 
-// Calls work(Byte()) or work(Word()).
-template <class Work>
-void with_depth(const continua_picture &picture, const Work &work) {
-    if (picture.bits == 8)
-        work(Byte());
-    else
-        work(Word());
+// `count` values as those of a row of a picture, rounded half to even.
+template <class Value>
+void write_values(const float *values, int64_t count, char *to, int64_t stride) {
+    constexpr float PEAK = float(Value(~0));
+    for (int64_t i = 0; i < count; ++i, to += stride) {
+        const Value value = Value(std::rint(clipped(values[i], 0, 1) * PEAK));
+        std::memcpy(to, &value, sizeof value);
+    }
+}
+
+void write(const continua_picture &picture, int64_t channel, int64_t row, int64_t column, int64_t count,
+           const float *values) {
+    char *to = place(picture, channel, row, column);
+    (picture.bits == 8 ? write_values<uint8_t> : write_values<uint16_t>)(values, count, to, picture.pixel_stride);
 }
 
 // Calls work(Kernel()).
@@ -179,14 +186,11 @@ void with_kernel(const Tables &tables, const Work &work) {
 std::vector<uint8_t> encode(const Tables &tables, const continua_picture &picture, int threads) {
     const int64_t height = picture.height, width = picture.width, area = height * width, channels = picture.channels;
     std::vector<uint8_t> levels(size_t(channels * area)), planes(size_t((1 + tables.hyper) * channels * area));
-    with_depth(picture, [&](auto depth) {
-        for (int64_t channel = 0; channel < channels; ++channel)
-            for (int64_t row = 0; row < height; ++row) {
-                uint8_t *to = &levels[size_t((channel * height + row) * width)];
-                for (int64_t column = 0; column < width; ++column)
-                    to[column] = to_level(decltype(depth)::read(place(picture, channel, row, column)));
-            }
-    });
+    for (int64_t channel = 0; channel < channels; ++channel)
+        for (int64_t row = 0; row < height; ++row)
+            (picture.bits == 8 ? read_levels<uint8_t> : read_levels<uint16_t>)(
+                place(picture, channel, row, 0), picture.pixel_stride, width,
+                &levels[size_t((channel * height + row) * width)]);
     const float first = float(int(::INTERVAL) * tables.modes), second = first * DIRECTIONS;
     uint8_t *hyper = planes.data() + channels * area;
     stage<1>(tables.units[0], levels.data(), channels, height, width, first, 0, planes.data(), threads);
@@ -213,13 +217,16 @@ void upscale(const Tables &tables, const continua_picture &picture, int64_t heig
     const AxisTaps y = taps_of(tables, picture.height, height, top, output.height);
     const AxisTaps x = taps_of(tables, picture.width, width, left, output.width);
     const std::vector<uint8_t> planes = encode(tables, picture, threads);
+    const auto make_paint = [&] {
+        return [&, values = std::vector<float>(size_t(output.width))](int64_t channel, int64_t row,
+                                                                      const auto &compute) mutable {
+            compute(values.data());
+            write(output, channel, row, 0, output.width, values.data());
+        };
+    };
     with_kernel(tables, [&](auto kernel) {
-        with_depth(output, [&](auto depth) {
-            const auto put = [&](int64_t channel, int64_t row, int64_t column, float value) {
-                decltype(depth)::write(place(output, channel, row, column), value);
-            };
-            grid<decltype(kernel)>(planes.data(), output.channels, picture.height, picture.width, y, x, put, threads);
-        });
+        grid<decltype(kernel)>(planes.data(), output.channels, picture.height, picture.width, y, x, make_paint,
+                               threads);
     });
 }
 
@@ -246,22 +253,18 @@ void warp(const Tables &tables, const continua_picture &picture, const double *m
             std::memset(inside + row * inside_stride, 0, size_t(output.width));
     const PointsAxis y(height, tables.radius), x(width, tables.radius);
     const Pictures pictures{table.data(), 1, channels, y, x, stretch.data(), stretch.size() == 2};
+    const Warp positions(homography.forms().data(), SMALLEST_DEPTH);
+    const auto make_paint = [&] {
+        return [&, values = std::vector<float>(size_t(channels * POINTS))](
+                   int64_t, int64_t row, int64_t column, int64_t count, const auto &compute) mutable {
+            compute(values.data(), POINTS);
+            for (int64_t channel = 0; channel < channels; ++channel)
+                write(output, channel, row, column, count, &values[size_t(channel * POINTS)]);
+            if (inside) std::memset(inside + row * inside_stride + column, 1, size_t(count));
+        };
+    };
     with_kernel(tables, [&](auto kernel) {
-        with_depth(output, [&](auto depth) {
-            const auto make_paint = [&] {
-                return [&, values = std::vector<float>(size_t(channels * POINTS))](
-                           int64_t, int64_t row, int64_t column, int64_t count, const auto &compute) mutable {
-                    compute(values.data(), POINTS);
-                    for (int64_t channel = 0; channel < channels; ++channel)
-                        for (int64_t i = 0; i < count; ++i)
-                            decltype(depth)::write(place(output, channel, row, column + i),
-                                                   values[size_t(channel * POINTS + i)]);
-                    if (inside) std::memset(inside + row * inside_stride + column, 1, size_t(count));
-                };
-            };
-            const Warp positions(homography.forms().data(), SMALLEST_DEPTH);
-            warped<decltype(kernel)>(pictures, positions, output.height, output.width, make_paint, threads);
-        });
+        warped<decltype(kernel)>(pictures, positions, output.height, output.width, make_paint, threads);
     });
 }
 
