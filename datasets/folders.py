@@ -57,6 +57,10 @@ class PictureFiles(Dataset):
         """File of item `index`."""
         return self.paths[index % len(self.paths)]
 
+    def files(self) -> list[Path]:
+        """The files in order, each once."""
+        return self.paths
+
     def sizes(self) -> list[Size]:
         """(height, width) of the files in order, each once, from their headers."""
         return [picture_size(path) for path in self.paths]
@@ -140,6 +144,10 @@ class PairedImageFolders(Dataset):
     def path(self, index: int) -> Path:
         """HR file of item `index`."""
         return self.hr.path(index)
+
+    def files(self) -> list[Path]:
+        """The LR files in order, then the HR files."""
+        return [*self.lr.files(), *self.hr.files()]
 
     def lr_path(self, index: int) -> Path:
         """LR file of item `index`."""

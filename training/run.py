@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 import datasets
 import models
+from datasets.check import check_samples
 from datasets.implicit import ImplicitDataset
 from evaluation.metrics import parse_eval_type
 from models.checkpoints import loading as checkpoints
@@ -143,6 +144,7 @@ def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset
     """The samples to train and to validate with."""
     samples = datasets.make_wrapped(require(config, "train_dataset", where), "train_dataset")
     batch_size = require(config["train_dataset"], "batch_size", "train_dataset")
+    check_samples(samples, "train_dataset")
     samples.check_batches(batch_size)
     if (config.get("accumulate") or 1) > batch_size:
         raise InputError(f"accumulate is {config['accumulate']}; expected at most the batch_size, {batch_size}")
@@ -151,6 +153,7 @@ def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset
     if not config.get("val_dataset"):
         return samples, None
     val_samples = datasets.make_wrapped(config["val_dataset"], "val_dataset")
+    check_samples(val_samples, "val_dataset")
     check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
     return samples, val_samples
 
