@@ -129,7 +129,7 @@ class ImplicitDataset(Dataset):
     def _queries(self, hr: np.ndarray, index: int) -> tuple[Tensor, Tensor]:
         """Positions (Q, 2) and colours (Q, 3)."""
         size: Size = hr.shape[:2]
-        colours = torch.from_numpy(np.ascontiguousarray(hr)).flatten(0, 1)  # (H * W, 3)
+        colours = torch.from_numpy(np.require(hr, requirements="CW")).flatten(0, 1)  # (H * W, 3)
         if self.sample_q is None:
             return Grid.of_size(size).coord().flatten(0, 1), colours.float() / 255
         if self.sample_q > len(colours):

@@ -43,6 +43,7 @@ def train_config(pictures: Path, **changes) -> Path:
         "epoch_max": 4,
         "multi_step_lr": {"milestones": [2], "gamma": 0.5},
         "epoch_save": 2,
+        "num_workers": 0,
         **changes,
     }
     path = Path("config.yaml")
@@ -546,6 +547,7 @@ def test_published_training_config_names_the_data_it_wants(capsys) -> None:
         ("epoch_max=010", "epoch_max is '010'; expected a whole number"),
         ("epoch_max=1:30", "epoch_max is '1:30'; expected a whole number"),
         ("num_workers=1000000", "num_workers is 1000000"),
+        ("num_workers=atuo", "num_workers is 'atuo'; expected auto or a whole number"),
         ("loss={l1: 1, fft: 0.1}", "loss 'fft' compares neighbouring pixels"),
         ("data_norm={inp: null}", "data_norm: the key 'inp' is missing"),
         ("model.args.lr_skip='\"false\"'", "lr_skip is"),

@@ -27,8 +27,10 @@ from utils.errors import InputError
 from utils.kinds import MAPPING, POSITIVE, TEXT, WHOLE_NUMBERS, Kind, between, whole
 from utils.losses import make_loss
 from utils.random_state import repeatable, seed_everything
+from utils.threads import data_workers
 
 LOSS = Kind("a loss or a mapping of losses to weights", lambda v: isinstance(v, str | Mapping))
+WORKERS = Kind("auto or a whole number from 0 to 256", lambda v: v == "auto" or whole(0, 256).fits(v))
 SHARE = Kind("a number between 0 and 1", lambda v: isinstance(v, float) and 0 < v < 1)
 KINDS = {
     "train_dataset": MAPPING, "val_dataset": MAPPING, "data_norm": MAPPING, "model": MAPPING, "optimizer": MAPPING,
@@ -36,7 +38,7 @@ KINDS = {
     "multi_step_lr.gamma": POSITIVE, "cosine_lr": MAPPING, "cosine_lr.warmup_steps": whole(0),
     "cosine_lr.final_factor": between(0, 1), "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
     "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
-    "seed": whole(0), "num_workers": whole(0, 256), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
+    "seed": whole(0), "num_workers": WORKERS, "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
 }  # fmt: skip
 LAST = "epoch-last.pth"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -110,7 +112,7 @@ class Run:
 
 def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.device, stop: stopping.Watch) -> Run:
     """Everything that a run needs, checked before anything is written."""
-    seed, workers = config.get("seed", 0), config.get("num_workers", 0)
+    seed, workers = config.get("seed", 0), data_workers(config.get("num_workers"))
     require(config, "epoch_max", arguments.config)
     parts.choose("precision", config.get("precision", "float32"), PRECISIONS)
     samples, val_samples = prepare_data(config, arguments.config)

@@ -23,7 +23,7 @@ RUN_FILE = re.compile(rf"{NAMES}|\.({NAMES})\.\w{{8}}(\.tmp)?|{re.escape(LOCK)}"
 EVENTS = "tensorboard"
 EVENT_FILE = re.compile(r"events\.out\.tfevents\..*")
 # What may differ when a run goes on: how long, how fast it is read, and where things lie.
-FREE = ("epoch_max", "num_workers", "init", "resume", "root_path", "root_path_1", "root_path_2", "split_file")
+FREE = ("epoch_max", "num_workers", "cache", "init", "resume", "root_path", "root_path_1", "root_path_2", "split_file")
 STATE = {
     "step": whole(0), "epoch": whole(0), "steps_per_epoch": whole(1), "pending": SWITCH,
     "best": Kind("a number", lambda v: isinstance(v, float)),

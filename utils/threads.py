@@ -8,6 +8,8 @@ from pathlib import Path
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 
+MOST_WORKERS = 8  # more rarely help one training, and each takes memory
+
 
 def settle(number: int | None = None) -> None:
     """Import PyTorch and let it compute with `number` threads; by default with as many as it chooses itself, but no
@@ -32,6 +34,16 @@ def available_processors() -> int:
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota()
     return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+
+
+def data_workers(number: int | str | None = None) -> int:
+    """Processes that prepare training data: `number`, or where that is "auto" or None, one for each processor but the
+    one that trains, at most MOST_WORKERS. Processes that torchrun starts on one machine share its processors."""
+    if isinstance(number, int):
+        return number
+    sharing = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    processors = available_processors() // max(1, int(sharing) if sharing.isdecimal() else 1)
+    return min(MOST_WORKERS, max(0, processors - 1))
 
 
 def _quota() -> float | None:
