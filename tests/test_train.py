@@ -417,6 +417,14 @@ def test_a_batch_in_parts_trains_as_a_whole_one(pictures) -> None:
         assert torch.allclose(three[name], value, atol=1e-5), name
 
 
+def test_metrics_beside_psnr_are_in_the_log(pictures) -> None:
+    config = train_config(pictures, epoch_max=1, val_metrics=["ssim"])
+    whole = ("--set", "val_dataset.wrapper.args={inp_size: null, sample_q: null, scale_min: 2, scale_max: null}")
+    call(train, "--config", config, "--name", "s", "--device", "cpu", *whole, "--set", "val_dataset.batch_size=1")
+    (score,) = re.findall(r"val PSNR [\d.]+ dB, SSIM ([\d.]+)", Path("save/s/log.txt").read_text())
+    assert 0 < float(score) < 1
+
+
 def test_losses_of_windows_train(pictures) -> None:
     config = train_config(pictures, epoch_max=1, val_dataset=None, loss={"l1": 1, "fft": 0.1, "ssim": 0.1})
     where = "train_dataset.wrapper.args"

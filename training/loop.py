@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from evaluation.measure import validate
 from evaluation.metrics import parse_eval_type
+from evaluation.val_metrics import extra_scores
 from training import parts
 from training.run import LAST, PRECISIONS, Run
 from training.validation import validation_picture
@@ -122,6 +123,11 @@ def finish_epoch(run: Run, events: EventLog) -> str:
         scalars["psnr/val"] = score
         pictures["validation"] = validation_picture(run.released, run.val_samples)
         line += f", val PSNR {score:.3f} dB"
+        names = run.config.get("val_metrics") or ()
+        extra = extra_scores(run.released, run.val_samples, names, protocol, queries) if names else {}
+        for name, value in extra.items():
+            scalars[f"{name}/val"] = value
+            line += f", {name.upper()} {value:.4f}"
     if run.pending:
         with run.stop.deferred():
             run.pending = False

@@ -16,6 +16,7 @@ import models
 from datasets.check import check_samples
 from datasets.implicit import ImplicitDataset
 from evaluation.metrics import parse_eval_type
+from evaluation.val_metrics import check_metrics
 from models.checkpoints import loading as checkpoints
 from models.normalization import Normalization
 from models.upscaler import Upscaler
@@ -24,7 +25,7 @@ from training.validation import check_validation
 from utils import runs, stopping
 from utils.config import require
 from utils.errors import InputError
-from utils.kinds import MAPPING, POSITIVE, TEXT, WHOLE_NUMBERS, Kind, between, whole
+from utils.kinds import MAPPING, POSITIVE, TEXT, TEXTS, WHOLE_NUMBERS, Kind, between, whole
 from utils.losses import make_loss
 from utils.random_state import repeatable, seed_everything
 from utils.threads import data_workers
@@ -39,6 +40,7 @@ KINDS = {
     "cosine_lr.final_factor": between(0, 1), "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
     "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
     "seed": whole(0), "num_workers": WORKERS, "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
+    "val_metrics": TEXTS,
 }  # fmt: skip
 LAST = "epoch-last.pth"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -153,10 +155,12 @@ def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset
     with repeatable():  # a mistake in the data should show now
         samples[0]
     if not config.get("val_dataset"):
+        check_metrics(config.get("val_metrics") or (), None)
         return samples, None
     val_samples = datasets.make_wrapped(config["val_dataset"], "val_dataset")
     check_samples(val_samples, "val_dataset")
     check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
+    check_metrics(config.get("val_metrics") or (), val_samples)
     return samples, val_samples
 
 
