@@ -1,6 +1,7 @@
 """What a validation measures beside PSNR."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +12,10 @@ from evaluation.metrics import Protocol, ssim
 from evaluation.perceptual import SMALLEST, load_lpips
 from models.upscaler import Upscaler
 from utils.errors import InputError, nearest_name
+from utils.geometry.grids import Size
 from utils.pictures.similarity import WINDOW
 from utils.pictures.tensors import to_tensor
+from utils.processes import shared_out
 from utils.random_state import repeatable
 
 SMALLEST_SIDES = {"ssim": WINDOW, "lpips": SMALLEST}
@@ -54,29 +57,30 @@ def extra_scores(
     queries: int | None = None,
 ) -> dict[str, float]:
     """Means of the metrics `names` over a validation set, the same items each time; SSIM by the protocol where the set
-    gives whole pictures."""
+    gives whole pictures. The processes of a job share the work, and each gets what one process alone would."""
+    if not names:
+        return {}
     distance = load_lpips(upscaler.device) if "lpips" in names else None
-    rows = []
+
+    def measure(item: Any) -> dict[str, float]:
+        if samples.sample_q is None:
+            lr, target = map(to_tensor, item)
+            scores, picture = measure_pair(upscaler, lr, target, protocol, queries=queries)
+        else:
+            picture, target = window_of(upscaler, item, samples.window)
+            scores = {"ssim": ssim(picture, target)}
+        return scores if distance is None else {**scores, "lpips": distance(picture.clamp(0, 1), target)}
+
     with repeatable():
-        for scores, picture, target in _outputs(upscaler, samples, protocol, queries):
-            if distance is not None:
-                scores = {**scores, "lpips": distance(picture.clamp(0, 1), target)}
-            rows.append(scores)
+        draw = samples.pair if samples.sample_q is None else samples.__getitem__
+        rows = list(shared_out(map(draw, range(len(samples))), measure))
     return {name: sum(row[name] for row in rows) / len(rows) for name in names}
 
 
-def _outputs(
-    upscaler: Upscaler, samples: ImplicitDataset, protocol: Protocol, queries: int | None
-) -> Iterator[tuple[Mapping[str, float], Tensor, Tensor]]:
-    """Of each item the scores, the picture or window (3, H, W) that comes out, and its target, in [0, 1]."""
-    for index in range(len(samples)):
-        if samples.sample_q is None:
-            lr, hr = map(to_tensor, samples.pair(index))
-            scores, picture = measure_pair(upscaler, lr, hr, protocol, queries=queries)
-            yield scores, picture, hr
-            continue
-        item = {key: value[None].to(upscaler.device) for key, value in samples[index].items()}
-        values = upscaler.model(upscaler.normalization.inp.apply(item["inp"]), item["coord"], item["cell"])
-        values = upscaler.normalization.gt.invert(values, channels_last=True).clamp(0, 1)
-        picture, target = (x[0].T.unflatten(1, samples.window).cpu() for x in (values, item["gt"]))
-        yield {"ssim": ssim(picture, target)}, picture, target
+def window_of(upscaler: Upscaler, item: Mapping[str, Tensor], window: Size) -> tuple[Tensor, Tensor]:
+    """What comes out at the queries of an item, and what should, as pictures (3, *window) in [0, 1]."""
+    norm = upscaler.normalization
+    inp, coord, cell = (item[key][None].to(upscaler.device) for key in ("inp", "coord", "cell"))
+    values = norm.gt.invert(upscaler.model(norm.inp.apply(inp), coord, cell), channels_last=True).clamp(0, 1)
+    picture, target = (colours.T.unflatten(1, window).cpu() for colours in (values[0], item["gt"]))
+    return picture, target

@@ -207,6 +207,9 @@ def test_overwrite_of_a_linked_folder_empties_the_run_in_it(pictures, capsys) ->
         "log.txt",
         "tensorboard",
         "epoch-last.pth",
+        "epoch-last.safetensors",
+        "history.csv",
+        "plot.png",
     }
     Path("save/lost").symlink_to("nowhere")
     assert "save/lost" in mistake(capsys, train, "--config", config, "--name", "lost")

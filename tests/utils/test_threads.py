@@ -78,7 +78,6 @@ def test_options_before_environment_before_quota(quota, monkeypatch, number, env
 
 
 def test_data_workers_leave_a_processor_to_the_training(quota, monkeypatch) -> None:
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert [threads.data_workers(number) for number in (0, 3, None, "auto")] == [0, 3, 7, 7]
     for text, workers in (("100000 100000", 0), ("200000 100000", 1)):
         quota(text)
@@ -86,7 +85,8 @@ def test_data_workers_leave_a_processor_to_the_training(quota, monkeypatch) -> N
     quota("max 100000")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
     assert threads.data_workers() == threads.MOST_WORKERS
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
+    for name, value in {"RANK": "0", "MASTER_ADDR": "here", "WORLD_SIZE": "32", "LOCAL_WORLD_SIZE": "16"}.items():
+        monkeypatch.setenv(name, value)
     assert threads.data_workers() == 3, "processes of one machine share its processors"
 
 
