@@ -60,15 +60,19 @@ def examine(
 
     report = Report()
     with ThreadPoolExecutor(available_processors()) as pool:
-        for paths, (height, width) in needs:
-            for path, size in zip(paths, pool.map(size_of, paths), strict=True):
-                if isinstance(size, InputError):
-                    report.unreadable[path] = str(size)
-                else:
-                    report.sizes[path] = size
-                    if size[0] < height or size[1] < width:
-                        report.small[path] = f"{path} is {size[1]}x{size[0]}, smaller than {width}x{height}"
-                done()
+        try:
+            for paths, (height, width) in needs:
+                for path, size in zip(paths, pool.map(size_of, paths), strict=True):
+                    if isinstance(size, InputError):
+                        report.unreadable[path] = str(size)
+                    else:
+                        report.sizes[path] = size
+                        if size[0] < height or size[1] < width:
+                            report.small[path] = f"{path} is {size[1]}x{size[0]}, smaller than {width}x{height}"
+                    done()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the pictures that remain
+            raise
     return report
 
 
