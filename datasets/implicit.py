@@ -84,6 +84,10 @@ class ImplicitDataset(Dataset):
             sizes |= {(width, height) for height, width in sizes}
         return sizes.pop() if len(sizes) == 1 else None
 
+    def needs(self) -> list[tuple[list[Path], Size]]:
+        """The picture files, with the (height, width) that they need at least."""
+        return [(self.dataset.files(), (1, 1))]
+
     def check_batches(self, batch_size: int) -> None:
         """InputError when items of different shapes would meet in a batch, with the key to set; batches of 1 always
         pass."""
@@ -125,7 +129,7 @@ class ImplicitDataset(Dataset):
     def _queries(self, hr: np.ndarray, index: int) -> tuple[Tensor, Tensor]:
         """Positions (Q, 2) and colours (Q, 3)."""
         size: Size = hr.shape[:2]
-        colours = torch.from_numpy(np.ascontiguousarray(hr)).flatten(0, 1)  # (H * W, 3)
+        colours = torch.from_numpy(np.require(hr, requirements="CW")).flatten(0, 1)  # (H * W, 3)
         if self.sample_q is None:
             return Grid.of_size(size).coord().flatten(0, 1), colours.float() / 255
         if self.sample_q > len(colours):
@@ -213,6 +217,10 @@ class Paired(ImplicitDataset):
             )
         return scale
 
+    def needs(self) -> list[tuple[list[Path], Size]]:
+        side = self.inp_size or 1
+        return [(self.dataset.lr.files(), (side, side)), (self.dataset.hr.files(), (side, side))]
+
     def possible_sizes(self) -> set[tuple[Size, Size]]:
         sizes = set()
         for index, (lr, hr) in enumerate(self.dataset.pair_sizes):
@@ -275,6 +283,10 @@ class Downsampled(ImplicitDataset):
     def scales(self) -> tuple[float, float]:
         """Smallest and largest scale of the items."""
         return min(self.smallest), max(self.largest)
+
+    def needs(self) -> list[tuple[list[Path], Size]]:
+        crop = (1, 1) if self.inp_size is None else crop_sizes(self.inp_size, max(self.largest))[1]
+        return [(self.dataset.files(), crop)]
 
     def possible_sizes(self) -> set[tuple[Size, Size]]:
         scales = (self.smallest, self.largest)

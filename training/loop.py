@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from evaluation.measure import validate
 from evaluation.metrics import parse_eval_type
+from evaluation.val_metrics import extra_scores
 from training import parts, speed
 from training.plot import plot_history
 from training.run import BEST, LAST, Run
@@ -142,6 +143,10 @@ def finish_epoch(run: Run, events: EventLog | None) -> str:
         score = validate(run.released, run.val_samples, protocol, batch_size, queries)
         scalars["psnr/val"] = score
         line += f", val PSNR {score:.3f} dB"
+        names = run.config.get("val_metrics") or ()
+        for name, value in extra_scores(run.released, run.val_samples, names, protocol, queries).items():
+            scalars[f"{name}/val"] = value
+            line += f", {name.upper()} {value:.4f}"
     if events:
         if run.validates:
             pictures["validation"] = validation_strip(run.released, run.val_samples)

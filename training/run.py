@@ -13,8 +13,10 @@ from torch.utils.data import DataLoader, default_collate
 
 import datasets
 import models
+from datasets.check import check_samples
 from datasets.implicit import ImplicitDataset
 from evaluation.metrics import parse_eval_type
+from evaluation.val_metrics import check_metrics
 from models.checkpoints import loading as checkpoints
 from models.checkpoints.safetensors_files import SUFFIX, save_safetensors
 from models.normalization import Normalization
@@ -25,11 +27,13 @@ from training.watching import Meter
 from utils import processes, runs, stopping
 from utils.config import require
 from utils.errors import InputError
-from utils.kinds import MAPPING, POSITIVE, SWITCH, TEXT, WHOLE_NUMBERS, Kind, between, whole
+from utils.kinds import MAPPING, POSITIVE, SWITCH, TEXT, TEXTS, WHOLE_NUMBERS, Kind, between, whole
 from utils.losses import make_loss
 from utils.random_state import repeatable, seed_everything
+from utils.threads import data_workers
 
 LOSS = Kind("a loss or a mapping of losses to weights", lambda v: isinstance(v, str | Mapping))
+WORKERS = Kind("auto or a whole number from 0 to 256", lambda v: v == "auto" or whole(0, 256).fits(v))
 SHARE = Kind("a number between 0 and 1", lambda v: isinstance(v, float) and 0 < v < 1)
 KINDS = {
     "train_dataset": MAPPING, "val_dataset": MAPPING, "data_norm": MAPPING, "model": MAPPING, "optimizer": MAPPING,
@@ -37,8 +41,8 @@ KINDS = {
     "multi_step_lr.gamma": POSITIVE, "cosine_lr": MAPPING, "cosine_lr.warmup_steps": whole(0),
     "cosine_lr.final_factor": between(0, 1), "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
     "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
-    "seed": whole(0), "num_workers": whole(0, 256), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
-    "licence": TEXT, "channels_last": SWITCH, "compile": SWITCH,
+    "seed": whole(0), "num_workers": WORKERS, "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
+    "val_metrics": TEXTS, "licence": TEXT, "channels_last": SWITCH, "compile": SWITCH,
 }  # fmt: skip
 LAST, BEST = "epoch-last.pth", "epoch-best.pth"
 
@@ -127,7 +131,7 @@ class Run:
 
 def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.device, stop: stopping.Watch) -> Run:
     """Everything that a run needs, checked before anything is written."""
-    seed, workers = config.get("seed", 0), config.get("num_workers", 0)
+    seed, workers = config.get("seed", 0), data_workers(config.get("num_workers"))
     require(config, "epoch_max", arguments.config)
     precision = speed.precision_of(config, device)
     samples, val_samples = prepare_data(config, arguments.config)
@@ -180,6 +184,7 @@ def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset
     """The samples to train and to validate with."""
     samples = datasets.make_wrapped(require(config, "train_dataset", where), "train_dataset")
     batch_size = require(config["train_dataset"], "batch_size", "train_dataset")
+    check_samples(samples, "train_dataset")
     samples.check_batches(batch_size)
     if config.get("accumulate") and config["accumulate"] * processes.count() > batch_size:
         shared = f" by {processes.count()} processes" if processes.count() > 1 else ""
@@ -187,9 +192,12 @@ def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset
     with repeatable():  # a mistake in the data should show now
         samples[0]
     if not config.get("val_dataset"):
+        check_metrics(config.get("val_metrics") or (), None)
         return samples, None
     val_samples = datasets.make_wrapped(config["val_dataset"], "val_dataset")
+    check_samples(val_samples, "val_dataset")
     check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
+    check_metrics(config.get("val_metrics") or (), val_samples)
     return samples, val_samples
 
 

@@ -16,7 +16,8 @@ Item = TypeVar("Item")
 
 HISTORY = "history.csv"
 COLUMNS = (
-    "epoch", "step", "lr", "loss", "psnr", "gradient_norm", "samples_per_second", "waiting_share", "seconds", "time",
+    "epoch", "step", "lr", "loss", "psnr", "ssim", "lpips", "gradient_norm", "samples_per_second", "waiting_share",
+    "seconds", "time",
 )  # fmt: skip
 # Of log.txt, for runs from before there was a history.
 LOG_LINE = re.compile(

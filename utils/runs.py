@@ -28,6 +28,7 @@ EVENT_FILE = re.compile(r"events\.out\.tfevents\..*")
 FREE = (
     "epoch_max",
     "num_workers",
+    "cache",
     "licence",
     "compile",
     "channels_last",

@@ -4,10 +4,13 @@ import random
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from datasets.blur_kernels import KERNELS, blurred, sinc
 from datasets.degradation import Degradation, add_gaussian, add_poisson, registry
 from tests.datasets.making import folder, mistake, wrapper
+from training.parts import SeededItems
 from utils.config import load_config
 from utils.pictures.tensors import resize_bicubic
 from utils.random_state import repeatable
@@ -36,6 +39,16 @@ def test_items_follow_from_the_random_state_and_without_one_nothing_changes(pict
     assert item(degraded, 1) == item(degraded, 1)
     assert item(degraded, 1)["inp"] != item(degraded, 2)["inp"]
     assert item(degraded, 1)["inp"] != item(plain, 1)["inp"]
+
+
+def test_data_workers_and_order_change_no_item(pictures) -> None:
+    """As training draws them: by (epoch, index)."""
+    samples = wrapper("sr-implicit-downsampled", folder(pictures, repeat=3), inp_size=8, scale_max=4, degradation=ALL)
+    items, keys = SeededItems(samples, seed=1), [(1, index) for index in range(9)]
+    alone = {index: items[1, index]["inp"] for index in reversed(range(9))}
+    loader = DataLoader(items, batch_size=None, sampler=keys, num_workers=2)
+    assert all(torch.equal(item["inp"], alone[index]) for (_, index), item in zip(keys, loader, strict=True))
+    assert not torch.equal(items[2, 0]["inp"], alone[0])
 
 
 @pytest.mark.parametrize("scale", [0.7, 1, 2.5, 4])
