@@ -58,6 +58,15 @@ def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor) -> AxisT
     return AxisTaps(tap.clamp(0, n - 1).long(), (distance / stretch).float(), inside)
 
 
+def unstretched_taps(position: Tensor, n: int, radius: int) -> AxisTaps:
+    """`axis_taps` of a kernel of its own size: always 2 * `radius` of them, as a graph without loops needs it."""
+    center, epsilon = ((position + 1) * n - 1) / 2, tap_epsilon(n)
+    steps = torch.arange(2 * radius, device=position.device).view(-1, *[1] * position.dim())
+    tap = (center - radius - epsilon).ceil() + steps  # (T, *S)
+    distance = center - tap
+    return AxisTaps(tap.clamp(0, n - 1).long(), distance, distance > epsilon - radius)
+
+
 @dataclass(frozen=True)
 class AxisLookup:
     """For positions along one axis: which LR pixels to look at, and how far away each position is from their centres.
@@ -196,7 +205,7 @@ class Neighbours:
         reach_y, reach_x = (None, None) if reach is None else reach.unbind(-1)
         y = look_up(coord[..., 0], pixels.size[0], local_ensemble, reach_y)
         x = look_up(coord[..., 1], pixels.size[1], local_ensemble, reach_x)
-        picture = torch.arange(len(coord), device=coord.device)[:, None]
+        picture = torch.arange(coord.shape[0], device=coord.device)[:, None]
         index = pixels.index(y.index[:, None], x.index[None], picture)
         return cls._of(index, y.offset[:, None], x.offset[None])
 
