@@ -1,5 +1,6 @@
 """Models as ONNX for onnxruntime and others: `python -m tools.export_onnx --model s --output s-onnx/`."""
 
+import copy
 import hashlib
 import io
 import json
@@ -7,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,15 @@ from models.continuous import Latent
 from models.decoders.non_local_latent import NonLocalLatent
 from models.encoders.swinir import SwinIR
 from models.layers.cross_scale_attention import CROP, CrossScaleAttention
+from models.lerf.lerf_net import LeRFNetPlus
 from models.registry import weights_hash
 from models.resampling.resampler import Resampler, ResamplingField
 from models.upscaler import Upscaler
 from utils import cli
 from utils.errors import InputError, shortened
 from utils.files import atomic_file, check_target
-from utils.geometry.neighbours import unstretched_taps
+from utils.geometry.grids import cell_in_pixels
+from utils.geometry.neighbours import AxisTaps, axis_taps
 
 OPSET = 16  # the first with GridSample
 CALLS = {
@@ -56,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     targets = [check_target(folder / name) for name in (ENCODE, RENDER, NOTE)]
     if not arguments.overwrite and any(target.exists() for target in targets):
         raise InputError(f"{folder} holds an export; name another folder, or --overwrite it")
-    spec = load_content(arguments.model)["model"]
     files, note = exported(load_upscaler(arguments.model))
+    spec = load_content(arguments.model)["model"]
     note["model"] = {key: spec[key] for key in ("name", "args") if spec.get(key) is not None}
     files[NOTE] = json.dumps(note, indent=1).encode()
     for target in targets:
@@ -86,9 +90,7 @@ class Render(Encode):
     def forward(self, features: Tensor, image: Tensor, *rest: Tensor) -> Tensor:
         *non_local, coord, cell = rest
         if isinstance(self.model, Resampler):
-            # Kernels of their own size: demo.py and Upscaler reduce pictures by a filter
-            stretch = features.new_ones(1, 2, 1, 1).expand(features.shape[0], -1, -1, -1)
-            field = ResamplingField(features.permute(0, 2, 3, 1), stretch=stretch)
+            field = ResamplingField(features.permute(0, 2, 3, 1), stretch=self._stretch(features, cell))
         elif hasattr(self.model, "cs_attn"):
             field = self.model.field(NonLocalLatent(features, image, *non_local), cell)
         else:
@@ -96,19 +98,32 @@ class Render(Encode):
         values = self.model.sample(field, coord)
         return self.normalization.gt.invert(values, channels_last=True).clamp(0, 1)
 
+    def _stretch(self, features: Tensor, cell: Tensor) -> Tensor:
+        """How much wider kernels are where output pixels are larger than those that are resampled: with scales from 1,
+        only those of a picture that was enlarged before. Upscaler and demo.py reduce pictures by a filter."""
+        if largest_stretch(self.model) == 1:
+            return features.new_ones(1, 2, 1, 1).expand(features.shape[0], -1, -1, -1)
+        return (cell_in_pixels(cell, features.shape[-2:]) / 2).clamp(1, largest_stretch(self.model))
 
-class UnstretchedTaps:
-    """In the place of `Resampler.taps`: of a kernel of its own size."""
 
-    def __init__(self, radius: float):
-        self.radius = round(radius)
+def largest_stretch(model: Resampler) -> int:
+    """Of kernels at scales from 1."""
+    return 2 if isinstance(model, LeRFNetPlus) and model.antialias else 1
 
-    def __call__(self, position: Tensor, n: int, stretch: Tensor) -> Any:
-        return unstretched_taps(position, n, self.radius)
+
+class FixedTaps:
+    """In the place of `Resampler.taps`: always as many as the largest kernel has, for a graph has no other."""
+
+    def __init__(self, model: Resampler):
+        self.radius, self.taps = model.kernel.radius, round(2 * model.kernel.radius * largest_stretch(model))
+
+    def __call__(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
+        return axis_taps(position, n, self.radius, stretch, self.taps)
 
 
 def exported(upscaler: Upscaler) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files by name, and what a note says of them; InputError for a model of which no graph can be made."""
+    upscaler = replace(upscaler, model=copy.deepcopy(upscaler.model))  # whose taps become others
     model = upscaler.model
     if model.reduces:
         raise InputError("a filter has no weights, and every program has it; name a checkpoint")
@@ -116,7 +131,7 @@ def exported(upscaler: Upscaler) -> tuple[dict[str, bytes], dict[str, Any]]:
     side = max(smallest, 12)
     encode, render = Encode(upscaler), Render(upscaler)
     if isinstance(model, Resampler):
-        model.taps = UnstretchedTaps(model.kernel.radius)
+        model.taps = FixedTaps(model)
     picture, coord, cell = torch.rand(2, 3, side, side + 6), torch.rand(2, 21, 2) * 2 - 1, torch.full((2, 2), 0.05)
     with torch.no_grad(), native.using("torch"):
         latent = encode(picture)

@@ -129,7 +129,7 @@ def read_note(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: format {shortened(note['format'])} is not {FORMAT}; export the model again")
     known = [*note["latent"], "coord", "cell"]
     if not set(note["render_inputs"]) <= set(known):
-        raise InputError(f"{path}: render_inputs is {shortened(note['render_inputs'])}; expected some of {known}")
+        raise InputError(f"{path}: render_inputs is {shortened(note['render_inputs'])}, not of {shortened(known)}")
     if note["tiling"] not in [tiling.value for tiling in Tiling]:
         raise InputError(f"{path}: tiling is {shortened(note['tiling'])}; export the model again")
     return note

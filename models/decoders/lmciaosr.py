@@ -87,7 +87,7 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         """Modulations and codes of N LR pixels, from (N, 576), (N, 64) and (N, 2)."""
         # Published weights read the unfolded channels as (3, 3, 64), which is not the order of unfolding, and select
         # rows by x and columns by y.
-        blocks = neighbourhood.unflatten(1, (3, 3, -1))
+        blocks = neighbourhood.reshape(neighbourhood.shape[0], 3, 3, -1)
         scores, values = [], []
         query = self.prenet_q(neighbourhood)
         for vy in (-1, 1):

@@ -41,30 +41,23 @@ def tap_epsilon(n: int) -> float:
     return 1e-6 + 2e-7 * n
 
 
-def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor) -> AxisTaps:
+def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor, taps: int | None = None) -> AxisTaps:
     """Pixels within `radius` * `stretch` LR pixels of each position, a broadcasting `stretch` per position.
 
     Beyond the border pixels are replicated. Of two pixels exactly at the two ends of the support the first one counts
-    (LeRF's convention; filters are zero there). T fits the largest stretch.
+    (LeRF's convention; filters are zero there). T fits the largest stretch, unless it is given as `taps`.
     """
     center, epsilon = ((position + 1) * n - 1) / 2, tap_epsilon(n)
     reach = radius * stretch
     first = (center - reach - epsilon).ceil()
     count = (2 * reach - epsilon).ceil()  # of whole numbers in an interval of that length, open at one end
-    steps = torch.arange(int(count.max()), device=position.device).view(-1, *[1] * first.dim())
+    steps = torch.arange(int(count.max()) if taps is None else taps, device=position.device).view(
+        -1, *[1] * first.dim()
+    )
     tap = first + steps  # (T, *S)
     distance = center - tap
     inside = (distance > epsilon - reach) & (steps < count)
     return AxisTaps(tap.clamp(0, n - 1).long(), (distance / stretch).float(), inside)
-
-
-def unstretched_taps(position: Tensor, n: int, radius: int) -> AxisTaps:
-    """`axis_taps` of a kernel of its own size: always 2 * `radius` of them, as a graph without loops needs it."""
-    center, epsilon = ((position + 1) * n - 1) / 2, tap_epsilon(n)
-    steps = torch.arange(2 * radius, device=position.device).view(-1, *[1] * position.dim())
-    tap = (center - radius - epsilon).ceil() + steps  # (T, *S)
-    distance = center - tap
-    return AxisTaps(tap.clamp(0, n - 1).long(), distance, distance > epsilon - radius)
 
 
 @dataclass(frozen=True)
