@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import models
+from models.checkpoints.exported import ExportedModel, is_exported
 from models.checkpoints.lerf import holds_tables, pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.safetensors_files import is_safetensors, load_safetensors
@@ -100,8 +101,8 @@ def load_upscaler(
     backend: str = "auto",
     precision: str = "float32",
 ) -> Upscaler:
-    """The model of a checkpoint file or folder, a shipped one by its short name (`s`, see models/zoo.yaml), or a filter
-    by its registry name (`bicubic`), ready for pictures.
+    """The model of a checkpoint file or folder, of a folder that tools.export_onnx wrote, a shipped one by its short
+    name (`s`, see models/zoo.yaml), or a filter by its registry name (`bicubic`), ready for pictures.
 
     The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
     config's), else the model's own; so are the trained scales. `backend` is as in `models.native.choose`,
@@ -111,7 +112,10 @@ def load_upscaler(
     filters = models.names("resampling")
     if str(model) in filters:
         return Upscaler(models.make({"name": str(model)}), device=device, backend=backend, precision=precision)
-    path, content = Path(from_zoo(model)), load_content(model)
+    path = Path(from_zoo(model))
+    if is_exported(path):
+        return Upscaler(ExportedModel(path), device=device, backend=backend, precision=precision)
+    content = load_content(model)
     try:
         made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
         normalization = Normalization.for_model(made, content.get("data_norm") or data_norm)

@@ -74,15 +74,14 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         non_local = None if latent.non_local is None else latent.non_local.permute(0, 2, 3, 1).flatten(0, 2)
         cells = cell.expand(-1, -1, height, width).permute(0, 2, 3, 1).flatten(0, 2)
         outputs = []
-        for start in range(0, len(neighbourhood), CHUNK_PIXELS):
-            chunk = slice(start, start + CHUNK_PIXELS)
+        exported = torch.onnx.is_in_onnx_export()  # graphs have no loops
+        for start in (0,) if exported else range(0, len(neighbourhood), CHUNK_PIXELS):
+            chunk = slice(None) if exported else slice(start, start + CHUNK_PIXELS)
             extra = None if non_local is None else non_local[chunk]
             with precision.reduced(cells.device) as rounded:
                 attended = self._attend(neighbourhood[chunk], extra, cells[chunk], size)
             outputs.append([part.float() for part in attended] if rounded else attended)
-        modulation, code = (
-            torch.cat(parts).unflatten(0, (batch, height, width)) for parts in zip(*outputs, strict=True)
-        )
+        modulation, code = (torch.cat(parts).reshape(batch, height, width, -1) for parts in zip(*outputs, strict=True))
         return modulation.permute(0, 3, 1, 2), code.permute(0, 3, 1, 2)
 
     def _attend(
@@ -91,7 +90,7 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         """Modulations and codes of N LR pixels, from (N, 576), (N, 64) and (N, 2)."""
         # Published weights read the unfolded channels as (3, 3, 64), which is not the order of unfolding, and select
         # rows by x and columns by y.
-        blocks = neighbourhood.unflatten(1, (3, 3, -1))
+        blocks = neighbourhood.reshape(neighbourhood.shape[0], 3, 3, -1)
         scores, values = [], []
         query = self.prenet_q(neighbourhood)
         for vy in (-1, 1):
@@ -99,7 +98,8 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
                 row, column = int(vx > 0), int(vy > 0)
                 key = blocks[:, row : row + 2, column : column + 2].flatten(1)  # (N, 256)
                 value = key if non_local is None else torch.cat([key, non_local], dim=1)
-                offset = key.new_tensor([-vy / size[0], -vx / size[1]]).expand(len(key), 2)
+                ones = torch.ones_like(key[:, :1])
+                offset = torch.cat([-vy * ones / size[0], -vx * ones / size[1]], dim=1)
                 key = key * self.imnet_k(torch.cat([key, offset, cell], dim=1))
                 values.append(value * self.imnet_v(torch.cat([value, offset, cell], dim=1)))
                 scores.append((query * key).sum(1, dtype=cell.dtype) / self.softmax_scale)

@@ -11,7 +11,7 @@ from models.continuous import ContinuousModel, Field, Latent
 from models.encoders import make_encoder
 from models.layers.mlp import MLP, unfolded
 from models.registry import register
-from utils.geometry.grids import Grid, OutputGrid, cell_at, offset_from_corner
+from utils.geometry.grids import Grid, OutputGrid, cell_at, first_pixels, offset_from_corner
 
 # Up to this many distinct filters, one per (row offset, column offset), are cheaper than one per position.
 MOST_FILTERS = 4096
@@ -43,7 +43,8 @@ class MetaSR(ContinuousModel):
         cell = cell_at(field.cell, coord)  # (B, 1 or Q, 2)
         rows, offset_y = offset_from_corner(coord[..., 0], cell[..., 0], height)
         columns, offset_x = offset_from_corner(coord[..., 1], cell[..., 1], width)
-        latent = torch.stack([t[i] for t, i in zip(field.table.flatten(1, 2), rows * width + columns, strict=True)])
+        index = first_pixels(coord.shape[0], field.size, coord.device)[:, None] + rows * width + columns  # (B, Q)
+        latent = field.table.flatten(0, 2).index_select(0, index.flatten()).unflatten(0, index.shape)
         relative_cell = (cell[..., 0] * height / 2).expand_as(offset_y)
         filters = self.imnet(torch.stack([offset_y, offset_x, relative_cell], dim=-1))
         return (latent[..., None, :] @ filters.unflatten(-1, (self.latent_dim, 3)))[..., 0, :]

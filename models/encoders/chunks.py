@@ -13,8 +13,8 @@ CHUNK_REACHES = 16
 def encode_in_chunks(encoder: nn.Module, image: Tensor) -> Tensor:
     """`encoder(image)`, (B, 3, h, w) -> (B, out_dim, h, w), with intermediates no larger than those of a chunk.
 
-    For encoders that say how many rows a feature `reach`es, without gradients; others read the whole picture at once.
-    Computed in the precision in use.
+    For encoders that say how many rows a feature `reach`es, without gradients; others read the whole picture at once,
+    as do exported graphs, which have no loops. Computed in the precision in use.
     """
 
     def encoded(part: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def encode_in_chunks(encoder: nn.Module, image: Tensor) -> Tensor:
 
     height, width = image.shape[-2:]
     reach = getattr(encoder, "reach", None)
-    if reach is None or torch.is_grad_enabled():
+    if reach is None or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export():
         return encoded(image)
     rows = max(CHUNK_PIXELS // (len(image) * width), CHUNK_REACHES * reach, 1)
     if rows >= height:

@@ -54,6 +54,8 @@ def pad_to_windows(image: Tensor, window: int) -> Tensor:
     A picture that is too small for that is reflected whole, and then its last row or column is replicated.
     """
     pads = [-n % window for n in image.shape[2:]]
+    if torch.onnx.is_in_onnx_export():  # for pictures of at least a window
+        return F.pad(image, (0, pads[1], 0, pads[0]), mode="reflect")
     reflected = [min(pad, n - 1) for pad, n in zip(pads, image.shape[2:], strict=True)]
     rest = [pad - part for pad, part in zip(pads, reflected, strict=True)]
     image = F.pad(image, (0, reflected[1], 0, reflected[0]), mode="reflect")
@@ -102,12 +104,12 @@ class SwinBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (1, 2))
-        x = x.unflatten(2, (-1, self.window)).unflatten(1, (-1, self.window))  # (B, rows, W, columns, W, C)
-        x = x.transpose(2, 3)  # (B, rows, columns, W, W, C)
-        grid = x.shape[:3]
-        x = x.flatten(3, 4).flatten(0, 2)  # (B * rows * columns, N, C)
-        x = self._each_window(x, window_kinds(*grid, x.device))
-        x = x.unflatten(1, (self.window, self.window)).unflatten(0, grid)  # (B, rows, columns, W, W, C)
+        batch, height, width, channels = x.shape
+        side, rows, columns = self.window, height // self.window, width // self.window
+        x = x.reshape(batch, rows, side, columns, side, channels).transpose(2, 3)  # (B, rows, columns, W, W, C)
+        x = x.reshape(-1, side * side, channels)  # (B * rows * columns, N, C)
+        x = self._each_window(x, window_kinds(batch, rows, columns, x.device))
+        x = x.reshape(batch, rows, columns, side, side, channels)
         x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)  # (B, H, W, C)
         return x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
 
@@ -115,6 +117,9 @@ class SwinBlock(nn.Module):
         """Apply the block to windows (K, N, C), WINDOWS_AT_A_TIME of them at a time."""
         masks = window_masks(self.window, self.shift, x) if self.shift else None
         done = []
+        if torch.onnx.is_in_onnx_export():  # graphs have no loops
+            attended = x + self.attn(self.norm1(x), None if masks is None else masks[kinds])
+            return attended + self.mlp(self.norm2(attended))
         for windows, kind in zip(x.split(WINDOWS_AT_A_TIME), kinds.split(WINDOWS_AT_A_TIME), strict=True):
             attended = windows + self.attn(self.norm1(windows), None if masks is None else masks[kind])
             done.append(attended + self.mlp(self.norm2(attended)))

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from utils.geometry.scales import Size
+
 CROP = 48  # LR pixels: larger pictures are attended crop by crop, as in the published program
 SMALLEST_NORM = 1e-4
 
@@ -31,6 +33,8 @@ class CrossScaleAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         height, width = features.shape[-2:]
+        if torch.onnx.is_in_onnx_export():  # graphs have no loops: for pictures below two crops
+            return torch.cat([self._attend(features, scale) for scale in self.scales], dim=1)
         rows = [torch.cat([self._crop(features, y, x) for x in spans(width)], dim=3) for y in spans(height)]
         return torch.cat(rows, dim=2)
 
@@ -55,11 +59,22 @@ class CrossScaleAttention(nn.Module):
         attention = (self.softmax_scale * (keys.transpose(1, 2) @ queries)).softmax(dim=1)  # (B, K, h * w)
 
         patches = F.unfold(self.conv_assembly(features), 3 * scale, stride=scale, padding=scale)  # (B, C * 9s², K)
-        enlarged = F.fold(
-            patches @ attention, [scale * n for n in size], kernel_size=3 * scale, stride=scale, padding=scale
-        )
+        enlarged = _fold(patches @ attention, size, scale)
         down = self.down if scale == 2 else getattr(self, f"downx{scale}")
         return (down(enlarged) / 6)[:, :, :height, :width]
+
+
+def _fold(patches: Tensor, size: Size, scale: int) -> Tensor:
+    """Sum of patches (B, C * 9s², h * w), of which each covers a pixel of (h, w) and the eight around it, each of s x s
+    pixels: (B, C, s * h, s * w)."""
+    if not torch.onnx.is_in_onnx_export():
+        return F.fold(patches, [scale * n for n in size], kernel_size=3 * scale, stride=scale, padding=scale)
+    blocks = patches.unflatten(2, size).unflatten(1, (-1, 3, scale, 3, scale))  # (B, C, 3, s, 3, s, h, w)
+    padded = F.pad(blocks, (1, 1, 1, 1))
+    total: Tensor | float = 0.0
+    for i, j in itertools.product(range(3), repeat=2):
+        total = total + padded[:, :, i, :, j, :, 2 - i : 2 - i + size[0], 2 - j : 2 - j + size[1]]
+    return total.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)  # (B, C, h, s, w, s)
 
 
 def spans(length: int) -> list[slice]:
@@ -72,6 +87,8 @@ def pad_to_multiple(features: Tensor, multiple: int) -> Tensor:
     """Pad below and at the right to a multiple of pixels, by reflection where the picture is large enough for it."""
     height, width = features.shape[-2:]
     below, right = -height % multiple, -width % multiple
+    if torch.onnx.is_in_onnx_export():
+        return F.pad(features, (0, right, 0, below), mode="reflect")
     if below or right:
         mode = "reflect" if below < height and right < width else "replicate"
         features = F.pad(features, (0, right, 0, below), mode=mode)

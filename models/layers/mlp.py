@@ -39,12 +39,18 @@ class MLP(nn.Module):
 
 def linear_on_map(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A Linear layer, weight (out, in), on every pixel: (B, in, h, w) -> (B, out, h, w)."""
-    return F.conv2d(features, weight[:, :, None, None], bias)
+    return F.conv2d(features, _known(weight[:, :, None, None]), bias)
+
+
+def _known(kernel: Tensor) -> Tensor:
+    """`kernel`; for an exported graph, in which a convolution's size has to be known, the numbers themselves."""
+    return torch.from_numpy(kernel.detach().numpy().copy()) if torch.onnx.is_in_onnx_export() else kernel
 
 
 def unfolded(features: Tensor) -> Tensor:
     """Each pixel's 3x3 neighbourhood, zero padding, in the order of `F.unfold`: (B, c, h, w) -> (B, h, w, 9c)."""
-    return F.unfold(features, 3, padding=1).unflatten(2, features.shape[-2:]).permute(0, 2, 3, 1)
+    columns = F.unfold(features, 3, padding=1)  # (B, 9c, h * w)
+    return columns.reshape(features.shape[0], -1, *features.shape[-2:]).permute(0, 2, 3, 1)
 
 
 def unfolded_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None, feat_unfold: bool = True) -> Tensor:
@@ -55,5 +61,5 @@ def unfolded_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None
     """
     if not feat_unfold:
         return linear_on_map(features, weight, bias)
-    kernel = weight.unflatten(1, (-1, 3, 3)).contiguous(memory_format=torch.channels_last)
+    kernel = _known(weight.unflatten(1, (-1, 3, 3))).contiguous(memory_format=torch.channels_last)
     return F.conv2d(features, kernel, bias, padding=1)

@@ -69,6 +69,8 @@ class SRUnit(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         # The intermediates of a part fit the cache; more columns at once would not be faster.
+        if torch.onnx.is_in_onnx_export():  # graphs have no loops
+            return self.model(pixels)
         columns = max(1, CHUNK_BYTES // (4 * self.widest))
         return torch.cat([self.model(part) for part in pixels.split(columns, dim=1)], dim=1)
 

@@ -43,7 +43,9 @@ class StraightThroughRound(torch.autograd.Function):
         return gradient
 
 
-round_through = StraightThroughRound.apply
+def round_through(x: Tensor) -> Tensor:
+    """Rounding, half to even, through which gradients pass where there are any."""
+    return StraightThroughRound.apply(x) if torch.is_grad_enabled() else x.round()
 
 
 class LeRF(Resampler):
@@ -101,7 +103,7 @@ class EnsembleLeRF(LeRF):
                 turns = range(direction, ROTATIONS, stage)
                 pixels = torch.cat([neighbourhood(levels, mode, turn) for turn in turns], dim=1)
                 values = self.respond(f"s{stage}_{mode}r{direction}", pixels)  # (K, turns * N * h * w)
-                total = total + values.unflatten(1, (len(turns), *levels.shape)).sum(1)
+                total = total + values.reshape(-1, len(turns), *levels.shape).sum(1)
         return total
 
     def stages(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -138,7 +138,12 @@ def cell_in_pixels(cell: Tensor, size: Size) -> Tensor:
     """Cell in LR pixels, for per-pixel arithmetic: (B, 2) -> (B, 2, 1, 1), a map (B, 2, h, w) keeps its shape."""
     if cell.dim() == 2:
         cell = cell[:, :, None, None]
-    return cell * cell.new_tensor(size)[:, None, None]
+    return cell * _lengths(size, cell)[:, None, None]
+
+
+def _lengths(size: Size, like: Tensor) -> Tensor:
+    """(2,) sides as numbers of the type of `like`; while a graph is traced they stay what the graph computes."""
+    return torch.stack([torch.as_tensor(n, dtype=like.dtype, device=like.device) for n in size])
 
 
 def first_pixels(batch: int, size: Size, device: torch.device) -> Tensor:
@@ -169,7 +174,7 @@ def offset_from_corner(position: Tensor, cell: Tensor, n: int) -> tuple[Tensor, 
 
 def attention_reach(cell: Tensor, size: Size) -> Tensor:
     """How far around a position CiaoSR looks for its neighbours, (..., 2) in positions, for cells (..., 2)."""
-    steps = cell.new_tensor(size) - 1
+    steps = _lengths(size, cell) - 1
     return (1 - cell) / steps.clamp(min=1e-9)
 
 

@@ -41,17 +41,19 @@ def tap_epsilon(n: int) -> float:
     return 1e-6 + 2e-7 * n
 
 
-def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor) -> AxisTaps:
+def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor, taps: int | None = None) -> AxisTaps:
     """Pixels within `radius` * `stretch` LR pixels of each position, a broadcasting `stretch` per position.
 
     Beyond the border pixels are replicated. Of two pixels exactly at the two ends of the support the first one counts
-    (LeRF's convention; filters are zero there). T fits the largest stretch.
+    (LeRF's convention; filters are zero there). T fits the largest stretch, unless it is given as `taps`.
     """
     center, epsilon = ((position + 1) * n - 1) / 2, tap_epsilon(n)
     reach = radius * stretch
     first = (center - reach - epsilon).ceil()
     count = (2 * reach - epsilon).ceil()  # of whole numbers in an interval of that length, open at one end
-    steps = torch.arange(int(count.max()), device=position.device).view(-1, *[1] * first.dim())
+    steps = torch.arange(int(count.max()) if taps is None else taps, device=position.device).view(
+        -1, *[1] * first.dim()
+    )
     tap = first + steps  # (T, *S)
     distance = center - tap
     inside = (distance > epsilon - reach) & (steps < count)
@@ -196,7 +198,7 @@ class Neighbours:
         reach_y, reach_x = (None, None) if reach is None else reach.unbind(-1)
         y = look_up(coord[..., 0], pixels.size[0], local_ensemble, reach_y)
         x = look_up(coord[..., 1], pixels.size[1], local_ensemble, reach_x)
-        picture = torch.arange(len(coord), device=coord.device)[:, None]
+        picture = torch.arange(coord.shape[0], device=coord.device)[:, None]
         index = pixels.index(y.index[:, None], x.index[None], picture)
         return cls._of(index, y.offset[:, None], x.offset[None])
 
