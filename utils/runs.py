@@ -16,7 +16,7 @@ from utils.errors import InputError
 from utils.files import atomic_file, clear_temporaries, new_folder, writing
 from utils.kinds import MAPPING, SWITCH, Kind, whole
 from utils.locks import LOCK, locked
-from utils.processes import gathered_from_first, is_first, restarted
+from utils.processes import gathered, gathered_from_first, is_first, restarted
 from utils.registry import shortened
 
 CHECKPOINT = re.compile(r"epoch-(last|best|\d+)\.pth")
@@ -58,7 +58,7 @@ def intended(folder: Path, arguments: Namespace) -> Namespace:
     to continue it where it is there. So do jobs that torchrun has started again."""
     if arguments.auto_resume and (arguments.resume or arguments.overwrite):
         raise InputError("--auto-resume continues a run or starts one; leave --resume and --overwrite out")
-    if not (arguments.auto_resume or restarted()):
+    if not (arguments.auto_resume or any(gathered(restarted()))):  # only one machine counts a restart
         return arguments
     there = gathered_from_first((folder / "epoch-last.pth").exists())
     intention = {"resume": arguments.resume or there, "overwrite": arguments.overwrite and not there}
