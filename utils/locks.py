@@ -40,6 +40,18 @@ def locked(folder: Path) -> Iterator[None]:
         file.close()
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether another process holds the lock of `folder`."""
+    try:
+        with open(folder / LOCK, "r+") as file:
+            _lock(file)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def _open_locked(path: Path) -> TextIO:
     """The open and locked file at `path`, in which the number of this process stands."""
     while True:

@@ -161,7 +161,7 @@ def check_same_config(
 
     InputError names those that are neither FREE nor below one of the `allowed` dotted keys.
     """
-    before, now = dict(_leaves(earlier)), dict(_leaves(config))
+    before, now = dict(leaves(earlier)), dict(leaves(config))
     differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     changes = {key: f"{key}: {shortened(before.get(key))} -> {shortened(now.get(key))}" for key in differing}
     refused = [
@@ -177,11 +177,11 @@ def check_same_config(
     return list(changes.values())
 
 
-def _leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, value) of everything in nested mappings."""
     if isinstance(value, Mapping) and value:
         for key, part in value.items():
-            yield from _leaves(part, f"{at}.{key}" if at else str(key))
+            yield from leaves(part, f"{at}.{key}" if at else str(key))
     else:
         yield at, value
 
