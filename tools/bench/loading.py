@@ -52,12 +52,10 @@ def loading(arguments: Any) -> dict[str, Figure]:
                 meter = measured(run, batches, arguments.steps)
                 if number:
                     rounds[name].append(meter.figures(run.batches.batch_size))
-    figures = {
-        f"{name}, samples/s": Figure.of([r["samples_per_second"] for r in each]) for name, each in rounds.items()
-    }
-    figures |= {
-        f"{name}, waiting / step": Figure.of([r["waiting_share"] for r in each]) for name, each in rounds.items()
-    }
+    figures = {}
+    for name, each in rounds.items():
+        figures[f"{name}, samples/s"] = Figure.of([r["samples_per_second"] for r in each])
+        figures[f"{name}, waiting / step"] = Figure.of([r["waiting_share"] for r in each])
     base, *others = rounds
     for name in others:
         pairs = zip(rounds[name], rounds[base], strict=True)
