@@ -1,6 +1,7 @@
 # `make demo` and `make test` do all set-up on a fresh machine: a virtual environment in .venv with the requirements.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 
 .PHONY: demo test test-all lint format clean
 
@@ -8,11 +9,11 @@ demo: .venv/.installed
 	$(BIN)/python demo.py --overwrite --input load/samples/coffee.png --scale 4 --output out/coffee_x4.png
 
 test: lint
-	$(BIN)/python -m pytest -m "not sanitizer"
+	$(PYTEST) -m "not sanitizer"
 
 # With all cases of the native routines on other builds, for minutes.
 test-all: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

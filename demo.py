@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 # While what follows is imported, Ctrl-C ends in one line, too
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -65,6 +65,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--cmsr-map", metavar="FILE", help="picture of which region was rendered at which scale")
     parser.add_argument("--cmsr-report", action="store_true", help="render in full, too, and compare both")
     cli.add_backend_option(parser)
+    cli.add_precision_option(parser, default="auto")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -86,22 +87,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     """Paint and write all; a mistake about a `single` picture is raised, others are told at the end."""
-    threads.settle(arguments.threads)
     from tqdm import tqdm
 
-    from evaluation.painter import Painter
-    from utils.devices import select_device
+    from evaluation.table_painter import table_painter
 
     output = sys.stderr if jobs and jobs[0].streams else sys.stdout
-    device, notice = select_device(arguments.device, arguments.gpu)
-    if notice and processes.is_first():
-        print(notice, file=output)
-    painter = Painter(device, arguments)
+    painter = table_painter(arguments, lambda: torch_painter(arguments, output)) or torch_painter(arguments, output)
     failures, written = [], 0
     try:
         hidden = None if len(jobs) > 1 and processes.is_first() else True
         with watch(), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
-            for _, outcome in pipelined(jobs, Job.read, painter.paint, Painter.write):
+            for _, outcome in pipelined(jobs, Job.read, painter.paint, painter.write):
                 if isinstance(outcome, InputError):
                     failures.append(outcome)
                 else:
@@ -125,6 +121,18 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
         sys.exit(1)
 
 
+def torch_painter(arguments: Any, output: TextIO) -> Any:
+    """What paints with PyTorch: every model, every option."""
+    threads.settle(arguments.threads)
+    from evaluation.painter import Painter
+    from utils.devices import select_device
+
+    device, notice = select_device(arguments.device, arguments.gpu)
+    if notice and processes.is_first():
+        print(notice, file=output)
+    return Painter(device, arguments)
+
+
 def check_options(arguments: Any) -> None:
     """InputError for options that do not go together, or that do nothing without another."""
     warp, proportional = is_warp(arguments), options.is_proportional(arguments)
@@ -136,6 +144,8 @@ def check_options(arguments: Any) -> None:
         raise InputError("--size of a warp is WIDTHxHEIGHT, both sides")
     if arguments.homography is not None and arguments.scale:
         raise InputError("--homography sets the scale itself; give --size WIDTHxHEIGHT instead of --scale")
+    if arguments.ensemble and arguments.cmsr:
+        raise InputError("--ensemble and --cmsr exclude each other; remove one")
     for name in ("cmsr", "compare"):
         if warp and getattr(arguments, name):
             raise InputError(f"--{name} is for upright pictures only; remove it or the warp")

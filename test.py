@@ -36,6 +36,7 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
     cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
     cli.add_backend_option(parser)
+    cli.add_precision_option(parser, default="float32")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if not (arguments.config and arguments.model):
         raise InputError("needs --config and --model, or --again with a results file; see --help")
+    if arguments.ensemble and arguments.cmsr:
+        raise InputError("--ensemble and --cmsr exclude each other; remove one")
     path = check_target(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     config = load_config(arguments.config, arguments.set)
     cli.check_models([*arguments.model, arguments.upsampler])
@@ -91,6 +94,7 @@ def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str]
     from evaluation.results import Results
     from evaluation.tasks import KINDS, make_tasks
     from models.checkpoints.loading import load_upscaler
+    from models.ensemble import Ensemble
     from utils.devices import select_device
 
     check_types(config, KINDS, arguments.config)
@@ -99,10 +103,13 @@ def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str]
     if notice and not processes.follows():
         print(notice)
     tasks = list(make_tasks(config, arguments))
-    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"), arguments.backend)
+    precision, backend = arguments.precision, arguments.backend
+    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"), backend, precision)
     if arguments.upsampler:
-        upsampler = load_upscaler(arguments.upsampler, device, backend=arguments.backend)
-        upscalers = put_on_upsampler(upscalers, upsampler, Path(arguments.upsampler).stem)
+        upsampler = load_upscaler(arguments.upsampler, device, backend=backend)
+        upscalers = put_on_upsampler(upscalers, upsampler, Path(arguments.upsampler).stem, precision)
+    if arguments.ensemble:
+        upscalers = {label: Ensemble.of(upscaler) for label, upscaler in upscalers.items()}
     if arguments.cmsr and all(task.warp for task in tasks):
         raise InputError("--cmsr renders upright pictures only, and this config contains only warps")
     tables = find_tables(arguments, upscalers) if arguments.cmsr else {}

@@ -104,13 +104,13 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[li
 def _places(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Entries of `key` in each task's results, by data set, scale or warp, and picture."""
     return {
-        f"{task.get('dataset')} {_label(task)} {picture}": entry
+        f"{task.get('dataset')} {label_of(task)} {picture}": entry
         for task in content["results"]
         for picture, entry in (task.get(key) or {}).items()
     }
 
 
-def _label(task: Mapping[str, Any]) -> str:
+def label_of(task: Mapping[str, Any]) -> str:
     """`x2`, `isc`, or nothing, as `Task.label`."""
     return task.get("warp") or (f"x{scale_text(parse_scale(task['scale']))}" if task.get("scale") else "")
 

@@ -18,7 +18,7 @@ from models.upscaler import Upscaler  # noqa: E402
 
 def names(folder: str) -> list[str]:
     """Registry names of the models in a folder: `names("decoders")`, `names("encoders")`, `names("resampling")`."""
-    return registry.names(f"models.{folder}")
+    return registry.names(f"{__name__}.{folder}")
 
 
 __all__ = [

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
+from models.capabilities import Tiling
 from models.encoders.chunks import encode_in_chunks
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size, sample_bilinear
@@ -86,10 +87,19 @@ class ContinuousModel(nn.Module):
     averages: bool = False
     """Whether values are weighted means of pixels, channel by channel: they cannot overshoot, and grey stays grey."""
 
+    whole_types: tuple[torch.dtype, ...] = ()
+    """Types beside float32 in which weights and pictures may be as a whole (`model.half()`): positions are float32, so
+    most models are not among these."""
+
     native_library: str | None = None
     """Name of the native routines that the model can use, see `models.native.choose`."""
 
     encoder: nn.Module
+
+    @property
+    def encodes(self) -> bool:
+        """Whether `encode` runs an encoder, which may compute in a reduced precision."""
+        return hasattr(self, "encoder")
 
     def encode(self, image: Tensor) -> Latent:
         """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
@@ -132,6 +142,11 @@ class ContinuousModel(nn.Module):
     def forward(self, image: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
         """(B, 3, h, w) pictures, (B, Q, 2) positions, (B, 2) output pixel sizes -> (B, Q, 3), all normalised."""
         return self.sample(self.field(self.encode(image), cell), coord)
+
+    @property
+    def tiling(self) -> Tiling:
+        """Whether pictures may be cut into tiles. Encoders that say how far they `reach` are run in row chunks."""
+        return Tiling.DISCOURAGED if getattr(self.encoder, "reach", None) is None else Tiling.INTERNAL
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         """The networks behind the encoder and how often each runs for that many LR pixels and positions, as the papers

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models import native
+from models import native, precision
+from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
 from models.continuous import ContinuousModel, Latent, paint_positions
 from models.normalization import Normalization
 from models.safeguards import (
@@ -29,24 +30,64 @@ class Upscaler:
 
     Without a `normalization` it is the model's own. `backend` is what computes on a CPU, as in `models.native.choose`;
     InputError where it is not possible for this model. The model is moved to `device` and otherwise left as it is.
+
+    `precision` is what the encoder computes in, float32 or bfloat16; "auto" becomes one of them, see
+    `models.precision.choose`, also for what is not possible. Rendering is float32.
     """
 
     model: ContinuousModel
     normalization: Normalization | None = None
     device: torch.device = torch.device("cpu")
     backend: str = "auto"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         native.check(self.backend, self.model.native_library)
         if self.normalization is None:
             object.__setattr__(self, "normalization", Normalization.for_model(self.model))
         self.model.to(self.device, memory_format=torch.channels_last)
+        object.__setattr__(self, "precision", precision.choose(self))
+
+    # As fields of spandrel's model descriptors, for programs that run models of any origin
+    CAPABILITIES = (
+        "scale_range", "input_channels", "supports_half", "supports_bfloat16", "size_requirements", "tiling"
+    )  # fmt: skip
+
+    @property
+    def scale_range(self) -> tuple[float, float]:
+        """Smallest and largest scale that the model was trained for, or is meant for; others work, too."""
+        return self.model.trained_scales or ANY_SCALE
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the tensors that `encode` takes, and `render` gives."""
+        return 3
+
+    @property
+    def supports_half(self) -> bool:
+        """Whether the whole model may be float16 (`model.half()`, and pictures in it)."""
+        return torch.float16 in self.model.whole_types
+
+    @property
+    def supports_bfloat16(self) -> bool:
+        """Whether the whole model may be bfloat16, within 50 dB of float32."""
+        return torch.bfloat16 in self.model.whole_types
+
+    @property
+    def size_requirements(self) -> SizeRequirements:
+        """Sizes of pictures that `encode` takes."""
+        return EVERY_SIZE
+
+    @property
+    def tiling(self) -> Tiling:
+        """Whether pictures may be cut into tiles to save memory."""
+        return self.model.tiling
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Within the block, calls of the model are computed as this upscaler does: by its backend, without
-        gradients."""
-        with torch.inference_mode(), native.using(self.backend):
+        """Within the block, calls of the model are computed as this upscaler does: by its backend, in its
+        precision, without gradients."""
+        with torch.inference_mode(), native.using(self.backend), precision.using(self.precision):
             yield
 
     def encode(self, pictures: Tensor) -> Latent:

@@ -6,9 +6,9 @@ from typing import Any
 
 from models.checkpoints.lerf import holds_tables, write_tables
 from models.checkpoints.loading import TABLES_FILE, load_upscaler, save_checkpoint
+from models.checkpoints.safetensors_files import is_safetensors, save_safetensors
 from models.lerf.networks import LeRFNetwork
-from models.lerf.patterns import ROTATIONS
-from models.lerf.tables import INTERVAL, SAMPLES, LookUpLeRF, tabulated
+from models.lerf.tables import LookUpLeRF, tabulated
 from utils import cli
 from utils.errors import InputError
 from utils.files import check_target
@@ -21,7 +21,9 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         description="Write the look-up tables (LUTs) of a LeRF-L or LeRF-G in 8 bits, of a network or fine-tuned ones.",
     )
     parser.add_argument("--model", required=True, help="checkpoint of a lerf-l, lerf-g or lerf-lut")
-    parser.add_argument("--output", required=True, metavar="FOLDER", help=f"folder to write {TABLES_FILE} to")
+    parser.add_argument(
+        "--output", required=True, metavar="FOLDER", help=f"folder to write {TABLES_FILE} to, or one .safetensors"
+    )
     parser.add_argument("--npy", action="store_true", help="also write LUT_s1_sr0.npy ..., as the authors' programs do")
     parser.add_argument("--overwrite", action="store_true", help="replace the LUTs in the folder")
     return parser.parse_args(argv)
@@ -30,13 +32,17 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     folder = Path(arguments.output)
-    target = check_target(folder / TABLES_FILE)
+    single = is_safetensors(folder)
+    if single and arguments.npy:
+        raise InputError("--npy writes into a folder; name one as --output")
+    target = check_target(folder if single else folder / TABLES_FILE)
     if not arguments.overwrite and (target.exists() or holds_tables(folder)):
-        raise InputError(f"{folder} holds LUTs; name another folder, or --overwrite them")
+        raise InputError(f"{folder} holds LUTs; name another place, or --overwrite them")
     with watch():
         upscaler = load_upscaler(arguments.model)
         tables = as_tables(upscaler.model, arguments.model)
-        save_checkpoint(target, content(tables, upscaler.normalization.to_config()))
+        save = save_safetensors if single else save_checkpoint
+        save(target, content(tables, upscaler.normalization.to_config()))
         if arguments.npy:
             write_tables(folder, tables)
     mebibytes = sum(table.numel() for _, table in tables.tables()) / 2**20
@@ -55,8 +61,7 @@ def as_tables(model: Any, name: str) -> LookUpLeRF:
 def content(tables: LookUpLeRF, data_norm: Any) -> dict[str, Any]:
     """The content of the file: a checkpoint whose parameters are int8, and the layout of the LUTs."""
     spec = {"name": "lerf-lut", "args": tables.arguments(), "sd": dict(tables.tables())}
-    layout = {"interval": INTERVAL, "shape": [SAMPLES] * 4, "modes": tables.modes, "rotations": ROTATIONS}
-    return {"model": spec, "data_norm": data_norm, "tables": layout}
+    return {"model": spec, "data_norm": data_norm, "tables": tables.layout()}
 
 
 if __name__ == "__main__":

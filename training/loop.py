@@ -14,7 +14,7 @@ from evaluation.measure import validate
 from evaluation.metrics import parse_eval_type
 from training import parts, speed
 from training.plot import plot_history
-from training.run import LAST, Run
+from training.run import BEST, LAST, Run
 from training.validation import validation_strip
 from training.watching import Meter, add_to_history, duration
 from utils import processes, stopping
@@ -152,7 +152,7 @@ def finish_epoch(run: Run, events: EventLog | None) -> str:
             run.pending = False
             if scalars.get("psnr/val", -math.inf) > run.best:
                 run.best = score
-                run.save("epoch-best.pth")
+                run.save(BEST)
             if run.keeps:
                 run.save(f"epoch-{run.epoch}.pth")
             run.save(LAST)

@@ -16,6 +16,7 @@ import models
 from datasets.implicit import ImplicitDataset
 from evaluation.metrics import parse_eval_type
 from models.checkpoints import loading as checkpoints
+from models.checkpoints.safetensors_files import SUFFIX, save_safetensors
 from models.normalization import Normalization
 from models.upscaler import Upscaler
 from training import parts, speed
@@ -37,9 +38,9 @@ KINDS = {
     "cosine_lr.final_factor": between(0, 1), "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
     "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
     "seed": whole(0), "num_workers": whole(0, 256), "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
-    "channels_last": SWITCH, "compile": SWITCH,
+    "licence": TEXT, "channels_last": SWITCH, "compile": SWITCH,
 }  # fmt: skip
-LAST = "epoch-last.pth"
+LAST, BEST = "epoch-last.pth", "epoch-best.pth"
 
 
 @dataclass
@@ -95,6 +96,8 @@ class Run:
         return bool(self.config.get("epoch_save")) and self.epoch % self.config["epoch_save"] == 0
 
     def save(self, name: str) -> None:
+        """Write the state of the run to `name`, and beside it, as .safetensors, the model that is released; of several
+        processes the first one does."""
         if not processes.is_first():
             return
         content = {
@@ -114,6 +117,10 @@ class Run:
             **({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}),
         }
         checkpoints.save_checkpoint(self.folder / name, content)
+        protocol = parse_eval_type(self.config.get("eval_type"))[0].name
+        figures = {"validation": {"protocol": protocol, "psnr": self.best}} if name == BEST else None
+        portable = {**content, "figures": figures, "licence": self.config.get("licence")}
+        save_safetensors((self.folder / name).with_suffix(SUFFIX), portable)
         if name == LAST:
             self.saved = self.step
 
@@ -134,11 +141,11 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
         worker_init_fn=stopping.leave_process_group,
         persistent_workers=workers > 0,
     )
-    loss_function = make_loss(config.get("loss", "l1"))
     seed_everything(seed)
     spec = require(config, "model", arguments.config)
     model = checkpoints.make_continuous(spec, trained_scales=getattr(samples, "scales", None))
     upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
+    loss_function = make_loss(config.get("loss", "l1"), samples.window, upscaler.normalization.gt.span)
     model.to(memory_format=speed.memory_format(config))
     optimizer = parts.make_optimizer(model, require(config, "optimizer", arguments.config))
     base_rates = [group["lr"] for group in optimizer.param_groups]

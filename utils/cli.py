@@ -15,6 +15,7 @@ from utils.memory import is_memory_error
 from utils.processes import follows, repeats_others
 from utils.sources import choices, registered_names
 from utils.stopping import Stopped
+from utils.zoo import from_zoo, unknown_model, zoo
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -201,22 +202,27 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
 def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
     """`--model`, a file of a decoder or the name of a filter, and `--upsampler`."""
     decoders, filters = (", ".join(registered_names(f"models/{folder}")) for folder in ("decoders", "resampling"))
-    known = f"checkpoint ({decoders}), folder of LeRF LUTs, or filter ({filters})"
+    known = f"shipped model ({', '.join(zoo())}), checkpoint ({decoders}), folder of LeRF LUTs, or filter ({filters})"
     parser.add_argument("--model", help=known, **model)
     parser.add_argument(
         "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"
     )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="average over eight flips and turns of the picture, in eight times the time",
+    )
 
 
 def check_models(models: Iterable[str | Path | None]) -> None:
-    """InputError when `--model` or `--upsampler` is neither a filter nor a file or folder that is there."""
+    """InputError when `--model` or `--upsampler` is no shipped model, filter, file or folder that is there."""
     filters = registered_names("models/resampling")
     for model in filter(None, models):
-        if str(model) in filters or os.path.exists(from_anywhere(model)):
+        if str(model) in filters or os.path.exists(from_anywhere(from_zoo(model))):
             continue
         if Path(model).suffix:
             raise InputError(f"no checkpoint {model}; check the name")
-        raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), filters)}")
+        raise unknown_model(model, filters)
 
 
 def add_backend_option(parser: argparse.ArgumentParser) -> None:
@@ -226,6 +232,16 @@ def add_backend_option(parser: argparse.ArgumentParser) -> None:
         choices=choices("models/native/__init__.py", "BACKENDS"),
         default="auto",
         help="on a CPU: native routines, PyTorch, or native where a compiler is there",
+    )
+
+
+def add_precision_option(parser: argparse.ArgumentParser, default: str) -> None:
+    """`--precision`, what encoders compute in."""
+    parser.add_argument(
+        "--precision",
+        choices=choices("models/precision.py", "PRECISIONS"),
+        default=default,
+        help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses less than 0.01 dB",
     )
 
 

@@ -19,7 +19,7 @@ from utils.locks import LOCK, locked
 from utils.processes import gathered, gathered_from_first, is_first, restarted
 from utils.registry import shortened
 
-CHECKPOINT = re.compile(r"epoch-(last|best|\d+)\.pth")
+CHECKPOINT = re.compile(r"epoch-(last|best|\d+)\.(pth|safetensors)")
 NAMES = rf"{CHECKPOINT.pattern}|config(-until-step-\d+)?\.yaml|log\.txt|history\.csv|(plot|validation)\.png"
 RUN_FILE = re.compile(rf"{NAMES}|\.({NAMES})\.\w{{8}}(\.tmp)?|{re.escape(LOCK)}")  # the second are temporaries
 EVENTS = "tensorboard"
@@ -28,6 +28,7 @@ EVENT_FILE = re.compile(r"events\.out\.tfevents\..*")
 FREE = (
     "epoch_max",
     "num_workers",
+    "licence",
     "compile",
     "channels_last",
     "init",

@@ -26,6 +26,13 @@ def settle(number: int | None = None) -> None:
         torch.set_num_threads(number)
 
 
+def without_torch(number: int | None = None) -> int:
+    """How many threads compute where PyTorch is not needed: `number`, else OMP_NUM_THREADS where it is set, else one a
+    processor."""
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return number or (int(given) if given.isdecimal() and int(given) else available_processors())
+
+
 def available_processors() -> int:
     """Processors that this process may use: of the machine, by its affinity, and by the quota of its container, whose
     part of a processor counts as a whole one."""

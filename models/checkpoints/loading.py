@@ -1,6 +1,5 @@
 """Checkpoints `{model: {name, args, sd}, ...}`, as LIIF, LTE and LMF have them: written whole, read safely."""
 
-import hashlib
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -8,26 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import models
 from models.checkpoints.lerf import holds_tables, pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
+from models.checkpoints.safetensors_files import is_safetensors, load_safetensors
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.normalization import Normalization
 from models.upscaler import Upscaler
-from utils.errors import InputError, nearest_name, shortened
+from utils.content_hash import HASH, check_hash, content_hash
+from utils.errors import InputError, shortened
 from utils.files import atomic_file
 from utils.kinds import NUMBERS, Kind, check
 from utils.reading import CodeInFileError, read_tensors
+from utils.zoo import from_zoo, unknown_model
 
-HASH = "content_hash"
-MOST_VALUES = 1_000_000  # in a checkpoint
 SCALE_RANGE = Kind(
     "two numbers above 0, the smallest and the largest scale",
     lambda v: NUMBERS.fits(v) and len(v) == 2 and 0 < v[0] <= v[1],
 )
 TABLES_FILE = "tables.pth"  # what tools.export_lut calls the tables in a folder
+ENDINGS = (".pth", ".safetensors")  # of checkpoints in a folder; where both are there, the second
 
 
 def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
@@ -38,39 +38,18 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def content_hash(content: Mapping[str, Any]) -> str:
-    """SHA-256 of every value of a checkpoint with its place in it; InputError for more values than one ever has."""
-    digest, values = hashlib.sha256(), 0
-
-    def add(value: Any) -> None:
-        nonlocal values
-        values += 1
-        if values > MOST_VALUES:
-            raise InputError(f"it holds more than {MOST_VALUES:,} values; expected a checkpoint")
-        if isinstance(value, Tensor):
-            digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        elif isinstance(value, Mapping | list | tuple):
-            digest.update(f"{'{' if isinstance(value, Mapping) else '['}{len(value)}".encode())
-            for part in (part for pair in value.items() for part in pair) if isinstance(value, Mapping) else value:
-                add(part)
-        else:
-            digest.update(repr(value).encode())
-
-    add(content)
-    return digest.hexdigest()
-
-
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU; InputError when it is missing, damaged, none, or wants to run code."""
     path = Path(path)
+    if is_safetensors(path):
+        return load_safetensors(path)
     try:
         content = read_tensors(path, "checkpoint")
     except CodeInFileError:
         return {"model": _pickled_network(path)}
     try:
-        if isinstance(content, dict) and HASH in content and content.pop(HASH) != content_hash(content):
-            raise InputError("it is damaged or was changed: its content has another hash; copy or download it again")
+        if isinstance(content, dict) and HASH in content:
+            check_hash(content, content_hash({key: value for key, value in content.items() if key != HASH}))
         if isinstance(content, dict) and is_mmediting(content):
             return {"model": ciaosr_spec(content)}
     except InputError as error:
@@ -100,10 +79,18 @@ def load_folder(folder: Path) -> dict[str, Any]:
         return load_checkpoint(folder / TABLES_FILE)
     if holds_tables(folder):
         return {"model": tables_spec(folder)}
-    checkpoints = sorted(folder.glob("*.pth"))
+    checkpoints = {path.stem: path for ending in ENDINGS for path in folder.glob(f"*{ending}")}
     if len(checkpoints) != 1:
         raise InputError(f"{folder} holds {len(checkpoints)} checkpoints and no LUT_*.npy; name one file")
-    return load_checkpoint(checkpoints[0])
+    return load_checkpoint(*checkpoints.values())
+
+
+def load_content(model: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint file or folder, or of a shipped model by its short name."""
+    path = Path(from_zoo(model))
+    if not os.path.exists(path) and not path.suffix:
+        raise unknown_model(model, models.names("resampling"))
+    return load_folder(path) if path.is_dir() else load_checkpoint(path)
 
 
 def load_upscaler(
@@ -111,37 +98,41 @@ def load_upscaler(
     device: torch.device | None = None,
     data_norm: Mapping[str, Any] | None = None,
     backend: str = "auto",
+    precision: str = "float32",
 ) -> Upscaler:
-    """The model of a checkpoint file or folder, or a filter by its registry name (`bicubic`), ready for pictures.
+    """The model of a checkpoint file or folder, a shipped one by its short name (`s`, see models/zoo.yaml), or a filter
+    by its registry name (`bicubic`), ready for pictures.
 
     The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
-    config's), else the model's own; so are the trained scales. `backend` as in `models.native.choose`.
+    config's), else the model's own; so are the trained scales. `backend` is as in `models.native.choose`,
+    `precision` as in `models.precision.choose`.
     """
     device = device or torch.device("cpu")
     filters = models.names("resampling")
     if str(model) in filters:
-        return Upscaler(models.make({"name": str(model)}), device=device, backend=backend)
-    path = Path(model)
-    if not os.path.exists(path) and not path.suffix:
-        raise InputError(f"no checkpoint and no filter named '{model}'; {nearest_name(str(model), filters)}")
-    content = load_folder(path) if path.is_dir() else load_checkpoint(path)
+        return Upscaler(models.make({"name": str(model)}), device=device, backend=backend, precision=precision)
+    path, content = Path(from_zoo(model)), load_content(model)
     try:
         made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
-        return Upscaler(made, Normalization.for_model(made, content.get("data_norm") or data_norm), device, backend)
+        normalization = Normalization.for_model(made, content.get("data_norm") or data_norm)
+        return Upscaler(made, normalization, device, backend, precision)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever a file may hold
         raise InputError(f"{path} describes a model that cannot be built: {shortened(error)}") from None
 
 
-def on_upsampler(net: Upscaler, upsampler: Upscaler) -> Upscaler:
-    """LeRF-Net++: a LeRF-Net that works on what `upsampler` enlarges by 2. InputError when `net` is no LeRF-Net, or the
-    upsampler was trained with another normalisation than its own."""
+def on_upsampler(net: Upscaler, upsampler: Upscaler, precision: str = "float32") -> Upscaler:
+    """LeRF-Net++: a LeRF-Net that works on what `upsampler` enlarges by 2, in this `precision`.
+
+    InputError when `net` is no LeRF-Net, or the upsampler was trained with another normalisation than its own.
+    """
     if type(net.model) is not LeRFNet:
         raise InputError(f"an upsampler is for a lerf-net, not for a {type(net.model).__name__}")
     if upsampler.normalization != Normalization.for_model(upsampler.model):
         raise InputError("this upsampler has a data_norm of its own; only (x - 0.5) / 0.5 is possible here")
-    return Upscaler(LeRFNetPlus.of(net.model, upsampler.model), net.normalization, net.device, net.backend)
+    plus = LeRFNetPlus.of(net.model, upsampler.model)
+    return Upscaler(plus, net.normalization, net.device, net.backend, precision)
 
 
 def make_continuous(

@@ -1,7 +1,7 @@
 """scale2mod tables: for a target scale, up to which intensity an LR pixel may be rendered at which lower scale.
 
 A file is YAML: `{6: {1: 0.32, 2: 0.41, 4: 0.55, 6: 1}}` as published, or the same under `scale2mod` beside what the
-table was made of (`model`, `measure`, `rule`, `mse_threshold`, `data`)."""
+table was made of (`model`, `measure`, `rule`, `mse_threshold`, `data`, `precision`)."""
 
 import math
 import os
@@ -20,8 +20,9 @@ from utils.config import check_keys, plain_number, read_yaml, write_yaml
 from utils.errors import InputError, nearest_name
 from utils.files import atomic_file, from_anywhere
 from utils.reading import read_text
+from utils.zoo import from_zoo
 
-ABOUT = ("model", "measure", "rule", "mse_threshold", "data")
+ABOUT = ("model", "measure", "rule", "mse_threshold", "data", "precision")
 
 
 @dataclass(frozen=True)
@@ -112,5 +113,6 @@ def find_table(upscaler: Upscaler, model: str | Path, path: str | None, mse: flo
     check_controllable(upscaler, model)
     if mse is not None and mse < 0:
         raise InputError(f"--cmsr_mse {mse:g}: expected a number from 0")
-    name = Path(model).stem if mse is None else f"{Path(model).stem}_{mse:g}"
+    stem = Path(from_zoo(model)).stem
+    name = stem if mse is None else f"{stem}_{mse:g}"
     return load_table(from_anywhere(path or f"configs/cmsr/result/{name}.yaml"), weights_hash(upscaler.model), force)

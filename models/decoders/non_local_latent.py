@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from models import precision
+from models.capabilities import Tiling
 from models.continuous import Latent
 from models.encoders import make_encoder
 from models.encoders.chunks import encode_in_chunks
@@ -32,6 +34,14 @@ class NonLocalEncoder(nn.Module):
         self.cs_attn = CrossScaleAttention(self.encoder.out_dim, multi_scale) if non_local_attn else None
         self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
 
+    @property
+    def tiling(self) -> Tiling:
+        return super().tiling if self.cs_attn is None else Tiling.DISCOURAGED
+
     def encode(self, image: Tensor) -> NonLocalLatent:
         features = encode_in_chunks(self.encoder, image)
-        return NonLocalLatent(features, image, None if self.cs_attn is None else self.cs_attn(features))
+        if self.cs_attn is None:
+            return NonLocalLatent(features, image)
+        with precision.reduced(image.device) as rounded:
+            attended = self.cs_attn(features)
+        return NonLocalLatent(features, image, attended.float() if rounded else attended)

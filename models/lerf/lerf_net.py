@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
+from models.capabilities import Tiling
 from models.continuous import ContinuousModel
 from models.lerf.stages import LeRF, Support, make_kernel
 from models.registry import make, register
@@ -74,6 +75,9 @@ class LeRFNet(LeRF):
     """Steerable Gaussian kernels from two networks of `nf` features (a multiple of 4) on RGB pictures, without
     rounding in between."""
 
+    tiling = Tiling.SUPPORTED
+    whole_types = (torch.float16, torch.bfloat16)
+
     def __init__(self, nf: Width = 64, support: Support = 2, antialias: bool = True):
         super().__init__(make_kernel("gauss", support), antialias)
         self.stage1 = IMDN(CHANNELS, CHANNELS, nf)
@@ -95,12 +99,18 @@ class LeRFNetPlus(LeRFNet):
     Positions are in [-1, 1] for any number of pixels, so scales and homographies refer to the input.
     """
 
+    whole_types = ()
+
     def __init__(self, upsampler_spec: Mapping[str, Any], nf: Width = 64, support: Support = 2, antialias: bool = True):
         super().__init__(nf, support, antialias)
         upsampler = make(upsampler_spec)
         if not isinstance(upsampler, ContinuousModel):
             raise InputError(f"upsampler '{upsampler_spec['name']}' is only a part of a model; name a decoder")
         self.upsampler = upsampler.requires_grad_(False).eval()
+
+    @property
+    def tiling(self) -> Tiling:
+        return Tiling.DISCOURAGED if self.upsampler.tiling is Tiling.DISCOURAGED else Tiling.SUPPORTED
 
     @classmethod
     def of(cls, net: LeRFNet, upsampler: ContinuousModel) -> "LeRFNetPlus":
@@ -120,6 +130,10 @@ class LeRFNetPlus(LeRFNet):
         encoder = [(self.upsampler.encoder, pixels)] if hasattr(self.upsampler, "encoder") else []
         of_upsampler = [*encoder, *self.upsampler.network_runs(pixels, 4 * pixels)]
         return [*of_upsampler, *super().network_runs(4 * pixels, queries)]
+
+    @property
+    def encodes(self) -> bool:
+        return self.upsampler.encodes
 
     @torch.no_grad()
     def enlarged(self, image: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """Fixed interpolation filters as models of the common interface: the baselines of every table."""
 
+import torch
 from torch import Tensor, nn
 
+from models.capabilities import Tiling
 from models.continuous import ContinuousModel, Field, Latent
 from models.registry import register
 from models.resampling.kernels import Cubic, Triangle, WindowedSinc
@@ -16,6 +18,8 @@ class Nearest(ContinuousModel):
     trained_scales = None
     reduces = True
     averages = True
+    tiling = Tiling.INTERNAL
+    whole_types = (torch.float16, torch.bfloat16)
 
     def encode(self, image: Tensor) -> Latent:
         return Latent(image, image)
@@ -42,6 +46,7 @@ class Filter(Resampler):
     """The picture itself, resampled with a kernel without hyper-parameters: no parameters to learn."""
 
     reduces = True
+    whole_types = (torch.float16, torch.bfloat16)
 
     def encode(self, image: Tensor) -> Latent:
         return Latent(image, image)

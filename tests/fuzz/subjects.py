@@ -17,6 +17,7 @@ import test
 import train
 from models.checkpoints.lerf import write_tables
 from models.checkpoints.loading import load_upscaler, save_checkpoint
+from models.checkpoints.safetensors_files import save_safetensors
 from models.cmsr.tables import load_table
 from models.lerf.tables import tabulated
 from tests.conftest import SMALL_LMLIIF
@@ -244,6 +245,32 @@ def saved(**content: Any) -> Callable[[], None]:
     return lambda: save_checkpoint("m.pth", {"model": small_model(), **content})
 
 
+def change_safetensors(random: Random) -> str:
+    """Some bytes, or an entry of the header or of a description in its metadata, with or without a hash that fits."""
+    path = Path("m.safetensors")
+    if random.random() < 0.4:
+        return change_bytes(path, random)
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header, values = json.loads(content[8 : 8 + length]), content[8 + length :]
+    if random.random() < 0.5:
+        header, how, *_ = change_value(header, random)
+    else:
+        key = random.choice(["model", "data_norm", "trained_scales", "figures"])
+        described, how, *_ = change_value({key: json.loads(header["__metadata__"][key])}, random)
+        header["__metadata__"][key] = json.dumps(described.get(key))
+        header["__metadata__"].pop("content_hash")
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + values)
+    return how
+
+
+def make_safetensors() -> None:
+    data_norm = {"inp": {"sub": [0.5], "div": [0.5]}}
+    content = {"model": small_model(), "data_norm": data_norm, "trained_scales": [1, 4], "figures": {"Set5 x2": 30.1}}
+    save_safetensors("m.safetensors", content)
+
+
 MODEL = "m.pth"
 SUBJECTS = {
     "checkpoint": Subject(saved(epoch=3), change_file(MODEL), lambda: rendered(MODEL), exact=True),
@@ -252,6 +279,7 @@ SUBJECTS = {
         change_checkpoint,
         lambda: rendered(MODEL),
     ),
+    "safetensors": Subject(make_safetensors, change_safetensors, lambda: rendered("m.safetensors")),
     "mmediting": Subject(make_mmediting, change_checkpoint, lambda: rendered(MODEL)),
     "network": Subject(lambda: make_network(True), change_file(MODEL), lambda: rendered(MODEL), exact=True),
     "old network": Subject(lambda: make_network(False), change_file(MODEL), lambda: rendered(MODEL)),

@@ -75,7 +75,9 @@ def test_the_file_says_how_tables_are_laid_out() -> None:
     model, folder = exported(modes="st", support=4)
     call(export_lut, "--model", model, "--output", folder)
     content = load_checkpoint("tables/tables.pth")
-    assert content["tables"] == {"interval": 16, "shape": [17] * 4, "modes": "st", "rotations": 4}
+    patterns = {"s": [[0, 0], [0, 1], [1, 0], [1, 1]], "t": [[0, 0], [1, 1], [2, 2], [3, 3]]}
+    layout = {"interval": 16, "shape": [17] * 4, "modes": "st", "rotations": 4}
+    assert content["tables"] == {**layout, "kernel": "gauss", "patterns": patterns}
     assert content["model"]["args"] == {"kernel": "gauss", "modes": "st", "support": 4, "antialias": True}
     assert all(table.dtype == torch.int8 for table in content["model"]["sd"].values())
 

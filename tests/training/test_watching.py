@@ -52,6 +52,8 @@ def test_the_history_goes_on_from_where_a_run_was_taken_up(tmp_path) -> None:
     assert rows == watching.read_history(tmp_path) == [
         {"epoch": 1, "step": 10, "loss": 3.0}, {"epoch": 2, "step": 20, "loss": 2.5}
     ]  # fmt: skip
+    watching.add_to_history(tmp_path, {"epoch": 3, "step": 30, "loss": 2.0, "ssim": 0.9})
+    assert [row.get("ssim") for row in watching.read_history(tmp_path)] == [None, None, 0.9]
     (tmp_path / watching.HISTORY).write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"history\.csv is damaged"):
         watching.read_history(tmp_path)

@@ -1,0 +1,136 @@
+"""Checkpoints as .safetensors: parameters as tensors, everything else as JSON in the metadata.
+
+Keys of the metadata: `model`, `{name, args}`; `data_norm`; `trained_scales`; `tables`, the layout of LUTs; `figures`,
+what was measured by which protocol; `licence`, plain text; `content_hash`, of the tensors and of all other metadata.
+What only training needs (optimiser, step, config) stays in the .pth.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from utils.content_hash import HASH, check_hash, content_hash
+from utils.errors import InputError, shortened
+from utils.files import atomic_file
+from utils.reading import check_regular
+
+SUFFIX = ".safetensors"
+LICENCE = "licence"
+KEPT = ("data_norm", "trained_scales", "tables", "figures", LICENCE)  # of a checkpoint, beside its model
+LONGEST_HEADER = 1 << 23  # bytes; that of SwinIR, which has most parameters, takes 100 KB
+LENGTH_BYTES = 8  # in front of the header
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Whether a file is one by its name."""
+    return Path(path).suffix.lower() == SUFFIX
+
+
+def released(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a checkpoint people need who use the model: all but the state of its training."""
+    return {"model": content["model"], **{key: content[key] for key in KEPT if content.get(key) is not None}}
+
+
+def save_safetensors(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write what is `released` of a checkpoint `{model: {name, args, sd}, data_norm, ...}`, all or nothing; InputError
+    for values that JSON does not hold."""
+    from safetensors.torch import save  # imported here: most commands read no such file
+
+    kept = released(content)
+    spec = {key: kept["model"][key] for key in ("name", "args") if kept["model"].get(key) is not None}
+    # A copy: the format does not hold tensors that share memory
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in kept["model"]["sd"].items()}
+    metadata = {"format": "pt", "model": _as_json("model", spec)}
+    metadata |= {key: kept[key] if key == LICENCE else _as_json(key, kept[key]) for key in KEPT if key in kept}
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(_in_order(save(tensors, {**metadata, HASH: _hash(tensors, metadata)})))
+
+
+def load_safetensors(path: str | Path) -> dict[str, Any]:
+    """The content of such a file as that of a .pth, parameters in order of name.
+
+    InputError when the header lies or is too long, tensors or metadata were changed since, or there is no model.
+    """
+    tensors, metadata = _read(Path(path))
+    try:
+        check_hash(metadata, _hash(tensors, {key: value for key, value in metadata.items() if key != HASH}))
+        if "model" not in metadata:
+            raise InputError("its metadata describe no model; expected a file by train.py or tools.convert")
+        kept = {key: metadata[key] for key in KEPT if key in metadata}
+        content = {key: value if key == LICENCE else _of_json(key, value) for key, value in kept.items()}
+        spec = _of_json("model", metadata["model"])
+        if not isinstance(spec, dict) or "sd" in spec:
+            raise InputError(f"its metadata describe a model by {shortened(spec)}; expected {{name, args}}")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return {"model": {**spec, "sd": tensors}, **content}
+
+
+def _in_order(content: bytes) -> bytes:
+    """A file with its metadata in order, so that the same model always gives the same bytes; aligned as before."""
+    length = int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % LENGTH_BYTES)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text + content[LENGTH_BYTES + length :]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, in memory of their own, and metadata of a file whose header says exactly what follows it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    check_regular(path, "checkpoint")
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            if length > min(LONGEST_HEADER, os.fstat(file.fileno()).st_size - LENGTH_BYTES):
+                raise InputError(f"{path} is no .safetensors: its header would have {length:,} bytes")
+            header = file.read(length)
+            content = length.to_bytes(LENGTH_BYTES, "little") + header + file.read()
+        tensors = load(content)
+        metadata = json.loads(header).get("__metadata__", {})
+    except OSError as error:
+        raise InputError(f"checkpoint {path} cannot be read: {error.strerror}") from None
+    except InputError:
+        raise
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path} is no .safetensors, or damaged: {shortened(str(error))}") from None
+    return dict(sorted(tensors.items())), dict(metadata)
+
+
+def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """The hash of tensors and metadata, in whatever order a writer has put them."""
+    return content_hash({"tensors": dict(sorted(tensors.items())), "metadata": dict(sorted(metadata.items()))})
+
+
+def _as_json(key: str, value: Any) -> str:
+    try:
+        text = json.dumps(value, allow_nan=False)
+        if json.loads(text) == _with_lists(value):
+            return text
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise InputError(f"'{key}' of the checkpoint is {shortened(value)}, which JSON cannot hold")
+
+
+def _with_lists(value: Any) -> Any:
+    """`value` with lists in the place of tuples."""
+    if isinstance(value, Mapping):
+        return {key: _with_lists(part) for key, part in value.items()}
+    return [_with_lists(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _of_json(key: str, text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"its metadata's '{key}' is not JSON ({shortened(str(error))})") from None
