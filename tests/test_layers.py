@@ -17,7 +17,7 @@ ALLOWED = {
     **{program: {"utils", "datasets", "models", "evaluation"} for program in PROGRAMS},
     "train": {"utils", "datasets", "models", "evaluation", "training"},
     "hubconf": set(),
-    "tools": {"utils", "datasets", "models", "evaluation", "tools"},
+    "tools": {"utils", "datasets", "models", "evaluation", "training", "tools"},
 }
 
 

@@ -14,7 +14,7 @@ import train
 from models.checkpoints.loading import load_checkpoint
 from tests.commands import ROOT, call
 from tests.faults import equal
-from tests.several import in_processes
+from tests.several import in_processes, kill_at
 from tests.test_train import checkpoint_of, train_config
 from training import loop
 
@@ -58,21 +58,6 @@ def test_validation_is_shared_exactly(pictures, crops) -> None:
     statuses, said = in_processes(2, train, [*options, "--name", "two"])
     assert statuses == [0, 0], said
     assert checkpoint_of("one")["best"] == checkpoint_of("two")["best"]
-
-
-def kill_at(step: int, rank: int, times: int = 1, number: int = signal.SIGKILL):
-    """Lets the process of that rank send itself a signal before that step."""
-
-    def prepare(own: int) -> None:
-        def train_step(run, batch):
-            if run.step == step and own == rank:
-                os.kill(os.getpid(), number)
-            return step_of_loop(run, batch)
-
-        step_of_loop = loop.train_step
-        loop.train_step = train_step
-
-    return prepare
 
 
 def test_killed_processes_go_on_exactly(pictures) -> None:

@@ -19,6 +19,7 @@ from tools.bench import measures as benchmarks
 from tools.bench import plots as plotting
 from tools.bench.control_curve import control_curve
 from tools.bench.docs_table import update_table
+from tools.bench.loading import loading
 from tools.bench.turning import turned_back
 from utils import cli
 from utils.config import load_config, require
@@ -38,12 +39,19 @@ TURNED = (*LERF, f"{SHIPPED}/edsr-s_lm-liif.pth", "bilinear", "bicubic", "lanczo
 COMPARED = ("nearest", "catmull-rom", "lanczos", *LERF[::-1], f"{SHIPPED}/edsr-s_lm-liif.pth")
 SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
 
+
+def train(arguments: Any) -> Mapping[str, Any]:
+    """A training step; of a training config also samples a second of the whole train loop."""
+    figures = benchmarks.train(arguments)
+    return figures | loading(arguments) if arguments.model.endswith((".yaml", ".yml")) else figures
+
+
 MEASURES = {
     "render": benchmarks.render,
     "lerf": benchmarks.lerf,
     "encode": benchmarks.encode,
     "precision": benchmarks.precision,
-    "train": benchmarks.train,
+    "train": train,
     "end-to-end": benchmarks.end_to_end,
     "memory": benchmarks.memory,
 }
@@ -93,9 +101,12 @@ def add_measures(commands: Any) -> None:
     lerf = add("lerf", "LeRF's stages, a whole picture and a warp, compared with Pillow's bicubic resize", models=LERF)
     lerf.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
     whole = add("end-to-end", "a whole picture, compared with its encoder alone", model=BASELINE)
-    train = add("train", "a training step, compared with the forward and backward of its encoder", "32x32", model=SMALL)
+    step = "a training step, compared with its encoder's; of a config also samples a second, by 0 to 2 data workers"
+    train = add("train", step, "32x32", model=SMALL)
     train.add_argument("--batch", type=int, default=8, help="pictures per step")
     train.add_argument("--queries", type=int, default=1024, help="positions per picture")
+    train.add_argument("--pictures", default="load/samples", help="folder to load from, by 0, 1 and 2 data workers")
+    train.add_argument("--steps", type=cli.count, default=10, help="steps per round of each way of loading")
     peak = "peak resident memory of upscaling one picture, in a process of its own"
     memory = add("memory", peak, "960x540", models=(BASELINE, LERF[0]))
     for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (memory, "3840x2160")):
