@@ -173,7 +173,7 @@ class Painter:
         arguments = self.arguments
         queries = None if arguments.fast else REFERENCE_QUERIES
         if not is_warp(arguments):
-            grid = Grid.of_size(size, self.upscaler.device)
+            grid = Grid.of_size(size)
             if not self.table:
                 return paint(self.upscaler, layers, drawing(grid.window(*window), queries))
             draw = self._controlled(size, beside, lines)

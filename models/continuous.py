@@ -80,6 +80,9 @@ class ContinuousModel(nn.Module):
     floats_per_query: int = 64
     """Size of the widest intermediate for one position: decides how many positions a chunk holds."""
 
+    cell_on_cpu: bool = False
+    """Whether `cell` is on the CPU whatever computes, for `field` and `paint` decide by it."""
+
     reduces: bool = False
     """Whether the model itself averages over output pixels that are larger than LR pixels (or is meant not to)."""
 
@@ -103,7 +106,7 @@ class ContinuousModel(nn.Module):
     def cell(self, latent: Latent, grid: OutputGrid) -> Tensor:
         """Output pixel size on a grid, as `field` takes it, clipped at the largest trained scale."""
         cell = grid.cell(tuple(latent.image.shape[-2:]), self.trained_scales and self.trained_scales[1])
-        return cell.to(latent.image.device).expand(len(latent.image), *cell.shape)
+        return cell.to("cpu" if self.cell_on_cpu else latent.image.device).expand(len(latent.image), *cell.shape)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
         """Latent and output pixel size -> field: everything per LR pixel that depends on the output pixel size.
@@ -152,6 +155,7 @@ def paint_positions(model: ContinuousModel, field: Field, grid: OutputGrid, outp
     """Write the values at the positions of a grid into `output` (B, 3, H, W) by `model.sample`, `queries` of them at a
     time."""
     for place, coord in grid.chunks(queries):
-        coord = coord.to(output.device)
+        coord = coord.to(output.device, output.dtype)
+        place = tuple(index.to(output.device) if isinstance(index, Tensor) else index for index in place)
         values = model.sample(field, coord.flatten(0, -2).expand(field.batch, -1, -1))  # (B, Q, C)
         output[place] = values.transpose(1, 2).unflatten(2, coord.shape[:-1])

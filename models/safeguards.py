@@ -47,7 +47,12 @@ def filter_share(size: Tensor, grid: OutputGrid) -> Tensor:
 def keep_grey(painted: Tensor, picture: Tensor) -> None:
     """Make grey, in place, what was `painted` (B, C, H, W) of grey pictures (B, C, h, w), both in [0, 1]."""
     for output, encoded in zip(painted, picture, strict=True):
-        if len(encoded) > 1 and (encoded - encoded[0]).abs().max() < GREY:
+        if len(encoded) == 1:
+            continue
+        grey = (encoded - encoded[0]).abs().max() < GREY
+        if not grey.is_cpu:  # asking a device means to wait for it
+            output[:] = torch.where(grey, output.mean(0), output)
+        elif grey:
             output[:] = output.mean(0)
 
 
@@ -58,7 +63,7 @@ def limit_overshoot(painted: Tensor, picture: Tensor, grid: Grid) -> None:
     highest, lowest = _highest(picture), -_highest(-picture)
     margin = highest - lowest + OVERSHOOT
     lowest, highest = lowest - margin, highest + margin
-    columns = pixel_index(grid.columns, picture.shape[3])
+    columns = pixel_index(grid.columns, picture.shape[3]).to(picture.device)
     for rows, part, place in grid.by_pixel_rows(picture.shape[2], LR_ROWS):
         bounds = [extreme[:, :, rows].index_select(3, columns) for extreme in (lowest, highest)]
         owners, counts = (pixel_index(part.rows, picture.shape[2]) - rows.start).unique_consecutive(return_counts=True)

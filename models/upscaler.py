@@ -72,7 +72,7 @@ class Upscaler:
         With `queries`, positions are sampled one by one in passes of so many, as in training, instead of as a grid:
         slower, the same picture.
         """
-        grid = Grid.of_size(check_output_size(grid), self.device) if isinstance(grid, tuple) else grid
+        grid = Grid.of_size(check_output_size(grid)) if isinstance(grid, tuple) else grid
         input_size = tuple(latent.image.shape[-2:])
         with self.computing():
             if self.model.reduces:
@@ -82,11 +82,7 @@ class Upscaler:
                 if inner == grid.full_size != input_size:
                     return self._painted(latent, grid, queries)
                 of_input = inner == input_size
-                picture = (
-                    self._input(latent)
-                    if of_input
-                    else self._painted(latent, Grid.of_size(inner, self.device), queries)
-                )
+                picture = self._input(latent) if of_input else self._painted(latent, Grid.of_size(inner), queries)
                 return reduced(picture, grid)
             size = pixel_size(grid, input_size)
             if size.max() <= LARGEST_PIXEL:

@@ -31,7 +31,7 @@ class Nearest(ContinuousModel):
             super().paint(field, grid, output)
             return
         axes = zip((grid.rows, grid.columns), field.size, strict=True)
-        rows, columns = (pixel_index(positions, n) for positions, n in axes)
+        rows, columns = (pixel_index(positions, n).to(output.device) for positions, n in axes)
         output.copy_(field.table.permute(0, 3, 1, 2).index_select(2, rows).index_select(3, columns))
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:

@@ -24,9 +24,10 @@ LARGEST = 2 * LARGEST_CELL  # cell: what the largest kernel of a warp is in a pi
 @dataclass(frozen=True, kw_only=True)
 class ResamplingField(Field):
     """`table` (B, h, w, (1 + K) * C): C values of each pixel, then C of each of its K hyper-parameters; `stretch`, how
-    much wider than published the kernel is, (B, 2, 1, 1) or per pixel (B, 2, h, w)."""
+    much wider than published the kernel is, (B, 2, 1, 1) or per pixel (B, 2, h, w), and the largest of it."""
 
     stretch: Tensor
+    largest_stretch: float = 1.0
 
 
 class Resampler(ContinuousModel):
@@ -38,6 +39,7 @@ class Resampler(ContinuousModel):
 
     trained_scales = None
     averages = True
+    cell_on_cpu = True
 
     def __init__(self, kernel: Kernel, antialias: bool = True):
         super().__init__()
@@ -55,13 +57,17 @@ class Resampler(ContinuousModel):
         if cell.dim() == 4 and cell.shape[-2:] != size:  # a map for the pixels of a picture that was enlarged
             output_pixel = F.interpolate(output_pixel, size, mode="nearest-exact")
         stretch = output_pixel.clamp(min=1) if self.antialias else torch.ones_like(output_pixel)
-        if not (stretch > 1).any():
+        largest = float(stretch.max())
+        if largest == 1:
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
+        elif cell.dim() == 4:
+            stretch = stretch.to(latent.features.device)
+        stretched = {"stretch": stretch, "largest_stretch": largest}
         # The native routines read planes for grids, so the table is a view of planes. For positions, which a map of
         # cells is made for, they read pixels; a view would be copied at every call.
         if cell.dim() == 2 and self.library(latent.features) is not None:
-            return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
-        return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
+            return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), **stretched)
+        return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), **stretched)
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         return []
@@ -74,9 +80,9 @@ class Resampler(ContinuousModel):
         """The native routines, if there are any for this kernel and these tensors."""
         return self.native_library and native.choose(self.native_library, *tensors)
 
-    def taps(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
+    def taps(self, position: Tensor, n: int, stretch: Tensor, largest_stretch: float | None = None) -> AxisTaps:
         """Taps (*S, T) of positions (*S) along one axis of n pixels."""
-        return axis_taps(position, n, self.kernel.radius, stretch)
+        return axis_taps(position, n, self.kernel.radius, stretch, largest_stretch)
 
     def blend(self, taps: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Tensor:
         """Weighted mean over taps, each (rows of the table (*S, (1 + K) * C), dy, dx, whether it counts): (*S, C)."""
@@ -92,9 +98,10 @@ class Resampler(ContinuousModel):
         if library is not None:
             positions = coord.transpose(1, 2).contiguous()
             return resample_points(library, *self.native_arguments(field), positions).transpose(1, 2)
-        stretch = sample_nearest(field.stretch.permute(0, 2, 3, 1), coord)  # (B, Q, 2)
-        y = self.taps(coord[..., 0], field.size[0], stretch[..., 0])
-        x = self.taps(coord[..., 1], field.size[1], stretch[..., 1])
+        stretch = sample_nearest(field.stretch.to(coord.device).permute(0, 2, 3, 1), coord)  # (B, Q, 2)
+        largest = None if coord.is_cpu else field.largest_stretch
+        y = self.taps(coord[..., 0], field.size[0], stretch[..., 0], largest)
+        x = self.taps(coord[..., 1], field.size[1], stretch[..., 1], largest)
         first = first_pixels(field.batch, field.size, coord.device)[:, None]
         rows = field.table.flatten(0, 2)  # (B * h * w, (1 + K) * C)
 
@@ -127,14 +134,15 @@ class Resampler(ContinuousModel):
 
     def _paint_separably(self, library: Library | None, field: ResamplingField, grid: Grid, output: Tensor) -> None:
         """`paint` one picture, into (C, H, W), with a kernel of one size."""
-        (height, width), stretch = field.size, field.stretch[0, :, 0, 0]
+        (height, width), stretch = field.size, field.stretch[0, :, 0, 0].cpu()
         x = self.taps(grid.columns, width, stretch[1])
         if library is not None:
             planes, y = field.table[0].permute(2, 0, 1).contiguous(), self.taps(grid.rows, height, stretch[0])
             resample_grid(library, NATIVE_KERNELS[type(self.kernel)], planes, y, x, output)
             return
+        x = x.to(output.device)
         for rows, chunk in grid.row_chunks(self._chunk_queries(field)):
-            y = self.taps(chunk.rows, height, stretch[0])
+            y = self.taps(chunk.rows, height, stretch[0]).to(output.device)
             output[:, rows] = self.resample(field.table[0], y, x).permute(2, 0, 1)
 
     def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:

@@ -1,6 +1,7 @@
 """Which LR pixels a position reads, and how far it is from their centres: resampling taps, spans of a grid's positions
 that read the same pixels, and the neighbours of a local ensemble."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -35,23 +36,31 @@ class AxisTaps:
         """(index, distance, inside) of one tap after the other."""
         return iter(list(zip(self.index, self.distance, self.inside, strict=True)))
 
+    def to(self, device: torch.device) -> "AxisTaps":
+        """The same on a device."""
+        return AxisTaps(self.index.to(device), self.distance.to(device), self.inside.to(device))
+
 
 def tap_epsilon(n: int) -> float:
     """Positions this close (LR pixels) to a pixel centre count as on it when taps are chosen: float32 cannot tell."""
     return 1e-6 + 2e-7 * n
 
 
-def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor) -> AxisTaps:
+def axis_taps(
+    position: Tensor, n: int, radius: float, stretch: Tensor, largest_stretch: float | None = None
+) -> AxisTaps:
     """Pixels within `radius` * `stretch` LR pixels of each position, a broadcasting `stretch` per position.
 
     Beyond the border pixels are replicated. Of two pixels exactly at the two ends of the support the first one counts
-    (LeRF's convention; filters are zero there). T fits the largest stretch.
+    (LeRF's convention; filters are zero there). T fits the largest stretch, which may be given, so that the device that
+    holds the positions is not asked.
     """
     center, epsilon = ((position + 1) * n - 1) / 2, tap_epsilon(n)
     reach = radius * stretch
     first = (center - reach - epsilon).ceil()
     count = (2 * reach - epsilon).ceil()  # of whole numbers in an interval of that length, open at one end
-    steps = torch.arange(int(count.max()), device=position.device).view(-1, *[1] * first.dim())
+    most = count.max() if largest_stretch is None else math.ceil(2 * radius * largest_stretch)
+    steps = torch.arange(int(most), device=position.device).view(-1, *[1] * first.dim())
     tap = first + steps  # (T, *S)
     distance = center - tap
     inside = (distance > epsilon - reach) & (steps < count)
@@ -72,6 +81,10 @@ class AxisLookup:
     def from_pixel(self, first: int) -> "AxisLookup":
         """The same with pixels counted from `first` on."""
         return self if first == 0 else replace(self, index=self.index - first)
+
+    def to(self, device: torch.device) -> "AxisLookup":
+        """The same on a device."""
+        return AxisLookup(self.index.to(device), self.offset.to(device))
 
 
 def look_up(position: Tensor, n: int, local_ensemble: bool, reach: float | Tensor | None = None) -> AxisLookup:
