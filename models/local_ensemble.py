@@ -73,13 +73,14 @@ class LocalEnsembleModel(ContinuousModel):
             self._paint_chosen(field, grid, rows, columns, output, chosen)
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
-        height, step = latent.features.shape[2], self.rows_at_a_time(latent)
-        if step is None or step >= height:
+        height, step = latent.size[0], self.rows_at_a_time(latent)
+        if step is None or step >= latent.features.shape[2]:
             super()._paint_latent(latent, grid, output)
             return
         cell = self.cell(latent, grid)
         for rows, part, place in grid.by_pixel_rows(height, step):
-            around = slice(max(rows.start - 1, 0), min(rows.stop + 1, height))  # what positions in these rows look at
+            # What positions in these rows look at, as far as it is here
+            around = slice(max(rows.start - 1, latent.first), min(rows.stop + 1, latent.first + latent.features.shape[2]))
             self.paint(self.field_of_rows(latent, cell, around), part, output[place])
 
     def _paint_blocks(self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor) -> None:

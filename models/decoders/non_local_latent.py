@@ -33,6 +33,11 @@ class NonLocalEncoder(nn.Module):
         self.cs_attn = CrossScaleAttention(self.encoder.out_dim, multi_scale) if non_local_attn else None
         self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
 
+    @property
+    def strip_context(self) -> None:
+        """The attention reads the whole picture."""
+        return None
+
     def encode(self, image: Tensor) -> NonLocalLatent:
         features = encode_in_chunks(self.encoder, image)
         if self.cs_attn is None:

@@ -21,7 +21,11 @@ class Nearest(ContinuousModel):
         return Latent(image, image)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
-        return Field(latent.image.permute(0, 2, 3, 1))
+        return Field(latent.image.permute(0, 2, 3, 1), rows=latent.strip and latent.strip.rows)
+
+    @property
+    def strip_context(self) -> int:
+        return 0
 
     def sample(self, field: Field, coord: Tensor) -> Tensor:
         return sample_nearest(field.table, coord)
@@ -32,6 +36,7 @@ class Nearest(ContinuousModel):
             return
         axes = zip((grid.rows, grid.columns), field.size, strict=True)
         rows, columns = (pixel_index(positions, n).to(output.device) for positions, n in axes)
+        rows = rows - field.pixels.first
         output.copy_(field.table.permute(0, 3, 1, 2).index_select(2, rows).index_select(3, columns))
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
@@ -42,6 +47,10 @@ class Filter(Resampler):
     """The picture itself, resampled with a kernel without hyper-parameters: no parameters to learn."""
 
     reduces = True
+
+    @property
+    def strip_context(self) -> int:
+        return 0
 
     def encode(self, image: Tensor) -> Latent:
         return Latent(image, image)

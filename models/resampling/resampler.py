@@ -50,7 +50,8 @@ class Resampler(ContinuousModel):
     def field(self, latent: Latent, cell: Tensor) -> ResamplingField:
         if not ((cell >= 0) & (cell <= LARGEST)).all():
             raise InputError(f"an output pixel has a size beyond 0..{LARGEST:g} (the picture's side is 2)")
-        channels, size, hyper = latent.features.shape[1], latent.features.shape[-2:], self.kernel.hyper_parameters
+        channels, hyper = latent.features.shape[1], self.kernel.hyper_parameters
+        size = latent.size if latent.strip else tuple(latent.features.shape[-2:])
         if channels % (1 + len(hyper)):
             raise ValueError(f"{channels} channels are not values with {len(hyper)} hyper-parameters each")
         output_pixel = cell_in_pixels(cell, size) / 2
@@ -62,12 +63,12 @@ class Resampler(ContinuousModel):
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
         elif cell.dim() == 4:
             stretch = stretch.to(latent.features.device)
-        stretched = {"stretch": stretch, "largest_stretch": largest}
+        about = {"rows": latent.strip and latent.strip.rows, "stretch": stretch, "largest_stretch": largest}
         # The native routines read planes for grids, so the table is a view of planes. For positions, which a map of
         # cells is made for, they read pixels; a view would be copied at every call.
         if cell.dim() == 2 and self.library(latent.features) is not None:
-            return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), **stretched)
-        return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), **stretched)
+            return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), **about)
+        return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), **about)
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         return []
@@ -137,12 +138,13 @@ class Resampler(ContinuousModel):
         (height, width), stretch = field.size, field.stretch[0, :, 0, 0].cpu()
         x = self.taps(grid.columns, width, stretch[1])
         if library is not None:
-            planes, y = field.table[0].permute(2, 0, 1).contiguous(), self.taps(grid.rows, height, stretch[0])
+            planes = field.table[0].permute(2, 0, 1).contiguous()
+            y = self.taps(grid.rows, height, stretch[0]).from_pixel(field.pixels.first)
             resample_grid(library, NATIVE_KERNELS[type(self.kernel)], planes, y, x, output)
             return
         x = x.to(output.device)
         for rows, chunk in grid.row_chunks(self._chunk_queries(field)):
-            y = self.taps(chunk.rows, height, stretch[0]).to(output.device)
+            y = self.taps(chunk.rows, height, stretch[0]).from_pixel(field.pixels.first).to(output.device)
             output[:, rows] = self.resample(field.table[0], y, x).permute(2, 0, 1)
 
     def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:

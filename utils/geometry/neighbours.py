@@ -36,6 +36,10 @@ class AxisTaps:
         """(index, distance, inside) of one tap after the other."""
         return iter(list(zip(self.index, self.distance, self.inside, strict=True)))
 
+    def from_pixel(self, first: int) -> "AxisTaps":
+        """The same with pixels counted from `first` on."""
+        return self if first == 0 else replace(self, index=self.index - first)
+
     def to(self, device: torch.device) -> "AxisTaps":
         """The same on a device."""
         return AxisTaps(self.index.to(device), self.distance.to(device), self.inside.to(device))
