@@ -13,6 +13,7 @@ from torch import Tensor
 import models
 from evaluation.cmsr_report import control, level_map, map_legend
 from evaluation.sheets import comparison_sheet
+from evaluation.strips import can_strip, strip_rows, strips
 from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import find_table
@@ -25,7 +26,7 @@ from utils.geometry.homographies import Homography, rotated_size
 from utils.geometry.scales import check_output_size, check_window
 from utils.geometry.targets import stretch_notice
 from utils.homography_files import read_homography
-from utils.memory import check_memory, memory_errors
+from utils.memory import check_memory, memory_errors, usable_memory
 from utils.pictures.batches import Job
 from utils.pictures.colour import in_rgb, parse_colour
 from utils.pictures.formats import kept_metadata
@@ -33,18 +34,25 @@ from utils.pictures.metadata import Metadata
 from utils.pictures.options import upright_size
 from utils.pictures.picture import Kind, Picture
 from utils.pictures.tensors import Layers, colour_of
-from utils.pictures.writing import write_picture
+from utils.pictures.writing import BANDED, BandedPicture, write_picture
 
 REFERENCE_QUERIES = 30000
 
 
 @dataclass(frozen=True)
 class Painted:
-    """What is made of one picture: itself, other pictures by the file that they are for, and lines to say."""
+    """What is made of one picture: itself, unless it is written already, other pictures by the file that they are for,
+    the `compression` of PNG, and lines to say."""
 
-    picture: Picture
+    picture: Picture | None
     beside: dict[Path, np.ndarray]
     lines: Sequence[str]
+    compression: int | None = None
+
+
+def lines_of_lost(job: Job, lost: Sequence[str]) -> list[str]:
+    """What to say of the metadata that could not be written."""
+    return [f"{job.target}: written without {', '.join(lost)}"] if lost else []
 
 
 class Painter:
@@ -79,42 +87,75 @@ class Painter:
             if x + width > size[1] or y + height > size[0]:
                 raise InputError(f"--compare-at {x},{y},{width},{height} is not within the output, {size[1]}x{size[0]}")
         job.form.check_size(job.target, window[2], kind)
-        check_memory(needed_memory(given_size, size if arguments.cmsr else window[2], kind), work)
+        needed = needed_memory(given_size, size if arguments.cmsr else window[2], kind)
+        in_strips = self._is_for_strips(job, picture, size, needed)
+        if not in_strips:
+            check_memory(needed, work, arguments.memory)
         if picture.channels == "CMYK" and kind.colours == "RGB":
             picture = in_rgb(picture)
         lines = [f"{job.source}: {', '.join(losses)}"] if losses else []
         beside: dict[Path, np.ndarray] = {}
         started = time.perf_counter()
         with memory_errors(work):
-            layers = self._draw(Layers.of(picture), size, window, beside, lines)
-            seconds = time.perf_counter() - started
-            if layers.alpha is not None and not kind.has_alpha:
-                if is_transparent_warp(arguments):
-                    kind, _ = job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))
-                else:
-                    layers = layers.over(parse_colour(arguments.background or "white"))
-            painted = Picture(layers.pixels(kind.depth, kind.channels), kind.channels, metadata, picture.span)
-            if arguments.compare:
-                lr, name = Layers.of(picture).rgb(), Path(arguments.model).stem
-                beside[job.beside(COMPARED)] = comparison_sheet(lr, layers.rgb(), name, arguments.compare_at or ())
+            if in_strips:
+                painted = None
+                lines += self._write_in_strips(job, picture, size, window, kind, metadata)
+                seconds = time.perf_counter() - started
+            else:
+                layers = self._draw(Layers.of(picture), size, window, beside, lines)
+                seconds = time.perf_counter() - started
+                if layers.alpha is not None and not kind.has_alpha:
+                    if is_transparent_warp(arguments):
+                        kind, _ = job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))
+                    else:
+                        layers = layers.over(parse_colour(arguments.background or "white"))
+                painted = Picture(layers.pixels(kind.depth, kind.channels), kind.channels, metadata, picture.span)
+                if arguments.compare:
+                    lr, name = Layers.of(picture).rgb(), Path(arguments.model).stem
+                    beside[job.beside(COMPARED)] = comparison_sheet(lr, layers.rgb(), name, arguments.compare_at or ())
         if arguments.size and not is_warp(arguments) and (stretched := stretch_notice(given_size, size)):
             lines.append(f"{job.source}: {stretched}")
-        height, width = painted.size
+        height, width = window[2]
         done = f"{job.source.name}: {given_size[1]}x{given_size[0]} -> {width}x{height} in {seconds:.2f} s"
         if self.upscaler.model.encodes:
             done += f" ({self.upscaler.precision})"
-        return Painted(painted, beside, [*lines, done])
+        return Painted(painted, beside, [*lines, done], arguments.compression)
 
     @staticmethod
     def write(job: Job, painted: Painted) -> str:
         """Write all that was made of a picture; lines that say what was done."""
-        lost = job.write(painted.picture)
+        lost = [] if painted.picture is None else job.write(painted.picture, painted.compression)
         for path, content in painted.beside.items():
             write_picture(path, content)
         *lines, done = painted.lines
-        if lost:
-            lines.append(f"{job.target}: written without {', '.join(lost)}")
+        lines += lines_of_lost(job, lost)
         return "\n".join([*lines, f"{done}, wrote {' and '.join(map(str, [job.target, *painted.beside]))}"])
+
+    def _is_for_strips(self, job: Job, picture: Picture, size: Size, needed: int) -> bool:
+        """Whether to paint in strips and to write each at once: where the whole needs more memory than there is, and
+        the options, the format and the model allow it."""
+        arguments, usable = self.arguments, usable_memory(self.arguments.memory)
+        if usable is None or needed <= usable or job.streams or job.form.name not in BANDED:
+            return False
+        whole = is_warp(arguments) or arguments.cmsr or arguments.compare or not arguments.fast
+        return not whole and can_strip(self.upscaler, picture, size)
+
+    def _write_in_strips(
+        self,
+        job: Job,
+        picture: Picture,
+        size: Size,
+        window: tuple[int, int, Size],
+        kind: Kind,
+        metadata: Metadata,
+    ) -> list[str]:
+        """Paint and write the `window` of the picture at `size` as `kind`; lines to say."""
+        rows = strip_rows(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
+        painted = (
+            layers.pixels(kind.depth, kind.channels) for layers in strips(self.upscaler, picture, size, window, rows)
+        )
+        banded = BandedPicture(window[2], kind, painted, metadata, picture.span)
+        return lines_of_lost(job, job.write(banded, self.arguments.compression))
 
     def _size(self, size: Size) -> Size:
         """(H, W) that the options ask for."""

@@ -1,4 +1,4 @@
-"""Large pictures in strips: some rows of the output after the other, of which only what they are made of is in memory."""
+"""Large pictures in strips: some rows of the output after the other, with only what they are made of in memory."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -80,7 +80,9 @@ class LocalEnsembleModel(ContinuousModel):
         cell = self.cell(latent, grid)
         for rows, part, place in grid.by_pixel_rows(height, step):
             # What positions in these rows look at, as far as it is here
-            around = slice(max(rows.start - 1, latent.first), min(rows.stop + 1, latent.first + latent.features.shape[2]))
+            around = slice(
+                max(rows.start - 1, latent.first), min(rows.stop + 1, latent.first + latent.features.shape[2])
+            )
             self.paint(self.field_of_rows(latent, cell, around), part, output[place])
 
     def _paint_blocks(self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor) -> None:

@@ -23,7 +23,6 @@ from utils.geometry.grids import Grid, OutputGrid
 from utils.geometry.neighbours import PixelRows
 from utils.geometry.scales import Size, check_output_size
 
-
 STRIP_MARGIN = 5  # rows of LR pixels that painting a position reads at most, to either side, where it enlarges
 
 
@@ -72,8 +71,8 @@ class Upscaler:
             return self.model.strip_context
 
     def encode_strip(self, pictures: Tensor, rows: PixelRows, grey: bool) -> Latent:
-        """As `encode`, of some `rows` of pictures that are `grey` or not: (B, 3, count, w) in [0, 1], of which those at a
-        cut do not become a part of the latent: as many as `strip_context`.
+        """As `encode`, of some `rows` of pictures, `grey` or not: (B, 3, count, w) in [0, 1], of which as many as
+        `strip_context` at a cut do not become a part of the latent.
 
         It renders those positions of enlarging grids of the whole picture that are STRIP_MARGIN rows of LR pixels away
         from a cut, and the values are those of the whole picture.

@@ -106,7 +106,9 @@ class LMFDecoder(LocalEnsembleModel):
         inner = slice(rows.start - around.start, rows.stop - around.start)
         cell = cell_in_pixels(cell, size)
         cell_around = cell[:, :, around] if cell.shape[2] > 1 else cell
-        modulation, code = self.modulate(latent.rows(slice(around.start - first, around.stop - first)), cell_around, size)
+        modulation, code = self.modulate(
+            latent.rows(slice(around.start - first, around.stop - first)), cell_around, size
+        )
         code = code[:, :, inner]
         return ModulatedField(
             table=self.tabulate(code, cell[:, :, rows] if cell.shape[2] > 1 else cell),

@@ -24,8 +24,8 @@ class RenderStage:
     sines, frequencies along y and along x, and phases. Without any, `table` (B, h, w, hidden) is the first layer's
     output except for the part of the offset (y, x), whose columns (hidden, 2) are that layer's only parameters.
     `modulation` (B, h, w, C) holds scales, if `has_scale`, then shifts, if `has_shift`, of layer after layer. `skip`
-    (B, 3, h', w') is added at every position by bilinear interpolation, border replicated; `skip_rows` are its first row
-    and the number of rows of the picture that it is a part of.
+    (B, 3, h', w') is added at every position by bilinear interpolation, border replicated; `skip_rows` are its first
+    row and the number of rows of the picture that it is a part of.
 
     ValueError for tensors of another shape or type, InputError for an MLP that is too large.
     """
