@@ -178,6 +178,8 @@ def check_outputs(jobs: Sequence[Job], arguments: Any) -> None:
     for job in jobs:
         if is_transparent_warp(arguments) and not job.form.has_alpha:
             raise InputError(f"{job.target}: this format has no transparency; give --background black, or write a .png")
+        if arguments.compression is not None and job.form.name != "PNG":
+            raise InputError(f"{job.target}: --compression is for .png; remove it or write a .png")
         if arguments.background and job.form.has_alpha and not is_warp(arguments):
             raise InputError(f"{job.target} holds transparency; --background is for warps and formats without")
     for path in outputs:

@@ -52,7 +52,7 @@ def is_locked(folder: Path) -> bool:
     """Whether another process holds the lock of `folder`."""
     try:
         with open(folder / LOCK, "r+") as file:
-            _lock(file)
+            _lock(file, wait=False)
     except FileNotFoundError:
         return False
     except OSError:

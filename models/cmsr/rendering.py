@@ -77,13 +77,13 @@ def render_controlled(
     image, input_size = latent.image, tuple(latent.image.shape[-2:])
     levels = needed_levels(levels, input_size, size)
     with upscaler.computing():
-        field = model.field(latent, model.cell(latent, Grid.of_size(size, image.device)))
+        field = model.field(latent, model.cell(latent, Grid.of_size(size)))
         bounds = torch.tensor([level.threshold for level in levels[:-1]], device=image.device)
         # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
         wanted = torch.bucketize(MEASURES[measure](model, field, image), bounds, right=True)
         picture, queries = image, 0
         for number, level in enumerate(levels):
-            grid = Grid.of_size(level_size(level.scale, input_size, size), image.device)
+            grid = Grid.of_size(level_size(level.scale, input_size, size))
             picture = F.interpolate(picture, grid.size, mode="bilinear", align_corners=False)
             here = wanted == number
             if here.any():
@@ -102,7 +102,7 @@ def positions_in(chosen: Tensor, grid: Grid) -> int:
         torch.bincount(pixel_index(positions, n), minlength=n)
         for positions, n in zip((grid.rows, grid.columns), chosen.shape[1:], strict=True)
     )
-    return int((chosen * (in_rows[:, None] * in_columns)).sum())
+    return int((chosen.cpu() * (in_rows[:, None] * in_columns)).sum())
 
 
 def needed_levels(levels: Sequence[Level], input_size: Size, size: Size) -> list[Level]:
