@@ -92,7 +92,11 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     from evaluation.table_painter import table_painter
 
     output = sys.stderr if jobs and jobs[0].streams else sys.stdout
-    painter = table_painter(arguments, lambda: torch_painter(arguments, output)) or torch_painter(arguments, output)
+
+    def make_painter() -> Any:
+        return table_painter(arguments, lambda: torch_painter(arguments, output)) or torch_painter(arguments, output)
+
+    painter = processes.agreed(make_painter)
     failures, written = [], 0
     try:
         hidden = None if len(jobs) > 1 and processes.is_first() else True

@@ -18,7 +18,8 @@ from utils.stopping import Stopped
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-COLLECTIVE = ("gloo", "NCCL", "ProcessGroup", "Socket", "store")  # in messages of those that are plain RuntimeErrors
+COLLECTIVE = ("gloo", "NCCL", "ProcessGroup")  # in messages of those that are plain RuntimeErrors
+LONGEST = 365 * 24 * 60  # minutes that processes wait
 _job = (0, 1)  # rank and number of processes, once they have met
 _met = False
 
@@ -90,7 +91,7 @@ def joined(minutes: float = 10, cuda: bool = False) -> Iterator[None]:
         raise InputError("this build of PyTorch has no torch.distributed; start one process, without torchrun")
     with answering():
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-        own, size, timeout = int(os.environ["RANK"]), launched(), timedelta(minutes=minutes)
+        own, size, timeout = int(os.environ["RANK"]), launched(), timedelta(minutes=min(minutes, LONGEST))
         served = own == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = torch.distributed.TCPStore(*address, size, served, timeout, wait_for_workers=False)
@@ -134,7 +135,8 @@ def answering() -> Iterator[None]:
         import torch.distributed
 
         text = str(error)
-        if not isinstance(error, torch.distributed.DistError) and not any(word in text for word in COLLECTIVE):
+        distributed = isinstance(error, torch.distributed.DistError) or any(word in text for word in COLLECTIVE)
+        if launched() == 1 or not distributed:
             raise
         raise Lost("another process of this job ended or did not answer", 1) from error
 
