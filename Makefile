@@ -1,22 +1,28 @@
 # `make demo` and `make test` do all set-up on a fresh machine: a virtual environment in .venv with the requirements.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all lint format clean lerf-runtime
 
 demo: .venv/.installed
 	$(BIN)/python demo.py --overwrite --input load/samples/coffee.png --scale 4 --output out/coffee_x4.png
 
 test: lint
-	$(BIN)/python -m pytest -m "not sanitizer"
+	$(PYTEST) -m "not sanitizer"
 
 # With all cases of the native routines on other builds, for minutes.
 test-all: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The C library of LeRF's LUTs ahead of time: demo.py needs no compiler for them then.
+lerf-runtime: .venv/.installed
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist runtime/lerf
+	$(BIN)/pip install --quiet --force-reinstall --no-deps dist/continua_lerf-*.whl
 
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .

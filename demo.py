@@ -4,15 +4,16 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 # While what follows is imported, Ctrl-C ends in one line, too
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
-from utils import cli, threads
+from utils import cli, processes, threads
 from utils.errors import InputError
 from utils.pictures import options
 from utils.pictures.batches import Job, find_jobs, remaining
@@ -21,6 +22,7 @@ from utils.pictures.formats import check_writable, format_of
 from utils.pipelines import pipelined
 from utils.stopping import Stopped, watch
 
+HOURS = 24 * 60  # in minutes: processes wait for each other while one paints
 SHIPPED = Path(__file__).parent / "save/pretrained_models/edsr-s_lm-liif.pth"
 
 
@@ -63,6 +65,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--cmsr-map", metavar="FILE", help="picture of which region was rendered at which scale")
     parser.add_argument("--cmsr-report", action="store_true", help="render in full, too, and compare both")
     cli.add_backend_option(parser)
+    cli.add_precision_option(parser, default="auto")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -75,29 +78,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_outputs(found, arguments)
     jobs = remaining(found, arguments.skip_existing, arguments.overwrite)
     cli.check_models([arguments.model, arguments.upsampler])
-    if len(jobs) < len(found):
+    if len(jobs) < len(found) and not processes.follows():
         print(f"{len(found) - len(jobs)} of {len(found)} results are there already")
     if jobs:
-        paint(jobs, arguments, single=len(found) == 1)
+        with processes.joined(HOURS):  # all have looked at what is there when the first one writes
+            paint(processes.share(jobs), arguments, single=len(found) == 1)
 
 
 def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     """Paint and write all; a mistake about a `single` picture is raised, others are told at the end."""
-    threads.settle(arguments.threads)
     from tqdm import tqdm
 
-    from evaluation.painter import Painter
-    from utils.devices import select_device
+    from evaluation.table_painter import table_painter
 
-    output = sys.stderr if jobs[0].streams else sys.stdout
-    device, notice = select_device(arguments.device, arguments.gpu)
-    if notice:
-        print(notice, file=output)
-    painter = Painter(device, arguments)
+    output = sys.stderr if jobs and jobs[0].streams else sys.stdout
+    painter = table_painter(arguments, lambda: torch_painter(arguments, output)) or torch_painter(arguments, output)
     failures, written = [], 0
     try:
-        with watch(), tqdm(total=len(jobs), unit=" pictures", disable=None if len(jobs) > 1 else True) as progress:
-            for _, outcome in pipelined(jobs, Job.read, painter.paint, Painter.write):
+        hidden = None if len(jobs) > 1 and processes.is_first() else True
+        with watch(), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
+            for _, outcome in pipelined(jobs, Job.read, painter.paint, painter.write):
                 if isinstance(outcome, InputError):
                     failures.append(outcome)
                 else:
@@ -109,11 +109,28 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
         raise Stopped(done, stopped.status) from None
     if single and failures:
         raise failures[0]
+    counts, failed = zip(*processes.gathered((written, failures)), strict=True)
+    written, failures = sum(counts), [*chain(*failed)]
+    if not processes.is_first():
+        return
     if not single:
         print(f"wrote {written} pictures", file=output)
     if failures:
-        print(f"{len(failures)} of {len(jobs)} pictures failed:", *failures, sep="\n", file=sys.stderr)
+        total = written + len(failures)
+        print(f"{len(failures)} of {total} pictures failed:", *failures, sep="\n", file=sys.stderr)
         sys.exit(1)
+
+
+def torch_painter(arguments: Any, output: TextIO) -> Any:
+    """What paints with PyTorch: every model, every option."""
+    threads.settle(arguments.threads)
+    from evaluation.painter import Painter
+    from utils.devices import select_device
+
+    device, notice = select_device(arguments.device, arguments.gpu)
+    if notice and processes.is_first():
+        print(notice, file=output)
+    return Painter(device, arguments)
 
 
 def check_options(arguments: Any) -> None:
@@ -127,6 +144,8 @@ def check_options(arguments: Any) -> None:
         raise InputError("--size of a warp is WIDTHxHEIGHT, both sides")
     if arguments.homography is not None and arguments.scale:
         raise InputError("--homography sets the scale itself; give --size WIDTHxHEIGHT instead of --scale")
+    if arguments.ensemble and arguments.cmsr:
+        raise InputError("--ensemble and --cmsr exclude each other; remove one")
     for name in ("cmsr", "compare"):
         if warp and getattr(arguments, name):
             raise InputError(f"--{name} is for upright pictures only; remove it or the warp")

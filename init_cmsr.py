@@ -29,6 +29,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     rules = choices("models/cmsr/calibration.py", "RULES")
     parser.add_argument("--rule", choices=rules, default="window", help="window: as published; pooled: error over all")
     parser.add_argument("--force", action="store_true", help="replace a table that was made otherwise")
+    cli.add_precision_option(parser, default="float32")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -56,7 +57,7 @@ def make_table(config: dict[str, Any], arguments: Any) -> None:
     device, notice = select_device(arguments.device, arguments.gpu)
     if notice:
         print(notice)
-    upscaler = load_upscaler(arguments.model, device, config.get("data_norm"))
+    upscaler = load_upscaler(arguments.model, device, config.get("data_norm"), precision=arguments.precision)
     check_controllable(upscaler, arguments.model)
     samples = datasets.make_wrapped(require(config, "dataset", arguments.config), "dataset")
     about = {
@@ -65,6 +66,7 @@ def make_table(config: dict[str, Any], arguments: Any) -> None:
         "rule": arguments.rule,
         "mse_threshold": arguments.mse_threshold,
         "data": arguments.config,
+        "precision": upscaler.precision,
     }
     path = Path(arguments.save_path)
     earlier = existing_levels(path, about, arguments.force)
@@ -94,8 +96,9 @@ def existing_levels(path: Path, about: dict[str, Any], force: bool) -> dict[floa
 
     table = load_table(path, about["model"])
     for key, value in about.items():
-        if table.about.get(key) != value:
-            raise InputError(f"{path} was made with {key} {table.about.get(key)}, not {value}; --force replaces it")
+        before = table.about.get(key, "float32" if key == "precision" else None)
+        if before != value:
+            raise InputError(f"{path} was made with {key} {before}, not {value}; --force replaces it")
     return dict(table.levels)
 
 

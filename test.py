@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils import cli, threads
+from utils import cli, processes, stopping, threads
 from utils.config import check_keys, check_types, load_config
 from utils.errors import InputError
 from utils.files import check_target, distinct_names
 from utils.reading import check_regular
+
+HOURS = 24 * 60  # in minutes: processes wait for each other while one measures a picture
 
 if TYPE_CHECKING:
     from evaluation.results import Results
@@ -34,6 +36,7 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
     cli.add_fast_option(parser)
     cli.add_cmsr_options(parser)
     cli.add_backend_option(parser)
+    cli.add_precision_option(parser, default="float32")
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -46,13 +49,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if not (arguments.config and arguments.model):
         raise InputError("needs --config and --model, or --again with a results file; see --help")
+    if arguments.ensemble and arguments.cmsr:
+        raise InputError("--ensemble and --cmsr exclude each other; remove one")
     path = check_target(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     config = load_config(arguments.config, arguments.set)
     cli.check_models([*arguments.model, arguments.upsampler])
     threads.settle(arguments.threads)
-    results = measure(arguments, config, argv, path)
-    print(f"wrote {path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))
-    stop_on_nan(results)
+    with processes.joined(HOURS):
+        results = measure(arguments, config, argv, path)
+        if processes.is_first():
+            print(f"wrote {path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))
+            stop_on_nan(results)
 
 
 def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
@@ -70,6 +77,8 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     repeated = parse_arguments(before["command"])
     repeated.config, repeated.save_images = before["config"], None
     threads.settle(repeated.threads)
+    if processes.launched() > 1:
+        raise InputError("--again measures in one process; start it without torchrun")
     results = measure(repeated, before["config_content"], before["command"], path)
     lines, compared = differences(before, results.content())
     print("\n".join(lines) or f"the same: {compared} scores")
@@ -85,18 +94,22 @@ def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str]
     from evaluation.results import Results
     from evaluation.tasks import KINDS, make_tasks
     from models.checkpoints.loading import load_upscaler
+    from models.ensemble import Ensemble
     from utils.devices import select_device
 
     check_types(config, KINDS, arguments.config)
     check_keys(config, KINDS, arguments.config)
     device, notice = select_device(arguments.device, arguments.gpu)
-    if notice:
+    if notice and not processes.follows():
         print(notice)
     tasks = list(make_tasks(config, arguments))
-    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"), arguments.backend)
+    precision, backend = arguments.precision, arguments.backend
+    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"), backend, precision)
     if arguments.upsampler:
-        upsampler = load_upscaler(arguments.upsampler, device, backend=arguments.backend)
-        upscalers = put_on_upsampler(upscalers, upsampler, Path(arguments.upsampler).stem)
+        upsampler = load_upscaler(arguments.upsampler, device, backend=backend)
+        upscalers = put_on_upsampler(upscalers, upsampler, Path(arguments.upsampler).stem, precision)
+    if arguments.ensemble:
+        upscalers = {label: Ensemble.of(upscaler) for label, upscaler in upscalers.items()}
     if arguments.cmsr and all(task.warp for task in tasks):
         raise InputError("--cmsr renders upright pictures only, and this config contains only warps")
     tables = find_tables(arguments, upscalers) if arguments.cmsr else {}
@@ -108,10 +121,16 @@ def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str]
             "models": describe(upscalers, arguments.model), "cmsr": describe_tables(tables),
         },
     )  # fmt: skip
-    for task in tasks:
-        rows = measure_task(task, upscalers, tables, queries, arguments, results)
-        notices = {table.notice(max(task.scale)) for table in tables.values() if task.scale}
-        print(report_text(task, rows, sorted(filter(None, notices))))
+    try:
+        with stopping.watch():
+            for task in tasks:
+                rows = measure_task(task, upscalers, tables, queries, arguments, results)
+                notices = {table.notice(max(task.scale)) for table in tables.values() if task.scale}
+                if processes.is_first():
+                    print(report_text(task, rows, sorted(filter(None, notices))))
+    except stopping.Stopped as stopped:
+        kept = f"; {path} holds what was measured" if path and results.tasks else ""
+        raise stopping.Stopped(f"{stopped}{kept}", stopped.status) from None
     results.finish()
     return results
 
@@ -134,7 +153,8 @@ def measure_task(
     rows: dict[str, Any] = {}
     hashes: dict[str, Any] = {}
     names = distinct_names([task.samples.path(index) for index in range(len(task.samples))])
-    for index in tqdm(range(len(task.samples)), desc=f"{task.name} {task.label}", leave=False, disable=None):
+
+    def measure_picture(index: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
         sample, path = task.sample(index), task.samples.path(index)
         row: dict[str, Any] = {}
         for label, upscaler in upscalers.items():
@@ -144,7 +164,13 @@ def measure_task(
                 write_picture(folder / label.strip("/.").replace("/", "_") / f"{names[path]}.png", to_pixels(picture))
         for label, table in () if task.warp else tables.items():
             row[f"{label}+cmsr"] = task.measure_controlled(sample, upscalers[label], table, arguments.cmsr_from)
-        rows[path.name], hashes[path.name] = row, sample.hashes()
+        return path.name, row, sample.hashes()
+
+    measured = processes.shared_out(range(len(task.samples)), measure_picture)
+    hidden = None if processes.is_first() else True
+    progress = {"total": len(task.samples), "desc": f"{task.name} {task.label}", "leave": False, "disable": hidden}
+    for name, row, content in tqdm(measured, **progress):
+        rows[name], hashes[name] = row, content
         results.add(task, rows, hashes)
     return rows
 

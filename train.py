@@ -1,11 +1,13 @@
-"""Train a model: `python train.py --config configs/train-lmf/train_edsr-baseline-lmliif.yaml --name my-run`."""
+"""Train a model: `python train.py --config configs/train-lmf/train_edsr-baseline-lmliif.yaml --name my-run`; in N
+processes: `torchrun --nproc-per-node N train.py ...`."""
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from utils import cli, runs, stopping, threads
+from utils import cli, processes, runs, stopping, threads
 from utils.config import check_keys, check_types, load_config
 from utils.errors import InputError
 
@@ -18,6 +20,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--save-root", default="save", help="folder of all runs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
     parser.add_argument("--resume", action="store_true", help="continue the run of this name")
+    parser.add_argument("--auto-resume", action="store_true", help="as --resume where there is a run, else start")
     parser.add_argument("--overwrite", action="store_true", help="delete the run of this name and start anew")
     parser.add_argument(
         "--allow-changes", nargs="+", default=[], metavar="KEY", help="with --resume: settings that may differ now"
@@ -26,6 +29,13 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         "--save-every", type=cli.interval, default="10m", metavar="N", help="save after so many steps, or minutes (5m)"
     )
     parser.add_argument("--max-minutes", type=cli.positive, help="save and stop cleanly after so long (default: never)")
+    parser.add_argument(
+        "--timeout",
+        type=cli.positive,
+        default=10,
+        metavar="MINUTES",
+        help="under torchrun: how long processes wait for each other before they end",
+    )
     cli.add_device_options(parser)
     return parser.parse_args(argv)
 
@@ -41,7 +51,7 @@ def work(config: dict[str, Any], arguments: Any) -> None:
     """Train the model of a config, from the start or as the run before ended."""
     from training.loop import train
     from training.parts import check_schedule
-    from training.run import KINDS, LAST, prepare, resume
+    from training.run import KINDS, LAST, accelerate, prepare, resume
     from utils.devices import select_device
 
     check_keys(config, {kind.split(".")[0] for kind in KINDS}, arguments.config)
@@ -51,23 +61,36 @@ def work(config: dict[str, Any], arguments: Any) -> None:
     folder = runs.run_folder(arguments.save_root, arguments.name or f"_{Path(arguments.config).stem}", arguments.tag)
     with (
         stopping.watch(arguments.max_minutes) as stop,
-        runs.claimed(folder, arguments.resume, arguments.overwrite),
+        processes.joined(arguments.timeout, device.type == "cuda"),
+        ExitStack() as held,
     ):
-        run = prepare(config, arguments, folder, device, stop)
+        arguments = runs.intended(folder, arguments)
+        if processes.is_first():
+            held.enter_context(runs.claimed(folder, arguments.resume, arguments.overwrite))
+        run = processes.agreed(lambda: prepare(config, arguments, folder, device, stop))
         earlier, notices = resume(run, arguments)
-        if run.done:
+        if run.done and not arguments.auto_resume:
             raise InputError(f"{folder} has done its {config['epoch_max']} epochs; raise epoch_max to train on")
-        if arguments.overwrite:
-            runs.remove_run(folder)
-        runs.write_config(folder, config, earlier, run.step)
+        accelerate(run)
+        if processes.is_first():
+            if arguments.overwrite:
+                runs.remove_run(folder)
+            runs.write_config(folder, config, earlier, run.step)
         log = runs.run_logger(folder)
-        parameters = sum(parameter.numel() for parameter in run.upscaler.model.parameters() if parameter.requires_grad)
-        steps = f"{len(run.batches)} steps an epoch, {config['epoch_max']} epochs"
-        for line in (notice, f"{config['model']['name']}: {parameters:,} parameters, {steps}, on {device}", *notices):
+        for line in (notice, about(run), *run.notices, *notices):
             if line:
                 log.info(line)
         train(run, log)
-    print(f"wrote {folder}/{LAST}" + (f", best PSNR {run.best:.3f} dB" if run.best > -math.inf else ""))
+        if processes.is_first():
+            print(f"wrote {folder}/{LAST}" + (f", best PSNR {run.best:.3f} dB" if run.best > -math.inf else ""))
+
+
+def about(run: Any) -> str:
+    """What a run trains, for its log."""
+    parameters = sum(parameter.numel() for parameter in run.upscaler.model.parameters() if parameter.requires_grad)
+    steps = f"{len(run.batches)} steps an epoch, {run.config['epoch_max']} epochs"
+    several = f" in {processes.count()} processes" if processes.count() > 1 else ""
+    return f"{run.config['model']['name']}: {parameters:,} parameters, {steps}, on {run.upscaler.device}{several}"
 
 
 if __name__ == "__main__":

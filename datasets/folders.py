@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from datasets.pairs import pair_names
 from datasets.pixel_cache import PixelCache
+from datasets.pixel_map import PixelMap
 from datasets.registry import name_of, register
 from utils.errors import InputError
 from utils.geometry.grids import Size
@@ -18,7 +19,7 @@ from utils.kinds import Count, FilePath, FolderPaths
 from utils.pictures.reading import list_pictures, open_picture, read_rgb
 from utils.reading import read_json
 
-CACHES = ("none", "bin", "in_memory")
+CACHES = ("none", "bin", "memmap", "in_memory")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
@@ -36,7 +37,8 @@ class PictureFiles(Dataset):
     """The pictures at `paths` in the folder `root`, as (H, W, 3) uint8 RGB arrays.
 
     `repeat`: pass over them so often an epoch. `cache`: `none` decodes each time, `in_memory` once at the start,
-    `bin` keeps decoded pixels in `<parent>/_bin_<folder>` (see `PixelCache`).
+    `bin` keeps decoded pixels in `<parent>/_bin_<folder>`, a file a picture (see `PixelCache`), `memmap` in
+    `<parent>/_map_<folder>`, one file for all (see `PixelMap`).
     """
 
     def __init__(self, root: Path, paths: Sequence[Path], repeat: int, cache: str):
@@ -44,7 +46,11 @@ class PictureFiles(Dataset):
             raise InputError(f"{name_of(self)}: cache '{cache}' does not exist; choose one of {', '.join(CACHES)}")
         self.paths = list(paths)
         self.repeat = repeat
-        self.pixels = PixelCache(root, root.parent / f"_bin_{root.name}") if cache == "bin" else None
+        self.pixels: PixelCache | PixelMap | None = None
+        if cache == "bin":
+            self.pixels = PixelCache(root, root.parent / f"_bin_{root.name}")
+        elif cache == "memmap":
+            self.pixels = PixelMap(root, root.parent / f"_map_{root.name}", self.paths)
         self.pictures: list[np.ndarray] | None = None
         if cache == "in_memory":
             with ThreadPoolExecutor() as pool:
@@ -56,6 +62,10 @@ class PictureFiles(Dataset):
     def path(self, index: int) -> Path:
         """File of item `index`."""
         return self.paths[index % len(self.paths)]
+
+    def files(self) -> list[Path]:
+        """The files in order, each once."""
+        return self.paths
 
     def sizes(self) -> list[Size]:
         """(height, width) of the files in order, each once, from their headers."""
@@ -140,6 +150,10 @@ class PairedImageFolders(Dataset):
     def path(self, index: int) -> Path:
         """HR file of item `index`."""
         return self.hr.path(index)
+
+    def files(self) -> list[Path]:
+        """The LR files in order, then the HR files."""
+        return [*self.lr.files(), *self.hr.files()]
 
     def lr_path(self, index: int) -> Path:
         """LR file of item `index`."""

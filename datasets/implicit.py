@@ -6,7 +6,7 @@ in [0, 1]; 1 channel instead of 3 with `one_channel`.
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datasets.degradation import LUMA, Degradation
 from datasets.registry import name_of, register
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Size, cell_of, positions_of
@@ -21,16 +22,15 @@ from utils.geometry.scales import Scale, parse_scale, scale_text
 from utils.kinds import Count, Positive, ScaleLike, Share, SizeLike, check, whole
 from utils.pictures.tensors import resize_bicubic, to_tensor
 
-LUMA = (0.299, 0.587, 0.114)  # of RGB, BT.601
-
 
 class ImplicitDataset(Dataset):
     """Base of the wrappers: a subclass says which LR and HR picture make an item (`pair`).
 
     `augment`: flips and transposes, each with probability 1/2. `sample_q`: so many random HR pixels without
     replacement, None for all of them in row-major order. `one_channel`: a random colour channel of each item, on its
-    own, as LeRF trains. `grey`: probability that an item is turned into greys. InputError when `dataset` gives pairs
-    and the wrapper takes single pictures (`takes_pairs`), or the other way round.
+    own, as LeRF trains. `grey`: probability that an item is turned into greys. `sample_window`: the `sample_q` pixels
+    are a random square in row-major order. InputError when `dataset` gives pairs and the wrapper takes single pictures
+    (`takes_pairs`), or the other way round.
     """
 
     takes_pairs = False
@@ -43,6 +43,7 @@ class ImplicitDataset(Dataset):
         sample_q: Count | None = None,
         one_channel: bool = False,
         grey: Share = 0,
+        sample_window: bool = False,
     ):
         if getattr(dataset, "paired", None) is not self.takes_pairs:
             needed = ("LR and HR pictures in pairs", "paired-image-folders")
@@ -53,6 +54,9 @@ class ImplicitDataset(Dataset):
         self.sample_q = sample_q
         self.one_channel = one_channel
         self.grey = grey
+        self.sample_window = sample_window
+        if sample_window and (sample_q is None or math.isqrt(sample_q) ** 2 != sample_q):
+            raise InputError(f"{name_of(self)}: sample_window needs a square number as sample_q, such as 1024")
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -68,6 +72,21 @@ class ImplicitDataset(Dataset):
     def possible_sizes(self) -> set[tuple[Size, Size]]:
         """LR (h, w) and HR (H, W) sizes that `pair` can give: of a range of scales or sizes both ends are enough."""
         raise NotImplementedError
+
+    @property
+    def window(self) -> Size | None:
+        """(h, w) whose pixels in row-major order the queries of every item are; None where they are random points, or
+        items differ."""
+        if self.sample_window:
+            return math.isqrt(self.sample_q), math.isqrt(self.sample_q)
+        sizes = {size for _, size in self.possible_sizes()} if self.sample_q is None else set()
+        if self.augment:
+            sizes |= {(width, height) for height, width in sizes}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def needs(self) -> list[tuple[list[Path], Size]]:
+        """The picture files, with the (height, width) that they need at least."""
+        return [(self.dataset.files(), (1, 1))]
 
     def check_batches(self, batch_size: int) -> None:
         """InputError when items of different shapes would meet in a batch, with the key to set; batches of 1 always
@@ -91,12 +110,17 @@ class ImplicitDataset(Dataset):
                 "differ in size; set sample_q, or set batch_size: 1"
             )
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def varied_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """`pair` as an item shows it: flipped, transposed and turned into greys at random."""
         lr, hr = self.pair(index)
         if self.augment:
             lr, hr = augmented(lr, hr)
         if self.grey and random.random() < self.grey:
             lr, hr = in_greys(lr), in_greys(hr)
+        return lr, hr
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        lr, hr = self.varied_pair(index)
         coord, gt = self._queries(hr, index)
         channel = random.randrange(3) if self.one_channel else 0
         channels = slice(channel, channel + 1) if self.one_channel else slice(None)
@@ -105,13 +129,25 @@ class ImplicitDataset(Dataset):
     def _queries(self, hr: np.ndarray, index: int) -> tuple[Tensor, Tensor]:
         """Positions (Q, 2) and colours (Q, 3)."""
         size: Size = hr.shape[:2]
-        colours = torch.from_numpy(np.ascontiguousarray(hr)).flatten(0, 1)  # (H * W, 3)
+        colours = torch.from_numpy(np.require(hr, requirements="CW")).flatten(0, 1)  # (H * W, 3)
         if self.sample_q is None:
             return Grid.of_size(size).coord().flatten(0, 1), colours.float() / 255
         if self.sample_q > len(colours):
             raise InputError(f"sample_q {self.sample_q} is more than the {len(colours)} pixels of {self.path(index)}")
-        chosen = torch.randperm(len(colours))[: self.sample_q]
+        chosen = self._window_in(size, index) if self.sample_window else torch.randperm(len(colours))[: self.sample_q]
         return positions_of(chosen, size), colours[chosen].float() / 255
+
+    def _window_in(self, size: Size, index: int) -> Tensor:
+        """Pixels (Q,), in row-major order, of a random square of `sample_q` pixels in a picture of `size`."""
+        side = math.isqrt(self.sample_q)
+        if side > min(size):
+            raise InputError(
+                f"{self.path(index)}: sample_q {self.sample_q} is a window of {side}x{side}, more than the HR picture, "
+                f"{size[1]}x{size[0]}; lower sample_q"
+            )
+        top, left = (random.randint(0, length - side) for length in size)
+        rows, columns = torch.arange(top, top + side), torch.arange(left, left + side)
+        return (rows[:, None] * size[1] + columns).flatten()
 
 
 def augmented(*pictures: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -156,8 +192,9 @@ class Paired(ImplicitDataset):
         one_channel: bool = False,
         scale: ScaleLike | None = None,
         grey: Share = 0,
+        sample_window: bool = False,
     ):
-        super().__init__(dataset, augment, sample_q, one_channel, grey)
+        super().__init__(dataset, augment, sample_q, one_channel, grey, sample_window)
         self.inp_size = inp_size
         self.scale = None if scale is None else parse_scale(scale)
         if inp_size and self.scale and any(factor % 1 for factor in self.scale):
@@ -179,6 +216,10 @@ class Paired(ImplicitDataset):
                 f"{lr[1]}x{lr[0]}, by {'one integer scale' if self.scale is None else f'the scale {scale_text(scale)}'}"
             )
         return scale
+
+    def needs(self) -> list[tuple[list[Path], Size]]:
+        side = self.inp_size or 1
+        return [(self.dataset.lr.files(), (side, side)), (self.dataset.hr.files(), (side, side))]
 
     def possible_sizes(self) -> set[tuple[Size, Size]]:
         sizes = set()
@@ -211,7 +252,8 @@ class Downsampled(ImplicitDataset):
 
     `scale_min` may be [height, width], one pair of scales for whole pictures, without a `scale_max`.
     `inp_size`: a random HR square of round(inp_size * scale) becomes an LR square of that side; None: the whole
-    picture, cut at the right and bottom to round(floor(side / scale) * scale).
+    picture, cut at the right and bottom to round(floor(side / scale) * scale). `degradation`: settings of a
+    `Degradation` that makes the LR pictures instead.
     """
 
     def __init__(
@@ -224,11 +266,14 @@ class Downsampled(ImplicitDataset):
         sample_q: Count | None = None,
         one_channel: bool = False,
         grey: Share = 0,
+        degradation: Mapping | None = None,
+        sample_window: bool = False,
     ):
-        super().__init__(dataset, augment, sample_q, one_channel, grey)
+        super().__init__(dataset, augment, sample_q, one_channel, grey, sample_window)
         if isinstance(scale_min, Sequence) and (inp_size or scale_max):
             raise InputError(f"scale_min {list(scale_min)} is for whole pictures; remove inp_size and scale_max")
         self.inp_size = inp_size
+        self.make_lr = resize_bicubic if degradation is None else Degradation(degradation)
         self.smallest = parse_scale(scale_min)
         self.largest = self.smallest if scale_max is None else parse_scale(scale_max)
         if self.smallest > self.largest:
@@ -238,6 +283,10 @@ class Downsampled(ImplicitDataset):
     def scales(self) -> tuple[float, float]:
         """Smallest and largest scale of the items."""
         return min(self.smallest), max(self.largest)
+
+    def needs(self) -> list[tuple[list[Path], Size]]:
+        crop = (1, 1) if self.inp_size is None else crop_sizes(self.inp_size, max(self.largest))[1]
+        return [(self.dataset.files(), crop)]
 
     def possible_sizes(self) -> set[tuple[Size, Size]]:
         scales = (self.smallest, self.largest)
@@ -256,7 +305,7 @@ class Downsampled(ImplicitDataset):
             lr_size, (height, width) = crop_sizes(self.inp_size, scale[0])
             y, x = random_corner(hr.shape[:2], (height, width), self.path(index))
         hr = hr[y : y + height, x : x + width]
-        return resize_bicubic(hr, lr_size), hr
+        return self.make_lr(hr, lr_size), hr
 
 
 def whole_sizes(size: Size, scale: Scale) -> tuple[Size, Size]:

@@ -40,6 +40,10 @@ class Mixture(ConcatDataset):
             index -= len(dataset)
         raise IndexError(index)
 
+    def files(self) -> list[Path]:
+        """The files of all sets in order, each once."""
+        return [path for dataset in self.datasets for path in dataset.files()]
+
     def sizes(self) -> list[Size]:
         """(height, width) of the files in order, each once, from their headers."""
         return [size for dataset in self.datasets for size in dataset.sizes()]

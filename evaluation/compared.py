@@ -1,6 +1,7 @@
 """The models that a test compares, under the labels of its tables."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,35 @@ from utils.errors import InputError
 
 
 def load_upscalers(
-    names: Sequence[str], device: torch.device, data_norm: Mapping[str, Any] | None, backend: str
+    names: Sequence[str],
+    device: torch.device,
+    data_norm: Mapping[str, Any] | None,
+    backend: str,
+    precision: str = "float32",
 ) -> dict[str, Upscaler]:
     """Models under the labels of the table: file stems, or whole paths where stems are the same. The `backend` is for
-    models; a filter, which has no kernels, is computed by what there is."""
+    models; a filter, which has no kernels, is computed by what there is, and the `precision` for those with an
+    encoder."""
     stems = [Path(name).stem for name in names]
     upscalers = {}
     for stem, name in zip(stems, names, strict=True):
         chosen = "auto" if name in models.names("resampling") else backend
-        upscalers[stem if stems.count(stem) == 1 else name] = load_upscaler(name, device, data_norm, chosen)
+        upscaler = load_upscaler(name, device, data_norm, chosen)
+        if upscaler.model.encodes:
+            upscaler = replace(upscaler, precision=precision)
+        upscalers[stem if stems.count(stem) == 1 else name] = upscaler
     return upscalers
 
 
-def put_on_upsampler(upscalers: Mapping[str, Upscaler], upsampler: Upscaler, name: str) -> dict[str, Upscaler]:
+def put_on_upsampler(
+    upscalers: Mapping[str, Upscaler], upsampler: Upscaler, name: str, precision: str = "float32"
+) -> dict[str, Upscaler]:
     """The models with every LeRF-Net on the upsampler, as `NET+NAME`; at least one."""
     made = {}
     for label, upscaler in upscalers.items():
         is_net = type(upscaler.model) is LeRFNet
-        made[f"{label}+{name}" if is_net else label] = on_upsampler(upscaler, upsampler) if is_net else upscaler
+        new_label = f"{label}+{name}" if is_net else label
+        made[new_label] = on_upsampler(upscaler, upsampler, precision) if is_net else upscaler
     if made.keys() == upscalers.keys():
         raise InputError("--upsampler: none of the models is a lerf-net")
     return made

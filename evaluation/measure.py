@@ -1,5 +1,7 @@
 """Measuring models against target pictures: what validation during training and test.py share."""
 
+from itertools import chain
+
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -11,6 +13,7 @@ from utils.errors import InputError
 from utils.geometry.homographies import Homography
 from utils.geometry.scales import Scale, scale_text
 from utils.pictures.tensors import to_tensor
+from utils.processes import shared_out
 from utils.random_state import repeatable
 
 WARP_FRAME = 4  # LR pixels
@@ -53,19 +56,26 @@ def measure_warp(
 def validate(
     upscaler: Upscaler, samples: ImplicitDataset, protocol: Protocol, batch_size: int = 1, queries: int | None = None
 ) -> float:
-    """Mean PSNR in dB over a validation set: whole pictures where it gives such, else over all its random queries."""
+    """Mean PSNR in dB over a validation set: whole pictures where it gives such, else over all its random queries. The
+    processes of a job share the work, and each gets what one process alone would."""
     with repeatable():
         if samples.sample_q is None:
-            pairs = (samples.pair(index) for index in range(len(samples)))
-            scores = [
-                measure_pair(upscaler, *map(to_tensor, pair), protocol, queries=queries)[0]["psnr"] for pair in pairs
-            ]
+            pairs = (
+                samples.pair(index) for index in range(len(samples))
+            )  # by all: what they draw depends on those before
+
+            def measure(pair: tuple) -> list[float]:
+                return [measure_pair(upscaler, *map(to_tensor, pair), protocol, queries=queries)[0]["psnr"]]
+
+            scores = list(chain(*shared_out(pairs, measure)))
             return sum(scores) / len(scores)
         model, norm = upscaler.model, upscaler.normalization
-        scores = []
-        for batch in DataLoader(samples, batch_size=batch_size):
+
+        def measure_batch(batch: dict[str, Tensor]) -> list[float]:
             batch = {key: value.to(upscaler.device) for key, value in batch.items()}
             values = model(norm.inp.apply(batch["inp"]), batch["coord"], batch["cell"])
             values = norm.gt.invert(values, channels_last=True).clamp(0, 1)
-            scores += [psnr(value, target) for value, target in zip(values, batch["gt"], strict=True)]
+            return [psnr(value, target) for value, target in zip(values, batch["gt"], strict=True)]
+
+        scores = list(chain(*shared_out(DataLoader(samples, batch_size=batch_size), measure_batch)))
         return sum(scores) / len(scores)

@@ -4,11 +4,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from utils.errors import InputError, nearest_name
+from utils.pictures.similarity import WINDOW, ssim_map
 
 LUMA_BT601 = (65.738, 129.057, 25.064)  # of RGB in [0, 1], in 1/256 of full scale (EDSR's benchmark code)
 
@@ -35,24 +34,9 @@ def ssim(picture: Tensor, target: Tensor) -> float:
 
     11x11 Gaussian window of sigma 1.5, where it fits ("valid"); nan when a side is below 11.
     """
-    if min(picture.shape[-2:]) < 11:
+    if min(picture.shape[-2:]) < WINDOW:
         return math.nan
-    distance = torch.arange(11, dtype=torch.float64, device=picture.device) - 5
-    window = torch.exp(-(distance**2) / (2 * 1.5**2))
-    window = window / window.sum()
-
-    def local_mean(x: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(x[:, None], window[None, None, :, None]), window[None, None, None])
-
-    x, y = picture.double(), target.double()
-    mean_x, mean_y = local_mean(x), local_mean(y)
-    variance_x = local_mean(x * x) - mean_x**2
-    variance_y = local_mean(y * y) - mean_y**2
-    covariance = local_mean(x * y) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    return (luminance * structure).mean().item()
+    return ssim_map(picture.double()[:, None], target.double()[:, None]).mean().item()
 
 
 @dataclass(frozen=True)

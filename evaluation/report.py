@@ -75,8 +75,8 @@ def summary(task: Task, rows: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(upscalers: Mapping[str, Upscaler], paths: Sequence[str]) -> dict[str, Any]:
-    """What each label of the results is: where from, its class, the hash of its weights, its normalisation, and what
-    computes it on a CPU."""
+    """What each label of the results is: where from, its class, the hash of its weights, its normalisation, what
+    computes it on a CPU, and what its encoder computes in."""
     return {
         label: {
             "path": path,
@@ -84,6 +84,7 @@ def describe(upscalers: Mapping[str, Upscaler], paths: Sequence[str]) -> dict[st
             "weights_hash": weights_hash(upscaler.model),
             "data_norm": upscaler.normalization.to_config(),
             "backend": _computed_by(upscaler),
+            "precision": upscaler.precision,
         }
         for (label, upscaler), path in zip(upscalers.items(), paths, strict=True)
     }

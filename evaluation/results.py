@@ -13,6 +13,7 @@ from utils.config import check_types, require
 from utils.files import atomic_file
 from utils.geometry.scales import parse_scale, scale_text
 from utils.kinds import MAPPING, NUMBER, TEXT, TEXTS, ScaleLike, check, kind_of
+from utils.processes import is_first
 from utils.reading import read_json
 
 TIMES = ("decoder_seconds", "decoder_seconds_full")
@@ -29,7 +30,8 @@ TASK_KINDS = {
 
 @dataclass
 class Results:
-    """What a run measures, with what is `about` it: in the file at `path`, if any, after every picture."""
+    """What a run measures, with what is `about` it: in the file at `path`, if any, after every picture. Of several
+    processes the first one writes."""
 
     path: Path | None
     about: Mapping[str, Any]
@@ -41,7 +43,7 @@ class Results:
         return {"complete": self.complete, **self.about, "results": self.tasks}
 
     def write(self) -> None:
-        if self.path is not None:
+        if self.path is not None and is_first():
             with atomic_file(self.path) as temporary:
                 temporary.write_text(json.dumps(self.content(), indent=1))
 

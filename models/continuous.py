@@ -96,6 +96,11 @@ class ContinuousModel(nn.Module):
 
     encoder: nn.Module
 
+    @property
+    def encodes(self) -> bool:
+        """Whether `encode` runs an encoder, which may compute in a reduced precision."""
+        return hasattr(self, "encoder")
+
     def encode(self, image: Tensor) -> Latent:
         """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
         return Latent(encode_in_chunks(self.encoder, image), image)

@@ -23,6 +23,11 @@ class Affine:
     def is_identity(self) -> bool:
         return set(self.sub) == {0.0} and set(self.div) == {1.0}
 
+    @property
+    def span(self) -> float:
+        """How long [0, 1] becomes, in the mean over the channels."""
+        return sum(1 / abs(value) for value in self.div) / len(self.div)
+
     def apply(self, x: Tensor, channels_last: bool = False) -> Tensor:
         if self.is_identity:
             return x

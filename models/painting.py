@@ -10,11 +10,9 @@ from torch import Tensor
 from models.resampling.filters import CatmullRom, Filter, Nearest
 from models.upscaler import Upscaler
 from utils.geometry.grids import OutputGrid, Size
-from utils.pictures.picture import Kind
 from utils.pictures.tensors import Layers
 
 EXACT = 1e-5  # alpha nearer than this to 0 or 1 is that: far below half a level of 16 bits
-FLOAT, PILLOW_PIXEL, INPUT_PIXEL = 4, 4, 1000  # bytes
 Draw = Callable[[Upscaler, Tensor], Tensor]  # a picture (3, h, w) by an upscaler -> (3, H, W), on the CPU
 
 
@@ -50,16 +48,6 @@ def with_outside(layers: Layers, inside: Tensor, colour: Tensor | None) -> Layer
         return replace(layers, alpha=inside[None].float() if layers.alpha is None else layers.alpha * inside)
     alpha = layers.alpha if layers.alpha is None else layers.alpha.masked_fill(~inside, 1)
     return Layers(torch.where(inside, layers.colour, colour), alpha)
-
-
-def needed_memory(input_size: Size, size: Size, kind: Kind) -> int:
-    """Bytes that painting a picture of `input_size` at `size` takes, and writing it as `kind`, about.
-
-    Networks differ in what they hold of an input pixel; what counts where memory ends is the output.
-    """
-    drawn = 3 * FLOAT * (2 if kind.has_alpha or kind.channels == "CMYK" else 1)
-    written = len(kind.channels) * kind.depth // 8 * 2 + PILLOW_PIXEL
-    return size[0] * size[1] * (drawn + written) + input_size[0] * input_size[1] * INPUT_PIXEL
 
 
 def continued(colour: Tensor, alpha: Tensor) -> Tensor:

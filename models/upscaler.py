@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models import native
+from models import native, precision
 from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
 from models.continuous import ContinuousModel, Latent, paint_positions
 from models.normalization import Normalization
@@ -30,18 +30,23 @@ class Upscaler:
 
     Without a `normalization` it is the model's own. `backend` is what computes on a CPU, as in `models.native.choose`;
     InputError where it is not possible for this model. The model is moved to `device` and otherwise left as it is.
+
+    `precision` is what the encoder computes in, float32 or bfloat16; "auto" becomes one of them, see
+    `models.precision.choose`, also for what is not possible. Rendering is float32.
     """
 
     model: ContinuousModel
     normalization: Normalization | None = None
     device: torch.device = torch.device("cpu")
     backend: str = "auto"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         native.check(self.backend, self.model.native_library)
         if self.normalization is None:
             object.__setattr__(self, "normalization", Normalization.for_model(self.model))
         self.model.to(self.device, memory_format=torch.channels_last)
+        object.__setattr__(self, "precision", precision.choose(self))
 
     # As fields of spandrel's model descriptors, for programs that run models of any origin
     CAPABILITIES = (
@@ -80,9 +85,9 @@ class Upscaler:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Within the block, calls of the model are computed as this upscaler does: by its backend, without
-        gradients."""
-        with torch.inference_mode(), native.using(self.backend):
+        """Within the block, calls of the model are computed as this upscaler does: by its backend, in its
+        precision, without gradients."""
+        with torch.inference_mode(), native.using(self.backend), precision.using(self.precision):
             yield
 
     def encode(self, pictures: Tensor) -> Latent:

@@ -50,7 +50,7 @@ def test_demo_sizes(pictures, checkpoint, capsys, options, size) -> None:
     assert (Image.open("sub/o.png").mode, Image.open("grey_o.png").mode) == ("RGB", "L")
     out = capsys.readouterr().out
     assert f"48x64 -> {size[0]}x{size[1]}" in out
-    assert "wrote sub/o.png" in out
+    assert "(bfloat16), wrote sub/o.png" in out or "(float32), wrote sub/o.png" in out
     if not torch.cuda.is_available():
         assert "using the CPU" in out
 
@@ -469,3 +469,13 @@ def test_a_stream_onto_a_full_disk_is_one_line(pictures) -> None:
     assert done.returncode == 2
     assert "standard output" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("options", [("--scale", 2), ("--rotate", 20)])
+def test_ensemble_is_the_mean_of_eight_orientations(pictures, checkpoint, capsys, options) -> None:
+    for name, extra in (("one.png", ()), ("mean.png", ("--ensemble",))):
+        call(demo, "--input", pictures / "a.png", "--output", name, "--model", checkpoint, *options, *extra)
+    difference = np.array(Image.open("one.png")).astype(int) - np.array(Image.open("mean.png"))
+    assert 0 < abs(difference).max() < 60
+    both = ("--model", checkpoint, "--scale", 2, "--ensemble", "--cmsr")
+    assert "exclude each other" in mistake(capsys, demo, "--input", pictures / "a.png", "--output", "c.png", *both)

@@ -15,7 +15,7 @@ from tests.commands import ROOT
 
 README = (ROOT / "README.md").read_text()
 CODE = ("configs", "datasets", "evaluation", "models", "tests", "tools", "utils", "demo.py", "pyproject.toml")
-MODULES = {"tools.bench": "tools.bench.__main__"}  # whose arguments another file reads
+MODULES = {name: f"{name}.__main__" for name in ("tools.bench", "datasets.check")}  # whose arguments another file reads
 
 
 def python_block(containing: str) -> str:

@@ -25,6 +25,7 @@ def test_results_as_table_json_and_pictures(pictures, checkpoint, capsys) -> Non
     report = json.loads(Path("r.json").read_text())
     assert {"device", "versions", "models"} <= report.keys()
     assert len(report["models"]["small"]["weights_hash"]) == 12
+    assert report["models"]["small"]["precision"] == "float32"
     first = report["results"][0]
     assert (first["dataset"], first["scale"], first["protocol"], first["quantised"]) == ("Noise", 2, "benchmark", False)
     scores = [row["bicubic"]["psnr"] for row in first["pictures"].values()]
@@ -204,11 +205,13 @@ def test_names_of_sets_and_warps_stay_in_the_folder(pictures, capsys, name) -> N
     assert not Path("out").exists()
 
 
-def test_native_backend_beside_a_filter(pictures, checkpoint, capsys) -> None:
+def test_native_backend_and_precision_beside_a_filter(pictures, checkpoint, capsys) -> None:
     Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}))
-    call(test, "--config", "t.yaml", "--model", "bicubic", checkpoint, "--backend", "native", "--json", "r.json")
+    options = ("--backend", "native", "--precision", "bfloat16", "--json", "r.json")
+    call(test, "--config", "t.yaml", "--model", "bicubic", checkpoint, *options)
     models = json.loads(Path("r.json").read_text())["models"]
     assert {label: model["backend"] for label, model in models.items()} == {"bicubic": "torch", "small": "native"}
+    assert [model["precision"] for model in models.values()] == ["float32", "bfloat16"]
 
 
 def test_a_measurement_that_did_not_end_is_not_compared(capsys, measured) -> None:

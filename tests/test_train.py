@@ -43,6 +43,7 @@ def train_config(pictures: Path, **changes) -> Path:
         "epoch_max": 4,
         "multi_step_lr": {"milestones": [2], "gamma": 0.5},
         "epoch_save": 2,
+        "num_workers": 0,
         **changes,
     }
     path = Path("config.yaml")
@@ -207,6 +208,8 @@ def test_overwrite_of_a_linked_folder_empties_the_run_in_it(pictures, capsys) ->
         "tensorboard",
         "epoch-last.pth",
         "epoch-last.safetensors",
+        "history.csv",
+        "plot.png",
     }
     Path("save/lost").symlink_to("nowhere")
     assert "save/lost" in mistake(capsys, train, "--config", config, "--name", "lost")
@@ -417,6 +420,22 @@ def test_a_batch_in_parts_trains_as_a_whole_one(pictures) -> None:
         assert torch.allclose(three[name], value, atol=1e-5), name
 
 
+def test_metrics_beside_psnr_are_in_the_log(pictures) -> None:
+    config = train_config(pictures, epoch_max=1, val_metrics=["ssim"])
+    whole = ("--set", "val_dataset.wrapper.args={inp_size: null, sample_q: null, scale_min: 2, scale_max: null}")
+    call(train, "--config", config, "--name", "s", "--device", "cpu", *whole, "--set", "val_dataset.batch_size=1")
+    (score,) = re.findall(r"val PSNR [\d.]+ dB, SSIM ([\d.]+)", Path("save/s/log.txt").read_text())
+    assert 0 < float(score) < 1
+
+
+def test_losses_of_windows_train(pictures) -> None:
+    config = train_config(pictures, epoch_max=1, val_dataset=None, loss={"l1": 1, "fft": 0.1, "ssim": 0.1})
+    where = "train_dataset.wrapper.args"
+    options = ("--set", f"{where}.sample_window=true", f"--set={where}.sample_q=121", f"--set={where}.inp_size=11")
+    call(train, "--config", config, "--name", "windows", "--device", "cpu", *options)
+    assert checkpoint_of("windows")["step"] == 3
+
+
 @pytest.mark.slow
 def test_clipped_gradients_move_no_further(pictures) -> None:
     config = train_config(pictures, epoch_max=1, val_dataset=None, optimizer={"name": "sgd", "args": {"lr": 1}})
@@ -539,6 +558,8 @@ def test_published_training_config_names_the_data_it_wants(capsys) -> None:
         ("epoch_max=010", "epoch_max is '010'; expected a whole number"),
         ("epoch_max=1:30", "epoch_max is '1:30'; expected a whole number"),
         ("num_workers=1000000", "num_workers is 1000000"),
+        ("num_workers=atuo", "num_workers is 'atuo'; expected auto or a whole number"),
+        ("loss={l1: 1, fft: 0.1}", "loss 'fft' compares neighbouring pixels"),
         ("data_norm={inp: null}", "data_norm: the key 'inp' is missing"),
         ("model.args.lr_skip='\"false\"'", "lr_skip is"),
         ("model.args.encoder_spec.args.n_resblocks=1000000000", "more than"),

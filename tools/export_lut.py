@@ -12,6 +12,7 @@ from models.lerf.tables import LookUpLeRF, tabulated
 from utils import cli
 from utils.errors import InputError
 from utils.files import check_target
+from utils.stopping import watch
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -37,12 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     target = check_target(folder if single else folder / TABLES_FILE)
     if not arguments.overwrite and (target.exists() or holds_tables(folder)):
         raise InputError(f"{folder} holds LUTs; name another place, or --overwrite them")
-    upscaler = load_upscaler(arguments.model)
-    tables = as_tables(upscaler.model, arguments.model)
-    save = save_safetensors if single else save_checkpoint
-    save(target, content(tables, upscaler.normalization.to_config()))
-    if arguments.npy:
-        write_tables(folder, tables)
+    with watch():
+        upscaler = load_upscaler(arguments.model)
+        tables = as_tables(upscaler.model, arguments.model)
+        save = save_safetensors if single else save_checkpoint
+        save(target, content(tables, upscaler.normalization.to_config()))
+        if arguments.npy:
+            write_tables(folder, tables)
     mebibytes = sum(table.numel() for _, table in tables.tables()) / 2**20
     print(f"wrote {target}{' and LUT_*.npy' if arguments.npy else ''}, {mebibytes:.3f} MiB of LUTs")
 

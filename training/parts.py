@@ -83,6 +83,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Any, path: str | Pat
         group.update(own)
 
 
+def load_scaler(scaler: torch.amp.GradScaler, state: Mapping[str, Any], path: str | Path) -> None:
+    """Take up the `state` in the file at `path`; InputError when it is none of a gradient scaler."""
+    numbers = [state.get(key) for key in ("scale", "growth_factor", "backoff_factor", "growth_interval")]
+    if not all(isinstance(value, int | float) and value > 0 for value in numbers) or "_growth_tracker" not in state:
+        raise InputError(f"{path}: its state of the gradient scaler does not fit; use the file as 'init'")
+    scaler.load_state_dict(dict(state))
+
+
 def check_schedule(config: Mapping[str, Any]) -> None:
     """InputError for misspelt keys, or for two learning-rate schedules at once."""
     check_keys(config.get("multi_step_lr") or {}, ("milestones", "gamma"), "multi_step_lr")
@@ -115,16 +123,21 @@ def learning_rate_factor(step: int, steps_per_epoch: int, config: Mapping[str, A
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, shuffled index) for one epoch, the same for the same (seed, epoch); `first` skips those
-    already done.
+    already done. Of each, `processes` get about as many items, and this is what the one of that `rank` gets.
 
     `len(self)` counts whole batches of the full epoch; a rest smaller than a batch is left out.
     """
 
-    def __init__(self, items: int, batch_size: int, seed: int):
+    def __init__(self, items: int, batch_size: int, seed: int, rank: int = 0, processes: int = 1):
         if items < batch_size:
             raise InputError(
                 f"the training set has {items} items, fewer than one batch of {batch_size}; raise its 'repeat'"
             )
+        if batch_size < processes:
+            raise InputError(
+                f"batch_size is {batch_size}; expected at least one item for each of the {processes} processes"
+            )
+        self.part = batch_size * rank // processes, batch_size * (rank + 1) // processes
         self.items = items
         self.batch_size = batch_size
         self.seed = seed
@@ -137,8 +150,9 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(mixed(self.seed, self.epoch))
         order = [(self.epoch, index) for index in torch.randperm(self.items, generator=generator).tolist()]
+        begin, end = self.part
         for batch in range(self.first, len(self)):
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield order[batch * self.batch_size + begin : batch * self.batch_size + end]
 
 
 class SeededItems(Dataset):
@@ -155,12 +169,12 @@ class SeededItems(Dataset):
             return self.dataset[index]
 
 
-def check_finite(loss: Tensor, parameters: Iterable[Tensor]) -> None:
+def check_finite(loss: float, parameters: Iterable[Tensor]) -> None:
     """Stopped, with exit status 1, when the loss or a parameter is not finite."""
-    largest = nn.utils.get_total_norm(parameters, math.inf)
+    largest = nn.utils.get_total_norm(parameters, math.inf).item()
     for name, value in {"loss": loss, "largest weight": largest}.items():
-        if not torch.isfinite(value):
-            raise Stopped(f"the {name} is {value.item()}, which a lower optimizer.args.lr may avoid", 1)
+        if not math.isfinite(value):
+            raise Stopped(f"the {name} is {value}, which a lower optimizer.args.lr may avoid", 1)
 
 
 def batch_parts(batch: Mapping[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torchvision.utils import make_grid
+from torch.nn.functional import pad
 
 import models
 from datasets.implicit import ImplicitDataset
@@ -14,6 +14,8 @@ from models.upscaler import Upscaler
 from utils.errors import InputError
 from utils.pictures.tensors import to_tensor
 from utils.random_state import repeatable
+
+STRIP_ITEMS, STRIP_SIDE, STRIP_GAP = 3, 256, 2
 
 
 def check_validation(samples: ImplicitDataset, protocol: Protocol, spec: Mapping[str, Any]) -> None:
@@ -30,10 +32,23 @@ def check_validation(samples: ImplicitDataset, protocol: Protocol, spec: Mapping
         samples[0]
 
 
-def validation_picture(upscaler: Upscaler, samples: ImplicitDataset) -> torch.Tensor:
-    """The first validation item side by side: input (nearest), output, target."""
-    with repeatable():
-        lr, hr = map(to_tensor, samples.pair(0))
+def validation_strip(upscaler: Upscaler, samples: ImplicitDataset) -> torch.Tensor:
+    """(3, H, W) in [0, 1]: the first validation items, always the same parts of them, a row each: input (nearest),
+    output, target."""
     nearest = Upscaler(models.make({"name": "nearest"}))
-    pictures = [measure_pair(u, lr, hr, find_protocol("rgb"))[1] for u in (nearest, upscaler)]
-    return make_grid([*pictures, hr])
+    rows = []
+    for index in range(min(STRIP_ITEMS, len(samples))):
+        with repeatable(index):
+            lr, hr = map(to_tensor, samples.pair(index))
+        pictures = [measure_pair(u, lr, hr, find_protocol("rgb"))[1] for u in (nearest, upscaler)]
+        rows.append(torch.cat([centre(picture) for picture in (*pictures, hr)], dim=2))
+    width = max(row.shape[2] for row in rows)
+    return torch.cat([pad(row, (0, width - row.shape[2], 0, STRIP_GAP), value=1.0) for row in rows], dim=1)
+
+
+def centre(picture: torch.Tensor) -> torch.Tensor:
+    """The middle of a (3, H, W) picture, at most STRIP_SIDE a side, with a white gap at its right."""
+    for axis in (1, 2):
+        side = picture.shape[axis]
+        picture = picture.narrow(axis, max(0, side - STRIP_SIDE) // 2, min(side, STRIP_SIDE))
+    return pad(picture, (0, STRIP_GAP), value=1.0)

@@ -12,6 +12,7 @@ from utils.errors import InputError, nearest_name, one_line
 from utils.files import from_anywhere
 from utils.geometry.scales import Scale, parse_scale
 from utils.memory import is_memory_error
+from utils.processes import follows, repeats_others
 from utils.sources import choices, registered_names
 from utils.stopping import Stopped
 from utils.zoo import from_zoo, unknown_model, zoo
@@ -63,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def error(self, message: str):
-        self.exit(2, f"{self.prog}: {one_line(message)}; see --help\n")
+        self.exit(2, None if repeats_others() else f"{self.prog}: {one_line(message)}; see --help\n")
 
 
 def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
@@ -74,16 +75,19 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
         if said := main(None):
             print(said)
     except Stopped as stopped:
-        print(f"{sys.argv[0]}: {stopped}", file=sys.stderr)
+        if not follows():
+            print(f"{sys.argv[0]}: {stopped}", file=sys.stderr)
         sys.exit(stopped.status)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if not follows():
+            print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         message = explained(error)
         if message is None:
             raise
-        print(f"{sys.argv[0]}: {one_line(message)}", file=sys.stderr)
+        if not repeats_others():
+            print(f"{sys.argv[0]}: {one_line(message)}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -203,6 +207,11 @@ def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
     parser.add_argument(
         "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"
     )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="average over eight flips and turns of the picture, in eight times the time",
+    )
 
 
 def check_models(models: Iterable[str | Path | None]) -> None:
@@ -223,6 +232,16 @@ def add_backend_option(parser: argparse.ArgumentParser) -> None:
         choices=choices("models/native/__init__.py", "BACKENDS"),
         default="auto",
         help="on a CPU: native routines, PyTorch, or native where a compiler is there",
+    )
+
+
+def add_precision_option(parser: argparse.ArgumentParser, default: str) -> None:
+    """`--precision`, what encoders compute in."""
+    parser.add_argument(
+        "--precision",
+        choices=choices("models/precision.py", "PRECISIONS"),
+        default=default,
+        help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses less than 0.01 dB",
     )
 
 

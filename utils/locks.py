@@ -15,23 +15,31 @@ BYTE = 1 << 30  # the one that is locked, far behind the text, which others may 
 try:
     from fcntl import LOCK_EX, LOCK_NB, lockf
 
-    def _lock(file: TextIO) -> None:
-        lockf(file, LOCK_EX | LOCK_NB, 1, BYTE)  # not flock: forked data workers would keep that after a kill
+    def _lock(file: TextIO, wait: bool) -> None:
+        # Not flock: forked data workers would keep that after a kill
+        lockf(file, LOCK_EX | (0 if wait else LOCK_NB), 1, BYTE)
 
 except ImportError:  # Windows
-    from msvcrt import LK_NBLCK, locking
+    from msvcrt import LK_LOCK, LK_NBLCK, locking
 
-    def _lock(file: TextIO) -> None:
+    def _lock(file: TextIO, wait: bool) -> None:
         file.seek(BYTE)
-        locking(file.fileno(), LK_NBLCK, 1)
+        while True:
+            try:
+                locking(file.fileno(), LK_LOCK if wait else LK_NBLCK, 1)
+                break
+            except OSError:  # LK_LOCK gives up after some seconds
+                if not wait:
+                    raise
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`, which ends with the process, however that ends; InputError when another has it."""
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of `folder`, which ends with the process, however that ends; when another has it, InputError, or
+    `wait` for its end."""
     path = folder / LOCK
     with writing(path):
-        file = _open_locked(path)
+        file = _open_locked(path, wait)
     try:
         yield
     finally:
@@ -40,12 +48,12 @@ def locked(folder: Path) -> Iterator[None]:
         file.close()
 
 
-def _open_locked(path: Path) -> TextIO:
+def _open_locked(path: Path, wait: bool) -> TextIO:
     """The open and locked file at `path`, in which the number of this process stands."""
     while True:
         file = open(path, "a+")  # noqa: SIM115
         try:
-            _lock(file)
+            _lock(file, wait)
         except OSError:
             file.seek(0)
             holder = file.read()

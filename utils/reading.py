@@ -105,7 +105,7 @@ def read_tensors(path: str | Path, what: str) -> Any:
     import torch
 
     path = check_regular(path, what)
-    _check_archive(path, what)
+    check_archive(path, what)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old pickle protocols: the file loads, or is refused below
@@ -119,7 +119,7 @@ def read_tensors(path: str | Path, what: str) -> Any:
         raise InputError(f"{path} is not a {what} ({kind}); expected a file written by torch.save") from None
 
 
-def _check_archive(path: Path, what: str) -> None:
+def check_archive(path: Path, what: str) -> None:
     """InputError when a zip file, which torch.save has written since 2020, is damaged or unpacks to more than it is."""
     try:
         with open(path, "rb") as file:

@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,13 @@ import yaml
 from utils.config import check_types, read_yaml, write_yaml
 from utils.errors import InputError
 from utils.files import atomic_file, clear_temporaries, new_folder, writing
-from utils.kinds import SWITCH, Kind, whole
+from utils.kinds import MAPPING, SWITCH, Kind, whole
 from utils.locks import LOCK, locked
+from utils.processes import gathered_from_first, is_first, restarted
 from utils.registry import shortened
 
 CHECKPOINT = re.compile(r"epoch-(last|best|\d+)\.(pth|safetensors)")
-NAMES = rf"{CHECKPOINT.pattern}|config(-until-step-\d+)?\.yaml|log\.txt"
+NAMES = rf"{CHECKPOINT.pattern}|config(-until-step-\d+)?\.yaml|log\.txt|history\.csv|(plot|validation)\.png"
 RUN_FILE = re.compile(rf"{NAMES}|\.({NAMES})\.\w{{8}}(\.tmp)?|{re.escape(LOCK)}")  # the second are temporaries
 EVENTS = "tensorboard"
 EVENT_FILE = re.compile(r"events\.out\.tfevents\..*")
@@ -26,7 +28,10 @@ EVENT_FILE = re.compile(r"events\.out\.tfevents\..*")
 FREE = (
     "epoch_max",
     "num_workers",
+    "cache",
     "licence",
+    "compile",
+    "channels_last",
     "init",
     "resume",
     "root_path",
@@ -35,7 +40,8 @@ FREE = (
     "split_file",
 )
 STATE = {
-    "step": whole(0), "epoch": whole(0), "steps_per_epoch": whole(1), "pending": SWITCH,
+    "step": whole(0), "epoch": whole(0), "steps_per_epoch": whole(1), "pending": SWITCH, "processes": whole(1),
+    "scaler": MAPPING,
     "best": Kind("a number", lambda v: isinstance(v, float)),
     "losses": Kind("a sum and a count", lambda v: isinstance(v, list) and len(v) == 2),
 }  # fmt: skip
@@ -47,6 +53,18 @@ def run_folder(root: str, name: str, tag: str | None) -> Path:
     if name in ("", ".", "..") or "\0" in name or Path(name).name != name:
         raise InputError(f"{name!r} is no name for a run; give --name and --tag without separators")
     return Path(root) / name
+
+
+def intended(folder: Path, arguments: Namespace) -> Namespace:
+    """The `arguments` of train.py, with `resume` and `overwrite` as `--auto-resume` means them for the run in `folder`:
+    to continue it where it is there. So do jobs that torchrun has started again."""
+    if arguments.auto_resume and (arguments.resume or arguments.overwrite):
+        raise InputError("--auto-resume continues a run or starts one; leave --resume and --overwrite out")
+    if not (arguments.auto_resume or restarted()):
+        return arguments
+    there = gathered_from_first((folder / "epoch-last.pth").exists())
+    intention = {"resume": arguments.resume or there, "overwrite": arguments.overwrite and not there}
+    return Namespace(**{**vars(arguments), **intention, "auto_resume": True})
 
 
 @contextmanager
@@ -190,8 +208,11 @@ class FileHandler(logging.FileHandler):
 
 
 def run_logger(folder: Path) -> logging.Logger:
-    """A logger that writes to the screen and appends to `log.txt` of the run."""
+    """A logger that writes to the screen and appends to `log.txt` of the run, in the first of several processes."""
     logger = logging.getLogger(str(folder))
+    if not is_first():
+        logger.handlers, logger.propagate = [logging.NullHandler()], False
+        return logger
     logger.setLevel(logging.INFO)
     with writing(folder / "log.txt"):
         logger.handlers = [logging.StreamHandler(), FileHandler(folder / "log.txt")]

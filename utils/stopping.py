@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -27,11 +27,24 @@ class Watch:
     def __init__(self, minutes: float | None):
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.signal: int | None = None
+        self.elsewhere = 0  # the signal that another process of the job has got
         self.waits = False
 
     @property
     def time_is_up(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
+
+    @property
+    def state(self) -> tuple[int, bool]:
+        """The signal, or 0, and whether the time is up: what processes of a job tell each other for `agreed`."""
+        return self.signal or 0, self.time_is_up
+
+    def agreed(self, states: Iterable[tuple[int, bool]]) -> bool:
+        """As `wanted`, but the same in all processes of a job: whether one of their `states` asks to stop. A signal
+        to one of them ends the `deferred` blocks of all."""
+        signals, times = zip(*states, strict=True)
+        self.elsewhere = max(signals)
+        return self.elsewhere > 0 or any(times)
 
     @property
     def wanted(self) -> bool:
@@ -47,7 +60,7 @@ class Watch:
             yield
         finally:
             self.waits = False
-        if self.signal is not None:
+        if self.signal is not None or self.elsewhere:
             raise self._stopped()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -58,7 +71,8 @@ class Watch:
             raise self._stopped()
 
     def _stopped(self) -> Stopped:
-        return Stopped(f"stopped by {SIGNALS[self.signal]}", 128 + self.signal)
+        number = self.signal or self.elsewhere
+        return Stopped(f"stopped by {SIGNALS[number]}", 128 + number)
 
 
 @contextmanager

@@ -4,9 +4,13 @@ import math
 import os
 from pathlib import Path
 
+from utils.processes import local_count
+
 # Of a container, version 2 and version 1: microseconds of processor time in a period, and the period's length.
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+MOST_WORKERS = 8  # more rarely help one training, and each takes memory
 
 
 def settle(number: int | None = None) -> None:
@@ -26,12 +30,27 @@ def settle(number: int | None = None) -> None:
         torch.set_num_threads(number)
 
 
+def without_torch(number: int | None = None) -> int:
+    """How many threads compute where PyTorch is not needed: `number`, else OMP_NUM_THREADS where it is set, else one a
+    processor."""
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return number or (int(given) if given.isdecimal() and int(given) else available_processors())
+
+
 def available_processors() -> int:
     """Processors that this process may use: of the machine, by its affinity, and by the quota of its container, whose
     part of a processor counts as a whole one."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota()
     return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+
+
+def data_workers(number: int | str | None = None) -> int:
+    """Processes that prepare training data: `number`, or where that is "auto" or None, one for each processor but the
+    one that trains, at most MOST_WORKERS. Processes that torchrun starts on one machine share its processors."""
+    if isinstance(number, int):
+        return number
+    return min(MOST_WORKERS, max(0, available_processors() // local_count() - 1))
 
 
 def _quota() -> float | None:

@@ -10,13 +10,13 @@ import torch
 
 import models
 from models.checkpoints.exported import ExportedModel, is_exported
-from models.checkpoints.hashing import HASH, check_hash, content_hash
 from models.checkpoints.lerf import holds_tables, pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.safetensors_files import is_safetensors, load_safetensors
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.normalization import Normalization
 from models.upscaler import Upscaler
+from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
 from utils.files import atomic_file
 from utils.kinds import NUMBERS, Kind, check
@@ -99,38 +99,44 @@ def load_upscaler(
     device: torch.device | None = None,
     data_norm: Mapping[str, Any] | None = None,
     backend: str = "auto",
+    precision: str = "float32",
 ) -> Upscaler:
     """The model of a checkpoint file or folder, of a folder that tools.export_onnx wrote, a shipped one by its short
     name (`s`, see models/zoo.yaml), or a filter by its registry name (`bicubic`), ready for pictures.
 
     The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
-    config's), else the model's own; so are the trained scales. `backend` as in `models.native.choose`.
+    config's), else the model's own; so are the trained scales. `backend` is as in `models.native.choose`,
+    `precision` as in `models.precision.choose`.
     """
     device = device or torch.device("cpu")
     filters = models.names("resampling")
     if str(model) in filters:
-        return Upscaler(models.make({"name": str(model)}), device=device, backend=backend)
+        return Upscaler(models.make({"name": str(model)}), device=device, backend=backend, precision=precision)
     path = Path(from_zoo(model))
     if is_exported(path):
-        return Upscaler(ExportedModel(path), device=device, backend=backend)
+        return Upscaler(ExportedModel(path), device=device, backend=backend, precision=precision)
     content = load_content(model)
     try:
         made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
-        return Upscaler(made, Normalization.for_model(made, content.get("data_norm") or data_norm), device, backend)
+        normalization = Normalization.for_model(made, content.get("data_norm") or data_norm)
+        return Upscaler(made, normalization, device, backend, precision)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever a file may hold
         raise InputError(f"{path} describes a model that cannot be built: {shortened(error)}") from None
 
 
-def on_upsampler(net: Upscaler, upsampler: Upscaler) -> Upscaler:
-    """LeRF-Net++: a LeRF-Net that works on what `upsampler` enlarges by 2. InputError when `net` is no LeRF-Net, or the
-    upsampler was trained with another normalisation than its own."""
+def on_upsampler(net: Upscaler, upsampler: Upscaler, precision: str = "float32") -> Upscaler:
+    """LeRF-Net++: a LeRF-Net that works on what `upsampler` enlarges by 2, in this `precision`.
+
+    InputError when `net` is no LeRF-Net, or the upsampler was trained with another normalisation than its own.
+    """
     if type(net.model) is not LeRFNet:
         raise InputError(f"an upsampler is for a lerf-net, not for a {type(net.model).__name__}")
     if upsampler.normalization != Normalization.for_model(upsampler.model):
         raise InputError("this upsampler has a data_norm of its own; only (x - 0.5) / 0.5 is possible here")
-    return Upscaler(LeRFNetPlus.of(net.model, upsampler.model), net.normalization, net.device, net.backend)
+    plus = LeRFNetPlus.of(net.model, upsampler.model)
+    return Upscaler(plus, net.normalization, net.device, net.backend, precision)
 
 
 def make_continuous(

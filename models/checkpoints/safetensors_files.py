@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoints.hashing import HASH, check_hash, content_hash
+from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
 from utils.files import atomic_file
 from utils.reading import check_regular

@@ -1,7 +1,7 @@
 """scale2mod tables: for a target scale, up to which intensity an LR pixel may be rendered at which lower scale.
 
 A file is YAML: `{6: {1: 0.32, 2: 0.41, 4: 0.55, 6: 1}}` as published, or the same under `scale2mod` beside what the
-table was made of (`model`, `measure`, `rule`, `mse_threshold`, `data`)."""
+table was made of (`model`, `measure`, `rule`, `mse_threshold`, `data`, `precision`)."""
 
 import math
 import os
@@ -22,7 +22,7 @@ from utils.files import atomic_file, from_anywhere
 from utils.reading import read_text
 from utils.zoo import from_zoo
 
-ABOUT = ("model", "measure", "rule", "mse_threshold", "data")
+ABOUT = ("model", "measure", "rule", "mse_threshold", "data", "precision")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from models import precision
 from models.decoders.lmf import LMFDecoder, hidden_width
 from models.decoders.non_local_latent import NonLocalEncoder, NonLocalLatent
 from models.layers.lmmlp import LMMLP
@@ -77,7 +78,9 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         for start in (0,) if exported else range(0, len(neighbourhood), CHUNK_PIXELS):
             chunk = slice(None) if exported else slice(start, start + CHUNK_PIXELS)
             extra = None if non_local is None else non_local[chunk]
-            outputs.append(self._attend(neighbourhood[chunk], extra, cells[chunk], size))
+            with precision.reduced(cells.device) as rounded:
+                attended = self._attend(neighbourhood[chunk], extra, cells[chunk], size)
+            outputs.append([part.float() for part in attended] if rounded else attended)
         modulation, code = (torch.cat(parts).reshape(batch, height, width, -1) for parts in zip(*outputs, strict=True))
         return modulation.permute(0, 3, 1, 2), code.permute(0, 3, 1, 2)
 
@@ -99,7 +102,7 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
                 offset = torch.cat([-vy * ones / size[0], -vx * ones / size[1]], dim=1)
                 key = key * self.imnet_k(torch.cat([key, offset, cell], dim=1))
                 values.append(value * self.imnet_v(torch.cat([value, offset, cell], dim=1)))
-                scores.append((query * key).sum(1) / self.softmax_scale)
+                scores.append((query * key).sum(1, dtype=cell.dtype) / self.softmax_scale)
         attention = torch.stack(scores).softmax(0)[..., None]  # (4, N, 1)
         value = (attention * torch.stack(values)).sum(0)
         modulation, code = self.split_output(self.hypernet_q(value))

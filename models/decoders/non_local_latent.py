@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from models import precision
 from models.capabilities import Tiling
 from models.continuous import Latent
 from models.encoders import make_encoder
@@ -39,4 +40,8 @@ class NonLocalEncoder(nn.Module):
 
     def encode(self, image: Tensor) -> NonLocalLatent:
         features = encode_in_chunks(self.encoder, image)
-        return NonLocalLatent(features, image, None if self.cs_attn is None else self.cs_attn(features))
+        if self.cs_attn is None:
+            return NonLocalLatent(features, image)
+        with precision.reduced(image.device) as rounded:
+            attended = self.cs_attn(features)
+        return NonLocalLatent(features, image, attended.float() if rounded else attended)

@@ -131,6 +131,10 @@ class LeRFNetPlus(LeRFNet):
         of_upsampler = [*encoder, *self.upsampler.network_runs(pixels, 4 * pixels)]
         return [*of_upsampler, *super().network_runs(4 * pixels, queries)]
 
+    @property
+    def encodes(self) -> bool:
+        return self.upsampler.encodes
+
     @torch.no_grad()
     def enlarged(self, image: Tensor) -> Tensor:
         """(B, 3, h, w) -> (B, 3, 2h, 2w), both in [0, 1]."""

@@ -1,6 +1,7 @@
 """LeRF as look-up tables (LUTs): networks sampled every 16 grey levels, read by 4-simplex interpolation."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
 from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
 from models.native.calls import Library
-from models.native.lerf import table_stage, to_levels, write_values
+from models.native.lerf import lay_out, table_stage, to_levels, write_values
 from models.registry import register
 
 INTERVAL = 16  # grey levels between samples
@@ -46,6 +47,15 @@ def interpolate(lut: Tensor, pixels: Tensor) -> Tensor:
     return nn.functional.embedding_bag(vertices.T, lut, per_sample_weights=weights.T, mode="sum").T
 
 
+@dataclass(frozen=True)
+class LaidOut:
+    """`entries` of a stage's LUTs, and the LUTs with the `states` that they were made of."""
+
+    states: list[tuple[int, int]]
+    luts: list[Tensor]
+    entries: Tensor
+
+
 @register("lerf-lut")
 class LookUpLeRF(EnsembleLeRF):
     """LeRF-L (`kernel` linear) or LeRF-G (gauss) with a LUT as each unit, a parameter (83521, K) of the unit's name.
@@ -57,6 +67,7 @@ class LookUpLeRF(EnsembleLeRF):
         super().__init__(kernel, modes, support, antialias)
         for name, _, _, values in self.units():
             setattr(self, name, nn.Parameter(torch.zeros(ENTRIES, values)))
+        self._laid_out: dict[int, LaidOut] = {}
 
     def layout(self) -> dict[str, Any]:
         """What other programs have to know of the LUTs: samples every `interval` grey levels, of which pixels (dy, dx)
@@ -85,10 +96,20 @@ class LookUpLeRF(EnsembleLeRF):
     def look_up(self, library: Library, stage: int, levels: Tensor) -> Tensor:
         """A stage by the native routine: (N, h, w) uint8 -> (K, N, h, w) uint8."""
         turns = [(mode, turn) for mode in self.modes for turn in range(ROTATIONS // 2)]
-        tables = [getattr(self, f"s{stage}_{mode}r{turn % stage}") for mode, turn in turns]
         offsets = [[turned(offset, turn) for offset in PATTERNS[mode]] for mode, turn in turns]
+        entries = self.laid_out(library, stage, [getattr(self, f"s{stage}_{m}r{turn % stage}") for m, turn in turns])
         terms = len(self.modes) * (1 if stage == 1 else ROTATIONS)
-        return table_stage(library, levels, tables, offsets, INTERVAL * terms, 0 if stage == 1 else 127)
+        return table_stage(library, levels, entries, offsets, INTERVAL * terms, 0 if stage == 1 else 127)
+
+    def laid_out(self, library: Library, stage: int, tables: list[nn.Parameter]) -> Tensor:
+        """The LUTs of a stage as the native routine reads them, laid out anew where one has changed since the last
+        call: PyTorch counts changes in place, but not those through `Parameter.data` or NumPy."""
+        states = [(table.data_ptr(), -1 if table.is_inference() else table._version) for table in tables]
+        held = self._laid_out.get(stage)
+        if held is None or held.states != states or any(version < 0 for _, version in states):
+            owners = [table.detach() for table in tables]  # no other tensor gets their place in memory
+            held = self._laid_out[stage] = LaidOut(states, owners, lay_out(library, owners))
+        return held.entries
 
     def tables(self) -> Iterator[tuple[str, Tensor]]:
         """Every unit's name and its LUT as stored, (83521, K) int8."""

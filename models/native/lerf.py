@@ -25,10 +25,26 @@ def write_values(library: Library, levels: Tensor, values: Tensor) -> None:
     library.call("lerf_values", levels, levels.numel(), values)
 
 
+def lay_out(library: Library, tables: Sequence[Tensor]) -> Tensor:
+    """The LUTs of a stage, each (83521, K) float32, K 1 or 3, rounded to integers in -127..127, as `table_stage` reads
+    them: (units, 83521 * words) int32. ValueError for NaN in a LUT."""
+    if not tables:
+        raise ValueError("a stage without LUTs")
+    values = tables[0].shape[-1]
+    if values not in (1, 3):
+        raise ValueError(f"a LUT has {values} values per entry; expected 1 or 3")
+    for table in tables:
+        check_shape("a LUT", table, (ENTRIES, values))
+    entries = torch.empty(len(tables), ENTRIES * ((values + 1) // 2), dtype=torch.int32, device="cpu")
+    addresses = (ctypes.c_void_p * len(tables))(*(address(table, torch.float32) for table in tables))
+    library.call("lerf_entries", addresses, len(tables), values, entries, torch.get_num_threads())
+    return entries
+
+
 def table_stage(
     library: Library,
     levels: Tensor,
-    tables: Sequence[Tensor],
+    entries: Tensor,
     offsets: Sequence[Sequence[tuple[int, int]]],
     divisor: float,
     offset: float,
@@ -36,28 +52,26 @@ def table_stage(
     """Output of a stage's LUTs for the four pixels around each pixel, by simplex interpolation: the sum, exact in
     integers, / `divisor` + `offset`, rounded half to even and clipped to 0..255, (K, N, h, w) uint8.
 
-    `levels` (N, h, w) uint8, border replicated; `tables`, the LUTs, each (83521, K) float32, K 1 or 3, rounded to
-    integers in -127..127. `offsets`, one for each LUT, are (dy, dx) of its four pixels. A LUT is also read at the same
-    offsets turned by 180 degrees; seen from the last pixel they must be the four in reverse order. ValueError for a
-    picture without pixels or NaN in a LUT.
+    `levels` (N, h, w) uint8, border replicated; `entries`, the LUTs, from `lay_out`. `offsets`, one for each LUT, are
+    (dy, dx) of its four pixels. A LUT is also read at the same offsets turned by 180 degrees; seen from the last pixel
+    they must be the four in reverse order. ValueError for a picture without pixels.
     """
-    if len(tables) != len(offsets) or not tables:
-        raise ValueError(f"{len(tables)} LUTs for {len(offsets)} patterns; expected one for each")
     check_shape("a picture", levels, (None, None, None))
     if not levels.shape[1] or not levels.shape[2]:
         raise ValueError(f"a picture of {levels.shape[2]}x{levels.shape[1]} has no pixels")
-    values = tables[0].shape[-1]
-    if values not in (1, 3):
-        raise ValueError(f"a LUT has {values} values per entry; expected 1 or 3")
-    for table, pixels in zip(tables, offsets, strict=True):
-        check_shape("a LUT", table, (ENTRIES, values))
+    if not offsets or len(entries) != len(offsets):
+        raise ValueError(f"{len(entries)} LUTs for {len(offsets)} patterns; expected one for each")
+    words, rest = divmod(entries[0].numel(), ENTRIES)
+    if rest or words not in (1, 2):
+        raise ValueError(f"a LUT laid out in {entries[0].numel()} words; expected {ENTRIES} or twice as many")
+    for pixels in offsets:
         turned = [(pixels[-1][0] - dy, pixels[-1][1] - dx) for dy, dx in reversed(pixels)]
         if len(pixels) != PIXELS or list(pixels) != turned:
             raise ValueError(f"pattern {pixels} is not the same from its last pixel")
     places = torch.tensor(offsets, dtype=torch.int32, device="cpu")  # (units, 4, 2)
+    values = 2 * words - 1
     out = levels.new_empty(values, *levels.shape)
-    addresses = (ctypes.c_void_p * len(tables))(*(address(table, torch.float32) for table in tables))
     threads = torch.get_num_threads()
-    arguments = addresses, places, len(tables), values, levels, *levels.shape, divisor, offset, out, threads
+    arguments = entries, places, len(offsets), values, levels, *levels.shape, divisor, offset, out, threads
     library.call("lerf_stage", *arguments)
     return out

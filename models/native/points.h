@@ -11,68 +11,13 @@
 #include "kernels.h"
 #include "parallel.h"
 #include "positions.h"
+#include "taps.h"
 #include "vectors.h"
 
-constexpr int POINTS = 128;            // positions a thread takes at a time, few enough for its cache
 constexpr int GROUP = 4;               // channels in a vector
 constexpr int SPREAD = LANES / GROUP;  // taps in a vector
-constexpr int MOST_TAPS = 1 << 24;     // of a position; larger kernels are refused
-constexpr const char *EMPTY = "the picture has no pixels";
-constexpr const char *TOO_MANY_TAPS = "a resampling kernel covers more than 16777216 pixels; give smaller cells";
 
 typedef float Group __attribute__((vector_size(GROUP * sizeof(float))));
-
-// An axis of n pixels, the kernel's radius, and the distance below which a position counts as on a pixel centre.
-struct PointsAxis {
-    int64_t n;
-    float radius, epsilon;
-
-    int64_t clip(int32_t pixel) const { return std::clamp<int64_t>(pixel, 0, n - 1); }
-    int64_t nearest(float center) const { return int64_t(std::min(std::max(0.f, std::rint(center)), float(n - 1))); }
-};
-
-// The taps of utils.geometry.neighbours.axis_taps, for up to POINTS positions along one axis.
-struct PointTaps {
-    alignas(VECTOR_BYTES) float center[POINTS] = {};  // in LR pixels
-    alignas(VECTOR_BYTES) float stretch[POINTS];
-    alignas(VECTOR_BYTES) float offset[POINTS];   // from the first tap to the position, in LR pixels
-    alignas(VECTOR_BYTES) float unit[POINTS];     // an LR pixel in stretched pixels
-    alignas(VECTOR_BYTES) int32_t first[POINTS];  // pixel of the first tap, not yet clipped to the picture
-    alignas(VECTOR_BYTES) int32_t count[POINTS];  // taps inside the support
-
-    void place(const PointsAxis &axis, const float *position, int points) {
-        std::copy_n(position, points, center);
-        for (int point = 0; point < points; point += LANES)
-            store(center + point, ((load<Floats>(center + point) + 1) * float(axis.n) - 1) / 2);
-    }
-
-    void find(const PointsAxis &axis, int points) {
-        constexpr float FAR = 1 << 30;
-        Floats largest = {};
-        for (int point = 0; point < points; point += LANES) {
-            const Floats at = load<Floats>(center + point), wide = load<Floats>(stretch + point);
-            const Floats reach = axis.radius * wide, start = ceiling(at - reach - axis.epsilon);
-            largest = maximum(reach, largest);
-            store(offset + point, at - start);
-            store(unit + point, 1 / wide);
-            const Floats bounded = minimum(maximum(start, Floats{} - FAR), Floats{} + FAR);
-            store(first + point, __builtin_convertvector(bounded, Ints));
-            store(count + point, Ints{});
-        }
-        float reaches[LANES];
-        store(reaches, largest);
-        const float most = std::ceil(2 * *std::max_element(reaches, reaches + LANES) - axis.epsilon);
-        require(!(most > MOST_TAPS), TOO_MANY_TAPS);
-        for (float number = 0; number < most; ++number)
-            for (int point = 0; point < points; point += LANES) {
-                const Floats reach = axis.radius * load<Floats>(stretch + point);
-                const Floats distance = load<Floats>(offset + point) - number;
-                const Floats own_most = ceiling(2 * reach - axis.epsilon);
-                const Ints inside = (distance > axis.epsilon - reach) & (Floats{} + number < own_most);
-                store(count + point, load<Ints>(count + point) - inside);  // a mask's lanes are -1 or 0
-            }
-    }
-};
 
 // The input: per-pixel values and hyper-parameters `table` (B, h, w, PARTS * C), and the factor by which the kernel is
 // stretched along y and x, (B, 2) or per pixel (B, 2, h, w).
@@ -254,13 +199,15 @@ void points(const Pictures &pictures, const float *coord, int64_t queries, float
     });
 }
 
-// Resamples pictures under a homography, (B, C, rows, columns), where an output pixel lies inside them: in every row
-// consecutive pixels. `out` remains as it was elsewhere.
-template <class Kernel>
-void warped(const Pictures &pictures, const Warp &warp, int64_t rows, int64_t columns, float *out, int threads) {
+// Resamples pictures under a homography where an output pixel lies inside them: in every row consecutive pixels. Each
+// thread gets a `paint` of its own from `make_paint`: paint(picture, row, column, count, compute) calls
+// compute(to, stride) for the values of `count` pixels, a channel's values `stride` after those of the one before.
+template <class Kernel, class MakePaint>
+void warped(const Pictures &pictures, const Warp &warp, int64_t rows, int64_t columns, const MakePaint &make_paint,
+            int threads) {
     require(pictures.area() > 0, EMPTY);
     parallel((rows + WARPED_ROWS - 1) / WARPED_ROWS, threads, [&] {
-        return [&, block = BlockOfPoints<Kernel>(pictures)](int64_t item) mutable {
+        return [&, paint = make_paint(), block = BlockOfPoints<Kernel>(pictures)](int64_t item) mutable {
             float y[POINTS], x[POINTS];
             uint8_t inside[POINTS];
             const int64_t top = item * WARPED_ROWS;
@@ -272,10 +219,10 @@ void warped(const Pictures &pictures, const Warp &warp, int64_t rows, int64_t co
                     while (start < end && !inside[start]) ++start;
                     while (start < end && !inside[end - 1]) --end;
                     if (start == end) continue;
-                    float *to = out + row * columns + column + start;
                     for (int64_t picture = 0; picture < pictures.batch; ++picture)
-                        block(picture, y + start, x + start, int(end - start),
-                              to + picture * pictures.channels * rows * columns, rows * columns);
+                        paint(picture, row, column + start, end - start, [&](float *to, int64_t stride) {
+                            block(picture, y + start, x + start, int(end - start), to, stride);
+                        });
                 }
         };
     });

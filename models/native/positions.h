@@ -1,4 +1,5 @@
-// Positions of output pixels in a picture under a homography.
+// Positions of output pixels in a picture, on its own grid and under a homography: what utils/geometry computes, for
+// routines that do not get positions from Python.
 #pragma once
 
 #include <algorithm>
@@ -38,3 +39,8 @@ struct Warp {
         }
     }
 };
+
+// The centre of pixel i of n, rounded as utils.geometry.grids.pixel_centers rounds it.
+inline float pixel_center(int64_t i, int64_t n) {
+    return float(i) * float(2 / double(n)) + float(-1 + 1 / double(n));
+}

@@ -6,201 +6,14 @@
 #include <cstdint>
 #include <vector>
 
+#include "grid.h"
 #include "interface.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "points.h"
-#include "vectors.h"
+#include "taps.h"
 
 namespace {
-
-// The taps of positions along one axis: pixel, distance, and whether it is in the support, all (taps, positions).
-struct Axis {
-    const int64_t *index;
-    const float *distance;
-    const uint8_t *inside;
-    int64_t taps, positions;
-
-    // Refuses pixels outside 0..pixels-1.
-    void check(int64_t pixels) const {
-        require(pixels > 0, EMPTY);
-        require(pixels <= INT32_MAX && positions <= INT32_MAX, "a side is longer than 2147483647 pixels");
-        bool outside = taps < 1;
-        for (int64_t i = 0; i < taps * positions; ++i) outside |= index[i] < 0 || index[i] >= pixels;
-        require(!outside, "a tap is outside the picture; positions must be finite");
-    }
-};
-
-// The columns of a grid as lanes: each lane is a span of columns that read the same pixels, and step k its k-th column.
-// All columns between two LR centres read the same pixels, so those are fetched once per span.
-class Spans {
-  public:
-    explicit Spans(const Axis &x) : taps(x.taps) {
-        std::vector<int64_t> starts;
-        const auto same = [&](int64_t a, int64_t b) {
-            for (int64_t t = 0; t < taps; ++t)
-                if (x.index[t * x.positions + a] != x.index[t * x.positions + b]) return false;
-            return true;
-        };
-        int64_t changes = 1;
-        for (int64_t i = 1; i < x.positions; ++i) changes += !same(i - 1, i);
-        steps = (x.positions + changes - 1) / changes;  // longer spans are cut, so that lanes are filled
-        for (int64_t i = 0; i < x.positions; ++i)
-            if (i == 0 || !same(i - 1, i) || i - starts.back() == steps) starts.push_back(i);
-        lanes = (int64_t(starts.size()) + LANES - 1) / LANES * LANES;
-        require(steps * lanes <= INT32_MAX, "the output has too many columns");
-        index.resize(taps * lanes);
-        distance.resize(taps * steps * lanes);
-        inside.resize(taps * steps * lanes);
-        place.resize(x.positions);
-        for (int64_t lane = 0; lane < lanes; ++lane) {
-            // Lanes and steps left over repeat a column, because its weights have a sum other than 0.
-            const int64_t span = std::min<int64_t>(lane, int64_t(starts.size()) - 1);
-            const int64_t end = span + 1 < int64_t(starts.size()) ? starts[span + 1] : x.positions;
-            for (int64_t step = 0; step < steps; ++step) {
-                const int64_t column = std::min(starts[span] + step, end - 1);
-                if (lane == span && column == starts[span] + step) place[column] = int32_t(step * lanes + lane);
-                for (int64_t t = 0; t < taps; ++t) {
-                    index[t * lanes + lane] = int32_t(x.index[t * x.positions + column]);
-                    distance[(t * steps + step) * lanes + lane] = x.distance[t * x.positions + column];
-                    inside[(t * steps + step) * lanes + lane] = x.inside[t * x.positions + column];
-                }
-            }
-        }
-    }
-
-    int64_t taps, lanes, steps;
-    std::vector<int32_t> index;   // (taps, lanes)
-    std::vector<float> distance;  // (taps, steps, lanes)
-    std::vector<float> inside;    // (taps, steps, lanes): 1 or 0
-    std::vector<int32_t> place;   // index of each column in (steps, lanes)
-};
-
-// Resamples one channel on a grid, row by row from the top.
-template <class Kernel>
-class RowsOfGrid {
-  public:
-    RowsOfGrid(const Axis &y, const Spans &x, int64_t width) : y(y), x(x), width(width) {
-        pixels.resize(PARTS * width);
-        fetched.resize(y.taps * x.taps * PARTS * x.lanes);
-        held.resize(y.taps);
-        terms.resize(y.taps * x.taps);
-        rendered.resize(x.steps * x.lanes);
-    }
-
-    // Starts on another channel: its values (h, w), and its hyper-parameters, planes that are `stride` floats apart.
-    void begin(const float *values, const float *hyper, int64_t stride) {
-        plane = values, hyper_planes = hyper, hyper_stride = stride;
-        std::fill(held.begin(), held.end(), -1);
-    }
-
-    void row(int64_t number, float *out) {
-        std::vector<Floats>::size_type count = 0;
-        for (int64_t t = 0; t < y.taps; ++t)
-            if (y.inside[t * y.positions + number]) {
-                active.resize(count + 1);
-                active[count++] = {fetch(y.index[t * y.positions + number]), y.distance[t * y.positions + number]};
-            }
-        for (int64_t lane = 0; lane < x.lanes; lane += LANES)
-            if (count == 2 && x.taps == 2)  // loops of known length are unrolled
-                lanes(2, 2, lane);
-            else
-                lanes(count, x.taps, lane);
-        for (int64_t column = 0; column < int64_t(x.place.size()); ++column) out[column] = rendered[x.place[column]];
-    }
-
-  private:
-    static constexpr int PARTS = 1 + Kernel::HYPER;  // a value and its coefficients
-
-    struct ActiveRow {
-        const float *fetched;
-        float distance;
-    };
-    struct Term {
-        Floats y;
-        const float *pixel;
-    };
-
-    // Values and coefficients of an LR row for every tap and lane, (taps, PARTS, lanes). The rows of one support are
-    // kept for the next output row.
-    const float *fetch(int64_t lr_row) {
-        const int64_t slot = lr_row % y.taps;
-        float *to = &fetched[slot * x.taps * PARTS * x.lanes];
-        if (held[slot] == lr_row) return to;
-        held[slot] = lr_row;
-        for (int64_t column = 0; column < width; ++column) {
-            float hyper[Kernel::HYPER], coefficient[Kernel::HYPER];
-            for (int k = 0; k < Kernel::HYPER; ++k)
-                hyper[k] = hyper_planes[k * hyper_stride + lr_row * width + column];
-            Kernel::prepare(hyper, coefficient);
-            pixels[column] = plane[lr_row * width + column];
-            for (int k = 0; k < Kernel::HYPER; ++k) pixels[(1 + k) * width + column] = coefficient[k];
-        }
-        for (int64_t t = 0; t < x.taps; ++t)
-            for (int part = 0; part < PARTS; ++part)
-                for (int64_t lane = 0; lane < x.lanes; ++lane)
-                    to[(t * PARTS + part) * x.lanes + lane] = pixels[part * width + x.index[t * x.lanes + lane]];
-        return to;
-    }
-
-    __attribute__((always_inline)) void lanes(int64_t count, int64_t taps, int64_t lane) {
-        for (int64_t row = 0; row < count; ++row)
-            for (int64_t t = 0; t < taps; ++t) {
-                const float *pixel = active[row].fetched + t * PARTS * x.lanes + lane;
-                Floats coefficient[Kernel::HYPER];
-                for (int k = 0; k < Kernel::HYPER; ++k) coefficient[k] = load<Floats>(pixel + (1 + k) * x.lanes);
-                terms[row * taps + t] = {Kernel::along_y(coefficient, Floats{} + active[row].distance), pixel};
-            }
-        for (int64_t step = 0; step < x.steps; ++step) {
-            Floats total = {}, norm = {};
-            for (int64_t row = 0; row < count; ++row)
-                for (int64_t t = 0; t < taps; ++t) {
-                    const Term &term = terms[row * taps + t];
-                    Floats coefficient[Kernel::HYPER];
-                    for (int k = 0; k < Kernel::HYPER; ++k)
-                        coefficient[k] = load<Floats>(term.pixel + (1 + k) * x.lanes);
-                    const int64_t place = (t * x.steps + step) * x.lanes + lane;
-                    const Floats weight = Kernel::weight(coefficient, term.y, load<Floats>(&x.distance[place])) *
-                                          load<Floats>(&x.inside[place]);
-                    total += weight * load<Floats>(term.pixel);
-                    norm += weight;
-                }
-            store(&rendered[step * x.lanes + lane], total / norm);
-        }
-    }
-
-    const Axis &y;
-    const Spans &x;
-    const int64_t width;
-    const float *plane = nullptr, *hyper_planes = nullptr;
-    int64_t hyper_stride = 0;
-    std::vector<float> pixels;    // (PARTS, w)
-    std::vector<float> fetched;   // (y taps, x taps, PARTS, lanes)
-    std::vector<int64_t> held;    // the LR row in each slot of `fetched`
-    std::vector<ActiveRow> active;
-    std::vector<Term> terms;      // (y taps, x taps)
-    std::vector<float> rendered;  // (steps, lanes)
-};
-
-template <class Kernel>
-void grid(const float *planes, int64_t channels, int64_t height, int64_t width, const Axis &y, const Axis &x,
-          float *out, int threads) {
-    y.check(height);
-    x.check(width);
-    if (y.positions == 0 || x.positions == 0) return;
-    const Spans spans(x);
-    // The first row of a chunk fetches LR rows that the chunk above has fetched, too, so chunks must not be too low.
-    const int64_t chunk = std::max<int64_t>(16, (y.positions + 15) / 16), chunks = (y.positions + chunk - 1) / chunk;
-    const int64_t area = height * width;
-    parallel(channels * chunks, threads, [&] {
-        return [&, rows = RowsOfGrid<Kernel>(y, spans, width)](int64_t item) mutable {
-            const int64_t channel = item / chunks, top = item % chunks * chunk;
-            rows.begin(planes + channel * area, planes + (channels + channel) * area, channels * area);
-            for (int64_t row = top; row < std::min(top + chunk, y.positions); ++row)
-                rows.row(row, out + (channel * y.positions + row) * x.positions);
-        };
-    });
-}
 
 // Calls work(Kernel()) for a resampling kernel, numbered as in resampler.py, and refuses a number of planes or channels
 // of pixels that does not go with it.
@@ -221,23 +34,28 @@ void with_kernel(int32_t number, int64_t planes, int64_t channels, const Work &w
 }  // namespace
 
 extern "C" const char *resample_grid(int32_t kernel, const float *table, int64_t planes, int64_t height, int64_t width,
-                                     const int64_t *y_index, const float *y_distance, const uint8_t *y_inside,
-                                     int64_t y_taps, int64_t rows, const int64_t *x_index, const float *x_distance,
-                                     const uint8_t *x_inside, int64_t x_taps, int64_t columns, int64_t channels,
-                                     float *out, int32_t threads) {
-    const Axis y{y_index, y_distance, y_inside, y_taps, rows}, x{x_index, x_distance, x_inside, x_taps, columns};
+                                     const float *y_position, int64_t rows, float y_stretch, const float *x_position,
+                                     int64_t columns, float x_stretch, float radius, int64_t channels, float *out,
+                                     int32_t threads) {
     return completed([&] {
         with_kernel(kernel, planes, channels, [&](auto kind) {
-            grid<decltype(kind)>(table, channels, height, width, y, x, out, threads);
+            const AxisTaps y(PointsAxis(height, radius), y_position, rows, y_stretch);
+            const AxisTaps x(PointsAxis(width, radius), x_position, columns, x_stretch);
+            const auto make_paint = [&] {
+                return [&](int64_t channel, int64_t row, const auto &compute) {
+                    compute(out + (channel * rows + row) * columns);
+                };
+            };
+            grid<decltype(kind)>(table, channels, height, width, y, x, make_paint, threads);
         });
     });
 }
 
 extern "C" const char *resample_points(int32_t kernel, const float *table, int64_t batch, int64_t height, int64_t width,
                                        int64_t planes, const float *stretch, int32_t one_stretch, float radius,
-                                       float y_epsilon, float x_epsilon, const float *coord, int64_t channels,
-                                       int64_t queries, float *out, int32_t threads) {
-    const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
+                                       const float *coord, int64_t channels, int64_t queries, float *out,
+                                       int32_t threads) {
+    const PointsAxis y{height, radius}, x{width, radius};
     const Pictures pictures{table, batch, channels, y, x, stretch, one_stretch != 0};
     return completed([&] {
         with_kernel(kernel, planes, channels,
@@ -247,14 +65,20 @@ extern "C" const char *resample_points(int32_t kernel, const float *table, int64
 
 extern "C" const char *resample_warped(int32_t kernel, const float *table, int64_t batch, int64_t height, int64_t width,
                                        int64_t planes, const float *stretch, int32_t one_stretch, float radius,
-                                       float y_epsilon, float x_epsilon, const double *forms, double smallest,
-                                       int64_t channels, int64_t rows, int64_t columns, float *out, int32_t threads) {
-    const PointsAxis y{height, radius, y_epsilon}, x{width, radius, x_epsilon};
+                                       const double *forms, double smallest, int64_t channels, int64_t rows,
+                                       int64_t columns, float *out, int32_t threads) {
+    const PointsAxis y{height, radius}, x{width, radius};
     const Pictures pictures{table, batch, channels, y, x, stretch, one_stretch != 0};
     const Warp warp(forms, smallest);
     return completed([&] {
-        with_kernel(kernel, planes, channels,
-                    [&](auto kind) { warped<decltype(kind)>(pictures, warp, rows, columns, out, threads); });
+        with_kernel(kernel, planes, channels, [&](auto kind) {
+            const auto make_paint = [&] {
+                return [&](int64_t picture, int64_t row, int64_t column, int64_t, const auto &compute) {
+                    compute(out + (picture * channels * rows + row) * columns + column, rows * columns);
+                };
+            };
+            warped<decltype(kind)>(pictures, warp, rows, columns, make_paint, threads);
+        });
     });
 }
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from models.native.calls import Library, check_shape
+from utils.geometry.grids import Grid
 from utils.geometry.homographies import SMALLEST_DEPTH, WarpedGrid
-from utils.geometry.neighbours import AxisTaps, tap_epsilon
 
 
 class ResamplingKernel(Enum):
@@ -29,24 +29,30 @@ class ResamplingKernel(Enum):
 
 
 def resample_grid(
-    library: Library, kernel: ResamplingKernel, planes: Tensor, y: AxisTaps, x: AxisTaps, output: Tensor
+    library: Library,
+    kernel: ResamplingKernel,
+    planes: Tensor,
+    stretch: Tensor,
+    radius: float,
+    grid: Grid,
+    output: Tensor,
 ) -> None:
-    """Write a picture on the grid whose rows (H) and columns (W) have the taps y and x into `output` (C, H, W) float32.
+    """Write a picture on a grid, with the taps of `utils.geometry.neighbours.axis_taps`, into `output` (C, H, W)
+    float32; ValueError for positions that are not finite.
 
-    `planes` ((1 + K) * C, h, w) float32 holds C channels, then C of each of the K hyper-parameters of `kernel`.
+    `planes` ((1 + K) * C, h, w) float32 holds C channels, then C of each of the K hyper-parameters of `kernel`;
+    `stretch` (2,) is the factor by which the kernel reaches beyond its `radius`, in LR pixels, along y and x.
     """
     check_shape("planes", planes, (None, None, None))
+    check_shape("a kernel's stretch", stretch, (2,))
     _check_pixels(planes.shape[1:])
-    channels = kernel.channels(len(planes))
-    axes = []
-    for taps in (y, x):
-        check_shape("indices of taps", taps.index, (None, None))
-        check_shape("distances of taps", taps.distance, taps.index.shape)
-        check_shape("support of taps", taps.inside, taps.index.shape)
-        axes += [taps.index, taps.distance, taps.inside, *taps.index.shape]
-    check_shape("the output", output, (channels, y.index.shape[1], x.index.shape[1]))
+    channels, axes = kernel.channels(len(planes)), []
+    for positions, factor in zip((grid.rows, grid.columns), stretch.tolist(), strict=True):
+        check_shape("positions", positions, (None,))
+        axes += [positions, len(positions), factor]
+    check_shape("the output", output, (channels, *grid.size))
     threads = torch.get_num_threads()
-    library.call("resample_grid", kernel.number, planes, *planes.shape, *axes, channels, output, threads)
+    library.call("resample_grid", kernel.number, planes, *planes.shape, *axes, radius, channels, output, threads)
 
 
 def resample_points(
@@ -92,8 +98,7 @@ def _pictures(kernel: ResamplingKernel, table: Tensor, stretch: Tensor, radius: 
     _check_pixels((height, width))
     one_stretch = stretch.shape[2:] == (1, 1)
     check_shape("a kernel's stretch", stretch, (batch, 2, 1, 1) if one_stretch else (batch, 2, height, width))
-    lengths = radius, tap_epsilon(height), tap_epsilon(width)
-    return kernel.number, table, batch, height, width, planes, stretch, one_stretch, *lengths
+    return kernel.number, table, batch, height, width, planes, stretch, one_stretch, radius
 
 
 def _check_pixels(size: tuple[int, int]) -> None:

@@ -118,11 +118,11 @@ class Resampler(ContinuousModel):
         )
 
     def paint(self, field: ResamplingField, grid: OutputGrid, output: Tensor) -> None:
-        library = self.library(field.table)
         if isinstance(grid, Grid) and field.stretch.shape[-2:] == (1, 1):
+            library = self.library(field.table, grid.rows, grid.columns)
             for number, picture in enumerate(output):
                 self._paint_separably(library, field.picture(number), grid, picture)
-        elif isinstance(grid, WarpedGrid) and library is not None:
+        elif isinstance(grid, WarpedGrid) and (library := self.library(field.table)) is not None:
             resample_warped(library, *self.native_arguments(field), grid, output)
         else:
             super().paint(field, grid, output)
@@ -130,11 +130,11 @@ class Resampler(ContinuousModel):
     def _paint_separably(self, library: Library | None, field: ResamplingField, grid: Grid, output: Tensor) -> None:
         """`paint` one picture, into (C, H, W), with a kernel of one size."""
         (height, width), stretch = field.size, field.stretch[0, :, 0, 0]
-        x = self.taps(grid.columns, width, stretch[1])
         if library is not None:
-            planes, y = field.table[0].permute(2, 0, 1).contiguous(), self.taps(grid.rows, height, stretch[0])
-            resample_grid(library, NATIVE_KERNELS[type(self.kernel)], planes, y, x, output)
+            planes, kernel = field.table[0].permute(2, 0, 1).contiguous(), NATIVE_KERNELS[type(self.kernel)]
+            resample_grid(library, kernel, planes, stretch, self.kernel.radius, grid, output)
             return
+        x = self.taps(grid.columns, width, stretch[1])
         for rows, chunk in grid.row_chunks(self._chunk_queries(field)):
             y = self.taps(chunk.rows, height, stretch[0])
             output[:, rows] = self.resample(field.table[0], y, x).permute(2, 0, 1)

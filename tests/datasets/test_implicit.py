@@ -264,3 +264,44 @@ def test_crops_and_queries_that_are_too_large(pictures) -> None:
         wrapper("sr-implicit-downsampled", folder(pictures), inp_size=40, scale_min=4).pair(0)
     with pytest.raises(InputError, match="sample_q"):
         wrapper("sr-implicit-downsampled", folder(pictures), inp_size=4, scale_min=1, sample_q=17)[0]
+
+
+def test_windows_are_squares_of_the_hr_picture_in_row_major_order(pictures) -> None:
+    samples = wrapper(DOWNSAMPLED, folder(pictures), inp_size=8, scale_min=3, sample_q=25, sample_window=True)
+    assert samples.window == (5, 5)
+    corners = set()
+    for seed in range(30):
+        with repeatable(seed):
+            _, hr = samples.pair(0)
+        with repeatable(seed):
+            item = samples[0]
+        row, column = (((item["coord"][0] + 1) / 2) * 24).long().tolist()
+        corners.add((row, column))
+        seen = torch.from_numpy(hr[row : row + 5, column : column + 5].copy()).flatten(0, 1) / 255
+        assert torch.equal(item["gt"], seen)
+        assert torch.allclose(item["coord"][-1] - item["coord"][0], torch.tensor([8 / 24, 8 / 24]))
+    assert len(corners) > 20
+    assert max(corners)[0] > 14
+
+
+def test_which_queries_make_a_window(pictures) -> None:
+    def window(**arguments):
+        return wrapper(DOWNSAMPLED, folder(pictures), **arguments).window
+
+    assert window(inp_size=8, scale_min=2, augment=True) == (16, 16)
+    assert window(inp_size=8, scale_min=2, sample_q=16) is None
+    assert window(inp_size=8, scale_max=4) is None, "items differ"
+    assert window(scale_min=2) is None
+    one = wrapper(DOWNSAMPLED, folder(pictures, first_k=1), scale_min=2)
+    assert one.window == (64, 48)
+    assert wrapper(DOWNSAMPLED, folder(pictures, first_k=1), scale_min=2, augment=True).window is None
+
+
+def test_windows_that_do_not_fit_are_explained(pictures) -> None:
+    for sample_q in (None, 24):
+        mistake(
+            lambda q=sample_q: wrapper(DOWNSAMPLED, folder(pictures), inp_size=8, sample_q=q, sample_window=True),
+            DOWNSAMPLED, "sample_window", "square number",
+        )  # fmt: skip
+    large = wrapper(DOWNSAMPLED, folder(pictures), scale_min=2, sample_q=2500, sample_window=True)
+    mistake(lambda: large[0], "a.png", "50x50", "48x64", "lower sample_q")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import models
-from models.painting import continued, drawing, needed_memory, paint, with_outside
+from evaluation.outputs import needed_memory
+from models.painting import continued, drawing, paint, with_outside
 from models.upscaler import Upscaler
 from utils.geometry.homographies import Homography
 from utils.pictures.picture import Kind

@@ -8,7 +8,9 @@ from PIL import Image, ImageFont
 
 from tests.commands import call, mistake
 from tools import make_drawings
-from tools.make_drawings import DRAWINGS, SIDES, drawing, find_fonts
+from tools.drawings.sheet import SIDES
+from tools.drawings.subjects import DRAWINGS
+from tools.make_drawings import drawing, find_fonts
 
 
 @pytest.fixture

@@ -77,6 +77,19 @@ def test_options_before_environment_before_quota(quota, monkeypatch, number, env
     assert os.environ.get("OMP_WAIT_POLICY") == policy
 
 
+def test_data_workers_leave_a_processor_to_the_training(quota, monkeypatch) -> None:
+    assert [threads.data_workers(number) for number in (0, 3, None, "auto")] == [0, 3, 7, 7]
+    for text, workers in (("100000 100000", 0), ("200000 100000", 1)):
+        quota(text)
+        assert threads.data_workers("auto") == workers
+    quota("max 100000")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    assert threads.data_workers() == threads.MOST_WORKERS
+    for name, value in {"RANK": "0", "MASTER_ADDR": "here", "WORLD_SIZE": "32", "LOCAL_WORLD_SIZE": "16"}.items():
+        monkeypatch.setenv(name, value)
+    assert threads.data_workers() == 3, "processes of one machine share its processors"
+
+
 def test_openmp_reads_that_its_threads_sleep() -> None:
     """What OpenMP shows when it starts, with the environment that it has read."""
     settled = [sys.executable, "-c", "from utils import threads; threads.settle(3); import torch; torch.rand(9)"]

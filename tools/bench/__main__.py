@@ -13,6 +13,7 @@ import models
 from models.checkpoints.loading import load_upscaler
 from models.cmsr.tables import check_controllable
 from models.decoders import on_encoder
+from tools.bench import compare as comparison
 from tools.bench import costs
 from tools.bench import measures as benchmarks
 from tools.bench import plots as plotting
@@ -30,15 +31,18 @@ from utils.random_state import repeatable
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
 LMF = tuple(f"configs/train-lmf/train_edsr-baseline-{name}.yaml" for name in ("lmliif", "lmlte", "lmciaosr"))
+ENCODERS = tuple(f"configs/train-lmf/train_{name}-lmliif.yaml" for name in ("edsr-baseline", "rdn", "swinir"))
 SHIPPED = "save/pretrained_models"
 LERF = (f"{SHIPPED}/lerf-g", f"{SHIPPED}/lerf-l")
 TURNED = (*LERF, f"{SHIPPED}/edsr-s_lm-liif.pth", "bilinear", "bicubic", "lanczos")
+COMPARED = ("nearest", "catmull-rom", "lanczos", *LERF[::-1], f"{SHIPPED}/edsr-s_lm-liif.pth")
 SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
 
 MEASURES = {
     "render": benchmarks.render,
     "lerf": benchmarks.lerf,
     "encode": benchmarks.encode,
+    "precision": benchmarks.precision,
     "train": benchmarks.train,
     "end-to-end": benchmarks.end_to_end,
     "memory": benchmarks.memory,
@@ -85,6 +89,7 @@ def add_measures(commands: Any) -> None:
     )
     render.add_argument("--scales", type=cli.scales, default="2,3x1.5,3.3,4,8", help="scales to render")
     render.add_argument("--plot", help="also draw time against output pixels to this picture (needs matplotlib)")
+    precision = add("precision", "encoding in float32 and bfloat16, compared with matrix products", "96x64", ENCODERS)
     lerf = add("lerf", "LeRF's stages, a whole picture and a warp, compared with Pillow's bicubic resize", models=LERF)
     lerf.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
     whole = add("end-to-end", "a whole picture, compared with its encoder alone", model=BASELINE)
@@ -97,7 +102,7 @@ def add_measures(commands: Any) -> None:
         command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
     for command in (encode, render, lerf, whole, memory):
         cli.add_backend_option(command)
-    for command in (encode, render, lerf, whole, train):
+    for command in (encode, precision, render, lerf, whole, train):
         command.add_argument(
             "--repeats", type=cli.count, default=5, help="rounds after a warm-up; the median is reported"
         )
@@ -122,7 +127,17 @@ def add_comparisons(commands: Any) -> None:
     cost.add_argument("--input", type=cli.size, default="320x180", metavar="WxH", help="input size in pixels")
     cost.add_argument("--scales", type=cli.scales, default="2,4,6,8", help="scales to render")
     cost.add_argument("--plot", help="also draw decoder cost against scale to this picture (needs matplotlib)")
-    for command in (turn, cmsr, cost):
+    side = commands.add_parser("compare", help="scores, times, memory and size of models, for docs/models.md")
+    side.add_argument("--models", nargs="+", default=COMPARED, help="each a checkpoint, a folder of LUTs, or a filter")
+    side.add_argument("--scales", type=cli.scales, default="2,3,4,6,8", help="scales to measure")
+    side.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size, for times")
+    side.add_argument("--input", type=cli.size, default="320x180", metavar="WxH", help="input size in pixels")
+    side.add_argument("--size", type=cli.size, default="1280x720", metavar="WxH", help="output size in pixels")
+    side.add_argument("--threads", type=cli.count, default=torch.get_num_threads(), help="CPU threads")
+    side.add_argument("--repeats", type=cli.count, default=5, help="rounds after a warm-up; the fastest is reported")
+    side.add_argument("--document", help="file with the two marks to put the table between")
+    side.add_argument("--plot", help="also draw quality against time to this picture (needs matplotlib)")
+    for command in (turn, cmsr, cost, side):
         command.add_argument("--json", help="also write the figures to this file")
     docs = commands.add_parser("docs", help="write the table of ratios from the JSON files of other commands")
     docs.add_argument("--document", default="docs/benchmarks.md", help="file with the two marks")
@@ -131,8 +146,8 @@ def add_comparisons(commands: Any) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    if arguments.command in ("cost", "cmsr", "turn", "docs"):
-        {"cost": cost, "cmsr": cmsr, "turn": turn, "docs": docs}[arguments.command](arguments)
+    if arguments.command in COMMANDS:
+        COMMANDS[arguments.command](arguments)
         return
     if plot := vars(arguments).get("plot"):
         plotting.check_available()
@@ -255,6 +270,27 @@ def cmsr(arguments: Any) -> None:
         plotting.plot_control_curves(arguments.plot, curves, f"CMSR at x{arguments.scale}, {arguments.pictures}")
         print(f"wrote {arguments.plot}")
 
+
+def compare(arguments: Any) -> None:
+    """Every model beside the others: scores, times, memory, size."""
+    if arguments.plot:
+        plotting.check_available()
+        check_writable(arguments.plot)
+    torch.set_num_threads(arguments.threads)
+    rows = comparison.compare(arguments)
+    print(comparison.table(rows, arguments.size, arguments.input))
+    settings = {key: value for key, value in vars(arguments).items() if key not in ("json", "plot", "document")}
+    write_json(arguments.json, {"settings": settings, "machine": benchmarks.machine(), "models": rows})
+    if arguments.document:
+        comparison.update_models(Path(arguments.document), rows, arguments.size, arguments.input)
+        print(f"wrote {arguments.document}")
+    if arguments.plot:
+        scales = next(iter(rows.values())).scores["Set5"]
+        comparison.plot(arguments.plot, rows, "Set5", "x4" if "x4" in scales else next(iter(scales)))
+        print(f"wrote {arguments.plot}")
+
+
+COMMANDS = {"cost": cost, "cmsr": cmsr, "turn": turn, "docs": docs, "compare": compare}
 
 if __name__ == "__main__":
     cli.run(main)

@@ -15,13 +15,17 @@ PORTABLE = (" / ", "MB", "saved")  # parts of the names of figures that mean som
 
 def update_table(document: Path, reports: Sequence[Path]) -> None:
     """Replace the text between the two marks in `document` by the table of `reports`; all or nothing."""
-    text = document.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"{document} has no lines '{BEGIN}' and '{END}' to put the table between")
+    replace_between_marks(document, BEGIN, END, table(reports))
+
+
+def replace_between_marks(document: Path, begin: str, end: str, content: str) -> None:
+    """Replace what stands between two lines in `document`; all or nothing. InputError when they are not there."""
+    before, first, rest = document.read_text().partition(begin)
+    _, last, after = rest.partition(end)
+    if not (first and last):
+        raise InputError(f"{document} has no lines '{begin}' and '{end}' to put the table between")
     with atomic_file(document) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n\n{table(reports)}\n\n{END}{after}")
+        temporary.write_text(f"{before}{begin}\n\n{content}\n\n{end}{after}")
 
 
 def table(reports: Sequence[Path]) -> str:

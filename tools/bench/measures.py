@@ -13,7 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import models
 from models.checkpoints.loading import load_upscaler
 from models.decoders.lmf import LMFDecoder
 from models.upscaler import Upscaler
-from tools.bench.costs import macs_per_run
+from tools.bench.costs import encoder_macs, macs_per_run
 from utils.config import load_config, require
 from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography, WarpedGrid
@@ -70,9 +71,9 @@ def ratio(above: list[float], below: list[float], factor: float = 1.0) -> Figure
     return Figure.of([a / (b * factor) for a, b in zip(above, below, strict=True)])
 
 
-def matrix_product() -> Callable[[], Any]:
-    """A float32 matrix product of PRODUCT_SIDE^3 multiply-adds."""
-    left, right = torch.rand(2, PRODUCT_SIDE, PRODUCT_SIDE)
+def matrix_product(dtype: torch.dtype = torch.float32) -> Callable[[], Any]:
+    """A matrix product of PRODUCT_SIDE^3 multiply-adds."""
+    left, right = torch.rand(2, PRODUCT_SIDE, PRODUCT_SIDE).to(dtype)
     return lambda: left @ right
 
 
@@ -220,6 +221,24 @@ def encode(arguments: Any) -> dict[str, Figure]:
         "encoder runs saved": Figure.of([(apart - once) / encoder for apart, once, encoder in rounds]),
         "separate / once": ratio(times["separately"], times["together"]),
     }
+
+
+def precision(arguments: Any) -> dict[str, Figure]:
+    """Encoding in float32 and in bfloat16, compared with matrix products of as many multiply-adds in each."""
+    figures = {}
+    picture = torch.rand(3, *arguments.input)
+    for name in arguments.models:
+        exact, label = load(name), short_name(name)
+        runs = {"float32": matrix_product(), "bfloat16": matrix_product(torch.bfloat16)}
+        for number in ("float32", "bfloat16"):
+            runs[f"encoder {number}"] = partial(replace(exact, precision=number).encode, picture)
+        times = in_turn(runs, arguments.repeats)
+        work = encoder_macs(exact.model, arguments.input) / PRODUCT_SIDE**3
+        for number in ("float32", "bfloat16"):
+            figures[f"{label} {number}, s"] = Figure.of(times[f"encoder {number}"])
+            figures[f"{label} {number} / product"] = ratio(times[f"encoder {number}"], times[number], work)
+        figures[f"{label} bfloat16 / float32"] = ratio(times["encoder bfloat16"], times["encoder float32"])
+    return figures
 
 
 def train(arguments: Any) -> dict[str, Figure]:

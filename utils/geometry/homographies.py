@@ -1,6 +1,5 @@
 """Warps: positions and pixel sizes under a homography."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +9,8 @@ from torch import Tensor
 
 from utils.errors import InputError
 from utils.geometry.grids import Place, pixel_index, row_chunks
-from utils.geometry.scales import LARGEST_OUTPUT, Scale, Size, check_output_size, check_window
+from utils.geometry.matrices import rotation_matrix
+from utils.geometry.scales import Scale, Size, check_window
 
 # Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
 LARGEST_CELL = 8.0
@@ -150,11 +150,7 @@ class Homography:
     @classmethod
     def rotation(cls, degrees: float, size: Size, output_size: Size, scale: Scale = (1, 1)) -> "Homography":
         """Enlarging an (h, w) picture by `scale` and turning it counter-clockwise, centre to centre of the output."""
-        angle = math.radians(degrees)
-        cosine, sine = math.cos(angle), math.sin(angle)
-        turn = torch.tensor([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]], dtype=torch.float64)
-        shrink = torch.diag(torch.tensor([scale[1], scale[0], 1], dtype=torch.float64))
-        return cls(_shift(output_size, 1) @ turn @ shrink @ _shift(size, -1))
+        return cls(torch.from_numpy(rotation_matrix(degrees, size, output_size, scale)))
 
     def inverse(self) -> "Homography":
         return Homography(torch.linalg.inv(self.matrix))
@@ -200,18 +196,3 @@ class Homography:
         smallest = 0.0 if largest_scale is None else 1 / largest_scale
         cell = torch.stack([along_y[:, None] * w, along_x * w]).clamp_(smallest, largest_cell)  # (2, h, w), y first
         return (cell * 2 / torch.tensor(size)[:, None, None]).float()
-
-
-def _shift(size: Size, sign: int) -> Tensor:
-    """Moves the centre of an (h, w) picture to the origin (sign -1) or back (1)."""
-    shift = torch.eye(3, dtype=torch.float64)
-    shift[0, 2], shift[1, 2] = sign * (size[1] - 1) / 2, sign * (size[0] - 1) / 2
-    return shift
-
-
-def rotated_size(size: Size, degrees: float, scale: Scale = (1, 1)) -> Size:
-    """(H, W) that holds all of an (h, w) picture enlarged by `scale` and turned."""
-    height, width = (min(n * factor, LARGEST_OUTPUT + 1) for n, factor in zip(size, scale, strict=True))
-    cosine, sine = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
-    fitting = (math.ceil(round(side, 6)) for side in (height * cosine + width * sine, width * cosine + height * sine))
-    return check_output_size(tuple(max(1, side) for side in fitting))

@@ -3,7 +3,7 @@
 import math
 
 from utils.errors import InputError
-from utils.geometry.scales import Size, output_size
+from utils.geometry.scales import LARGEST_OUTPUT, Scale, Size, check_output_size, output_size
 
 Sides = tuple[int | None, int | None]
 NOTICED_STRETCH = 1.02  # of one axis against the other; rounding to whole pixels is no stretching
@@ -50,3 +50,11 @@ def stretch_notice(size: Size, target: Size) -> str | None:
     if max(tall / wide, wide / tall) < NOTICED_STRETCH or abs(target[0] - size[0] * wide) < 1:
         return None
     return f"stretched: {wide:.3g} times as wide, {tall:.3g} times as high; --fit keeps the proportions"
+
+
+def rotated_size(size: Size, degrees: float, scale: Scale = (1, 1)) -> Size:
+    """(H, W) that holds all of an (h, w) picture enlarged by `scale` and turned."""
+    height, width = (min(n * factor, LARGEST_OUTPUT + 1) for n, factor in zip(size, scale, strict=True))
+    cosine, sine = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+    fitting = (math.ceil(round(side, 6)) for side in (height * cosine + width * sine, width * cosine + height * sine))
+    return check_output_size(tuple(max(1, side) for side in fitting))

@@ -68,7 +68,7 @@ def colour_of(rgb: tuple[int, int, int], like: Tensor) -> Tensor:
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """(H, W, 3) or (H, W) uint8 -> (3, H, W) float32 in [0, 1]; grey is repeated."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
+    tensor = torch.from_numpy(np.require(pixels, requirements="CW"))  # PyTorch warns of arrays that are not writable
     if tensor.dim() == 2:
         tensor = tensor[:, :, None].expand(-1, -1, 3)
     return tensor.permute(2, 0, 1).float() / 255

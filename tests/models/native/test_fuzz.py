@@ -11,13 +11,13 @@ from torch import Tensor
 
 from models import native
 from models.lerf.patterns import PATTERNS
-from models.native.lerf import table_stage, to_levels, write_values
+from models.native.lerf import lay_out, table_stage, to_levels, write_values
 from models.native.lmf import RenderStage
 from models.native.resampler import ResamplingKernel, resample_grid, resample_points
 from tests.models.native.cases import examples
-from utils.geometry.grids import pixel_centers
+from utils.geometry.grids import Grid, pixel_centers
 from utils.geometry.homographies import SMALLEST_DEPTH
-from utils.geometry.neighbours import AxisLookup, axis_taps, look_up, look_up_spans
+from utils.geometry.neighbours import AxisLookup, look_up, look_up_spans
 
 pytestmark = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
 
@@ -60,7 +60,8 @@ def test_levels(values) -> None:
 def test_stages(planes, size, patterns, values, seed) -> None:
     levels = (random(seed, planes, *size) * 256).to(torch.uint8)
     luts = [(random(seed + 1 + i, 17**4, values) * 300 - 150).round() for i in range(len(patterns))]
-    arguments = native.library("lerf"), levels, luts, [PATTERNS[name] for name in patterns], 16.0 * len(patterns), 0
+    library, offsets = native.library("lerf"), [PATTERNS[name] for name in patterns]
+    arguments = library, levels, lay_out(library, luts), offsets, 16.0 * len(patterns), 0
     if 0 in size:
         with pytest.raises(ValueError, match="no pixels"):
             table_stage(*arguments)
@@ -83,10 +84,10 @@ def test_stages(planes, size, patterns, values, seed) -> None:
 def test_grids(kernel, channels, size, rows, columns, in_order, radius, stretch, seed) -> None:
     planes = random(seed, (1 + kernel.value[1]) * channels, *size)
     y, x = (column(sorted(values) if in_order else values) for values in (rows, columns))
-    taps = [axis_taps(position, n, radius, torch.tensor([stretch])) for position, n in zip((y, x), size, strict=True)]
+    grid, stretches = Grid(y, x, (len(y), len(x))), torch.full((2,), stretch)
     output = torch.zeros(channels, len(rows), len(columns))
     try:
-        resample_grid(native.library("resampler"), kernel, planes, *taps, output)
+        resample_grid(native.library("resampler"), kernel, planes, stretches, radius, grid, output)
     except ValueError:
         assert 0 in size or not x.isfinite().all()
         return
@@ -141,7 +142,7 @@ def test_warps(kernel, batch, channels, input_size, size, forms, stretch, seed) 
     library, table = native.library("resampler"), random(seed, batch, *input_size, (1 + kernel.value[1]) * channels)
     output = torch.full((batch, channels, *size), 7.0)
     warp = torch.tensor(forms, dtype=torch.float64), SMALLEST_DEPTH, channels, *size
-    pictures = table, *table.shape, torch.full((batch, 2), stretch), True, 1.0, 1e-6, 1e-6
+    pictures = table, *table.shape, torch.full((batch, 2), stretch), True, 1.0
     if 0 in input_size:
         with pytest.raises(ValueError, match="no pixels"):
             library.call("resample_warped", kernel.number, *pictures, *warp, output, 2)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models import native
 from models.lerf.patterns import PATTERNS
-from models.native.lerf import table_stage, to_levels, write_values
+from models.native.lerf import lay_out, table_stage, to_levels, write_values
 from tests.models.native.cases import KERNELS, examples, make, with_tables
 from utils.geometry.grids import cell_of
 
@@ -45,39 +45,70 @@ def test_training_goes_through_pytorch() -> None:
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 
+def test_a_changed_lut_is_laid_out_again() -> None:
+    """In place by an optimiser, and as another tensor."""
+    model, picture = make("linear"), torch.rand(1, 3, 9, 8)
+    torch.manual_seed(0)
+    results = []
+    with torch.no_grad():
+        for change in (
+            lambda lut: lut.add_(torch.randint(0, 60, lut.shape)),
+            lambda lut: lut.mul_(0.5),
+            lambda lut: setattr(lut, "data", torch.randint(0, 60, lut.shape).float()),
+        ):
+            change(model.s1_sr0)
+            with native.using("native"):
+                results.append(model.encode(picture).features)
+            entries = model.laid_out(native.library("lerf"), 1, [model.s1_sr0, model.s1_sr0])
+            assert model.laid_out(native.library("lerf"), 1, [model.s1_sr0, model.s1_sr0]) is entries
+            with native.using("torch"):
+                assert torch.equal(results[-1], model.encode(picture).features)
+    assert not torch.equal(results[0], results[1])
+
+
 def test_wrong_arrays_are_refused() -> None:
     levels, table = torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(17**4, 1)
     library = native.library("lerf")
-    for wrong in ((levels.float(), [table], [PATTERNS["s"]]), (levels, [table[:5]], [PATTERNS["s"]])):
+    entries = lay_out(library, [table])
+    for wrong in ([], [table[:5]], [torch.zeros(17**4, 2)], [table, torch.zeros(17**4, 3)]):
+        with pytest.raises(ValueError, match=r"expected|without"):
+            lay_out(library, wrong)
+    for wrong in (
+        (levels.float(), entries, [PATTERNS["s"]]),
+        (levels, entries[:, :5], [PATTERNS["s"]]),
+        (levels, entries, [PATTERNS["s"]] * 2),
+    ):
         with pytest.raises(ValueError, match="expected"):
             table_stage(library, *wrong, 16, 0)
     with pytest.raises(ValueError, match="from its last pixel"):
-        table_stage(library, levels, [table], [[(0, 0), (0, 1), (1, 1), (1, 0)]], 16, 0)
+        table_stage(library, levels, entries, [[(0, 0), (0, 1), (1, 1), (1, 0)]], 16, 0)
     with pytest.raises(ValueError, match="contiguous"):
-        table_stage(library, levels.expand(3, 4, 4).transpose(1, 2)[:, :, :3], [table], [PATTERNS["s"]], 16, 0)
+        table_stage(library, levels.expand(3, 4, 4).transpose(1, 2)[:, :, :3], entries, [PATTERNS["s"]], 16, 0)
     with pytest.raises(ValueError, match="holds NaN"):
-        table_stage(library, levels, [table * torch.nan], [PATTERNS["s"]], 16, 0)
+        lay_out(library, [table * torch.nan])
     with pytest.raises(ValueError, match="expected"):
         write_values(library, levels, torch.zeros(1, 4, 5))
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
 def test_pictures_without_pixels_are_refused(size) -> None:
-    levels, table = torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(17**4, 1)
+    levels = torch.zeros(3, *size, dtype=torch.uint8)
+    entries = lay_out(native.library("lerf"), [torch.zeros(17**4, 1)])
     with pytest.raises(ValueError, match=f"{size[1]}x{size[0]} has no pixels"):
-        table_stage(native.library("lerf"), levels, [table], [PATTERNS["s"]], 16, 0)
-    nobody = table_stage(native.library("lerf"), levels.new_zeros(0, 4, 5), [table], [PATTERNS["s"]], 16, 0)
+        table_stage(native.library("lerf"), levels, entries, [PATTERNS["s"]], 16, 0)
+    nobody = table_stage(native.library("lerf"), levels.new_zeros(0, 4, 5), entries, [PATTERNS["s"]], 16, 0)
     assert nobody.shape == (1, 0, 4, 5)
 
 
 def test_the_routine_refuses_what_python_does_not_see() -> None:
     """A pattern that reaches far out of the picture, and a divisor that makes NaN."""
-    library, levels, table = native.library("lerf"), torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(17**4, 1)
+    library, levels = native.library("lerf"), torch.zeros(1, 4, 4, dtype=torch.uint8)
+    entries = lay_out(library, [torch.zeros(17**4, 1)])
     far = [(0, 0), (0, 2**30), (2**30, 0), (2**30, 2**30)]
     with pytest.raises(ValueError, match="too far"):
-        table_stage(library, levels, [table], [far], 16, 0)
+        table_stage(library, levels, entries, [far], 16, 0)
     with pytest.raises(ValueError, match="divisor"):
-        table_stage(library, levels, [table], [PATTERNS["s"]], 0, 0)
+        table_stage(library, levels, entries, [PATTERNS["s"]], 0, 0)
 
 
 def test_levels_of_any_values() -> None:

@@ -32,7 +32,6 @@ from tests.models.native.cases import (
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of, sample_nearest
 from utils.geometry.homographies import Homography
-from utils.geometry.neighbours import axis_taps
 
 pytestmark = pytest.mark.skipif(native.library("resampler") is None, reason="needs a C++ compiler")
 
@@ -219,10 +218,10 @@ def arguments(kernel: ResamplingKernel, planes: int) -> tuple[object, ...]:
 
 
 def test_wrong_arrays_are_refused() -> None:
-    library, taps = native.library("resampler"), axis_taps(torch.zeros(3), 4, 1, torch.ones(1))
+    library, one, grid = native.library("resampler"), (torch.ones(2), 1), Grid.of_size((3, 3))
     output = torch.zeros(1, 3, 3)
     with pytest.raises(ValueError, match="7 planes"):
-        resample_grid(library, ResamplingKernel.GAUSS, torch.zeros(7, 4, 4), taps, taps, output)
+        resample_grid(library, ResamplingKernel.GAUSS, torch.zeros(7, 4, 4), *one, grid, output)
     with pytest.raises(ValueError, match="3 planes"):
         resample_points(library, *arguments(ResamplingKernel.LINEAR, 3), torch.zeros(1, 2, 3))
     with pytest.raises(ValueError, match="positions has shape"):
@@ -232,22 +231,23 @@ def test_wrong_arrays_are_refused() -> None:
     with pytest.raises(ValueError, match="the output has shape"):
         resample_warped(library, *arguments(ResamplingKernel.LINEAR, 2), WARP, torch.zeros(1, 1, 5, 4))
     with pytest.raises(ValueError, match="the output has shape"):
-        resample_grid(library, ResamplingKernel.LINEAR, torch.zeros(2, 4, 4), taps, taps, torch.zeros(2, 3, 3))
-    planes, wrong = torch.zeros(2, 4, 4), replace(taps, distance=taps.distance[:, :2])
-    with pytest.raises(ValueError, match="distances of taps"):
-        resample_grid(library, ResamplingKernel.LINEAR, planes, wrong, taps, output)
-    with pytest.raises(ValueError, match="outside the picture"):
-        resample_grid(library, ResamplingKernel.LINEAR, planes, replace(taps, index=taps.index + 4), taps, output)
+        resample_grid(library, ResamplingKernel.LINEAR, torch.zeros(2, 4, 4), *one, grid, torch.zeros(2, 3, 3))
+    planes = torch.zeros(2, 4, 4)
+    with pytest.raises(ValueError, match="stretch has shape"):
+        resample_grid(library, ResamplingKernel.LINEAR, planes, torch.ones(1), 1, grid, output)
+    with pytest.raises(ValueError, match="stretch must be above 0"):
+        resample_grid(library, ResamplingKernel.LINEAR, planes, torch.zeros(2), 1, grid, output)
+    with pytest.raises(ValueError, match="positions must be finite"):
+        resample_grid(library, ResamplingKernel.LINEAR, planes, *one, replace(grid, rows=grid.rows / 0), output)
 
 
 def test_every_kernel_has_its_own_number() -> None:
     """Kernels that C++ does not know are not computed as others, and hyper-parameters are as many as in Python."""
-    library, taps = native.library("resampler"), axis_taps(torch.zeros(3), 4, 1, torch.ones(1))
-    axis = taps.index, taps.distance, taps.inside, *taps.index.shape
+    library, axis = native.library("resampler"), (torch.zeros(3), 3, 1.0)
     for number, planes, words in ((2, 2, "unknown"), (-1, 2, "unknown"), (0, 4, "do not fit"), (1, 2, "do not fit")):
         picture = torch.zeros(planes, 4, 4), planes, 4, 4
         with pytest.raises(ValueError, match=words):
-            library.call("resample_grid", number, *picture, *axis, *axis, 1, torch.zeros(1, 3, 3), 1)
+            library.call("resample_grid", number, *picture, *axis, *axis, 1.0, 1, torch.zeros(1, 3, 3), 1)
 
 
 class Box(AmplifiedLinear):
@@ -276,11 +276,11 @@ def test_every_learned_kernel_has_a_routine() -> None:
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0)])
 def test_pictures_without_pixels_are_refused(size) -> None:
-    library, taps = native.library("resampler"), axis_taps(torch.zeros(3), 4, 1, torch.ones(1))
+    library, grid = native.library("resampler"), Grid.of_size((3, 3))
     table = ResamplingKernel.LINEAR, torch.zeros(1, *size, 2), torch.ones(1, 2, 1, 1), 1
     for refused in (
         lambda: resample_grid(
-            library, ResamplingKernel.LINEAR, torch.zeros(2, *size), taps, taps, torch.zeros(1, 3, 3)
+            library, ResamplingKernel.LINEAR, torch.zeros(2, *size), torch.ones(2), 1, grid, torch.zeros(1, 3, 3)
         ),
         lambda: resample_points(library, *table, torch.zeros(1, 2, 3)),
         lambda: resample_warped(library, *table, WARP, torch.zeros(1, 1, 5, 5)),

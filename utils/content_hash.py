@@ -1,11 +1,10 @@
-"""The hash of a checkpoint's content."""
+"""The hash of a checkpoint's content, of tensors and arrays alike; without PyTorch unless there are tensors."""
 
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from utils.errors import InputError
 
@@ -14,7 +13,8 @@ MOST_VALUES = 1_000_000  # in a checkpoint
 
 
 def content_hash(content: Mapping[str, Any]) -> str:
-    """SHA-256 of every value of a checkpoint with its place in it; InputError for more values than one ever has."""
+    """SHA-256 of every value of a checkpoint with its place in it, the same for an array as for a tensor; InputError
+    for more values than one ever has."""
     digest, values = hashlib.sha256(), 0
 
     def add(value: Any) -> None:
@@ -22,7 +22,12 @@ def content_hash(content: Mapping[str, Any]) -> str:
         values += 1
         if values > MOST_VALUES:
             raise InputError(f"it holds more than {MOST_VALUES:,} values; expected a checkpoint")
-        if isinstance(value, Tensor):
+        if isinstance(value, np.ndarray):
+            digest.update(f"torch.{value.dtype} {value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+        elif hasattr(value, "detach"):  # a tensor
+            import torch
+
             digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         elif isinstance(value, Mapping | list | tuple):

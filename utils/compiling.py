@@ -1,9 +1,9 @@
-"""Compiles the native routines beside this file with the system's C++ compiler and keeps them in a cache folder.
+"""Compiles native routines with the system's C++ compiler and keeps them in a cache folder.
 
-Each NAME.cpp becomes one shared library with a plain C interface; all share the headers (*.h). In the cache a library
-is called NAME-KEY-CONTENT.so. KEY is a hash of everything that the machine code depends on, so no library is ever out
-of date. CONTENT is the hash of the file itself, so a damaged library is recognised and compiled again. Nothing is
-loaded from a folder to which another user could have written.
+Each NAME.cpp of models/native becomes one shared library with a plain C interface; all share the headers (*.h). In the
+cache a library is called NAME-KEY-CONTENT.so. KEY is a hash of everything that the machine code depends on, so no
+library is ever out of date. CONTENT is the hash of the file itself, so a damaged library is recognised and compiled
+again. Nothing is loaded from a folder to which another user could have written.
 """
 
 import atexit
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from utils.errors import InputError
 
-SOURCES = Path(__file__).parent
+SOURCES = Path(__file__).parents[1] / "models" / "native"
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-pthread")
 # Options that compile for this CPU, first for x86, then for ARM; the last choice is code for any CPU.
@@ -62,30 +62,35 @@ def load(name: str) -> ctypes.CDLL:
         raise BuildError(f"{error} (CONTINUA_CACHE names the folder of compiled routines)") from error
 
 
-def compiled(name: str) -> Path:
-    """The file of the library made from NAME.cpp, not loaded yet; damaged ones are removed and made again."""
+def compiled(name: str, folder: Path | None = None, own_flags: Sequence[str] = ()) -> Path:
+    """The file of the library made from NAME.cpp, not loaded yet; damaged ones are removed and made again.
+
+    The source is in SOURCES, or in a `folder` whose sources include those of SOURCES, too; `own_flags` are its own.
+    """
     if os.name != "posix":
         raise BuildError("native routines need Linux or macOS")
     compiler, flags, macros = toolchain()
-    flags = (*flags, *FLAGS_OF.get(name, ()))
-    source = SOURCES / f"{name}.cpp"
-    parts = [source.read_bytes(), *(header.read_bytes() for header in sorted(SOURCES.glob("*.h")))]
+    flags = (*flags, *FLAGS_OF.get(name, ()), *own_flags)
+    source, headers = (folder or SOURCES) / f"{name}.cpp", sorted(SOURCES.glob("*.h"))
+    if folder:
+        headers, flags = [*headers, *sorted(folder.glob("*.h"))], (*flags, f"-I{SOURCES}")
+    parts = [source.read_bytes(), *(header.read_bytes() for header in headers)]
     # The macros that a compiler defines name its version and every instruction set it compiles for.
     parts += [" ".join([*compiler, *flags]).encode(), macros]
     key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
-    folder = trusted_folder()
-    for path in sorted(folder.glob(f"{name}-{key}-*.so")):
+    cache = trusted_folder()
+    for path in sorted(cache.glob(f"{name}-{key}-*.so")):
         if is_intact(path):
             return path
         path.unlink(missing_ok=True)
     _tell_of_compiling()
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as place:
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as place:
         made = Path(place) / f"{name}.so"
         run([*compiler, *flags, "-shared", "-o", str(made), str(source)])
         if not made.is_file() or not made.stat().st_size:
             raise BuildError(f"the C++ compiler {compiler[0]} made no library")
         made.chmod(made.stat().st_mode & ~OTHERS_MAY_WRITE)
-        path = folder / f"{name}-{key}-{_content_hash(made)}.so"
+        path = cache / f"{name}-{key}-{_content_hash(made)}.so"
         os.replace(made, path)
     return path
 

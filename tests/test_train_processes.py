@@ -1,0 +1,148 @@
+"""train.py in several processes, as under torchrun."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from models.checkpoints.loading import load_checkpoint
+from tests.commands import ROOT, call
+from tests.faults import equal
+from tests.several import in_processes
+from tests.test_train import checkpoint_of, train_config
+from training import loop
+
+pytestmark = [pytest.mark.usefixtures("empty_folder"), pytest.mark.slow]
+SGD = {"name": "sgd", "args": {"lr": 1.0}}
+
+
+def score_of(name: str) -> str:
+    *_, last = Path(f"save/{name}/history.csv").read_text().splitlines()
+    return last.split(",")[4]
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2}], ids=["whole", "in parts"])
+def test_two_processes_train_and_validate_as_one(pictures, changes) -> None:
+    """One step of plain gradient descent at a rate of 1: the weights tell the gradient."""
+    config = train_config(pictures, epoch_max=1, optimizer=SGD, multi_step_lr=None, **changes)
+    options = ("--device", "cpu", "--set", "train_dataset.dataset.args.repeat=2")  # 6 items, a batch of 4
+    call(train, "--config", config, "--name", "one", *options)
+    statuses, said = in_processes(2, train, ["--config", config, "--name", "two", *options])
+    assert statuses == [0, 0], said
+    one, two = (checkpoint_of(name) for name in ("one", "two"))
+    assert (one["step"], two["step"], two["processes"]) == (1, 1, 2)
+    for name, value in one["model"]["sd"].items():
+        assert torch.allclose(two["model"]["sd"][name], value, rtol=0, atol=1e-6), name
+    assert two["losses"][0] == pytest.approx(one["losses"][0], abs=1e-6)
+    assert two["best"] == pytest.approx(one["best"], abs=1e-4)
+    assert "wrote" in said[0]
+    assert said[1] == ""  # only the first one speaks
+
+
+@pytest.mark.parametrize("crops", [True, False], ids=["crops", "whole pictures"])
+def test_validation_is_shared_exactly(pictures, crops) -> None:
+    """At a learning rate of 0 the model is the same, and so is every digit of the score: of 3 batches, or of 3 whole
+    pictures at random scales."""
+    config = train_config(pictures, epoch_max=1, multi_step_lr=None)
+    options = ["--config", config, "--device", "cpu", "--set", "optimizer.args.lr=0"]
+    if not crops:
+        args = "{scale_min: 2, scale_max: 4, inp_size: null, sample_q: null, augment: false}"
+        options += ["--set", f"val_dataset={{dataset: {{args: {{repeat: 1}}}}, wrapper: {{args: {args}}}}}"]
+    call(train, *options, "--name", "one")
+    statuses, said = in_processes(2, train, [*options, "--name", "two"])
+    assert statuses == [0, 0], said
+    assert checkpoint_of("one")["best"] == checkpoint_of("two")["best"]
+
+
+def kill_at(step: int, rank: int, times: int = 1, number: int = signal.SIGKILL):
+    """Lets the process of that rank send itself a signal before that step."""
+
+    def prepare(own: int) -> None:
+        def train_step(run, batch):
+            if run.step == step and own == rank:
+                os.kill(os.getpid(), number)
+            return step_of_loop(run, batch)
+
+        step_of_loop = loop.train_step
+        loop.train_step = train_step
+
+    return prepare
+
+
+def test_killed_processes_go_on_exactly(pictures) -> None:
+    """In the middle of an epoch, with data workers, an average of the weights, and random numbers of each process."""
+    config = train_config(pictures, epoch_max=2, ema=0.9, precision="bfloat16")
+    options = ["--config", config, "--device", "cpu", "--save-every", 1, "--set", "num_workers=1"]
+    statuses, said = in_processes(3, train, [*options, "--name", "whole"])
+    assert statuses == [0, 0, 0], said
+    statuses, said = in_processes(3, train, [*options, "--name", "parts"], kill_at(4, rank=1))
+    assert statuses == [1, -signal.SIGKILL, 1], said
+    assert "another process of this job ended or did not answer; save/parts/epoch-last.pth holds step 4" in said[0]
+    assert (said[1], said[2]) == ("", "")
+    assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 4
+    statuses, said = in_processes(3, train, [*options, "--name", "parts", "--auto-resume"])
+    assert statuses == [0, 0, 0], said
+    assert equal(checkpoint_of("parts"), checkpoint_of("whole"))
+
+
+def test_a_signal_to_one_process_stops_all_in_order(pictures) -> None:
+    config = train_config(pictures, epoch_max=2, val_dataset=None)
+    options = ["--config", config, "--device", "cpu", "--name", "r"]
+    statuses, said = in_processes(2, train, options, kill_at(1, rank=1, number=signal.SIGTERM))
+    assert statuses == [143, 143], said
+    assert "step 2: stopped by SIGTERM; save/r/epoch-last.pth holds step 2" in said[0]
+    assert load_checkpoint("save/r/epoch-last.pth")["step"] == 2
+
+
+def test_a_silent_process_ends_the_job_after_the_timeout(pictures) -> None:
+    def prepare(rank: int) -> None:
+        def train_step(run, batch):
+            while run.step == 1 and rank == 1 and "did not answer" not in Path("process-0.txt").read_text():
+                time.sleep(0.1)
+            return step_of_loop(run, batch)
+
+        step_of_loop = loop.train_step
+        loop.train_step = train_step
+
+    config = train_config(pictures, epoch_max=1, val_dataset=None)
+    options = ["--config", config, "--device", "cpu", "--name", "r", "--timeout", 0.1]
+    statuses, said = in_processes(2, train, options, prepare)
+    assert statuses == [1, 1], said
+    assert "did not answer; save/r/epoch-last.pth holds step 1" in said[0]
+
+
+def test_torchrun_starts_a_job_again_that_goes_on_exactly(pictures) -> None:
+    config = train_config(pictures, epoch_max=1, multi_step_lr=None)
+    options = ["--config", config, "--device", "cpu", "--save-every", 1]
+    statuses, said = in_processes(2, train, [*options, "--name", "whole"])
+    assert statuses == [0, 0], said
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--max-restarts", 1]
+    command = [sys.executable, "-m", *launcher, "-m", "tests.dying_train", *options, "--name", "parts", "--overwrite"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "epoch-last.pth continued from step 2" in Path("save/parts/log.txt").read_text()
+    assert equal(checkpoint_of("parts"), checkpoint_of("whole"))
+
+
+def test_a_mistake_is_told_once(pictures) -> None:
+    """Whoever meets it: all of them, the first in a folder that is in use, or one that cannot read a picture."""
+    config = train_config(pictures, epoch_max=1, val_dataset=None)
+    for change, words in (
+        ("optimizer.name=adm", "'adam'"),
+        ("accumulate=3", "by 2 processes"),
+        ("epoch_mx=1", "epoch_mx"),
+    ):
+        options = ["--config", config, "--device", "cpu", "--name", "r", "--set", change]
+        statuses, said = in_processes(2, train, options)
+        assert statuses == [2, 2], said
+        assert words in said[0]
+        assert said[0].count("\n") == 1
+        assert said[1] == ""
+    assert not Path("save/r").exists()

@@ -1,0 +1,97 @@
+"""How a model is computed in training: precision, memory format, compiled, and in several processes."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.parts import choose
+from utils import processes
+from utils.errors import InputError, shortened
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def precision_of(config: Mapping[str, Any], device: torch.device) -> torch.dtype:
+    """The number format of the config's `precision`; InputError for one that the device cannot train in."""
+    precision = choose("precision", config.get("precision") or "float32", PRECISIONS)
+    if precision == torch.float16 and device.type != "cuda":
+        raise InputError(f"precision float16 trains on CUDA devices only, not on {device}; set precision: bfloat16")
+    if precision == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise InputError(f"precision bfloat16: {device} does not compute in it; set precision: float16")
+    return precision
+
+
+def make_scaler(precision: torch.dtype, device: torch.device) -> torch.amp.GradScaler:
+    """What keeps float16 gradients from vanishing, by a factor that it adapts; for other precisions it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+
+
+def autocast(precision: torch.dtype, device: torch.device) -> AbstractContextManager:
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
+def memory_format(config: Mapping[str, Any]) -> torch.memory_format:
+    """That of pictures and convolutions: `channels_last` unless the config says false."""
+    return torch.contiguous_format if config.get("channels_last") is False else torch.channels_last
+
+
+@contextmanager
+def on_trial(model: nn.Module) -> Iterator[None]:
+    """Within the block the model may be tried forward and backward; then its buffers are as before, and gradients
+    gone."""
+    buffers = copy.deepcopy(dict(model.named_buffers()))
+    training = model.training
+    model.train()
+    try:
+        yield
+    finally:
+        model.train(training)
+        model.zero_grad()
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])
+
+
+def backward(network: nn.Module, example: Sequence[Tensor], precision: torch.dtype) -> None:
+    """Forward and backward on an `example` of the network's input."""
+    with autocast(precision, example[0].device):
+        values = network(*example)
+    values.float().sum().backward()
+
+
+def compiled(model: nn.Module, example: Sequence[Tensor], precision: torch.dtype) -> tuple[nn.Module, str | None]:
+    """The model compiled by PyTorch, where that works on an `example` of its input, else the model itself and a
+    notice."""
+    with on_trial(model):
+        try:
+            network = torch.compile(model)
+            backward(network, example, precision)
+        except (Exception, SystemExit) as error:  # whatever compilers, of Python, C++ or Triton, may raise
+            reason = shortened(str(error).strip().partition("\n")[0])
+            return model, f"compile: not possible here, training goes on without ({type(error).__name__}: {reason})"
+    return network, None
+
+
+def in_processes(
+    model: nn.Module, network: nn.Module, example: Sequence[Tensor], precision: torch.dtype
+) -> DistributedDataParallel:
+    """The `network`, which calls the model, with its gradients averaged over the processes of the job.
+
+    After its first backward it puts the gradients into the order in which they came. It does so here, on an `example`,
+    so that a resumed run adds up those of all processes as the uninterrupted one does, bit for bit.
+    """
+    with on_trial(model), processes.answering():
+        backward(network, example, precision)
+        unused = any(p.requires_grad and p.grad is None for p in model.parameters())
+        shared = DistributedDataParallel(network, find_unused_parameters=unused)
+        backward(shared, example, precision)
+    return shared
+
+
+def unsynchronised(network: nn.Module, last: bool) -> AbstractContextManager:
+    """Within the block gradients stay in their process, unless this is the `last` part of a batch."""
+    return network.no_sync() if isinstance(network, DistributedDataParallel) and not last else nullcontext()

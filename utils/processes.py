@@ -1,0 +1,171 @@
+"""The processes of one job that torchrun started: which one this is, how they share work, and how they agree.
+
+A program that torchrun did not start is a job of one process: nothing here imports PyTorch or changes what it does.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from utils.errors import InputError
+from utils.stopping import Stopped
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+COLLECTIVE = ("gloo", "NCCL", "ProcessGroup", "Socket", "store")  # in messages of those that are plain RuntimeErrors
+_job = (0, 1)  # rank and number of processes, once they have met
+_met = False
+
+
+class Lost(Stopped):
+    """Another process of the job has ended, or did not answer in time."""
+
+
+def rank() -> int:
+    """The number of this process in its job, from 0."""
+    return _job[0]
+
+
+def count() -> int:
+    """The number of processes of this job."""
+    return _job[1]
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and reports for all."""
+    return _job[0] == 0
+
+
+def launched() -> int:
+    """The number of processes that torchrun has started for this job, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if {"RANK", "MASTER_ADDR"} <= os.environ.keys() else 1
+
+
+def local_rank() -> int:
+    """The number of this process on its machine, from 0."""
+    return int(os.environ.get("LOCAL_RANK", 0)) if launched() > 1 else 0
+
+
+def local_count() -> int:
+    """The number of processes of this job on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if launched() > 1 else 1
+
+
+def restarted() -> bool:
+    """Whether torchrun has started this job again, after one of its processes failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def repeats_others() -> bool:
+    """Whether what this process says is said by another one of its machine, too: so it is until they have met, while
+    all do the same."""
+    return local_rank() > 0 and not _met
+
+
+def follows() -> bool:
+    """Whether another process of this job is the first, which says for all that they were stopped."""
+    return launched() > 1 and int(os.environ["RANK"]) > 0
+
+
+@contextmanager
+def joined(minutes: float = 10, cuda: bool = False) -> Iterator[None]:
+    """Within the block this process works together with the others that torchrun started, if any: gloo carries what
+    they tell each other, and NCCL, with `cuda`, the gradients.
+
+    A process that ends, or does not answer for so many `minutes`, ends the others: they raise Lost.
+    """
+    global _job, _met
+    if launched() == 1:
+        yield
+        return
+    import torch.distributed
+
+    if not torch.distributed.is_available():
+        raise InputError("this build of PyTorch has no torch.distributed; start one process, without torchrun")
+    with answering():
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        torch.distributed.init_process_group(backend, timeout=timedelta(minutes=minutes))
+    _job, _met = (torch.distributed.get_rank(), torch.distributed.get_world_size()), True
+    try:
+        yield
+        torch.distributed.destroy_process_group()  # not after an error, where it could wait for the others
+    finally:
+        _job = (0, 1)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Lost instead of the errors of PyTorch when another process has ended or keeps silent."""
+    try:
+        yield
+    except RuntimeError as error:
+        import torch.distributed
+
+        text = str(error)
+        if not isinstance(error, torch.distributed.DistError) and not any(word in text for word in COLLECTIVE):
+            raise
+        raise Lost("another process of this job ended or did not answer", 1) from error
+
+
+def gathered(value: Result) -> list[Result]:
+    """The `value` of every process, by rank, in each of them."""
+    if count() == 1:
+        return [value]
+    import torch.distributed
+
+    values: list[Any] = [None] * count()
+    with answering():
+        torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def agreed(work: Callable[[], Result]) -> Result:
+    """What `work`, in which processes do not wait for each other, returns here. A mistake in one process ends all: one
+    of them raises the InputError, the others leave without a word, with its exit status."""
+    mistake = outcome = None
+    try:
+        outcome = work()
+    except InputError as error:
+        mistake = error
+    failed = gathered(mistake is not None)
+    if not any(failed):
+        return outcome
+    if failed.index(True) == rank():
+        raise mistake
+    with suppress(Stopped):  # the other one has to say its line before torchrun sees that a process has ended
+        gathered(None)
+    raise SystemExit(2)
+
+
+def from_first(work: Callable[[], Result]) -> Result:
+    """What `work` returns in the first process, in each of them."""
+    return gathered_from_first(agreed(work if is_first() else lambda: None))
+
+
+def gathered_from_first(value: Result) -> Result:
+    """The `value` of the first process, in each of them."""
+    if count() == 1:
+        return value
+    import torch.distributed
+
+    values = [value]
+    with answering():
+        torch.distributed.broadcast_object_list(values, 0)
+    return values[0]
+
+
+def share(items: Sequence[Item]) -> Sequence[Item]:
+    """Those of `items` that are this process's."""
+    return items[rank() :: count()]
+
+
+def shared_out(items: Iterable[Item], work: Callable[[Item], Result]) -> Iterator[Result]:
+    """What `work` makes of each item, in order, in every process; of `count()` items in a row each process works on
+    one. `items` are drawn by all of them. An InputError ends all, as in `agreed`."""
+    remaining = iter(items)
+    while turn := list(islice(remaining, count())):
+        yield from chain(*gathered(agreed(lambda turn=turn: [work(item) for item in share(turn)])))
