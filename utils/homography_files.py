@@ -32,6 +32,14 @@ def read_homography(source: str | Path) -> Homography:
         raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
 
 
+def parse_homography(text: str) -> Homography:
+    """The homography of a text as `read_homography` takes it, which is never a file's name."""
+    try:
+        return Homography(_parse_matrix(text).reshape(3, 3))
+    except InputError as error:
+        raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
