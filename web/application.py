@@ -40,7 +40,7 @@ LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Continua
 
 
 class Gate:
-    """Around the application: refuses foreign hosts and origins, asks for the token, and finds the session by cookie."""
+    """Around the application: refuses foreign hosts and origins, asks for the token, and knows sessions by cookie."""
 
     def __init__(self, app: ASGIApp, studio: Studio):
         self.app, self.studio = app, studio
