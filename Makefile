@@ -2,10 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo web test test-all lint format clean
 
 demo: .venv/.installed
 	$(BIN)/python demo.py --overwrite --input load/samples/coffee.png --scale 4 --output out/coffee_x4.png
+
+web: .venv/.installed-web
+	$(BIN)/python app.py --open
 
 test: lint
 	$(BIN)/python -m pytest -m "not sanitizer"
@@ -28,6 +31,10 @@ clean:
 .venv/.installed: requirements.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
+	touch $@
+
+.venv/.installed-web: .venv/.installed pyproject.toml
+	$(BIN)/pip install --quiet '.[web]'
 	touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.txt

@@ -74,15 +74,16 @@ function referenceChanged() {
 function draw(keep = true) {
   const warping = mode === "warp";
   byId("views").hidden = warping;
+  byId("tools").hidden = warping;
   byId("warp").hidden = byId("warp-options").hidden = !warping;
   byId("divider").hidden = mode !== "slider";
-  byId("tools").hidden = warping;
   byId("size-row").hidden = warping;
   byId("save-window").hidden = warping;
   byId("save-whole").textContent = warping ? "Warped picture" : "Whole picture";
   chooseModels();
   const models = shownModels();
   if (warping) {
+    panes.hide();
     warp.show(picture, models[0]);
   } else if (mode === "difference") {
     const label = `${labelOf(models[0])} − ${labelOf(models[1])}, 8 times`;
@@ -243,6 +244,7 @@ function connect() {
     byId("panel").hidden = byId("samples").hidden = byId("tools").hidden = byId("views").hidden = byId("divider").hidden = byId("warp").hidden = true;
     byId("title").textContent = "";
     byId("stage").classList.add("empty");
+    panes.hide();
     if (picture) ask(`/api/pictures/${picture.picture}`, { method: "DELETE" }).catch(() => {});
     picture = null;
   };

@@ -65,6 +65,7 @@ export class Panes {
     this.onChange = onChange;
     this.viewers = [];
     this.leading = null;
+    this.kept = null;
   }
 
   get main() {
@@ -73,10 +74,8 @@ export class Panes {
 
   /** Shows the picture by `panes`, each {model, other, label}, in a layout, at the same place as before. */
   show(picture, panes, layout, keep = true) {
-    const place = keep && this.main?.world.getItemCount() ? this.place() : null;
-    for (const viewer of this.viewers) viewer.destroy();
-    this.viewers = [];
-    this.container.replaceChildren();
+    this.hide();
+    const place = keep ? this.kept : null;
     this.container.className = layout;
     for (const [index, { model, other, label }] of panes.entries()) {
       const box = element("div", { className: "pane" }, element("span", { className: "tag", textContent: label }));
@@ -84,6 +83,15 @@ export class Panes {
       this.viewers.push(this.viewer(box, tileSource(picture, model, other), label, index, place, layout));
     }
     this.picture = picture;
+    [this.leading] = this.viewers; // others do as the one does that was touched last
+  }
+
+  /** Takes the viewers away; where they were is kept for those that are shown next. */
+  hide() {
+    if (this.main?.world.getItemCount()) this.kept = this.place();
+    for (const viewer of this.viewers) viewer.destroy();
+    this.viewers = [];
+    this.container.replaceChildren();
   }
 
   viewer(box, source, label, index, place, layout) {
@@ -114,8 +122,10 @@ export class Panes {
       this.onChange();
     });
     viewer.addHandler("update-viewport", () => leaveInvisible(viewer, source));
-    for (const event of ["zoom", "pan"]) viewer.addHandler(event, () => this.follow(viewer));
-    viewer.addHandler("animation", () => this.follow(viewer));
+    for (const event of ["canvas-press", "canvas-scroll", "canvas-key", "canvas-double-click", "canvas-pinch"]) {
+      viewer.addHandler(event, () => (this.leading = viewer));
+    }
+    for (const event of ["zoom", "pan", "animation"]) viewer.addHandler(event, () => this.follow(viewer));
     viewer.addHandler("animation-finish", () => this.onChange());
     return viewer;
   }
@@ -130,13 +140,16 @@ export class Panes {
   }
 
   follow(viewer) {
-    if (this.leading) return;
-    this.leading = viewer;
+    if (viewer !== this.leading) return;
     for (const other of this.viewers) {
       if (other !== viewer && other.world.getItemCount()) this.go(other, this.place(viewer));
     }
-    this.leading = null;
     this.onChange();
+  }
+
+  lead() {
+    this.leading = this.main;
+    return this.main;
   }
 
   /** Screen pixels per pixel of the picture. */
@@ -146,17 +159,18 @@ export class Panes {
   }
 
   zoomTo(scale) {
-    const { viewport } = this.main;
+    const { viewport } = this.lead();
     viewport.zoomTo((scale * this.picture.width) / (viewport.getContainerSize().x * devicePixelRatio));
   }
 
   zoomBy(factor) {
-    this.main.viewport.zoomBy(factor);
-    this.main.viewport.applyConstraints();
+    const { viewport } = this.lead();
+    viewport.zoomBy(factor);
+    viewport.applyConstraints();
   }
 
   fit() {
-    this.main.viewport.goHome();
+    this.lead().viewport.goHome();
   }
 
   /** The part of the picture that is seen: {left, top, right, bottom} in [0, 1] of its sides. */
