@@ -55,13 +55,22 @@ def limit_overshoot(painted: Tensor, picture: Tensor, grid: Grid) -> None:
     """Clip, in place, what was `painted` (B, C, H, W) of pictures (B, C, h, w), both in [0, 1], on a plain grid to what
     the LR pixels around each position support. The time is that of one pass over the output: bounds are looked up once
     per LR row."""
-    highest, lowest = _highest(picture), -_highest(-picture)
+    positions = (grid.rows, grid.columns)
+    pixels = [pixel_index(along, n) for along, n in zip(positions, picture.shape[2:], strict=True)]
+    # A window of a large picture looks at the LR pixels around it alone
+    reach = NEIGHBOURHOOD // 2
+    firsts = [max(int(along[0]) - reach, 0) for along in pixels]
+    near, columns = picture, pixels[1] - firsts[1]
+    for axis, (first, along) in enumerate(zip(firsts, pixels, strict=True), start=2):
+        near = near.narrow(axis, first, min(int(along[-1]) + reach + 1, picture.shape[axis]) - first)
+    highest, lowest = _highest(near), -_highest(-near)
     margin = highest - lowest + OVERSHOOT
     lowest, highest = lowest - margin, highest + margin
-    columns = pixel_index(grid.columns, picture.shape[3])
     for rows, part, place in grid.by_pixel_rows(picture.shape[2], LR_ROWS):
-        bounds = [extreme[:, :, rows].index_select(3, columns) for extreme in (lowest, highest)]
-        owners, counts = (pixel_index(part.rows, picture.shape[2]) - rows.start).unique_consecutive(return_counts=True)
+        first = max(rows.start, firsts[0])
+        inner = slice(first - firsts[0], rows.stop - firsts[0])
+        bounds = [extreme[:, :, inner].index_select(3, columns) for extreme in (lowest, highest)]
+        owners, counts = (pixel_index(part.rows, picture.shape[2]) - first).unique_consecutive(return_counts=True)
         for owner, output in zip(owners.tolist(), painted[place].split(counts.tolist(), dim=2), strict=True):
             smallest, largest = (bound[:, :, owner : owner + 1] for bound in bounds)
             torch.clamp(output, smallest, largest, out=output)

@@ -47,7 +47,7 @@ class Catalogue:
 
     def entries(self) -> dict[str, Entry]:
         """By name, in the order in which they are shown."""
-        known = [Entry(name, label, name) for name, label in FILTERS.items()]
+        known = list(self._fixed().values())
         known += [
             Entry(name, label, source) for name, (label, source) in SHIPPED.items() if (PROJECT / source).exists()
         ]
@@ -60,10 +60,10 @@ class Catalogue:
 
     def find(self, name: str) -> Entry:
         """The entry of a name; Refused (404) for any other."""
-        entries = self.entries()
-        if name not in entries:
+        entry = self._fixed().get(name) or self.entries().get(name)
+        if entry is None:
             raise missing(f"model '{name[:60]}'")
-        return entries[name]
+        return entry
 
     def upscaler(self, name: str) -> Upscaler:
         """The model of a name, read again when its file has changed; Refused (422) for a file that holds none."""

@@ -19,7 +19,7 @@ from web.errors import Refused
 from web.settings import Settings
 
 # What browsers' users have. Pillow knows more, seldom used parsers, which need not meet strangers' files.
-ACCEPTED = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+ACCEPTED = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 LONGEST_NAME = 80
 SMALLEST_SIDE, LONGEST_SIDE = 2, 1 << 14
 MOST_SHRUNK = 8  # times as many pixels as a picture may have, may what is shrunk have
@@ -43,7 +43,7 @@ def check_length(length: int, settings: Settings) -> None:
 def safe_name(name: str) -> str:
     """What of a file's name is kept: no folder, letters, digits and `._- ` only."""
     name = PurePosixPath(PureWindowsPath(name).name).name
-    name = re.sub(r"[^\w.\- ]", "_", name).strip(" .")
+    name = re.sub(r"[^\w.\- ]", "_", name).strip(" .").lstrip("-")
     stem, dot, ending = name.rpartition(".")
     return (f"{stem[: LONGEST_NAME - 8]}{dot}{ending[:8]}" if dot else name[:LONGEST_NAME]) or "picture"
 
