@@ -48,9 +48,6 @@ class Catalogue:
     def entries(self) -> dict[str, Entry]:
         """By name, in the order in which they are shown."""
         known = list(self._fixed().values())
-        known += [
-            Entry(name, label, source) for name, (label, source) in SHIPPED.items() if (PROJECT / source).exists()
-        ]
         shipped = {PROJECT / entry.source for entry in known}
         for path in sorted(self._save.rglob("*.pth")):
             if path.is_file() and path not in shipped and path.parent not in shipped:
@@ -85,6 +82,12 @@ class Catalogue:
     def is_controllable(self, name: str) -> bool:
         """Whether CMSR's map can be shown: a scale table is there, and the model has modulations."""
         return self.find(name).table is not None and isinstance(self.upscaler(name).model, LMFDecoder)
+
+    def _fixed(self) -> dict[str, Entry]:
+        """The filters and the shipped models, by name."""
+        known = [Entry(name, label, name) for name, label in FILTERS.items()]
+        known += [Entry(name, label, source) for name, (label, source) in SHIPPED.items()]
+        return {entry.name: entry for entry in known if entry.name in FILTERS or (PROJECT / entry.source).exists()}
 
     def _path(self, entry: Entry) -> Path:
         return (
