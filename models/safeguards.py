@@ -67,15 +67,21 @@ def limit_overshoot(painted: Tensor, picture: Tensor, grid: Grid, rows: PixelRow
     """Clip, in place, what was `painted` (B, C, H, W) of pictures (B, C, h, w), both in [0, 1], on a plain grid to what
     the LR pixels around each position support. The time is that of one pass over the output: bounds are looked up once
     per LR row. Of a larger picture, `picture` may be some `rows`."""
-    height, first = (rows.size[0], rows.first) if rows else (picture.shape[2], 0)
-    highest, lowest = _highest(picture), -_highest(-picture)
+    height, offset = (rows.size[0], rows.first) if rows else (picture.shape[2], 0)
+    pixels = pixel_index(grid.rows, height) - offset, pixel_index(grid.columns, picture.shape[3])
+    # A window of a large picture looks at the LR pixels around it alone
+    reach = NEIGHBOURHOOD // 2
+    top, left = (max(int(along[0]) - reach, 0) for along in pixels)
+    bottom, right = (int(along[-1]) + reach + 1 for along in pixels)
+    near, columns = picture[:, :, top:bottom, left:right], (pixels[1] - left).to(picture.device)
+    highest, lowest = _highest(near), -_highest(-near)
     margin = highest - lowest + OVERSHOOT
     lowest, highest = lowest - margin, highest + margin
-    columns = pixel_index(grid.columns, picture.shape[3]).to(picture.device)
     for chunk, part, place in grid.by_pixel_rows(height, LR_ROWS):
-        start = max(chunk.start - first, 0)
-        bounds = [e[:, :, start : chunk.stop - first].index_select(3, columns) for e in (lowest, highest)]
-        owners, counts = (pixel_index(part.rows, height) - first - start).unique_consecutive(return_counts=True)
+        first = max(chunk.start - offset, top)
+        inner = slice(first - top, chunk.stop - offset - top)
+        bounds = [extreme[:, :, inner].index_select(3, columns) for extreme in (lowest, highest)]
+        owners, counts = (pixel_index(part.rows, height) - offset - first).unique_consecutive(return_counts=True)
         for owner, output in zip(owners.tolist(), painted[place].split(counts.tolist(), dim=2), strict=True):
             smallest, largest = (bound[:, :, owner : owner + 1] for bound in bounds)
             torch.clamp(output, smallest, largest, out=output)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ MEASURES = {
     "train": train,
     "end-to-end": benchmarks.end_to_end,
     "memory": benchmarks.memory,
+    "web": lambda arguments: import_module("tools.bench.web").web(arguments),  # needs the packages of the page
 }
 COUNTED = ("configs/train-lmf/train_*.yaml", "configs/train-original/train_*.yaml")
 REPORTS = tuple(f"docs/bench-{name}.json" for name in ("render", "end-to-end", "lerf", "encode", "train", "memory"))
@@ -109,11 +111,14 @@ def add_measures(commands: Any) -> None:
     train.add_argument("--steps", type=cli.count, default=10, help="steps per round of each way of loading")
     peak = "peak resident memory of upscaling one picture, in a process of its own"
     memory = add("memory", peak, "960x540", models=(BASELINE, LERF[0]))
+    page = add("web", "the page's server: tiles, compared with one render of the same window", model=BASELINE)
+    page.add_argument("--picture", default="load/samples/coffee.png", help="sent and looked at, in its own size")
+    page.add_argument("--memory", type=cli.positive, default=1, metavar="GIB", help="the server's budget")
     for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (memory, "3840x2160")):
         command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
     for command in (encode, render, lerf, whole, memory):
         cli.add_backend_option(command)
-    for command in (encode, precision, render, lerf, whole, train):
+    for command in (encode, precision, render, lerf, whole, train, page):
         command.add_argument(
             "--repeats", type=cli.count, default=5, help="rounds after a warm-up; the median is reported"
         )
