@@ -70,7 +70,7 @@ class Catalogue:
         with self._lock:
             if self._loaded.get(name, (None,))[0] != changed:
                 try:
-                    upscaler = load_upscaler(path, backend=self.backend)
+                    upscaler = load_upscaler(path, backend=self.backend, precision="auto")
                 except InputError as error:
                     raise Refused(str(error), 422) from None
                 own = [other for other in self._loaded if other.startswith("save:")]

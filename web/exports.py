@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.painting import needed_memory
+from evaluation.outputs import needed_memory
 from utils.errors import InputError, one_line
 from utils.geometry.grids import Size
 from utils.geometry.homographies import Homography
