@@ -232,7 +232,7 @@ def test_too_large_for_the_memory(pictures, capsys, monkeypatch) -> None:
     assert ended.value.code == 1
     said = capsys.readouterr()
     assert "wrote 1 pictures" in said.out
-    assert "a.png: an output of 576x768 needs about 0.0 GiB of memory" in said.err
+    assert "a strip of an output of 576x768 needs about 0.0 GiB of memory" in said.err
     assert [path.name for path in Path("out").iterdir()] == ["small.png"]
 
 
