@@ -162,7 +162,7 @@ def test_a_cancelled_download_gives_its_memory_back(client) -> None:
 
 
 def test_eight_visitors_of_200_tiles_stay_under_the_budget() -> None:
-    limit = 4 << 20
+    limit = 2 << 20
     app = create_app(Settings(memory=limit))
     budget, content, highest = app.state.studio.budget, png_of(blobs(32, 40)), []
 
@@ -172,7 +172,7 @@ def test_eight_visitors_of_200_tiles_stay_under_the_budget() -> None:
             for tile in range(200):
                 if name is None or statuses[-1] == 404:  # dropped for others' pictures: it is opened again
                     name = (await client.post("/api/pictures", content=content)).json()["picture"]
-                path = f"/api/pictures/{name}/tiles/5/{tile % 5}/{tile // 5 % 4}?model={model}"
+                path = f"/api/pictures/{name}/tiles/4/{tile % 3}/{tile // 3 % 2}?model={model}"
                 statuses.append((await client.get(path)).status_code)
                 highest.append(budget.used)
         return statuses

@@ -111,7 +111,9 @@ def add_measures(commands: Any) -> None:
     train.add_argument("--steps", type=cli.count, default=10, help="steps per round of each way of loading")
     peak = "peak resident memory of upscaling one picture, in a process of its own"
     memory = add("memory", peak, "960x540", models=(BASELINE, LERF[0]))
-    page = add("web", "the page's server: tiles, compared with one render of the same window", model=BASELINE)
+    served = "the page's server: tiles, compared with one render of the same window"
+    page = commands.add_parser("web", parents=[common], help=served, description=served)
+    page.set_defaults(model=f"{SHIPPED}/edsr-s_lm-liif.pth")  # what the page shows first
     page.add_argument("--picture", default="load/samples/coffee.png", help="sent and looked at, in its own size")
     page.add_argument("--memory", type=cli.positive, default=1, metavar="GIB", help="the server's budget")
     for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (memory, "3840x2160")):

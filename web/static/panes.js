@@ -161,6 +161,7 @@ export class Panes {
   zoomTo(scale) {
     const { viewport } = this.lead();
     viewport.zoomTo((scale * this.picture.width) / (viewport.getContainerSize().x * devicePixelRatio));
+    viewport.applyConstraints();
   }
 
   zoomBy(factor) {
