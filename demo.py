@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     check_options(arguments)
     if film := find_film(arguments):
-        paint_film(film, arguments)
+        if not processes.follows():  # one process paints all frames
+            paint_film(film, arguments)
         return
     ending = arguments.format and f".{arguments.format}"
     found = find_jobs(arguments.input, arguments.output, ending, arguments.suffix)

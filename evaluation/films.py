@@ -1,7 +1,6 @@
 """Films through a painter, frame by frame."""
 
 import os
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -14,7 +13,7 @@ from utils.errors import InputError
 from utils.files import atomic_file
 from utils.films.joining import companions, join
 from utils.films.options import FilmJob
-from utils.films.reading import Frame, describe, read_frames
+from utils.films.reading import Description, describe, read_frames
 from utils.films.writing import Encoder, Segments
 from utils.pictures.batches import Job
 from utils.stopping import Stopped, watch
@@ -60,21 +59,26 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> str:
         if not counts["done"]:
             segments.remove()
             raise
-        raise Stopped(f"{stopped} with {counts['done']} frames done; --resume goes on behind them", stopped.status) from None
+        said = f"{stopped} with {counts['done']} frames done; --resume goes on behind them"
+        raise Stopped(said, stopped.status) from None
     with atomic_file(target) as temporary:
         join(film, encoder, segments, kept, temporary, describe=not arguments.strip_metadata)
     segments.remove()
     height, width = encoder.size
     given_height, given_width = first.picture.size
-    said = f"{counts['done']} frames, {counts['computed']} computed, {done} from before" if done else (
-        f"{counts['done']} frames, {counts['computed']} computed"
-    )
+    said = f"{counts['done']} frames, {counts['computed']} computed" + (f", {done} from before" if done else "")
     lines.append(f"{film.source.name}: {given_width}x{given_height} -> {width}x{height}, {said}, wrote {film.target}")
     return "\n".join(lines)
 
 
 def _painting(
-    film: FilmJob, description: Any, job: Job, painter: PicturePainter, done: int, counts: dict[str, int], progress: tqdm
+    film: FilmJob,
+    description: Description,
+    job: Job,
+    painter: PicturePainter,
+    done: int,
+    counts: dict[str, int],
+    progress: tqdm,
 ) -> Iterator[Pixels]:
     """Painted frames behind those that are `done`; one that equals its predecessor is computed once."""
     before: np.ndarray | None = None
@@ -97,7 +101,6 @@ def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, i
 
 def _settings(film: FilmJob, arguments: Any) -> dict[str, Any]:
     """What decides how frames look."""
-    about = film.source.stat()
     settings = {name: value for name, value in vars(arguments).items() if name not in WITHOUT_EFFECT}
     files = {"input": film.source, "model": arguments.model, "upsampler": arguments.upsampler}
     for name, path in files.items():

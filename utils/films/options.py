@@ -46,7 +46,7 @@ CODECS = {
 }
 _COLOURS = ("L", "RGB")
 OPAQUE = Format("film", {8: _COLOURS, 16: _COLOURS}, EVERYTHING)
-TRANSPARENT = Format("film", {depth: (*_COLOURS, "LA", "RGBA") for depth in (8, 16)}, EVERYTHING)
+TRANSPARENT = Format("film", dict.fromkeys((8, 16), (*_COLOURS, "LA", "RGBA")), EVERYTHING)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def add_film_options(parser: argparse.ArgumentParser) -> None:
         "--codec", choices=list(CODECS), help="of films (h264, in .webm av1, unless given); ffv1 is lossless"
     )
     parser.add_argument(
-        "--quality", type=cli.seed, metavar="CRF", help="of films: 0 is best, h264 to 51 (18), h265 to 51 (20), av1 (24)"
+        "--quality", type=cli.seed, metavar="CRF", help="of films, 0 is best (h264 18, h265 20, av1 24)"
     )
     parser.add_argument("--frames", type=frames, metavar="A:B", help="only frames A to before B of a film, from 0")
     parser.add_argument("--resume", action="store_true", help="go on with a film whose run ended before its end")

@@ -1,5 +1,6 @@
 """Frames of films, one at a time, as pictures."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -56,12 +57,15 @@ class Frame:
 
 
 def import_av() -> Any:
-    """PyAV; InputError where it is not installed."""
+    """PyAV; InputError where it is not installed.
+
+    Its log stays off: decoder threads that log wait for Python, which waits for them when a film is closed.
+    """
+    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder prints errors alone
     try:
         import av
     except ImportError:
         raise InputError("films need one more package: pip install av") from None
-    av.logging.set_level(av.logging.PANIC)
     return av
 
 

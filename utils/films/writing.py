@@ -45,8 +45,8 @@ class Encoder:
         self.channels, self.depth = picture.channels, picture.kind.depth
         self.pixel_format = self._pixel_format()
         height, width = picture.size
-        component = import_av().VideoFormat(self.pixel_format, 16, 16)
-        self.size = (_multiple(height, 16 // component.chroma_height(16)), _multiple(width, 16 // component.chroma_width(16)))
+        form = import_av().VideoFormat(self.pixel_format)
+        self.size = _multiple(height, 16 // form.chroma_height(16)), _multiple(width, 16 // form.chroma_width(16))
         if 0 in self.size:
             raise InputError(f"{job.target}: films are at least 2x2; choose a larger size")
 
