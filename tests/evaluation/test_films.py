@@ -121,6 +121,26 @@ def test_films_are_turned_upright() -> None:
     assert np.abs(upright.astype(int) - after).mean() < 5
 
 
+def test_transparency_that_a_warp_leaves(capsys) -> None:
+    make_film(Path("in.mp4"), patterns(2), sound=False)
+    options = ("--input", "in.mp4", "--model", "nearest", "--rotate", 30)
+    assert "--background black" in mistake(capsys, demo, *options, "--output", "o.mp4")
+    call(demo, *options, "--output", "o.mkv", "--codec", "ffv1")
+    with av.open("o.mkv") as container:
+        alpha = next(container.decode(video=0)).to_ndarray(format="rgba")[..., 3]
+    assert (alpha[0, 0], alpha[len(alpha) // 2, alpha.shape[1] // 2]) == (0, 255)
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "av1", "ffv1"])
+def test_whole_segments(monkeypatch, codec) -> None:
+    if codec not in available():
+        pytest.skip(f"this PyAV has no encoder of {codec}")
+    monkeypatch.setattr(films, "SEGMENT", 3)
+    make_film(Path("in.mp4"), patterns(6), sound=False)
+    enlarge("--output", "o.mkv", "--codec", codec)
+    assert len(shown("o.mkv")[0]) == 6
+
+
 def test_sides_that_the_format_cannot_hold(capsys) -> None:
     make_film(Path("in.mp4"), patterns(2), sound=False)
     call(demo, "--input", "in.mp4", "--output", "o.mp4", "--model", "nearest", "--size", "65x37")

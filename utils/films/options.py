@@ -46,7 +46,7 @@ CODECS = {
 }
 _COLOURS = ("L", "RGB")
 OPAQUE = Format("film", {8: _COLOURS, 16: _COLOURS}, EVERYTHING)
-TRANSPARENT = Format("film", dict.fromkeys((8, 16), (*_COLOURS, "LA", "RGBA")), EVERYTHING)
+TRANSPARENT = Format("film", dict.fromkeys((8, 16), (*_COLOURS, "RGBA")), EVERYTHING)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import InputError
+from utils.files import UNWRITABLE
 from utils.pictures.picture import Picture
 
 HIGH = 720  # rows from which a film that does not say its colours is taken for BT.709, as players do
@@ -78,12 +79,17 @@ def smooth() -> Any:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """A film's container; InputError for a file that is none, or that is damaged."""
+    """A film's container; InputError for a file that is none, or that is damaged.
+
+    What is written in the block and meets a full disk is an OSError.
+    """
     av = import_av()
     try:
         with av.open(str(path)) as container:
             yield container
     except (av.FFmpegError, UnicodeError) as error:
+        if getattr(error, "errno", None) in UNWRITABLE:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         raise InputError(f"{path} cannot be read as a film ({error}); the file is none, broken or cut short") from None
 
 

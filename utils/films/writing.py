@@ -121,18 +121,20 @@ class Encoder:
             raise InputError(
                 f"--codec {self.job.codec} is not in this PyAV; choose another of {', '.join(available())}"
             ) from None
-        given = self.description.pixel_format
-        deep = self.depth > 8
-        wanted = [given if self.channels == self.description.channels or self.channels == "RGB" else ""]
+        given, deep, alpha = self.description.pixel_format, self.depth > 8, self.channels == "RGBA"
+        wanted = [given] if self.channels == self.description.channels or not alpha else []
         if self.channels == "L":
-            wanted += ["gray16le", "gray10le", "gray12le"] if deep else ["gray"]
-        if self.channels == "RGBA":
-            wanted = [given, "yuva444p16le" if deep else "bgra", "yuva444p", "bgra"]
-        elif self.job.codec == "ffv1" and given.startswith(RGB_FORMATS):
-            wanted += ["gbrp16le" if deep else "bgr0"]
-        wanted += (["yuv420p10le"] if deep else []) + ["yuv420p", "yuv420p10le"]
-        opaque = self.channels != "RGBA"
-        return next(name for name in wanted if name in formats and not (opaque and "a" in name.replace("gray", "")[:5]))
+            wanted += ["gray16le", "gray10le"] if deep else ["gray"]
+        if alpha:
+            wanted += ["yuva444p16le"] if deep else ["bgra"]
+        if given.startswith(RGB_FORMATS):
+            wanted += ["gbrp16le"] if deep else ["bgr0", "gbrp"]
+        wanted += [*(["yuv420p10le"] if deep else []), "yuv420p"]
+        return next(name for name in wanted if name in formats and _has_alpha(name) == alpha)
+
+
+def _has_alpha(name: str) -> bool:
+    return any(component.is_alpha for component in import_av().VideoFormat(name).components)
 
 
 def _multiple(side: int, unit: int) -> int:
@@ -162,10 +164,10 @@ class Segments:
         """How many frames are done, for a film that is made with `settings`. InputError where others are there."""
         state = self.folder / "settings.json"
         if self.folder.exists() and not resume:
-            if not overwrite and state.exists():
+            if not overwrite and self._files():
                 raise InputError(f"{self.folder} holds an unfinished film; --resume goes on, --overwrite starts over")
             shutil.rmtree(self.folder)
-        if state.exists():
+        if self._files():
             try:
                 earlier = json.loads(state.read_text())
                 differing = [name for name, value in settings.items() if earlier.get(name) != value]
