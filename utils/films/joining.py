@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from utils.errors import InputError
 from utils.films.options import FilmJob
 from utils.films.reading import import_av, opened, picture_stream
 from utils.films.writing import Encoder, Segments, decoding_times, seconds
@@ -20,7 +21,12 @@ def companions(job: FilmJob, encoder: Encoder) -> tuple[list[int], list[str]]:
     what is lost, in words. InputError when it cannot hold the film itself."""
     kept, lost = [], []
     with opened(job.source) as source:
-        _try_header(job, encoder, [])
+        try:
+            _try_header(job, encoder, [])
+        except import_av().FFmpegError as error:
+            raise InputError(
+                f"{job.target}: --codec {job.codec} cannot write this film ({error}); choose another codec or a .mkv"
+            ) from None
         for stream in source.streams:
             if stream.type in COPIED:
                 try:

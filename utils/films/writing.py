@@ -23,6 +23,7 @@ from utils.films.reading import ARRAYS, FULL, LIMITED, RGB_FORMATS, Description,
 from utils.pictures.picture import Picture
 
 ENCODER_THREADS = 2  # fixed, as x264 and x265 give other bytes with other numbers
+FASTEST = Fraction(240)  # frames a second, for the encoders' planning alone: SVT-AV1 refuses more; times are exact
 HEADER = struct.Struct("<qqIB")  # of a packet: time, duration, bytes, whether it is a key frame
 
 
@@ -56,7 +57,7 @@ class Encoder:
         described, colours = self.description, self.description.colours
         try:
             stream = container.add_stream(
-                self.codec.encoder, rate=described.rate, options=self.codec.options_for(self.job.quality)
+                self.codec.encoder, rate=min(described.rate, FASTEST), options=self.codec.options_for(self.job.quality)
             )
         except (av.codec.codec.UnknownCodecError, ValueError):
             raise InputError(
