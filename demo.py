@@ -15,6 +15,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_
 from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
 from utils import cli, processes, threads
 from utils.errors import InputError
+from utils.films.options import FilmJob, add_film_options, find_film
 from utils.pictures import options
 from utils.pictures.batches import Job, find_jobs, remaining
 from utils.pictures.colour import parse_colour
@@ -48,6 +49,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         help="of what a warp leaves empty (default: transparent), and below transparency that the output cannot hold "
         "(default: white): a name, or #rrggbb",
     )
+    add_film_options(parser)
     parser.add_argument("--mask", metavar="FILE", help="also write which pixels a warp has filled: white, others black")
     options.add_file_options(parser)
     parser.add_argument(
@@ -73,6 +75,10 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     check_options(arguments)
+    if film := find_film(arguments):
+        if not processes.follows():  # one process paints all frames
+            paint_film(film, arguments)
+        return
     ending = arguments.format and f".{arguments.format}"
     found = find_jobs(arguments.input, arguments.output, ending, arguments.suffix)
     check_outputs(found, arguments)
@@ -123,6 +129,17 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
         total = written + len(failures)
         print(f"{len(failures)} of {total} pictures failed:", *failures, sep="\n", file=sys.stderr)
         sys.exit(1)
+
+
+def paint_film(film: FilmJob, arguments: Any) -> None:
+    """Paint and write a film."""
+    if not remaining([Job(film.source, film.target, film.form)], arguments.skip_existing, arguments.overwrite):
+        print(f"{film.target} is there already")
+        return
+    cli.check_models([arguments.model, arguments.upsampler])
+    from evaluation import films
+
+    print(films.paint_film(film, torch_painter(arguments, sys.stdout), arguments))
 
 
 def torch_painter(arguments: Any, output: TextIO) -> Any:
