@@ -21,7 +21,7 @@ from utils import stopping
 from utils.config import load_config, merge
 from utils.pictures.reading import list_pictures
 
-CACHES = {"none": "no cache", "bin": "memory map"}
+CACHES = {"none": "no cache", "memmap": "memory map"}
 WORKERS = (0, 1, 2)
 PREFETCHED = 2  # batches that each data worker prepares ahead, PyTorch's default
 
