@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 
-.PHONY: demo test test-all lint format clean lerf-runtime
+.PHONY: demo web test test-all lint format clean lerf-runtime
 
 demo: .venv/.installed
 	$(BIN)/python demo.py --overwrite --input load/samples/coffee.png --scale 4 --output out/coffee_x4.png
+
+web: .venv/.installed-web
+	$(BIN)/python app.py --open
 
 test: lint
 	$(PYTEST) -m "not sanitizer"
@@ -34,6 +37,10 @@ clean:
 .venv/.installed: requirements.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
+	touch $@
+
+.venv/.installed-web: .venv/.installed pyproject.toml
+	$(BIN)/pip install --quiet '.[web]'
 	touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.txt

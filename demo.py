@@ -15,6 +15,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_
 from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
 from utils import cli, processes, threads
 from utils.errors import InputError
+from utils.films.options import FilmJob, add_film_options, find_film
 from utils.pictures import options
 from utils.pictures.batches import Job, find_jobs, remaining
 from utils.pictures.colour import parse_colour
@@ -48,6 +49,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         help="of what a warp leaves empty (default: transparent), and below transparency that the output cannot hold "
         "(default: white): a name, or #rrggbb",
     )
+    add_film_options(parser)
     parser.add_argument("--mask", metavar="FILE", help="also write which pixels a warp has filled: white, others black")
     options.add_file_options(parser)
     parser.add_argument(
@@ -73,6 +75,10 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     check_options(arguments)
+    if film := find_film(arguments):
+        if not processes.follows():  # one process paints all frames
+            paint_film(film, arguments)
+        return
     ending = arguments.format and f".{arguments.format}"
     found = find_jobs(arguments.input, arguments.output, ending, arguments.suffix)
     check_outputs(found, arguments)
@@ -92,7 +98,11 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     from evaluation.table_painter import table_painter
 
     output = sys.stderr if jobs and jobs[0].streams else sys.stdout
-    painter = table_painter(arguments, lambda: torch_painter(arguments, output)) or torch_painter(arguments, output)
+
+    def make_painter() -> Any:
+        return table_painter(arguments, lambda: torch_painter(arguments, output)) or torch_painter(arguments, output)
+
+    painter = processes.agreed(make_painter)
     failures, written = [], 0
     try:
         hidden = None if len(jobs) > 1 and processes.is_first() else True
@@ -119,6 +129,17 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
         total = written + len(failures)
         print(f"{len(failures)} of {total} pictures failed:", *failures, sep="\n", file=sys.stderr)
         sys.exit(1)
+
+
+def paint_film(film: FilmJob, arguments: Any) -> None:
+    """Paint and write a film."""
+    if not remaining([Job(film.source, film.target, film.form)], arguments.skip_existing, arguments.overwrite):
+        print(f"{film.target} is there already")
+        return
+    cli.check_models([arguments.model, arguments.upsampler])
+    from evaluation import films
+
+    print(films.paint_film(film, torch_painter(arguments, sys.stdout), arguments))
 
 
 def torch_painter(arguments: Any, output: TextIO) -> Any:
@@ -178,6 +199,8 @@ def check_outputs(jobs: Sequence[Job], arguments: Any) -> None:
     for job in jobs:
         if is_transparent_warp(arguments) and not job.form.has_alpha:
             raise InputError(f"{job.target}: this format has no transparency; give --background black, or write a .png")
+        if arguments.compression is not None and job.form.name != "PNG":
+            raise InputError(f"{job.target}: --compression is for .png; remove it or write a .png")
         if arguments.background and job.form.has_alpha and not is_warp(arguments):
             raise InputError(f"{job.target} holds transparency; --background is for warps and formats without")
     for path in outputs:

@@ -55,11 +55,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = load_config(arguments.config, arguments.set)
     cli.check_models([*arguments.model, arguments.upsampler])
     threads.settle(arguments.threads)
-    with processes.joined(HOURS):
-        results = measure(arguments, config, argv, path)
-        if processes.is_first():
-            print(f"wrote {path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))
-            stop_on_nan(results)
+    results = measure(arguments, config, argv, path)
+    if not processes.follows():
+        print(f"wrote {path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))
+        stop_on_nan(results)
 
 
 def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
@@ -122,16 +121,16 @@ def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str]
         },
     )  # fmt: skip
     try:
-        with stopping.watch():
+        with stopping.watch(), processes.joined(HOURS):
             for task in tasks:
                 rows = measure_task(task, upscalers, tables, queries, arguments, results)
                 notices = {table.notice(max(task.scale)) for table in tables.values() if task.scale}
                 if processes.is_first():
                     print(report_text(task, rows, sorted(filter(None, notices))))
+            results.finish()
     except stopping.Stopped as stopped:
         kept = f"; {path} holds what was measured" if path and results.tasks else ""
         raise stopping.Stopped(f"{stopped}{kept}", stopped.status) from None
-    results.finish()
     return results
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from utils import cli, processes, runs, stopping, threads
 from utils.config import check_keys, check_types, load_config
-from utils.errors import InputError
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -69,8 +68,6 @@ def work(config: dict[str, Any], arguments: Any) -> None:
             held.enter_context(runs.claimed(folder, arguments.resume, arguments.overwrite))
         run = processes.agreed(lambda: prepare(config, arguments, folder, device, stop))
         earlier, notices = resume(run, arguments)
-        if run.done and not arguments.auto_resume:
-            raise InputError(f"{folder} has done its {config['epoch_max']} epochs; raise epoch_max to train on")
         accelerate(run)
         if processes.is_first():
             if arguments.overwrite:

@@ -1,5 +1,6 @@
 """What all ways to paint share, with the options of demo.py: sizes, kinds, what is kept and lost. Without PyTorch."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,11 +28,18 @@ Window = tuple[int, int, Size]  # top, left, size
 
 @dataclass(frozen=True)
 class Painted:
-    """What is made of one picture: itself, other pictures by the file that they are for, and lines to say."""
+    """What is made of one picture: itself, unless it is written already, other pictures by the file that they are for,
+    the `compression` of PNG, and lines to say."""
 
-    picture: Picture
+    picture: Picture | None
     beside: dict[Path, np.ndarray]
     lines: Sequence[str]
+    compression: int | None = None
+
+
+def lines_of_lost(job: Job, lost: Sequence[str]) -> list[str]:
+    """What to say of the metadata that could not be written."""
+    return [f"{job.target}: written without {', '.join(lost)}"] if lost else []
 
 
 class PicturePainter(ABC):
@@ -70,29 +78,47 @@ class PicturePainter(ABC):
             if x + width > size[1] or y + height > size[0]:
                 raise InputError(f"--compare-at {x},{y},{width},{height} is not within the output, {size[1]}x{size[0]}")
         job.form.check_size(job.target, window[2], kind)
-        check_memory(needed_memory(given_size, size if arguments.cmsr else window[2], kind), work)
+        needed = needed_memory(given_size, size if arguments.cmsr else window[2], kind)
+        in_strips = self._is_for_strips(job, picture, size, needed)
+        if not in_strips:
+            check_memory(needed, work, arguments.memory)
         if picture.channels == "CMYK" and kind.colours == "RGB":
             picture = in_rgb(picture)
         lines = [f"{job.source}: {', '.join(losses)}"] if losses else []
         beside: dict[Path, np.ndarray] = {}
         with memory_errors(work):
-            pixels, kind, seconds = self._painted(job, picture, kind, size, window, beside, lines)
-        painted = Picture(pixels, kind.channels, metadata, picture.span)
+            if in_strips:
+                painted, started = None, time.perf_counter()
+                lines += self._write_in_strips(job, picture, size, window, kind, metadata)
+                seconds = time.perf_counter() - started
+            else:
+                pixels, kind, seconds = self._painted(job, picture, kind, size, window, beside, lines)
+                painted = Picture(pixels, kind.channels, metadata, picture.span)
         if arguments.size and not is_warp(arguments) and (stretched := stretch_notice(given_size, size)):
             lines.append(f"{job.source}: {stretched}")
-        height, width = painted.size
+        height, width = window[2]
         done = f"{job.source.name}: {given_size[1]}x{given_size[0]} -> {width}x{height} in {seconds:.2f} s{self.note}"
-        return Painted(painted, beside, [*lines, done])
+        return Painted(painted, beside, [*lines, done], arguments.compression)
+
+    def _is_for_strips(self, job: Job, picture: Picture, size: Size, needed: int) -> bool:
+        """Whether to paint in strips and to write each at once: where the whole needs more memory than there is, and
+        the options, the format and the model allow it."""
+        return False
+
+    def _write_in_strips(
+        self, job: Job, picture: Picture, size: Size, window: Window, kind: Kind, metadata: Metadata
+    ) -> list[str]:
+        """Paint and write the `window` of the picture at `size` as `kind`; lines to say."""
+        raise NotImplementedError
 
     @staticmethod
     def write(job: Job, painted: Painted) -> str:
         """Write all that was made of a picture; lines that say what was done."""
-        lost = job.write(painted.picture)
+        lost = [] if painted.picture is None else job.write(painted.picture, painted.compression)
         for path, content in painted.beside.items():
             write_picture(path, content)
         *lines, done = painted.lines
-        if lost:
-            lines.append(f"{job.target}: written without {', '.join(lost)}")
+        lines += lines_of_lost(job, lost)
         return "\n".join([*lines, f"{done}, wrote {' and '.join(map(str, [job.target, *painted.beside]))}"])
 
     def _size(self, size: Size) -> Size:

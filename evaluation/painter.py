@@ -10,8 +10,9 @@ from torch import Tensor
 
 import models
 from evaluation.cmsr_report import control, level_map, map_legend
-from evaluation.outputs import PicturePainter, Window
+from evaluation.outputs import PicturePainter, Window, lines_of_lost
 from evaluation.sheets import comparison_sheet
+from evaluation.strips import can_strip, strip_rows, strips
 from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import find_table
@@ -22,10 +23,13 @@ from utils.files import from_anywhere
 from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography
 from utils.homography_files import read_homography
+from utils.memory import usable_memory
 from utils.pictures.batches import Job
 from utils.pictures.colour import parse_colour
+from utils.pictures.metadata import Metadata
 from utils.pictures.picture import Kind, Picture
 from utils.pictures.tensors import Layers, colour_of
+from utils.pictures.writing import BANDED, BandedPicture
 from utils.zoo import from_zoo
 
 REFERENCE_QUERIES = 30000
@@ -78,6 +82,23 @@ class Painter(PicturePainter):
             beside[job.beside(COMPARED)] = comparison_sheet(lr, layers.rgb(), name, arguments.compare_at or ())
         return layers.pixels(kind.depth, kind.channels), kind, seconds
 
+    def _is_for_strips(self, job: Job, picture: Picture, size: Size, needed: int) -> bool:
+        arguments, usable = self.arguments, usable_memory(self.arguments.memory)
+        if usable is None or needed <= usable or job.streams or job.form.name not in BANDED:
+            return False
+        whole = is_warp(arguments) or arguments.cmsr or arguments.compare or not arguments.fast
+        return not whole and can_strip(self.upscaler, picture, size)
+
+    def _write_in_strips(
+        self, job: Job, picture: Picture, size: Size, window: Window, kind: Kind, metadata: Metadata
+    ) -> list[str]:
+        rows = strip_rows(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
+        painted = (
+            layers.pixels(kind.depth, kind.channels) for layers in strips(self.upscaler, picture, size, window, rows)
+        )
+        banded = BandedPicture(window[2], kind, painted, metadata, picture.span)
+        return lines_of_lost(job, job.write(banded, self.arguments.compression))
+
     def _draw(
         self,
         layers: Layers,
@@ -90,7 +111,7 @@ class Painter(PicturePainter):
         arguments = self.arguments
         queries = None if arguments.fast else REFERENCE_QUERIES
         if not is_warp(arguments):
-            grid = Grid.of_size(size, self.upscaler.device)
+            grid = Grid.of_size(size)
             if not self.table:
                 return paint(self.upscaler, layers, drawing(grid.window(*window), queries))
             draw = self._controlled(size, beside, lines)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.lerf_tables import load_tables
-from evaluation.outputs import Painted, PicturePainter, Window
+from evaluation.outputs import Painted, PicturePainter, Window, needed_memory
 from evaluation.warp_options import is_transparent_warp, is_warp
 from runtime.lerf.continua_lerf import LerfError, Tables
 from utils import threads
@@ -17,6 +17,7 @@ from utils.files import from_anywhere
 from utils.geometry.matrices import rotation_matrix, window_matrix
 from utils.geometry.scales import Size
 from utils.matrix_files import read_matrix
+from utils.memory import usable_memory
 from utils.pictures.batches import Job
 from utils.pictures.colour import parse_colour
 from utils.pictures.picture import DTYPES, PEAKS, Kind, Picture
@@ -65,12 +66,15 @@ class TablePainter(PicturePainter):
         """Whether the runtime gives exactly what PyTorch's painter gives: grey and colours of 8 or 16 bits, without
         transparency, larger along an axis and smaller along none, or under a homography that reduces nothing."""
         kind, _ = job.form.kind_for(picture.kind)
+        size = self._size(picture.size)
+        usable = usable_memory(self.arguments.memory)
+        if usable is not None and needed_memory(picture.size, self._window(size)[2], kind) > usable:
+            return False
         depths = {picture.kind.depth, self.arguments.depth or kind.depth, kind.depth}
         if picture.kind.colours not in ("L", "RGB") or not depths <= {8, 16}:
             return False
         if picture.kind.has_alpha and picture.pixels[..., -1].min() < PEAKS[picture.kind.depth]:
             return False
-        size = self._size(picture.size)
         if not is_warp(self.arguments):
             return size != picture.size and all(side >= n for side, n in zip(size, picture.size, strict=True))
         colour = self.arguments.background

@@ -101,7 +101,7 @@ class PictureUpscaler:
             raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
         if homography is None:
             target = check_output_size(tuple(size)) if size else output_size(given, parse_scale(scale))
-            return Grid.of_size(target, self.upscaler.device)
+            return Grid.of_size(target)
         matrix = homography if isinstance(homography, Homography) else Homography(_matrix(homography))
         return matrix.grid(given, check_output_size(tuple(size)) if size else given)
 

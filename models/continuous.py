@@ -1,6 +1,6 @@
 """The one interface of the project: a picture is encoded once and rendered on any grid of positions."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,31 @@ CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
+class Strip:
+    """Some `rows` of a larger picture, and what has to be known of all of it: whether it is `grey`."""
+
+    rows: PixelRows
+    grey: bool
+
+
+@dataclass(frozen=True)
 class Latent:
-    """An encoded picture: `features` (B, C, h, w) and the normalised `image` (B, 3, h, w) itself."""
+    """An encoded picture: `features` (B, C, h, w) and the normalised `image` (B, 3, h, w) itself; of a larger picture
+    the rows that `strip` says."""
 
     features: Tensor
     image: Tensor
+    strip: Strip | None = field(default=None, kw_only=True)
+
+    @property
+    def size(self) -> Size:
+        """(h, w) of the whole LR picture."""
+        return self.strip.rows.size if self.strip else tuple(self.image.shape[-2:])
+
+    @property
+    def first(self) -> int:
+        """The row of the whole picture that is the first here."""
+        return self.strip.rows.first if self.strip else 0
 
     def rows(self, rows: slice) -> "Latent":
         """Some rows of LR pixels; the image stays whole."""
@@ -32,12 +52,14 @@ class Field:
     """A picture ready for one output pixel size: `table` (B, h, w, C), what each LR pixel contributes, and `skip`
     (B, 3, h, w), a picture to add at every position by bilinear interpolation, or None.
 
-    A field of some rows only has these in its `table`, and says which they are in `rows`; its `skip` is whole.
+    A field of some rows only has these in its `table`, and says which they are in `rows`; its `skip` is whole, or in a
+    strip of a larger picture from its row `skip_first` on.
     """
 
     table: Tensor
     skip: Tensor | None = None
     rows: PixelRows | None = None
+    skip_first: int = 0
 
     @property
     def batch(self) -> int:
@@ -81,6 +103,9 @@ class ContinuousModel(nn.Module):
     floats_per_query: int = 64
     """Size of the widest intermediate for one position: decides how many positions a chunk holds."""
 
+    cell_on_cpu: bool = False
+    """Whether `cell` is on the CPU whatever computes, for `field` and `paint` decide by it."""
+
     reduces: bool = False
     """Whether the model itself averages over output pixels that are larger than LR pixels (or is meant not to)."""
 
@@ -105,10 +130,16 @@ class ContinuousModel(nn.Module):
         """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
         return Latent(encode_in_chunks(self.encoder, image), image)
 
+    @property
+    def strip_context(self) -> int | None:
+        """How many rows of LR pixels above and below decide how one is encoded, where a picture may be encoded and
+        painted in strips (see `Upscaler.encode_strip`); None: it has to be whole."""
+        return None
+
     def cell(self, latent: Latent, grid: OutputGrid) -> Tensor:
         """Output pixel size on a grid, as `field` takes it, clipped at the largest trained scale."""
-        cell = grid.cell(tuple(latent.image.shape[-2:]), self.trained_scales and self.trained_scales[1])
-        return cell.to(latent.image.device).expand(len(latent.image), *cell.shape)
+        cell = grid.cell(latent.size, self.trained_scales and self.trained_scales[1])
+        return cell.to("cpu" if self.cell_on_cpu else latent.image.device).expand(len(latent.image), *cell.shape)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
         """Latent and output pixel size -> field: everything per LR pixel that depends on the output pixel size.
@@ -162,6 +193,7 @@ def paint_positions(model: ContinuousModel, field: Field, grid: OutputGrid, outp
     """Write the values at the positions of a grid into `output` (B, 3, H, W) by `model.sample`, `queries` of them at a
     time."""
     for place, coord in grid.chunks(queries):
-        coord = coord.to(output.device)
+        coord = coord.to(output.device, output.dtype)
+        place = tuple(index.to(output.device) if isinstance(index, Tensor) else index for index in place)
         values = model.sample(field, coord.flatten(0, -2).expand(field.batch, -1, -1))  # (B, Q, C)
         output[place] = values.transpose(1, 2).unflatten(2, coord.shape[:-1])

@@ -20,13 +20,18 @@ class Ensemble(Upscaler):
     def of(cls, upscaler: Upscaler) -> "Ensemble":
         return cls(**{field.name: getattr(upscaler, field.name) for field in fields(Upscaler)})
 
+    @property
+    def strip_context(self) -> None:
+        """Orientations that lie across the strips need the whole picture."""
+        return None
+
     def encode(self, pictures: Tensor) -> tuple[Latent, ...]:
         """(B, 3, h, w) or (3, h, w) in [0, 1] -> a latent for each of SYMMETRIES."""
         return tuple(super(Ensemble, self).encode(symmetry.of_picture(pictures)) for symmetry in SYMMETRIES)
 
     def render(self, latent: tuple[Latent, ...], grid: OutputGrid | Size, queries: int | None = None) -> Tensor:
         """Latents of `encode` -> (B, 3, H, W) in [0, 1], otherwise as `Upscaler.render`."""
-        grid = Grid.of_size(check_output_size(grid), self.device) if isinstance(grid, tuple) else grid
+        grid = Grid.of_size(check_output_size(grid)) if isinstance(grid, tuple) else grid
         total: Tensor | None = None
         for symmetry, own in zip(SYMMETRIES, latent, strict=True):
             output = symmetry.undone(super().render(own, symmetry.of_grid(grid), queries), grid)

@@ -61,7 +61,9 @@ class LocalEnsembleModel(ContinuousModel):
                 rows.pixels(grid.rows, field.size[0]),
                 columns.pixels(grid.columns, field.size[1]),
             )
-            chosen = chosen[:, pixel_rows[:, None], pixel_columns]  # (B, spans of rows, spans of columns)
+            chosen = chosen[
+                :, pixel_rows[:, None].to(chosen.device), pixel_columns.to(chosen.device)
+            ]  # (B, spans of rows, spans of columns)
         stage = self.native_stage(field)
         if stage is not None:
             stage.render(rows.from_pixel(field.pixels.first), columns, (grid.rows, grid.columns), output, chosen)
@@ -71,43 +73,47 @@ class LocalEnsembleModel(ContinuousModel):
             self._paint_chosen(field, grid, rows, columns, output, chosen)
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
-        height, step = latent.features.shape[2], self.rows_at_a_time(latent)
-        if step is None or step >= height:
+        height, step = latent.size[0], self.rows_at_a_time(latent)
+        if step is None or step >= latent.features.shape[2]:
             super()._paint_latent(latent, grid, output)
             return
         cell = self.cell(latent, grid)
         for rows, part, place in grid.by_pixel_rows(height, step):
-            around = slice(max(rows.start - 1, 0), min(rows.stop + 1, height))  # what positions in these rows look at
+            # What positions in these rows look at, as far as it is here
+            around = slice(
+                max(rows.start - 1, latent.first), min(rows.stop + 1, latent.first + latent.features.shape[2])
+            )
             self.paint(self.field_of_rows(latent, cell, around), part, output[place])
 
     def _paint_blocks(self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor) -> None:
         """Paint a grid by PyTorch, a block of spans at a time: whole rows of them when they fit, else a part of one."""
-        budget = self._spans_at_a_time(field, rows, columns)
+        budget, device = self._spans_at_a_time(field, rows, columns), output.device
         for span_y, real_y, y in rows.blocks(max(1, budget // len(columns.start))):
             for span_x, real_x, x in columns.blocks(min(len(columns.start), budget)):
-                neighbours = Neighbours.of_spans(y, x, field.pixels, field.batch)
+                neighbours = Neighbours.of_spans(y.to(device), x.to(device), field.pixels, field.batch)
                 rgb = self.query(field, neighbours)  # (B, Ry, Rx, Ly, Lx, 3)
                 rgb = rgb.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (B, 3, Ry * Ly, Rx * Lx)
-                output[:, :, span_y, span_x] = rgb[:, :, real_y][:, :, :, real_x]
+                output[:, :, span_y, span_x] = rgb[:, :, real_y.to(device)][:, :, :, real_x.to(device)]
             if field.skip is not None:
-                coord = grid.window(span_y.start, 0, (span_y.stop - span_y.start, grid.size[1])).coord()
+                coord = grid.window(span_y.start, 0, (span_y.stop - span_y.start, grid.size[1])).coord().to(device)
                 output[:, :, span_y] += field.skip_at(coord.expand(field.batch, -1, -1, -1)).permute(0, 3, 1, 2)
 
     def _paint_chosen(
         self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor, chosen: Tensor
     ) -> None:
         """Paint, by PyTorch, the pairs of spans that are `chosen` (B, spans of rows, spans of columns)."""
-        for number, of_picture in enumerate(chosen):
+        device, y_lookup, x_lookup = output.device, rows.lookup.to(output.device), columns.lookup.to(output.device)
+        for number, of_picture in enumerate(chosen.cpu()):
             picture = field.picture(number)
             for part in of_picture.nonzero().split(self._spans_at_a_time(picture, rows, columns)):  # (N, 2)
-                neighbours = Neighbours.of_chosen_spans(rows.lookup, columns.lookup, picture.pixels, part)
+                neighbours = Neighbours.of_chosen_spans(y_lookup, x_lookup, picture.pixels, part.to(device))
                 y, x = (
                     rows.members()[part[:, 0], :, None],
                     columns.members()[part[:, 1], None],
                 )  # (N, Ly, 1), (N, 1, Lx)
-                coord = grid.coord_of(y, x)[None]  # (1, N, Ly, Lx, 2)
+                coord = grid.coord_of(y, x)[None].to(device)  # (1, N, Ly, Lx, 2)
                 values = (self.query(picture, neighbours) + picture.skip_at(coord)).flatten(0, -4)  # (N, Ly, Lx, 3)
-                output[number][:, y, x] = values.permute(3, 0, 1, 2)
+                output[number][:, y.to(device), x.to(device)] = values.permute(3, 0, 1, 2)
 
     def _spans_at_a_time(self, field: Field, rows: AxisSpans, columns: AxisSpans) -> int:
         """How many pairs of spans fit a chunk."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from models.continuous import Latent
 from models.resampling.filters import Bilinear, CatmullRom
 from utils.geometry.grids import Grid, OutputGrid, Size, pixel_index
+from utils.geometry.neighbours import PixelRows
 
 # Output pixels up to this many LR pixels large are the model's alone; from TRANSITION times that they are the filter's.
 LARGEST_PIXEL = 1.001
@@ -44,24 +45,43 @@ def filter_share(size: Tensor, grid: OutputGrid) -> Tensor:
     return Bilinear(antialias=False).render(Latent(share, share), grid)
 
 
-def keep_grey(painted: Tensor, picture: Tensor) -> None:
-    """Make grey, in place, what was `painted` (B, C, H, W) of grey pictures (B, C, h, w), both in [0, 1]."""
+def keep_grey(painted: Tensor, picture: Tensor, known: bool | None = None) -> None:
+    """Make grey, in place, what was `painted` (B, C, H, W) of grey pictures (B, C, h, w), both in [0, 1]; whether they
+    are may be known."""
     for output, encoded in zip(painted, picture, strict=True):
-        if len(encoded) > 1 and (encoded - encoded[0]).abs().max() < GREY:
+        if len(encoded) == 1:
+            continue
+        grey = is_grey(encoded) if known is None else torch.tensor(known)
+        if not grey.is_cpu:  # asking a device means to wait for it
+            output[:] = torch.where(grey, output.mean(0), output)
+        elif grey:
             output[:] = output.mean(0)
 
 
-def limit_overshoot(painted: Tensor, picture: Tensor, grid: Grid) -> None:
+def is_grey(picture: Tensor) -> Tensor:
+    """Whether the channels of (C, h, w) are the same: a tensor of one bool."""
+    return (picture - picture[0]).abs().max() < GREY
+
+
+def limit_overshoot(painted: Tensor, picture: Tensor, grid: Grid, rows: PixelRows | None = None) -> None:
     """Clip, in place, what was `painted` (B, C, H, W) of pictures (B, C, h, w), both in [0, 1], on a plain grid to what
     the LR pixels around each position support. The time is that of one pass over the output: bounds are looked up once
-    per LR row."""
-    highest, lowest = _highest(picture), -_highest(-picture)
+    per LR row. Of a larger picture, `picture` may be some `rows`."""
+    height, offset = (rows.size[0], rows.first) if rows else (picture.shape[2], 0)
+    pixels = pixel_index(grid.rows, height) - offset, pixel_index(grid.columns, picture.shape[3])
+    # A window of a large picture looks at the LR pixels around it alone
+    reach = NEIGHBOURHOOD // 2
+    top, left = (max(int(along[0]) - reach, 0) for along in pixels)
+    bottom, right = (int(along[-1]) + reach + 1 for along in pixels)
+    near, columns = picture[:, :, top:bottom, left:right], (pixels[1] - left).to(picture.device)
+    highest, lowest = _highest(near), -_highest(-near)
     margin = highest - lowest + OVERSHOOT
     lowest, highest = lowest - margin, highest + margin
-    columns = pixel_index(grid.columns, picture.shape[3])
-    for rows, part, place in grid.by_pixel_rows(picture.shape[2], LR_ROWS):
-        bounds = [extreme[:, :, rows].index_select(3, columns) for extreme in (lowest, highest)]
-        owners, counts = (pixel_index(part.rows, picture.shape[2]) - rows.start).unique_consecutive(return_counts=True)
+    for chunk, part, place in grid.by_pixel_rows(height, LR_ROWS):
+        first = max(chunk.start - offset, top)
+        inner = slice(first - top, chunk.stop - offset - top)
+        bounds = [extreme[:, :, inner].index_select(3, columns) for extreme in (lowest, highest)]
+        owners, counts = (pixel_index(part.rows, height) - offset - first).unique_consecutive(return_counts=True)
         for owner, output in zip(owners.tolist(), painted[place].split(counts.tolist(), dim=2), strict=True):
             smallest, largest = (bound[:, :, owner : owner + 1] for bound in bounds)
             torch.clamp(output, smallest, largest, out=output)

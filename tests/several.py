@@ -1,6 +1,7 @@
 """Programs in several processes, as torchrun starts them, but forked: PyTorch is imported already."""
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from training import loop
 from utils import cli
 
 
@@ -53,3 +55,18 @@ def _start(rank: int, count: int, port: int, program: Any, arguments: list[str],
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def kill_at(step: int, rank: int = 0, number: int = signal.SIGKILL) -> Callable[[int], None]:
+    """Lets the process of that rank send itself a signal before that step of its training."""
+
+    def prepare(own: int) -> None:
+        def train_step(run, batch):
+            if run.step == step and own == rank:
+                os.kill(os.getpid(), number)
+            return step_of_loop(run, batch)
+
+        step_of_loop = loop.train_step
+        loop.train_step = train_step
+
+    return prepare

@@ -228,12 +228,12 @@ def test_too_large_for_the_memory(pictures, capsys, monkeypatch) -> None:
     monkeypatch.setattr("utils.memory.available_memory", lambda: 4 * 10**6)
     Image.new("RGB", (8, 8)).save(pictures / "small.png")
     with pytest.raises(SystemExit) as ended:
-        run("--input", pictures, "--output", "out", "--scale", 12)
+        run("--input", pictures, "--output", "out", "--scale", 12, "--format", "jpg")
     assert ended.value.code == 1
     said = capsys.readouterr()
     assert "wrote 1 pictures" in said.out
     assert "a.png: an output of 576x768 needs about 0.0 GiB of memory" in said.err
-    assert [path.name for path in Path("out").iterdir()] == ["small.png"]
+    assert [path.name for path in Path("out").iterdir()] == ["small.jpg"]
 
 
 def test_streams(pictures, monkeypatch) -> None:

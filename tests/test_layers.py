@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = ("train", "test", "demo", "init_cmsr")
+PROGRAMS = ("train", "test", "demo", "init_cmsr", "app")
 ALLOWED = {
     "utils": {"utils"},
     "datasets": {"utils", "datasets"},
@@ -17,7 +17,9 @@ ALLOWED = {
     **{program: {"utils", "datasets", "models", "evaluation"} for program in PROGRAMS},
     "train": {"utils", "datasets", "models", "evaluation", "training"},
     "hubconf": set(),
-    "tools": {"utils", "datasets", "models", "evaluation", "tools"},
+    "web": {"utils", "datasets", "models", "evaluation", "web"},
+    "app": {"utils", "web"},
+    "tools": {"utils", "datasets", "models", "evaluation", "training", "web", "tools"},
 }
 
 

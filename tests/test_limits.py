@@ -16,13 +16,13 @@ LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 <
 def test_size_beyond_the_memory_is_one_line(pictures, checkpoint, tmp_path, model, fast) -> None:
     model = checkpoint if model == "small" else model
     program = f"{LIMITED}; import demo; from utils import cli; cli.run(demo.main)"
-    options = ["--input", pictures / "a.png", "--output", tmp_path / "o.png", "--model", model, "--fast", fast]
+    options = ["--input", pictures / "a.png", "--output", tmp_path / "o.jpg", "--model", model, "--fast", fast]
     command = [sys.executable, "-c", program, *map(str, options), "--size", "30000x30000", "--device", "cpu"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "memory" in line
-    assert not (tmp_path / "o.png").exists()
+    assert not (tmp_path / "o.jpg").exists()
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])

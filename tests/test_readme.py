@@ -14,7 +14,8 @@ from PIL import Image
 from tests.commands import ROOT
 
 README = (ROOT / "README.md").read_text()
-CODE = ("configs", "datasets", "evaluation", "models", "tests", "tools", "utils", "demo.py", "pyproject.toml")
+CODE = ("configs", "datasets", "evaluation", "models", "runtime", "tests", "tools", "training", "utils", "web")
+FILES = ("demo.py", "hubconf.py", "pyproject.toml")
 MODULES = {name: f"{name}.__main__" for name in ("tools.bench", "datasets.check")}  # whose arguments another file reads
 
 
@@ -26,7 +27,7 @@ def python_block(containing: str) -> str:
 
 def test_a_decoder_is_one_new_file(tmp_path) -> None:
     """Dropped into a copy of the project, the example passes what every decoder passes."""
-    for name in CODE:
+    for name in (*CODE, *FILES):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         ignored = {"ignore": shutil.ignore_patterns("golden")} if (ROOT / name).is_dir() else {}
         copy(ROOT / name, tmp_path / name, **ignored)

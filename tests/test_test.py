@@ -1,6 +1,7 @@
 """test.py as users call it: tables, JSON, pictures, and one line for every mistake."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from PIL import Image
 
 import demo
 import test
+from evaluation.tasks import Task
 from tests.commands import call, mistake
 from tools import make_benchmark
+from utils import cli
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -31,6 +34,25 @@ def test_results_as_table_json_and_pictures(pictures, checkpoint, capsys) -> Non
     scores = [row["bicubic"]["psnr"] for row in first["pictures"].values()]
     assert first["mean"]["bicubic"]["psnr"] == pytest.approx(sum(scores) / 3)
     assert Image.open("out/Noise/x3/small/a.png").size == (48, 63)
+
+
+def test_a_signal_leaves_what_was_measured(pictures, monkeypatch, capsys) -> None:
+    def measure(task, *arguments):
+        if "measured" in measured:
+            signal.raise_signal(signal.SIGTERM)
+        measured.append("measured")
+        return measure_of_task(task, *arguments)
+
+    measured, measure_of_task = [], Task.measure
+    monkeypatch.setattr(Task, "measure", measure)
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Noise": {"hr": str(pictures)}}}))
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda _: call(test, "--config", "t.yaml", "--model", "bicubic", "--json", "r.json"))
+    assert ended.value.code == 143
+    assert capsys.readouterr().err.endswith("stopped by SIGTERM; r.json holds what was measured\n")
+    report = json.loads(Path("r.json").read_text())
+    assert not report["complete"]
+    assert list(report["results"][0]["pictures"]) == ["a.png"]
 
 
 def test_lr_pictures_from_files_and_authors_configs(pictures, tmp_path, capsys) -> None:

@@ -22,6 +22,7 @@ from models.upscaler import Upscaler
 from tests.commands import ROOT, call, failure, mistake
 from tests.conftest import SMALL_LMLIIF
 from tests.faults import equal
+from tests.several import in_processes, kill_at
 from training import loop
 from training.run import Run, prepare_data
 from utils.errors import InputError
@@ -376,6 +377,25 @@ def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch, moment) -
     call(train, *options, "--resume")
     for file in ("epoch-last.pth", "epoch-best.pth", "epoch-2.pth", "epoch-4.pth"):
         assert equal(checkpoint_of("parts", file), checkpoint_of("whole", file)), file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("batch_size", "workers", "precision"),
+    [(4, 0, "float32"), (4, 2, "bfloat16"), (3, 2, "float32"), (3, 0, "bfloat16")],
+)
+def test_six_steps_are_three_then_kill_and_three_more(pictures, batch_size, workers, precision) -> None:
+    """At the end of an epoch, of 3 steps, and within one, of 4."""
+    changes = {"precision": precision, "ema": 0.9, "val_dataset": None, "epoch_save": None}
+    config = train_config(pictures, epoch_max=2, **changes)
+    options = ["--config", config, "--device", "cpu", "--set", f"train_dataset.batch_size={batch_size}"]
+    call(train, *options, "--name", "whole")
+    options += ["--name", "parts", "--save-every", "1", "--set", f"num_workers={workers}"]
+    (status,), _ = in_processes(1, train, options, kill_at(3))
+    assert status == -signal.SIGKILL
+    assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 3
+    call(train, *options, "--resume")
+    assert equal(checkpoint_of("parts"), checkpoint_of("whole"))
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ import torch
 
 import train
 from models.checkpoints.loading import load_checkpoint
-from tests.commands import ROOT, call
+from tests.commands import ROOT, call, mistake
 from tests.faults import equal
-from tests.several import in_processes
+from tests.several import in_processes, kill_at
 from tests.test_train import checkpoint_of, train_config
 from training import loop
 
@@ -58,21 +58,6 @@ def test_validation_is_shared_exactly(pictures, crops) -> None:
     statuses, said = in_processes(2, train, [*options, "--name", "two"])
     assert statuses == [0, 0], said
     assert checkpoint_of("one")["best"] == checkpoint_of("two")["best"]
-
-
-def kill_at(step: int, rank: int, times: int = 1, number: int = signal.SIGKILL):
-    """Lets the process of that rank send itself a signal before that step."""
-
-    def prepare(own: int) -> None:
-        def train_step(run, batch):
-            if run.step == step and own == rank:
-                os.kill(os.getpid(), number)
-            return step_of_loop(run, batch)
-
-        step_of_loop = loop.train_step
-        loop.train_step = train_step
-
-    return prepare
 
 
 def test_killed_processes_go_on_exactly(pictures) -> None:
@@ -131,6 +116,25 @@ def test_torchrun_starts_a_job_again_that_goes_on_exactly(pictures) -> None:
     assert equal(checkpoint_of("parts"), checkpoint_of("whole"))
 
 
+def test_jobs_that_may_start_again(pictures, capsys) -> None:
+    """--auto-resume starts a run, continues it, and has nothing to do where it is done; so does a restart, also of a
+    job that was to overwrite an earlier run."""
+    config = train_config(pictures, epoch_max=1, val_dataset=None, multi_step_lr=None)
+    options = ("--config", config, "--device", "cpu", "--name", "r")
+    for _ in range(2):
+        call(train, *options, "--auto-resume")
+        assert load_checkpoint("save/r/epoch-last.pth")["step"] == 3
+    call(train, *options, "--auto-resume", "--set", "epoch_max=2")
+    assert load_checkpoint("save/r/epoch-last.pth")["step"] == 6
+    assert "leave --resume and --overwrite out" in mistake(capsys, train, *options, "--auto-resume", "--overwrite")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+        call(train, *options, "--overwrite", "--set", "epoch_max=3")
+    assert "continued from step 6" in Path("save/r/log.txt").read_text()
+    call(train, *options, "--overwrite")
+    assert load_checkpoint("save/r/epoch-last.pth")["step"] == 3
+
+
 def test_a_mistake_is_told_once(pictures) -> None:
     """Whoever meets it: all of them, the first in a folder that is in use, or one that cannot read a picture."""
     config = train_config(pictures, epoch_max=1, val_dataset=None)
@@ -146,3 +150,8 @@ def test_a_mistake_is_told_once(pictures) -> None:
         assert said[0].count("\n") == 1
         assert said[1] == ""
     assert not Path("save/r").exists()
+    (pictures / "b.png").write_text("broken")  # found in the middle of the training, by whoever gets it first
+    no_cache = ("--set", "train_dataset.dataset.args.cache=none", "--set", "train_dataset.dataset.args.repeat=8")
+    statuses, said = in_processes(2, train, ["--config", config, "--device", "cpu", "--name", "r", *no_cache])
+    assert 2 in statuses, said
+    assert sum(text.count("b.png") for text in said) >= 1

@@ -230,6 +230,8 @@ def take_up(
         parts.load_scaler(run.scaler, state["scaler"], path)
     if arguments.resume:
         run.saved = run.step
+    if run.done and not arguments.auto_resume:
+        raise InputError(f"{run.folder} has done its {run.config['epoch_max']} epochs; raise epoch_max to train on")
     if state.get("processes", 1) != processes.count():
         notices.append(f"processes: {state.get('processes', 1)} -> {processes.count()}, the same but for rounding")
     if state.get("steps_per_epoch", len(run.batches)) != len(run.batches):

@@ -92,7 +92,8 @@ def add_to_history(folder: Path, row: Mapping[str, Any]) -> list[dict[str, float
     history."""
     rows = [earlier for earlier in read_history(folder) if earlier["step"] < row["step"]] + [dict(row)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    columns = dict.fromkeys((*COLUMNS, *(key for earlier in rows for key in earlier)))  # other scores come last
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: f"{value:.8g}" for key, value in earlier.items()} for earlier in rows)
     with atomic_file(folder / HISTORY) as temporary:

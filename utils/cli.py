@@ -173,6 +173,21 @@ def size(text: str) -> tuple[int, int]:
     return int(parts[1]), int(parts[0])
 
 
+def memory(text: str) -> int:
+    """`2G`, `500M` or a number of bytes -> bytes; G and M are powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)(?:i?b)?", text.lower())
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"expected a size such as 2G or 500M, not '{text}'")
+    return int(float(match[1]) * 1024 ** " kmg".index(match[2] or " "))
+
+
+def compression(text: str) -> int:
+    """0 to 9."""
+    if text not in "0123456789" or len(text) != 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 (fast) to 9 (small), not '{text}'")
+    return int(text)
+
+
 def add_fast_option(parser: argparse.ArgumentParser) -> None:
     """`--fast`, a real boolean under the published programs' name."""
     parser.add_argument(

@@ -48,6 +48,18 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         file.close()
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether another process holds the lock of `folder`."""
+    try:
+        with open(folder / LOCK, "r+") as file:
+            _lock(file, wait=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def _open_locked(path: Path, wait: bool) -> TextIO:
     """The open and locked file at `path`, in which the number of this process stands."""
     while True:

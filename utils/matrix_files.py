@@ -16,10 +16,15 @@ def read_matrix(source: str | Path) -> np.ndarray:
     if _is_file(path) or path.suffix in (".pth", ".pt", ".npy"):
         values = _read(path)
     elif "," in text or len(text.split()) > 1:
-        values = _parse(text)
+        return parse_matrix(text)
     else:
         raise InputError("no such file; give a .pth, .npy or text file, or nine numbers with commas between")
     return values.reshape(3, 3)
+
+
+def parse_matrix(text: str) -> np.ndarray:
+    """`read_matrix` of text, which is never a file's name."""
+    return _parse(text).reshape(3, 3)
 
 
 def _is_file(path: Path) -> bool:

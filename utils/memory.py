@@ -22,14 +22,25 @@ def available_memory() -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def check_memory(needed: int, what: str) -> None:
-    """InputError when `what` needs more bytes than there are."""
+def check_memory(needed: int, what: str, allowed: int | None = None) -> None:
+    """InputError when `what` needs more bytes than there are, or than are `allowed`."""
     available = available_memory()
+    if allowed is not None and needed > allowed:
+        raise InputError(
+            f"{what} needs about {needed / 2**30:.1f} GiB of memory, --memory allows {allowed / 2**30:.1f}; "
+            "ask for a smaller size"
+        )
     if available is not None and needed > available:
         raise InputError(
             f"{what} needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} are free; "
             "ask for a smaller size"
         )
+
+
+def usable_memory(allowed: int | None = None) -> int | None:
+    """Bytes: what is free, at most what is `allowed`; None where neither is known."""
+    limits = [limit for limit in (allowed, available_memory()) if limit is not None]
+    return min(limits, default=None)
 
 
 def is_memory_error(error: Exception) -> bool:

@@ -4,6 +4,8 @@ A program that torchrun did not start is a job of one process: nothing here impo
 """
 
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -16,7 +18,8 @@ from utils.stopping import Stopped
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-COLLECTIVE = ("gloo", "NCCL", "ProcessGroup", "Socket", "store")  # in messages of those that are plain RuntimeErrors
+COLLECTIVE = ("gloo", "NCCL", "ProcessGroup")  # in messages of those that are plain RuntimeErrors
+LONGEST = 365 * 24 * 60  # minutes that processes wait
 _job = (0, 1)  # rank and number of processes, once they have met
 _met = False
 
@@ -88,13 +91,39 @@ def joined(minutes: float = 10, cuda: bool = False) -> Iterator[None]:
         raise InputError("this build of PyTorch has no torch.distributed; start one process, without torchrun")
     with answering():
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-        torch.distributed.init_process_group(backend, timeout=timedelta(minutes=minutes))
-    _job, _met = (torch.distributed.get_rank(), torch.distributed.get_world_size()), True
+        own, size, timeout = int(os.environ["RANK"]), launched(), timedelta(minutes=min(minutes, LONGEST))
+        served = own == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = torch.distributed.TCPStore(*address, size, served, timeout, wait_for_workers=False)
+        fresh = torch.distributed.PrefixStore(_meet(store, own, size, minutes), store)
+        torch.distributed.init_process_group(backend, store=fresh, rank=own, world_size=size, timeout=timeout)
+    _job, _met = (own, size), True
     try:
         yield
         torch.distributed.destroy_process_group()  # not after an error, where it could wait for the others
     finally:
         _job = (0, 1)
+
+
+def _meet(store: Any, own: int, size: int, minutes: float) -> str:
+    """A name for this meeting of the processes, the same in all of them.
+
+    When torchrun starts a job again, its store (PyTorch's TCPStore) still holds the addresses of processes that have
+    ended. So each process leaves a new token, the first one publishes those it finds, and what it has published counts
+    once every process has found its own token there.
+    """
+    token, deadline = secrets.token_hex(8), time.monotonic() + 60 * minutes
+    store.set(f"token/{own}", token)
+    while time.monotonic() < deadline:
+        if own == 0:
+            store.set("tokens", "-".join(store.get(f"token/{rank}").decode() for rank in range(size)))
+        name = store.get("tokens").decode()
+        if token in name:
+            store.set(f"{name}/{own}", "found")
+            if store.check([f"{name}/{rank}" for rank in range(size)]):
+                return name
+        time.sleep(0.02)
+    raise Lost("the processes of this job did not find each other", 1)
 
 
 @contextmanager
@@ -106,7 +135,8 @@ def answering() -> Iterator[None]:
         import torch.distributed
 
         text = str(error)
-        if not isinstance(error, torch.distributed.DistError) and not any(word in text for word in COLLECTIVE):
+        distributed = isinstance(error, torch.distributed.DistError) or any(word in text for word in COLLECTIVE)
+        if launched() == 1 or not distributed:
             raise
         raise Lost("another process of this job ended or did not answer", 1) from error
 

@@ -16,7 +16,7 @@ from utils.errors import InputError
 from utils.files import atomic_file, clear_temporaries, new_folder, writing
 from utils.kinds import MAPPING, SWITCH, Kind, whole
 from utils.locks import LOCK, locked
-from utils.processes import gathered_from_first, is_first, restarted
+from utils.processes import gathered, gathered_from_first, is_first, restarted
 from utils.registry import shortened
 
 CHECKPOINT = re.compile(r"epoch-(last|best|\d+)\.(pth|safetensors)")
@@ -60,7 +60,7 @@ def intended(folder: Path, arguments: Namespace) -> Namespace:
     to continue it where it is there. So do jobs that torchrun has started again."""
     if arguments.auto_resume and (arguments.resume or arguments.overwrite):
         raise InputError("--auto-resume continues a run or starts one; leave --resume and --overwrite out")
-    if not (arguments.auto_resume or restarted()):
+    if not (arguments.auto_resume or any(gathered(restarted()))):  # only one machine counts a restart
         return arguments
     there = gathered_from_first((folder / "epoch-last.pth").exists())
     intention = {"resume": arguments.resume or there, "overwrite": arguments.overwrite and not there}
@@ -163,7 +163,7 @@ def check_same_config(
 
     InputError names those that are neither FREE nor below one of the `allowed` dotted keys.
     """
-    before, now = dict(_leaves(earlier)), dict(_leaves(config))
+    before, now = dict(leaves(earlier)), dict(leaves(config))
     differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     changes = {key: f"{key}: {shortened(before.get(key))} -> {shortened(now.get(key))}" for key in differing}
     refused = [
@@ -179,11 +179,11 @@ def check_same_config(
     return list(changes.values())
 
 
-def _leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, value) of everything in nested mappings."""
     if isinstance(value, Mapping) and value:
         for key, part in value.items():
-            yield from _leaves(part, f"{at}.{key}" if at else str(key))
+            yield from leaves(part, f"{at}.{key}" if at else str(key))
     else:
         yield at, value
 

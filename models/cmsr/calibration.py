@@ -51,14 +51,14 @@ def level_errors(upscaler: Upscaler, latent: Any, target: float, measure: str) -
     image = latent.image
     input_size: Size = tuple(image.shape[-2:])
     size = output_size(input_size, (target, target))
-    grid = Grid.of_size(size, image.device)
+    grid = Grid.of_size(size)
     made = model.field(latent, model.cell(latent, grid))
     full = painted(model, made, grid)
     owner = _owners(size, input_size).to(image.device)
     value = MEASURES[measure](model, made, image)[0].flatten()
     found = []
     for scale in (candidate for candidate in CANDIDATES if candidate < target):
-        grid = Grid.of_size(level_size(scale, input_size, size), image.device)
+        grid = Grid.of_size(level_size(scale, input_size, size))
         picture = painted(model, model.with_cell(made, model.cell(latent, grid)), grid)
         picture = F.interpolate(picture, size, mode="bilinear", align_corners=False)
         norm = upscaler.normalization.gt

@@ -75,15 +75,12 @@ def render_controlled(
     """
     model: LMFDecoder = upscaler.model
     image, input_size = latent.image, tuple(latent.image.shape[-2:])
-    levels = needed_levels(levels, input_size, size)
     with upscaler.computing():
-        field = model.field(latent, model.cell(latent, Grid.of_size(size, image.device)))
-        bounds = torch.tensor([level.threshold for level in levels[:-1]], device=image.device)
-        # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
-        wanted = torch.bucketize(MEASURES[measure](model, field, image), bounds, right=True)
+        field = model.field(latent, model.cell(latent, Grid.of_size(size)))
+        levels, wanted = _wanted_levels(model, field, image, size, levels, measure)
         picture, queries = image, 0
         for number, level in enumerate(levels):
-            grid = Grid.of_size(level_size(level.scale, input_size, size), image.device)
+            grid = Grid.of_size(level_size(level.scale, input_size, size))
             picture = F.interpolate(picture, grid.size, mode="bilinear", align_corners=False)
             here = wanted == number
             if here.any():
@@ -96,13 +93,33 @@ def render_controlled(
     return ControlledPicture(picture, wanted, scales, queries, field.batch * size[0] * size[1])
 
 
+def chosen_levels(
+    upscaler: Upscaler, latent: Latent, size: Size, levels: Sequence[Level], measure: str = "intensity"
+) -> tuple[list[Level], Tensor]:
+    """What `render_controlled` decides, without rendering: the levels that are needed, and which of them each LR pixel
+    is rendered at, (B, h, w)."""
+    model: LMFDecoder = upscaler.model
+    with upscaler.computing():
+        field = model.field(latent, model.cell(latent, Grid.of_size(size)))
+        return _wanted_levels(model, field, latent.image, size, levels, measure)
+
+
+def _wanted_levels(
+    model: LMFDecoder, field: ModulatedField, image: Tensor, size: Size, levels: Sequence[Level], measure: str
+) -> tuple[list[Level], Tensor]:
+    levels = needed_levels(levels, tuple(image.shape[-2:]), size)
+    bounds = torch.tensor([level.threshold for level in levels[:-1]], device=image.device)
+    # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
+    return levels, torch.bucketize(MEASURES[measure](model, field, image), bounds, right=True)
+
+
 def positions_in(chosen: Tensor, grid: Grid) -> int:
     """How many positions of a grid lie in the `chosen` LR pixels (B, h, w), bool."""
     in_rows, in_columns = (
         torch.bincount(pixel_index(positions, n), minlength=n)
         for positions, n in zip((grid.rows, grid.columns), chosen.shape[1:], strict=True)
     )
-    return int((chosen * (in_rows[:, None] * in_columns)).sum())
+    return int((chosen.cpu() * (in_rows[:, None] * in_columns)).sum())
 
 
 def needed_levels(levels: Sequence[Level], input_size: Size, size: Size) -> list[Level]:

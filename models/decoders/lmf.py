@@ -98,23 +98,31 @@ class LMFDecoder(LocalEnsembleModel):
         return self.imnet.layers[0].weight[:, self.code_dim : self.code_dim + 2]
 
     def field(self, latent: Latent, cell: Tensor) -> ModulatedField:
-        return self.field_of_rows(latent, cell, slice(0, latent.features.shape[2]))
+        return self.field_of_rows(latent, cell, slice(latent.first, latent.first + latent.features.shape[2]))
 
     def field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> ModulatedField:
-        size = tuple(latent.features.shape[-2:])
-        around = slice(max(rows.start - 1, 0), rows.stop + 1)  # latent MLPs read 3x3 pixels
+        size, first = latent.size, latent.first
+        around = slice(max(rows.start - 1, first), rows.stop + 1)  # latent MLPs read 3x3 pixels
         inner = slice(rows.start - around.start, rows.stop - around.start)
         cell = cell_in_pixels(cell, size)
         cell_around = cell[:, :, around] if cell.shape[2] > 1 else cell
-        modulation, code = self.modulate(latent.rows(around), cell_around, size)
+        modulation, code = self.modulate(
+            latent.rows(slice(around.start - first, around.stop - first)), cell_around, size
+        )
         code = code[:, :, inner]
         return ModulatedField(
             table=self.tabulate(code, cell[:, :, rows] if cell.shape[2] > 1 else cell),
             skip=latent.image if self.lr_skip else None,
+            skip_first=first,
             rows=PixelRows(size, rows.start, rows.stop - rows.start),
             code=code,
             modulation=modulation[:, :, inner].permute(0, 2, 3, 1),
         )
+
+    @property
+    def strip_context(self) -> int | None:
+        in_parts = not self.lr_skip or native.choose(self.native_library, *self.imnet.parameters()) is not None
+        return getattr(self.encoder, "reach", None) if in_parts else None
 
     def rows_at_a_time(self, latent: Latent) -> int:
         return max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * len(latent.image) * latent.features.shape[3]))
@@ -151,4 +159,4 @@ class LMFDecoder(LocalEnsembleModel):
         if not self.waves:
             parameters[:2] = [self.of_offset()]
         shape = imnet.hidden_dim, imnet.hidden_depth, self.waves, imnet.mod_scale, imnet.mod_shift
-        return RenderStage(library, *shape, parameters, *tensors)
+        return RenderStage(library, *shape, parameters, *tensors, (field.skip_first, field.size[0]))

@@ -19,7 +19,7 @@ MOST_FILTERS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class MetaField(Field):
-    """`table` (B, h, w, 576) unfolded features, and the `cell` (B, 2) or (B, 2, h, w)."""
+    """`table` (B, h, w, 576) unfolded features, and the `cell`, (B, 2) where the caller has it, or (B, 2, h, w)."""
 
     cell: Tensor
 
@@ -27,6 +27,8 @@ class MetaField(Field):
 @register("metasr")
 class MetaSR(ContinuousModel):
     """rgb = latent (576) times a (576, 3) matrix, an MLP of the offset from the LR pixel's corner and the cell."""
+
+    cell_on_cpu = True
 
     def __init__(self, encoder_spec: Mapping[str, Any]):
         super().__init__()
@@ -36,11 +38,12 @@ class MetaSR(ContinuousModel):
         self.floats_per_query = 4 * self.latent_dim
 
     def field(self, latent: Latent, cell: Tensor) -> MetaField:
-        return MetaField(unfolded(latent.features), cell=cell)
+        table = unfolded(latent.features)
+        return MetaField(table, cell=cell if cell.dim() == 2 else cell.to(table.device))
 
     def sample(self, field: MetaField, coord: Tensor) -> Tensor:
         height, width = field.size
-        cell = cell_at(field.cell, coord)  # (B, 1 or Q, 2)
+        cell = cell_at(field.cell.to(coord.device), coord)  # (B, 1 or Q, 2)
         rows, offset_y = offset_from_corner(coord[..., 0], cell[..., 0], height)
         columns, offset_x = offset_from_corner(coord[..., 1], cell[..., 1], width)
         index = first_pixels(coord.shape[0], field.size, coord.device)[:, None] + rows * width + columns  # (B, Q)
@@ -60,7 +63,7 @@ class MetaSR(ContinuousModel):
     def _paint_by_filters(self, field: MetaField, grid: Grid, output: Tensor) -> bool:
         """`paint` with one filter for all positions of equal offsets; False, and nothing painted, where they are too
         many."""
-        (height, width), cell = field.size, field.cell[0]
+        (height, width), cell, device = field.size, field.cell[0].cpu(), output.device
         rows, offset_y = offset_from_corner(grid.rows, cell[0], height)
         columns, offset_x = offset_from_corner(grid.columns, cell[1], width)
         # Offsets repeat along a grid up to rounding, so one filter serves all positions with equal offsets.
@@ -70,12 +73,13 @@ class MetaSR(ContinuousModel):
             return False
         for i, y in enumerate(offset_y):
             inputs = torch.stack([y.expand_as(offset_x), offset_x, (cell[0] * height / 2).expand_as(offset_x)], dim=-1)
-            filters = self.imnet(inputs).unflatten(-1, (self.latent_dim, 3))  # (offsets of x, 576, 3)
+            filters = self.imnet(inputs.to(device)).unflatten(-1, (self.latent_dim, 3))  # (offsets of x, 576, 3)
             at_y = (which_y == i).nonzero()[:, 0]
-            latents = field.table[:, rows[at_y]]  # (B, rows at this offset, w, 576)
+            latents = field.table[:, rows[at_y].to(device)]  # (B, rows at this offset, w, 576)
             for j, matrix in enumerate(filters):
                 at_x = (which_x == j).nonzero()[:, 0]
-                output[:, :, at_y[:, None], at_x] = (latents[:, :, columns[at_x]] @ matrix).permute(0, 3, 1, 2)
+                values = latents[:, :, columns[at_x].to(device)] @ matrix
+                output[:, :, at_y[:, None].to(device), at_x.to(device)] = values.permute(0, 3, 1, 2)
         return True
 
 

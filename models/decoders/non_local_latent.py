@@ -38,6 +38,11 @@ class NonLocalEncoder(nn.Module):
     def tiling(self) -> Tiling:
         return super().tiling if self.cs_attn is None else Tiling.DISCOURAGED
 
+    @property
+    def strip_context(self) -> None:
+        """The attention reads the whole picture."""
+        return None
+
     def encode(self, image: Tensor) -> NonLocalLatent:
         features = encode_in_chunks(self.encoder, image)
         if self.cs_attn is None:

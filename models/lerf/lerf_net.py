@@ -140,7 +140,7 @@ class LeRFNetPlus(LeRFNet):
         """(B, 3, h, w) -> (B, 3, 2h, 2w), both in [0, 1]."""
         if torch.onnx.is_in_onnx_export():
             return self._sampled(image)
-        grid = Grid.of_size((2 * image.shape[-2], 2 * image.shape[-1]), image.device)
+        grid = Grid.of_size((2 * image.shape[-2], 2 * image.shape[-1]))
         sub, div = self.upsampler.normalization
         latent = self.upsampler.encode((image - sub) / div)
         return (self.upsampler.render(latent, grid) * div + sub).clamp(0, 1)

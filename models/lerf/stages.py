@@ -78,6 +78,11 @@ class EnsembleLeRF(LeRF):
         super().__init__(make_kernel(kernel, support), antialias)
         self.modes = modes
 
+    @property
+    def strip_context(self) -> int:
+        offsets = (offset for mode in self.modes for offset in PATTERNS[mode])
+        return 2 * max(abs(step) for offset in offsets for step in offset)  # of either stage, in all directions
+
     def arguments(self) -> dict[str, Any]:
         """The arguments of the LUTs made from this model."""
         kernel = next(name for name, kind in KERNELS.items() if type(self.kernel) is kind)

@@ -103,13 +103,18 @@ class LookUpLeRF(EnsembleLeRF):
 
     def laid_out(self, library: Library, stage: int, tables: list[nn.Parameter]) -> Tensor:
         """The LUTs of a stage as the native routine reads them, laid out anew where one has changed since the last
-        call: PyTorch counts changes in place, but not those through `Parameter.data` or NumPy."""
+        call, or `train` or `eval` was called: PyTorch does not count what fused optimisers, `Parameter.data` and NumPy
+        change in place."""
         states = [(table.data_ptr(), -1 if table.is_inference() else table._version) for table in tables]
         held = self._laid_out.get(stage)
         if held is None or held.states != states or any(version < 0 for _, version in states):
             owners = [table.detach() for table in tables]  # no other tensor gets their place in memory
             held = self._laid_out[stage] = LaidOut(states, owners, lay_out(library, owners))
         return held.entries
+
+    def train(self, mode: bool = True) -> "LookUpLeRF":
+        self._laid_out.clear()
+        return super().train(mode)
 
     def tables(self) -> Iterator[tuple[str, Tensor]]:
         """Every unit's name and its LUT as stored, (83521, K) int8."""

@@ -24,7 +24,8 @@ class RenderStage:
     sines, frequencies along y and along x, and phases. Without any, `table` (B, h, w, hidden) is the first layer's
     output except for the part of the offset (y, x), whose columns (hidden, 2) are that layer's only parameters.
     `modulation` (B, h, w, C) holds scales, if `has_scale`, then shifts, if `has_shift`, of layer after layer. `skip`
-    (B, 3, h', w') is added at every position by bilinear interpolation, border replicated.
+    (B, 3, h', w') is added at every position by bilinear interpolation, border replicated; `skip_rows` are its first
+    row and the number of rows of the picture that it is a part of.
 
     ValueError for tensors of another shape or type, InputError for an MLP that is too large.
     """
@@ -39,6 +40,7 @@ class RenderStage:
     table: Tensor
     modulation: Tensor
     skip: Tensor | None
+    skip_rows: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         largest = max(self.hidden, self.depth, self.waves)
@@ -93,8 +95,10 @@ class RenderStage:
         check_shape("lengths of spans", spans.length, (count,))
         kept = [index, spans.lookup.offset.float(), spans.start, spans.length]
         if self.skip is not None:
-            pair, fraction = bilinear_taps(positions, self.skip.shape[dimension])
-            kept += [pair, fraction.float()]
+            whole = 0, self.skip.shape[dimension]
+            first, pixels = whole if dimension == 3 or self.skip_rows is None else self.skip_rows
+            pair, fraction = bilinear_taps(positions, pixels)
+            kept += [pair - first, fraction.float()]
         kept = [tensor.contiguous() for tensor in kept]
         addresses = [address(tensor, torch.int64, torch.float32) for tensor in kept] + [None] * (6 - len(kept))
         return Axis(count, spans.longest, len(positions), *addresses), kept

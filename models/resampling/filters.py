@@ -25,7 +25,11 @@ class Nearest(ContinuousModel):
         return Latent(image, image)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
-        return Field(latent.image.permute(0, 2, 3, 1))
+        return Field(latent.image.permute(0, 2, 3, 1), rows=latent.strip and latent.strip.rows)
+
+    @property
+    def strip_context(self) -> int:
+        return 0
 
     def sample(self, field: Field, coord: Tensor) -> Tensor:
         return sample_nearest(field.table, coord)
@@ -35,7 +39,8 @@ class Nearest(ContinuousModel):
             super().paint(field, grid, output)
             return
         axes = zip((grid.rows, grid.columns), field.size, strict=True)
-        rows, columns = (pixel_index(positions, n) for positions, n in axes)
+        rows, columns = (pixel_index(positions, n).to(output.device) for positions, n in axes)
+        rows = rows - field.pixels.first
         output.copy_(field.table.permute(0, 3, 1, 2).index_select(2, rows).index_select(3, columns))
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
@@ -47,6 +52,10 @@ class Filter(Resampler):
 
     reduces = True
     whole_types = (torch.float16, torch.bfloat16)
+
+    @property
+    def strip_context(self) -> int:
+        return 0
 
     def encode(self, image: Tensor) -> Latent:
         return Latent(image, image)

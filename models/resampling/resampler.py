@@ -1,5 +1,6 @@
 """The one resampler: output pixels as weighted sums of the pixels around them, for filters, networks and tables."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,9 +26,10 @@ LARGEST = 2 * LARGEST_CELL  # cell: what the largest kernel of a warp is in a pi
 @dataclass(frozen=True, kw_only=True)
 class ResamplingField(Field):
     """`table` (B, h, w, (1 + K) * C): C values of each pixel, then C of each of its K hyper-parameters; `stretch`, how
-    much wider than published the kernel is, (B, 2, 1, 1) or per pixel (B, 2, h, w)."""
+    much wider than published the kernel is, (B, 2, 1, 1) or per pixel (B, 2, h, w), and the largest of it."""
 
     stretch: Tensor
+    largest_stretch: float = 1.0
 
 
 class Resampler(ContinuousModel):
@@ -40,6 +42,7 @@ class Resampler(ContinuousModel):
     trained_scales = None
     averages = True
     tiling = Tiling.INTERNAL
+    cell_on_cpu = True
 
     def __init__(self, kernel: Kernel, antialias: bool = True):
         super().__init__()
@@ -50,20 +53,25 @@ class Resampler(ContinuousModel):
     def field(self, latent: Latent, cell: Tensor) -> ResamplingField:
         if not ((cell >= 0) & (cell <= LARGEST)).all():
             raise InputError(f"an output pixel has a size beyond 0..{LARGEST:g} (the picture's side is 2)")
-        channels, size, hyper = latent.features.shape[1], latent.features.shape[-2:], self.kernel.hyper_parameters
+        channels, hyper = latent.features.shape[1], self.kernel.hyper_parameters
+        size = latent.size if latent.strip else tuple(latent.features.shape[-2:])
         if channels % (1 + len(hyper)):
             raise ValueError(f"{channels} channels are not values with {len(hyper)} hyper-parameters each")
         output_pixel = cell_in_pixels(cell, size) / 2
         if cell.dim() == 4 and cell.shape[-2:] != size:  # a map for the pixels of a picture that was enlarged
             output_pixel = F.interpolate(output_pixel, size, mode="nearest-exact")
         stretch = output_pixel.clamp(min=1) if self.antialias else torch.ones_like(output_pixel)
-        if not (stretch > 1).any():
+        largest = float(stretch.max())
+        if largest == 1:
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
+        elif cell.dim() == 4:
+            stretch = stretch.to(latent.features.device)
+        about = {"rows": latent.strip and latent.strip.rows, "stretch": stretch, "largest_stretch": largest}
         # The native routines read planes for grids, so the table is a view of planes. For positions, which a map of
         # cells is made for, they read pixels; a view would be copied at every call.
         if cell.dim() == 2 and self.library(latent.features) is not None:
-            return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), stretch=stretch)
-        return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), stretch=stretch)
+            return ResamplingField(latent.features.contiguous().permute(0, 2, 3, 1), **about)
+        return ResamplingField(latent.features.permute(0, 2, 3, 1).contiguous(), **about)
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         return []
@@ -76,9 +84,11 @@ class Resampler(ContinuousModel):
         """The native routines, if there are any for this kernel and these tensors."""
         return self.native_library and native.choose(self.native_library, *tensors)
 
-    def taps(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
-        """Taps (*S, T) of positions (*S) along one axis of n pixels."""
-        return axis_taps(position, n, self.kernel.radius, stretch)
+    def taps(self, position: Tensor, n: int, stretch: Tensor, largest_stretch: float | None = None) -> AxisTaps:
+        """Taps (T, *S) of positions (*S) along one axis of n pixels; T is found from the `largest_stretch` where that
+        is known."""
+        taps = None if largest_stretch is None else math.ceil(2 * self.kernel.radius * largest_stretch)
+        return axis_taps(position, n, self.kernel.radius, stretch, taps)
 
     def blend(self, taps: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Tensor:
         """Weighted mean over taps, each (rows of the table (*S, (1 + K) * C), dy, dx, whether it counts): (*S, C)."""
@@ -94,9 +104,10 @@ class Resampler(ContinuousModel):
         if library is not None:
             positions = coord.transpose(1, 2).contiguous()
             return resample_points(library, *self.native_arguments(field), positions).transpose(1, 2)
-        stretch = sample_nearest(field.stretch.permute(0, 2, 3, 1), coord)  # (B, Q, 2)
-        y = self.taps(coord[..., 0], field.size[0], stretch[..., 0])
-        x = self.taps(coord[..., 1], field.size[1], stretch[..., 1])
+        stretch = sample_nearest(field.stretch.to(coord.device).permute(0, 2, 3, 1), coord)  # (B, Q, 2)
+        largest = None if coord.is_cpu else field.largest_stretch
+        y = self.taps(coord[..., 0], field.size[0], stretch[..., 0], largest)
+        x = self.taps(coord[..., 1], field.size[1], stretch[..., 1], largest)
         first = first_pixels(field.batch, field.size, coord.device)[:, None]
         rows = field.table.flatten(0, 2)  # (B * h * w, (1 + K) * C)
 
@@ -129,14 +140,14 @@ class Resampler(ContinuousModel):
 
     def _paint_separably(self, library: Library | None, field: ResamplingField, grid: Grid, output: Tensor) -> None:
         """`paint` one picture, into (C, H, W), with a kernel of one size."""
-        (height, width), stretch = field.size, field.stretch[0, :, 0, 0]
+        (height, width), stretch = field.size, field.stretch[0, :, 0, 0].cpu()
         if library is not None:
             planes, kernel = field.table[0].permute(2, 0, 1).contiguous(), NATIVE_KERNELS[type(self.kernel)]
-            resample_grid(library, kernel, planes, stretch, self.kernel.radius, grid, output)
+            resample_grid(library, kernel, planes, stretch, self.kernel.radius, grid, output, field.pixels)
             return
-        x = self.taps(grid.columns, width, stretch[1])
+        x = self.taps(grid.columns, width, stretch[1]).to(output.device)
         for rows, chunk in grid.row_chunks(self._chunk_queries(field)):
-            y = self.taps(chunk.rows, height, stretch[0])
+            y = self.taps(chunk.rows, height, stretch[0]).from_pixel(field.pixels.first).to(output.device)
             output[:, rows] = self.resample(field.table[0], y, x).permute(2, 0, 1)
 
     def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:

@@ -11,6 +11,7 @@ from PIL import Image
 import models
 from models.checkpoints.loading import save_checkpoint
 from tests.commands import ROOT, call
+from tests.test_train import train_config
 from tools.bench import __main__ as bench
 from tools.bench import measures as benchmarks
 
@@ -49,6 +50,21 @@ def test_benchmarks_run(checkpoint, command, figure) -> None:
     report = json.loads(Path("b.json").read_text())
     assert figure in report["figures"]
     assert report["machine"]["torch"] == torch.__version__
+
+
+@pytest.mark.slow
+def test_samples_a_second_of_a_config(pictures) -> None:
+    """With and without a cache, and by so many data workers as are named; nothing stays behind."""
+    config = train_config(pictures, val_dataset=None)
+    options = ("--pictures", pictures, "--steps", 2, "--batch", 2, "--queries", 16, "--repeats", 1, "--json", "b.json")
+    call(bench, "train", "--model", config, "--input", "8x8", *options)
+    figures = json.loads(Path("b.json").read_text())["figures"]
+    for name in (f"{cache}, {workers} workers" for cache in ("no cache", "memory map") for workers in (0, 1, 2)):
+        assert figures[f"{name}, samples/s"]["median"] > 0
+        assert 0 <= figures[f"{name}, waiting / step"]["median"] <= 1
+    assert "memory map, 2 workers / no cache, 0 workers" in figures
+    assert not multiprocessing.active_children()
+    assert {path.name for path in pictures.parent.iterdir()} == {"pictures", "config.yaml", "b.json"}
 
 
 def test_rendering_at_several_scales(checkpoint, capsys) -> None:

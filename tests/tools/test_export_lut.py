@@ -1,6 +1,8 @@
 """The whole chain of LeRF: train networks, export tables, fine-tune them, measure."""
 
 import json
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from models.checkpoints.loading import load_checkpoint, load_upscaler, save_chec
 from models.lerf.tables import tabulated
 from tests.commands import ROOT, call, mistake
 from tools import export_lut
+from utils import cli
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -111,3 +114,14 @@ def test_mistakes_are_explained(pictures, checkpoint, capsys) -> None:
     assert "--overwrite" in mistake(capsys, export_lut, "--model", model, "--output", folder)
     call(export_lut, "--model", "tables", "--output", folder, "--overwrite")
     assert "net.pth" in mistake(capsys, export_lut, "--model", model, "--output", "net.pth")
+
+
+def test_a_signal_ends_in_one_line_and_leaves_nothing(monkeypatch, capsys) -> None:
+    spec = {"name": "lerf-lut", "args": {"kernel": "linear", "modes": "s"}}
+    save_checkpoint("own.pth", {"model": {**spec, "sd": models.make(spec).state_dict()}})
+    monkeypatch.setattr(export_lut, "content", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda _: call(export_lut, "--model", "own.pth", "--output", "luts"))
+    assert ended.value.code == 143
+    assert capsys.readouterr().err.endswith(": stopped by SIGTERM\n")
+    assert not Path("luts").exists()

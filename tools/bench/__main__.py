@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tools.bench import measures as benchmarks
 from tools.bench import plots as plotting
 from tools.bench.control_curve import control_curve
 from tools.bench.docs_table import update_table
+from tools.bench.loading import loading
 from tools.bench.turning import turned_back
 from utils import cli
 from utils.config import load_config, require
@@ -38,14 +40,22 @@ TURNED = (*LERF, f"{SHIPPED}/edsr-s_lm-liif.pth", "bilinear", "bicubic", "lanczo
 COMPARED = ("nearest", "catmull-rom", "lanczos", *LERF[::-1], f"{SHIPPED}/edsr-s_lm-liif.pth")
 SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
 
+
+def train(arguments: Any) -> Mapping[str, Any]:
+    """A training step; of a training config also samples a second of the whole train loop."""
+    figures = benchmarks.train(arguments)
+    return figures | loading(arguments) if arguments.model.endswith((".yaml", ".yml")) else figures
+
+
 MEASURES = {
     "render": benchmarks.render,
     "lerf": benchmarks.lerf,
     "encode": benchmarks.encode,
     "precision": benchmarks.precision,
-    "train": benchmarks.train,
+    "train": train,
     "end-to-end": benchmarks.end_to_end,
     "memory": benchmarks.memory,
+    "web": lambda arguments: import_module("tools.bench.web").web(arguments),  # needs the packages of the page
 }
 COUNTED = ("configs/train-lmf/train_*.yaml", "configs/train-original/train_*.yaml")
 REPORTS = tuple(f"docs/bench-{name}.json" for name in ("render", "end-to-end", "lerf", "encode", "train", "memory"))
@@ -93,16 +103,24 @@ def add_measures(commands: Any) -> None:
     lerf = add("lerf", "LeRF's stages, a whole picture and a warp, compared with Pillow's bicubic resize", models=LERF)
     lerf.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
     whole = add("end-to-end", "a whole picture, compared with its encoder alone", model=BASELINE)
-    train = add("train", "a training step, compared with the forward and backward of its encoder", "32x32", model=SMALL)
+    step = "a training step, compared with its encoder's; of a config also samples a second, by 0 to 2 data workers"
+    train = add("train", step, "32x32", model=SMALL)
     train.add_argument("--batch", type=int, default=8, help="pictures per step")
     train.add_argument("--queries", type=int, default=1024, help="positions per picture")
+    train.add_argument("--pictures", default="load/samples", help="folder to load from, by 0, 1 and 2 data workers")
+    train.add_argument("--steps", type=cli.count, default=10, help="steps per round of each way of loading")
     peak = "peak resident memory of upscaling one picture, in a process of its own"
     memory = add("memory", peak, "960x540", models=(BASELINE, LERF[0]))
+    served = "the page's server: tiles, compared with one render of the same window"
+    page = commands.add_parser("web", parents=[common], help=served, description=served)
+    page.set_defaults(model=f"{SHIPPED}/edsr-s_lm-liif.pth")  # what the page shows first
+    page.add_argument("--picture", default="load/samples/coffee.png", help="sent and looked at, in its own size")
+    page.add_argument("--memory", type=cli.positive, default=1, metavar="GIB", help="the server's budget")
     for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (memory, "3840x2160")):
         command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
     for command in (encode, render, lerf, whole, memory):
         cli.add_backend_option(command)
-    for command in (encode, precision, render, lerf, whole, train):
+    for command in (encode, precision, render, lerf, whole, train, page):
         command.add_argument(
             "--repeats", type=cli.count, default=5, help="rounds after a warm-up; the median is reported"
         )

@@ -73,16 +73,20 @@ class OutputGrid(Protocol):
 @dataclass(frozen=True)
 class Grid:
     """A separable grid of output positions: `rows` (H,) and `columns` (W,), both sorted and in [-1, 1]. `full_size`
-    (H', W') is the size of the picture whose pixels these are: (H, W) but for a window of it."""
+    (H', W') is the size of the picture whose pixels these are: (H, W) but for a window of it.
+
+    Positions are on the CPU, whatever renders them: which LR pixels they read is found there, so that no device has to
+    be asked and waited for.
+    """
 
     rows: Tensor
     columns: Tensor
     full_size: Size
 
     @classmethod
-    def of_size(cls, size: Size, device: torch.device | None = None) -> "Grid":
+    def of_size(cls, size: Size) -> "Grid":
         """The pixel centres of an (H, W) picture."""
-        return cls(pixel_centers(size[0], device), pixel_centers(size[1], device), size)
+        return cls(pixel_centers(size[0]), pixel_centers(size[1]), size)
 
     def window(self, top: int, left: int, size: Size) -> "Grid":
         """`size` (H, W) positions of this grid from row `top` and column `left` on; InputError when it has no such."""
@@ -114,7 +118,7 @@ class Grid:
             yield (..., rows, slice(None)), chunk.coord()
 
     def by_pixel_rows(self, height: int, step: int) -> Iterator[tuple[slice, "Grid", Place]]:
-        owner = pixel_index(self.rows, height).cpu()
+        owner = pixel_index(self.rows, height)
         for first in range(0, height, step):
             start, stop = torch.searchsorted(owner, torch.tensor([first, first + step])).tolist()
             if start < stop:

@@ -35,6 +35,14 @@ class AxisTaps:
         """(index, distance, inside) of one tap after the other."""
         return iter(list(zip(self.index, self.distance, self.inside, strict=True)))
 
+    def from_pixel(self, first: int) -> "AxisTaps":
+        """The same with pixels counted from `first` on."""
+        return self if first == 0 else replace(self, index=self.index - first)
+
+    def to(self, device: torch.device) -> "AxisTaps":
+        """The same on a device."""
+        return AxisTaps(self.index.to(device), self.distance.to(device), self.inside.to(device))
+
 
 def tap_epsilon(n: int) -> float:
     """Positions this close (LR pixels) to a pixel centre count as on it when taps are chosen: float32 cannot tell."""
@@ -45,7 +53,8 @@ def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor, taps: in
     """Pixels within `radius` * `stretch` LR pixels of each position, a broadcasting `stretch` per position.
 
     Beyond the border pixels are replicated. Of two pixels exactly at the two ends of the support the first one counts
-    (LeRF's convention; filters are zero there). T fits the largest stretch, unless it is given as `taps`.
+    (LeRF's convention; filters are zero there). T fits the largest stretch, unless it is given as `taps`, so that
+    the device that holds the positions is not asked.
     """
     center, epsilon = ((position + 1) * n - 1) / 2, tap_epsilon(n)
     reach = radius * stretch
@@ -74,6 +83,10 @@ class AxisLookup:
     def from_pixel(self, first: int) -> "AxisLookup":
         """The same with pixels counted from `first` on."""
         return self if first == 0 else replace(self, index=self.index - first)
+
+    def to(self, device: torch.device) -> "AxisLookup":
+        """The same on a device."""
+        return AxisLookup(self.index.to(device), self.offset.to(device))
 
 
 def look_up(position: Tensor, n: int, local_ensemble: bool, reach: float | Tensor | None = None) -> AxisLookup:

@@ -14,7 +14,7 @@ from utils.files import distinct_names, writing
 from utils.pictures.formats import WRITTEN, Format, format_of
 from utils.pictures.picture import Picture
 from utils.pictures.reading import STREAM, check_readable, is_picture, read_picture
-from utils.pictures.writing import encode, write_picture
+from utils.pictures.writing import BandedPicture, encode, write_picture
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Job:
         """InputError as `read_picture`."""
         return read_picture(sys.stdin.buffer.read() if str(self.source) == STREAM else self.source)
 
-    def write(self, picture: Picture) -> list[str]:
+    def write(self, picture: Picture | BandedPicture, compression: int | None = None) -> list[str]:
         """As `write_picture`, also what it returns."""
         if not self.streams:
-            return write_picture(self.target, picture)
+            return write_picture(self.target, picture, compression)
         content = io.BytesIO()
-        lost = encode(content, self.target, self.form, picture)
+        lost = encode(content, self.target, self.form, picture, compression)
         with writing("standard output"):
             sys.stdout.buffer.write(content.getbuffer())
             sys.stdout.buffer.flush()

@@ -9,7 +9,7 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -19,12 +19,13 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from utils.errors import InputError
 from utils.pictures.metadata import SUBDIRECTORIES
-from utils.pictures.picture import Picture
+from utils.pictures.picture import PEAKS, Kind, Picture
 
 DEEP = re.compile(r"(?P<channels>RGB|RGBA|CMYK);16(?P<order>[BLN])")  # layouts whose two bytes can be told apart
 OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
 PNG_COLOURS = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
+COMPRESSION = 4  # of PNG, 0 to 9: a fifth of the time of zlib's own, 6, for a twentieth more bytes
 PNG_LARGEST_CHUNK = 1 << 24  # bytes of pixels compressed together
 TIFF_LONG = 4
 BITS, PLANAR = 258, 284
@@ -124,26 +125,33 @@ def tiff_exif(source: io.BytesIO | Path) -> Image.Exif:
     return exif
 
 
-def write_png(stream: IO[bytes], pixels: np.ndarray, channels: str, options: dict[str, Any]) -> None:
-    """(h, w, C) uint16 as PNG, with Pillow's `options` for the metadata.
-
-    Pillow writes a file of one pixel with all metadata, of which the header and the pixels are replaced.
-    """
+def png_frame(channels: str, options: dict[str, Any]) -> bytes:
+    """A PNG of one pixel with all the metadata of Pillow's `options`: `write_png` replaces its header and pixels."""
     frame = io.BytesIO()
     Image.new(channels, (1, 1)).save(frame, "PNG", **options)
-    height, width, count = pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOURS[channels], 0, 0, 0)
-    content = frame.getvalue()
-    stream.write(content[:8])
+    return frame.getvalue()
+
+
+def write_png(
+    stream: IO[bytes],
+    frame: bytes,
+    size: tuple[int, int],
+    kind: Kind,
+    bands: Iterable[np.ndarray],
+    compression: int = COMPRESSION,
+) -> None:
+    """Rows of a picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PNG; `frame` is `png_frame`'s."""
+    header = struct.pack(">IIBBBBB", size[1], size[0], kind.depth, PNG_COLOURS[kind.channels], 0, 0, 0)
+    stream.write(frame[:8])
     position = 8
-    while position < len(content):
-        (length,) = struct.unpack_from(">I", content, position)
-        name = content[position + 4 : position + 8]
+    while position < len(frame):
+        (length,) = struct.unpack_from(">I", frame, position)
+        name = frame[position + 4 : position + 8]
         if name == b"IDAT":
-            for data in _compressed_rows(pixels.reshape(height, width * count), 2 * count):
+            for data in _compressed_rows(bands, size[1] * len(kind.channels), compression):
                 stream.write(_chunk(name, data))
         else:
-            data = header if name == b"IHDR" else content[position + 8 : position + 8 + length]
+            data = header if name == b"IHDR" else frame[position + 8 : position + 8 + length]
             stream.write(_chunk(name, data))
         position += 12 + length
 
@@ -152,31 +160,51 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _compressed_rows(rows: np.ndarray, step: int) -> Iterator[bytes]:
-    """(h, n) uint16 as a PNG's compressed data; every byte as its difference to the one `step` bytes before."""
-    compressor = zlib.compressobj()
-    band = max(1, PNG_LARGEST_CHUNK // (2 * rows.shape[1]))
-    for top in range(0, len(rows), band):
-        levels = np.ascontiguousarray(rows[top : top + band].astype(">u2")).view(np.uint8)
-        filtered = np.ones((len(levels), 1 + levels.shape[1]), np.uint8)  # 1 in front: the filter's number
-        filtered[:, 1 : 1 + step] = levels[:, :step]
-        np.subtract(levels[:, step:], levels[:, :-step], out=filtered[:, 1 + step :])
-        if data := compressor.compress(filtered):
-            yield data
+def _compressed_rows(bands: Iterable[np.ndarray], width: int, compression: int) -> Iterator[bytes]:
+    """Bands of rows of `width` numbers as a PNG's compressed data; every byte as its difference to the one above."""
+    compressor = zlib.compressobj(compression)
+    above = None
+    for band in bands:
+        rows = band.reshape(len(band), width)
+        step = max(1, PNG_LARGEST_CHUNK // (rows.itemsize * width))
+        for top in range(0, len(rows), step):
+            part = rows[top : top + step]
+            levels = np.ascontiguousarray(part.astype(part.dtype.newbyteorder(">"), copy=False)).view(np.uint8)
+            filtered = np.empty((len(levels), 1 + levels.shape[1]), np.uint8)
+            filtered[:, 0] = 2  # the filter's number
+            filtered[0, 1:] = levels[0] if above is None else levels[0] - above
+            np.subtract(levels[1:], levels[:-1], out=filtered[1:, 1:])
+            above = levels[-1].copy()
+            if data := compressor.compress(filtered):
+                yield data
     yield compressor.flush()
 
 
-def write_tiff(stream: BinaryIO, pixels: np.ndarray, channels: str, tags: ImageFileDirectory_v2) -> None:
-    """(h, w, C) uint16 or float32 as TIFF, uncompressed, with `tags` of the metadata."""
-    height, width, count = pixels.shape
-    little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
-    tags[256], tags[257] = width, height
-    tags[258] = (8 * pixels.itemsize,) * count
-    tags[259], tags[262], tags[277], tags[278], tags[284] = 1, PHOTOMETRIC[channels], count, height, 1
-    tags[273], tags[279] = (0,), (little.nbytes,)
+def tiff_head(size: tuple[int, int], kind: Kind, tags: ImageFileDirectory_v2) -> bytes:
+    """What comes before the rows of a TIFF file of `size` (H, W), uncompressed, with `tags` of the metadata."""
+    count = len(kind.channels)
+    tags[256], tags[257] = size[1], size[0]
+    tags[258] = (kind.depth,) * count
+    tags[259], tags[262], tags[277], tags[278], tags[284] = 1, PHOTOMETRIC[kind.channels], count, size[0], 1
+    tags[273], tags[279] = (0,), (size[0] * size[1] * count * kind.depth // 8,)
     tags.tagtype[273] = tags.tagtype[279] = TIFF_LONG
-    if channels.endswith("A"):
+    if kind.has_alpha:
         tags[338] = (2,)  # alpha that colours are not multiplied by
-    tags[339] = (3 if pixels.dtype.kind == "f" else 1,) * count
-    tags.save(stream)
-    stream.write(np.ascontiguousarray(little).data)
+    tags[339] = (3 if kind.depth == 32 else 1,) * count
+    head = io.BytesIO()
+    tags.save(head)
+    return head.getvalue()
+
+
+def write_tiff(stream: BinaryIO, head: bytes, bands: Iterable[np.ndarray]) -> None:
+    """Rows of a picture, (rows, W, C) uint8, uint16 or float32 at a time, behind `tiff_head`'s."""
+    stream.write(head)
+    for band in bands:
+        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder("<"), copy=False)).data)
+
+
+def write_ppm(stream: BinaryIO, size: tuple[int, int], kind: Kind, bands: Iterable[np.ndarray]) -> None:
+    """Rows of a grey or RGB picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PGM or PPM."""
+    stream.write(f"P{5 if kind.channels == 'L' else 6}\n{size[1]} {size[0]}\n{PEAKS[kind.depth]}\n".encode())
+    for band in bands:
+        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder(">"), copy=False)).data)

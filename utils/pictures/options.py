@@ -36,6 +36,15 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     existing.add_argument("--skip-existing", action="store_true", help="leave out pictures whose result is there")
+    parser.add_argument(
+        "--compression", type=cli.compression, metavar="0..9", help="of .png: 0 is large, 9 is slow (4 unless given)"
+    )
+    parser.add_argument(
+        "--memory",
+        type=cli.memory,
+        metavar="SIZE",
+        help="to use beside the input, as 2G (default: what is free); .png, .tif and .ppm beyond are made in strips",
+    )
     parser.add_argument("--depth", type=int, choices=(8, 16), help="bits a channel (those of the input unless given)")
     parser.add_argument("--strict", action="store_true", help="fail where the output cannot hold what the input has")
     parser.add_argument("--strip-metadata", action="store_true", help="drop profile, EXIF, XMP, resolution and texts")

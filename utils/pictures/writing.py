@@ -1,8 +1,10 @@
-"""Writing pictures, all or nothing."""
+"""Writing pictures, all or nothing; those of BANDED formats also as their rows are made."""
 
 import io
 import os
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,30 +17,100 @@ from utils.pictures import deep
 from utils.pictures.colour import cmyk_image
 from utils.pictures.formats import Format, check_writable, format_of
 from utils.pictures.metadata import Metadata
-from utils.pictures.picture import CHANNELS, Picture
+from utils.pictures.picture import CHANNELS, Kind, Picture
+
+BANDED = ("PNG", "TIFF", "PPM")  # formats whose rows are written as they are made
 
 
-def write_picture(path: str | Path, picture: Picture | np.ndarray) -> list[str]:
+@dataclass(frozen=True)
+class BandedPicture:
+    """A picture of `size` (H, W) whose rows come one after the other, `bands` (rows, W, C); else as `Picture`."""
+
+    size: tuple[int, int]
+    kind: Kind
+    bands: Iterable[np.ndarray]
+    metadata: Metadata = field(default_factory=Metadata)
+    span: tuple[float, float] = (0.0, 1.0)
+
+    @classmethod
+    def of(cls, picture: Picture) -> "BandedPicture":
+        return cls(picture.size, picture.kind, [picture.pixels], picture.metadata, picture.span)
+
+
+def write_picture(
+    path: str | Path, picture: Picture | BandedPicture | np.ndarray, compression: int | None = None
+) -> list[str]:
     """Write a picture, or (H, W, 3) or (H, W) uint8, in the format of the file's ending, which has to hold its kind,
     all or nothing; makes the folder. Returns what of the metadata could not be written, in words.
 
-    Exact but for JPEG, which is written at quality 95 with colours at full resolution. A link is followed. InputError
-    as `check_writable`, and when the format cannot hold the picture.
+    Exact but for JPEG, which is written at quality 95 with colours at full resolution. `compression` is that of PNG,
+    0 to 9, COMPRESSION unless given. A link is followed. InputError as `check_writable`, and when the format cannot
+    hold the picture.
     """
     path = check_writable(path)
     with atomic_file(os.path.realpath(path)) as temporary, open(temporary, "w+b") as stream:
-        return encode(stream, path, format_of(path), picture)
+        return encode(stream, path, format_of(path), picture, compression)
 
 
-def encode(stream: BinaryIO, path: str | Path, form: Format, picture: Picture | np.ndarray) -> list[str]:
+def encode(
+    stream: BinaryIO,
+    path: str | Path,
+    form: Format,
+    picture: Picture | BandedPicture | np.ndarray,
+    compression: int | None = None,
+) -> list[str]:
     """Write to an empty stream, that can go back, what `write_picture` writes to `path`; returns what it returns."""
     if isinstance(picture, np.ndarray):
         pixels = picture.reshape(*picture.shape[:2], -1)
         picture = Picture(pixels, CHANNELS[pixels.shape[2]])
+    banded = BandedPicture.of(picture) if isinstance(picture, Picture) else picture
+    try:
+        try:
+            write = _writer(banded, form, compression)
+            lost = []
+        except Exception as error:  # Pillow's writers raise anything at all for metadata that they cannot write
+            if picture.metadata == Metadata():
+                raise
+            write = _writer(replace(banded, metadata=Metadata()), form, compression)
+            lost = [f"all metadata ({error})"]
+    except (OSError, ValueError, MemoryError) as error:
+        raise InputError(f"cannot write {path}: {error or 'too large for this format'}") from None
+    if write is not None:
+        write(stream)
+        return lost
+    return _encode_whole(stream, path, form, picture)
+
+
+def _writer(picture: BandedPicture, form: Format, compression: int | None) -> Callable[[BinaryIO], None] | None:
+    """What writes the picture row by row, its metadata included; None where the format is written by Pillow."""
+    size, kind, bands = picture.size, picture.kind, picture.bands
+    if form.name == "TIFF":
+        head = deep.tiff_head(size, kind, picture.metadata.options("TIFF")["tiffinfo"])
+        return partial(deep.write_tiff, head=head, bands=_spanned(bands, kind, picture.span))
+    if form.name == "PNG":
+        frame = deep.png_frame(kind.channels, picture.metadata.options("PNG"))
+        level = deep.COMPRESSION if compression is None else compression
+        return partial(deep.write_png, frame=frame, size=size, kind=kind, bands=bands, compression=level)
+    if form.name == "PPM":
+        return partial(deep.write_ppm, size=size, kind=kind, bands=bands)
+    return None
+
+
+def _spanned(bands: Iterable[np.ndarray], kind: Kind, span: tuple[float, float]) -> Iterable[np.ndarray]:
+    """Floats as what they stand for."""
+    low, high, count = *span, len(kind.colours)
+    for band in bands:
+        if kind.depth == 32:
+            band = np.dstack([band[:, :, :count] * np.float32(high - low) + np.float32(low), band[:, :, count:]])
+        yield band
+
+
+def _encode_whole(stream: BinaryIO, path: str | Path, form: Format, picture: Picture) -> list[str]:
+    """By Pillow."""
     try:
         try:
             _save(stream, picture, form)
-        except Exception as error:  # Pillow's writers raise anything at all for metadata that they cannot write
+        except Exception as error:  # as above
             if picture.metadata == Metadata():
                 raise
             stream.seek(0)
@@ -53,21 +125,10 @@ def encode(stream: BinaryIO, path: str | Path, form: Format, picture: Picture | 
 def _save(stream: BinaryIO, picture: Picture, form: Format) -> None:
     options: dict[str, Any] = {**form.options, **picture.metadata.options(form.name)}
     pixels = picture.pixels
-    if picture.kind.depth == 32:
-        low, high = picture.span
-        count = len(picture.kind.colours)
-        pixels = np.dstack([pixels[:, :, :count] * np.float32(high - low) + np.float32(low), pixels[:, :, count:]])
-    if picture.kind.depth > 8 and form.name == "TIFF":
-        deep.write_tiff(stream, pixels, picture.channels, options["tiffinfo"])
-    elif picture.kind.depth > 8 and pixels.shape[2] > 1:
-        deep.write_png(stream, pixels, picture.channels, options)
-    else:
-        grey = pixels.shape[2] == 1
-        image = (
-            cmyk_image(pixels) if picture.channels == "CMYK" else Image.fromarray(pixels[:, :, 0] if grey else pixels)
-        )
-        # OpenJPEG itself never comes to an end when the disk is full
-        content = io.BytesIO() if form.name == "JPEG2000" else stream
-        image.save(content, form.name, **options)
-        if content is not stream:
-            stream.write(content.getbuffer())
+    grey = pixels.shape[2] == 1
+    image = cmyk_image(pixels) if picture.channels == "CMYK" else Image.fromarray(pixels[:, :, 0] if grey else pixels)
+    # OpenJPEG itself never comes to an end when the disk is full
+    content = io.BytesIO() if form.name == "JPEG2000" else stream
+    image.save(content, form.name, **options)
+    if content is not stream:
+        stream.write(content.getbuffer())

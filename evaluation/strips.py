@@ -1,0 +1,75 @@
+"""Large pictures in strips: some rows of the output after the other, with only what they are made of in memory."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from models.painting import paint
+from models.safeguards import GREY
+from models.upscaler import STRIP_MARGIN, Upscaler
+from utils.errors import InputError
+from utils.geometry.grids import Grid, Size, pixel_index
+from utils.geometry.neighbours import PixelRows
+from utils.pictures.picture import PEAKS, Picture
+from utils.pictures.tensors import Layers
+
+ROWS = 256  # of a picture looked at together
+# Bytes, about, of an LR pixel that is encoded by a network, and by others, and of an output pixel
+NETWORK_PIXEL, OTHER_PIXEL, OUTPUT_PIXEL = 1000, 150, 60
+
+
+def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
+    """Whether the picture at `size` can be painted in strips: by models that say how far they look, when it is
+    enlarged, and without transparency, below which colours continue from all over the picture."""
+    enlarged = all(n <= m for n, m in zip(picture.size, size, strict=True)) and picture.size != size
+    return enlarged and upscaler.strip_context is not None and not picture.kind.has_alpha
+
+
+def strip_rows(upscaler: Upscaler, input_size: Size, window: Size, size: Size, memory: int) -> int:
+    """How many rows of a window (H, W) of an output of `size` fit into so many bytes with what they are made of;
+    InputError when not one does."""
+    per_input = input_size[1] * (NETWORK_PIXEL if upscaler.model.encodes else OTHER_PIXEL)
+    around = 2 * (upscaler.strip_context + STRIP_MARGIN) + 1
+    per_output = window[1] * OUTPUT_PIXEL + per_input * input_size[0] / size[0]
+    rows = int((memory - around * per_input) / per_output)
+    if rows < 1:
+        needed = (around * per_input + per_output) / 2**30
+        raise InputError(
+            f"a strip of an output of {window[1]}x{window[0]} needs about {needed:.1f} GiB of memory, "
+            f"{memory / 2**30:.1f} may be used; give more by --memory, or ask for a smaller size"
+        )
+    return min(rows, window[0])
+
+
+def strips(
+    upscaler: Upscaler, picture: Picture, size: Size, window: tuple[int, int, Size], rows: int
+) -> Iterator[Layers]:
+    """The `window` (top, left, its size) of the picture at `size`, so many rows at a time; what `models.painting.paint`
+    draws on the whole grid."""
+    (top, left, (height, width)), input_height = window, picture.size[0]
+    around, grey = upscaler.strip_context + STRIP_MARGIN, _is_grey(picture)
+    grid = Grid.of_size(size)
+    for start in range(top, top + height, rows):
+        part = grid.window(start, left, (min(rows, top + height - start), width))
+        owners = pixel_index(part.rows[[0, -1]], input_height).tolist()
+        first, last = max(owners[0] - around, 0), min(owners[1] + 1 + around, input_height)
+        of_whole = PixelRows(picture.size, first, last - first)
+
+        def draw(upscaler: Upscaler, lr: torch.Tensor, of_whole=of_whole, part=part) -> torch.Tensor:
+            return upscaler.render(upscaler.encode_strip(lr[None], of_whole, grey or lr.stride(0) == 0), part)[0].cpu()
+
+        yield paint(upscaler, Layers.of(replace(picture, pixels=picture.pixels[first:last])), draw)
+
+
+def _is_grey(picture: Picture) -> bool:
+    """Whether all colours of a picture are grey, as `models.safeguards.is_grey` says of the first three."""
+    colours = picture.pixels[:, :, :3]
+    if colours.shape[2] < 3:
+        return True
+    peak = PEAKS[picture.kind.depth]
+    for top in range(0, len(colours), ROWS):
+        values = colours[top : top + ROWS].astype("float32") / peak
+        if abs(values - values[:, :, :1]).max() >= GREY:
+            return False
+    return True

@@ -1,0 +1,135 @@
+"""Pictures painted in strips are those painted whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import demo
+import models
+from evaluation.strips import can_strip, strip_rows, strips
+from models import Upscaler
+from tests.commands import call, mistake
+from tests.golden_cases import assert_close
+from tests.registered import small_spec
+from utils.errors import InputError
+from utils.pictures.picture import Picture
+from utils.pictures.reading import read_picture
+from utils.pictures.tensors import Layers
+
+SIZE = (150, 70)
+SPECS = {
+    "nearest": small_spec("nearest"),
+    "lanczos": small_spec("lanczos"),
+    "lmliif": small_spec("lmliif"),
+    "lmlte": small_spec("lmlte"),
+    "lerf-g": {"name": "lerf-g", "args": {"nf": 8}},
+}
+
+
+def upscaler_of(name: str) -> Upscaler:
+    torch.manual_seed(0)
+    return Upscaler(models.make(SPECS[name]).eval())
+
+
+def picture_of(channels: int) -> Picture:
+    generator = np.random.default_rng(0)
+    kinds = {1: "L", 3: "RGB", 4: "CMYK"}
+    return Picture(generator.integers(0, 256, (60, 31, channels), dtype=np.uint8), kinds[channels])
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("window", [(0, 0, SIZE), (37, 11, (90, 40))])
+def test_strips_are_the_whole_picture(name, window) -> None:
+    upscaler, picture = upscaler_of(name), picture_of(3)
+    if not can_strip(upscaler, picture, SIZE):
+        pytest.skip("needs the native routines")
+    top, left, (height, width) = window
+    whole = upscaler(Layers.of(picture).colour, SIZE)[0, :, top : top + height, left : left + width]
+    parts = [layers.colour for layers in strips(upscaler, picture, SIZE, window, 23)]
+    assert len(parts) == -(-height // 23)
+    # Convolutions may round the last bit otherwise in a part of a picture; what is not a network is exact
+    assert_close(torch.cat(parts, dim=1), whole, 2e-6 if upscaler.model.encodes or name == "lerf-g" else 1e-12)
+
+
+def test_a_strip_without_colours_is_grey_only_in_a_grey_picture() -> None:
+    upscaler, picture = upscaler_of("lmliif"), picture_of(3)
+    if not can_strip(upscaler, picture, SIZE):
+        pytest.skip("needs the native routines")
+    picture.pixels[:40] = picture.pixels[:40, :, :1]
+    whole = upscaler(Layers.of(picture).colour, SIZE)[0]
+    assert (whole[:, :50] != whole[:1, :50]).any()
+    parts = [layers.colour for layers in strips(upscaler, picture, SIZE, (0, 0, SIZE), 20)]
+    assert_close(torch.cat(parts, dim=1), whole, 2e-6)
+
+
+def test_what_has_to_be_whole() -> None:
+    lerf, rgba = upscaler_of("lerf-g"), Picture(np.zeros((60, 31, 4), np.uint8), "RGBA")
+    assert can_strip(lerf, picture_of(1), SIZE)
+    assert not can_strip(lerf, picture_of(3), (150, 20))
+    assert not can_strip(lerf, rgba, SIZE)
+    assert not can_strip(Upscaler(models.make(small_spec("lmciaosr")).eval()), picture_of(3), SIZE)
+
+
+def test_rows_follow_from_the_memory() -> None:
+    upscaler = upscaler_of("lerf-g")
+    few, many = (strip_rows(upscaler, (6000, 6000), (12000, 12000), (12000, 12000), n << 20) for n in (50, 200))
+    assert 1 <= few < many < 12000
+    with pytest.raises(InputError, match="--memory"):
+        strip_rows(upscaler, (6000, 6000), (12000, 12000), (12000, 12000), 1 << 20)
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("ending", ["png", "tif", "ppm"])
+def test_demo_writes_strips(pictures, ending) -> None:
+    for name, memory in (("whole", "2G"), ("strips", "2M")):
+        output = f"{name}.{ending}"
+        call(
+            demo,
+            "--input",
+            pictures / "a.png",
+            "--scale",
+            9,
+            "--model",
+            "lanczos",
+            "--memory",
+            memory,
+            "--output",
+            output,
+        )
+    assert Image.open(f"strips.{ending}").size == (48 * 9, 64 * 9)
+    assert np.array_equal(read_picture(f"strips.{ending}").pixels, read_picture(f"whole.{ending}").pixels)
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_what_memory_does_not_suffice_for(pictures, capsys, tmp_path) -> None:
+    options = ("--input", pictures / "a.png", "--scale", 9, "--model", "lanczos")
+    assert "--memory" in mistake(capsys, demo, *options, "--memory", "2M", "--output", "o.jpg")
+    assert "--memory" in mistake(capsys, demo, *options, "--memory", "10K", "--output", "o.png")
+    assert "--memory" in mistake(capsys, demo, *options, "--memory", "much", "--output", "o.png")
+    assert "--compression is for .png" in mistake(capsys, demo, *options, "--compression", "1", "--output", "o.jpg")
+    assert not list(tmp_path.glob("*o.*"))
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_compression(pictures) -> None:
+    sizes = []
+    for level in (0, 1, 9):
+        output = f"{level}.png"
+        call(
+            demo,
+            "--input",
+            pictures / "a.png",
+            "--scale",
+            4,
+            "--model",
+            "lanczos",
+            "--compression",
+            level,
+            "--output",
+            output,
+        )
+        sizes.append(Path(output).stat().st_size)
+    assert sizes[0] > sizes[1] > sizes[2]

@@ -1,0 +1,119 @@
+"""Models on an accelerator, without one: tensors on "cuda" are PyTorch's fakes, which have a device and a shape and no
+values.
+
+Whatever asks the device for a value (`.item()`, an `if` on a tensor, `nonzero`, `unique`) fails, as does an operation
+on tensors of two devices. Tensors on the CPU are real ones: what a grid reads is found there.
+"""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
+from torch.utils import _pytree as trees
+
+import models
+from models.upscaler import Upscaler
+from tests.registered import DECODERS, FILTERS, SMALL_ENCODER, small_spec
+from utils.geometry.homographies import Homography
+
+DEVICE = torch.device("cuda", 0)
+COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+INPUT, OUTPUT, WARPED = (5, 4), (7, 9), (3, 4)
+ENCODERS = {
+    "edsr-baseline": {"n_resblocks": 1, "n_feats": 8},
+    "edsr": {"n_resblocks": 1, "n_feats": 8},
+    "rcan": {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16},
+    "rdn": {"G0": 8, "RDNconfig": "A"},
+    "swinir": {"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 4},
+}
+MLP = {"name": "mlp", "args": {"hidden_list": [16]}}
+OTHERS = {
+    "lerf-net": {"name": "lerf-net", "args": {"nf": 8}},
+    "lerf-net-plus": {
+        "name": "lerf-net-plus",
+        "args": {"upsampler_spec": {"name": "liif", "args": {
+            "encoder_spec": SMALL_ENCODER, "imnet_spec": MLP}}, "nf": 8},
+    },
+    "lerf-l": {"name": "lerf-l", "args": {"nf": 8}},
+    "lerf-g": {"name": "lerf-g", "args": {"nf": 8}},
+    "lerf-lut": {"name": "lerf-lut", "args": {"kernel": "gauss"}},
+}  # fmt: skip
+SPECS = {**{name: small_spec(name) for name in DECODERS + FILTERS}, **OTHERS}
+
+
+class FakeDevice(FakeTensorMode):
+    """Within the block, what is on DEVICE is fake."""
+
+    def __init__(self):
+        super().__init__(allow_non_fake_inputs=True, static_shapes=True)
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        named = named or {}
+        tensors = [leaf for leaf in trees.tree_leaves((arguments, named)) if isinstance(leaf, torch.Tensor)]
+        onto = [leaf.type for leaf in trees.tree_leaves((arguments, named)) if isinstance(leaf, torch.device)]
+        if DEVICE.type not in onto and not any(isinstance(tensor, FakeTensor) for tensor in tensors):
+            return function(*arguments, **named)
+        if function not in COPIES and len({tensor.device for tensor in tensors if tensor.dim()}) > 1:
+            raise RuntimeError(f"{function} on tensors of two devices")
+        arguments, named = trees.tree_map(self._faked, (arguments, named))
+        return super().__torch_dispatch__(function, types, arguments, named)
+
+    def _faked(self, leaf):
+        """A fake on the same device in the place of a real tensor: its values are what a copy would need."""
+        return self.from_tensor(leaf) if isinstance(leaf, torch.Tensor) and not isinstance(leaf, FakeTensor) else leaf
+
+
+def on_device(spec) -> Upscaler:
+    torch.manual_seed(0)
+    with FakeDevice():
+        return Upscaler(models.make(spec).eval().requires_grad_(False), device=DEVICE)
+
+
+def is_on_device(tensor: torch.Tensor, shape: tuple[int, ...]) -> bool:
+    return isinstance(tensor, FakeTensor) and tensor.device == DEVICE and tuple(tensor.shape) == shape
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_grids_and_warps_are_rendered_without_asking_the_device(name) -> None:
+    upscaler = on_device(SPECS[name])
+    # Some output pixels are larger than the LR pixels, and some lie outside
+    warp = Homography.rotation(20, INPUT, WARPED, (0.8, 0.3)).grid(INPUT, WARPED)
+    with FakeDevice():
+        latent = upscaler.encode(torch.rand(1, 3, *INPUT))
+        assert is_on_device(upscaler.render(latent, OUTPUT), (1, 3, *OUTPUT))
+        assert is_on_device(upscaler.render(latent, warp), (1, 3, *WARPED))
+        assert is_on_device(upscaler.render(latent, OUTPUT, queries=30), (1, 3, *OUTPUT))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_forward(name) -> None:
+    model = on_device(SPECS[name]).model
+    with FakeDevice(), torch.no_grad():
+        image = torch.rand(2, 3, *INPUT, device=DEVICE)
+        coord = torch.rand(2, 17, 2, device=DEVICE)
+        cell = torch.full((2, 2), 0.1, device="cpu" if model.cell_on_cpu else DEVICE)
+        assert is_on_device(model(image, coord, cell), (2, 17, 3))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoders(name) -> None:
+    encoder = {"name": name, "args": {**ENCODERS[name], "no_upsampling": True}}
+    upscaler = on_device({"name": "liif", "args": {"encoder_spec": encoder, "imnet_spec": MLP}})
+    with FakeDevice():
+        features = upscaler.encode(torch.rand(1, 3, *INPUT)).features
+        assert is_on_device(features, (1, upscaler.model.encoder.out_dim, *INPUT))
+
+
+def test_fakes_notice_what_they_are_for() -> None:
+    with FakeDevice():
+        values = torch.rand(3, device=DEVICE)
+        with pytest.raises(DataDependentOutputException):
+            values.sum().item()
+        with pytest.raises(Exception, match="nonzero"):
+            values.nonzero()
+        with pytest.raises(RuntimeError, match="two devices"):
+            values + torch.rand(3)
+        assert int(torch.ones(3).sum()) == 3
+
+
+def test_every_encoder_is_tested() -> None:
+    assert ENCODERS.keys() == set(models.names("encoders"))

@@ -1,0 +1,72 @@
+"""Processes of one job: how they meet, share work and tell each other of mistakes."""
+
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.several import in_processes
+from utils import processes
+from utils.errors import InputError
+
+
+def test_alone_nothing_is_shared(monkeypatch) -> None:
+    assert (processes.rank(), processes.count(), processes.is_first(), processes.follows()) == (0, 1, True, False)
+    assert processes.share("abc") == "abc"
+    assert processes.gathered(5) == [5]
+    drawn = []
+    results = processes.shared_out((drawn.append(i) or i for i in range(3)), lambda item: item + 1)
+    assert next(results) == 1
+    assert drawn == [0]  # results come while the work goes on
+    monkeypatch.setenv("WORLD_SIZE", "4")  # of some scheduler, without torchrun's other variables
+    assert processes.launched() == 1
+
+
+def test_processes_that_are_started_again_do_not_meet_those_that_ended() -> None:
+    """The store still has the tokens of earlier processes, and the names that these had agreed on."""
+    store = torch.distributed.HashStore()
+    names = []
+
+    def meet(own: int, meeting: dict[int, str]) -> None:
+        meeting[own] = processes._meet(store, own, 2, 0.2)
+
+    for _ in range(3):
+        meeting: dict[int, str] = {}
+        threads = [threading.Thread(target=meet, args=(own, meeting)) for own in (1, 0)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert meeting[0] == meeting[1]
+        names.append(meeting[0])
+    assert len(set(names)) == 3
+
+
+def test_a_meeting_that_others_miss_ends() -> None:
+    store = torch.distributed.HashStore()
+    store.set("tokens", "those-of-others")
+    with pytest.raises(processes.Lost, match="find each other"):
+        processes._meet(store, 1, 2, 0.001)
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_work_is_shared_in_order_and_mistakes_end_all() -> None:
+    def work(item: int) -> tuple[int, int]:
+        if item == 5:
+            raise InputError("five is too much")
+        return item, processes.rank()
+
+    def main(arguments: list[str]) -> None:
+        with processes.joined(1):
+            for result in processes.shared_out(range(int(arguments[0])), work):
+                sys.stderr.write(f"{result}\n")
+
+    statuses, said = in_processes(2, SimpleNamespace(main=main), [3])
+    assert statuses == [0, 0], said
+    assert said == ["(0, 0)\n(1, 1)\n(2, 0)\n"] * 2
+    statuses, said = in_processes(2, SimpleNamespace(main=main), [7])
+    assert statuses == [2, 2], said
+    assert [text.count("five is too much") for text in said] == [0, 1]
+    assert said[0].splitlines()[-1] == "(3, 1)"

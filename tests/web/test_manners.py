@@ -1,0 +1,211 @@
+"""Who is answered, and how: sessions, tokens, other pages, wrong requests, very many at once."""
+
+import asyncio
+
+import pytest
+from httpx import ASGITransport, AsyncClient
+from starlette.testclient import TestClient
+
+import web.studio
+from tests.web.conftest import HOME, blobs, opened, png_of
+from utils.errors import InputError
+from web.application import create_app
+from web.settings import STATIC, Settings
+
+TOKEN = "open-sesame-12"
+
+
+def test_a_picture_is_its_visitors_only(client, other_client) -> None:
+    name = opened(client, png_of(blobs(40, 52)))
+    export = client.post(f"/api/pictures/{name}/exports", json={"width": 9, "height": 9, "ending": ".png"}).json()
+    for path in (f"pictures/{name}/tiles/0/0/0", f"pictures/{name}/input.png", f"exports/{export['name']}"):
+        assert client.get(f"/api/{path}").status_code == 200
+        assert other_client.get(f"/api/{path}").status_code == 404
+    assert other_client.delete(f"/api/pictures/{name}").status_code == 404
+    assert client.delete(f"/api/pictures/{name}").status_code == 204
+    assert client.get(f"/api/pictures/{name}/tiles/0/0/0").status_code == 404
+
+
+def test_the_cookie_is_not_for_scripts_or_other_sites(other_client) -> None:
+    cookie = other_client.get("/").headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert "set-cookie" not in other_client.get("/").headers
+
+
+def test_invented_cookies_open_no_session(client) -> None:
+    guest = TestClient(client.app, base_url=HOME, cookies={"continua_session": "mine"})
+    assert guest.get("/api/catalogue").headers["set-cookie"] != "mine"
+
+
+def test_the_oldest_sessions_and_pictures_are_forgotten(monkeypatch) -> None:
+    monkeypatch.setattr(web.studio, "MOST_SESSIONS", 2)
+    monkeypatch.setattr(web.studio, "MOST_PICTURES", 2)
+    with TestClient(create_app(Settings()), base_url=HOME) as first:
+        names = [opened(first, png_of(blobs(40, 52))) for _ in range(3)]
+        answers = [first.get(f"/api/pictures/{name}/tiles/0/0/0?model=nearest").status_code for name in names]
+        assert answers == [404, 200, 200]
+        for _ in range(2):
+            TestClient(first.app, base_url=HOME).get("/")
+        assert first.get(f"/api/pictures/{names[2]}/tiles/0/0/0?model=nearest").status_code == 404
+        assert first.app.state.studio.budget.used == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 403),
+        ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"host": "localhost:8000", "origin": "http://localhost:8000"}, 200),
+    ],
+)
+def test_other_pages_are_not_answered(client, headers, status) -> None:
+    assert client.post("/api/samples/coffee.png", headers=headers).status_code == status
+
+
+def test_elsewhere_than_on_this_machine_a_token_is_needed() -> None:
+    with pytest.raises(InputError, match="--token"):
+        Settings(host="0.0.0.0")
+    with pytest.raises(InputError, match="at least 12"):
+        Settings(host="0.0.0.0", token="short")
+    settings = Settings(host="0.0.0.0", token=TOKEN)
+    with TestClient(create_app(settings), base_url="http://192.0.2.7", follow_redirects=False) as client:
+        assert client.get("/api/catalogue").status_code == 401
+        assert client.get("/").status_code == 401
+        assert client.get("/?token=open-sesame-13").status_code == 401
+        assert "set-cookie" not in client.get("/?token=%FF").headers
+        assert client.get(f"/?token={TOKEN}").headers["location"] == "/"
+        assert client.get("/api/catalogue").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/static/../app.py", 404),
+        ("/static/%2e%2e/%2e%2e/app.py", 404),
+        ("/static/..%2f..%2fapp.py", 404),
+        ("/static//etc/passwd", 404),
+        ("/api/samples/..%2f..%2f..%2fREADME.md", 404),
+        ("/api/samples/%2e%2e", 404),
+        ("/api/pictures/PICTURE/tiles/0/0/0?model=../../app", 404),
+        ("/api/pictures/PICTURE/tiles/0/0/0?model=save:../../../etc/passwd", 404),
+        ("/api/pictures/PICTURE/tiles/0/0/0?model=reference", 404),
+        ("/api/pictures/PICTURE/tiles/7/0/0", 404),
+        ("/api/pictures/PICTURE/tiles/-99999999/0/0", 404),
+        ("/api/pictures/PICTURE/tiles/99999999/0/0", 404),
+        ("/api/pictures/PICTURE/tiles/2/-1/0", 404),
+        ("/api/pictures/PICTURE/tiles/2/99999999999999999999/0", 404),
+        ("/api/pictures/PICTURE/tiles/x/0/0", 422),
+        ("/api/pictures/PICTURE/warp.png?matrix=1,0,0,0,1,0,0,0&width=9&height=9", 422),
+        ("/api/pictures/PICTURE/warp.png?matrix=1,0,0,1,0,0,0,0,1&width=9&height=9", 422),
+        ("/api/pictures/PICTURE/warp.png?matrix=/etc/passwd&width=9&height=9", 422),
+        ("/api/pictures/PICTURE/warp.png?matrix=nan,0,0,0,1,0,0,0,1&width=9&height=9", 422),
+        ("/api/pictures/PICTURE/warp.png?matrix=1,0,0,0,1,0,0,0,1&width=90000&height=90000", 413),
+        ("/api/pictures/PICTURE/warp.png?matrix=1,0,0,0,1,0,0,0,1&width=-1&height=9", 413),
+        ("/api/pictures/PICTURE/scores?model=bicubic&left=nan", 422),
+        ("/api/pictures/PICTURE/map?scale=inf", 422),
+        ("/api/exports/none", 404),
+        ("/nowhere", 404),
+    ],
+)
+def test_wrong_requests_are_one_line(client, path, status) -> None:
+    name = opened(client, png_of(blobs(40, 52)))
+    answer = client.get(path.replace("PICTURE", name))
+    assert answer.status_code == status, answer.text
+    assert "\n" not in answer.json()["error"]
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("", 422),
+        ("[1]", 422),
+        ("[" * 9000, 422),
+        ('{"width": 1e9, "height": 4, "ending": ".png"}', 422),
+        ('{"width": 100000, "height": 100000, "ending": ".png"}', 422),
+        ('{"width": 20000, "height": 20000, "ending": ".png"}', 413),
+        ('{"width": 20000, "height": 20, "ending": ".webp"}', 422),
+        ('{"width": true, "height": 4, "ending": ".png"}', 422),
+        ('{"width": 4, "height": 4, "ending": ".exe"}', 422),
+        ('{"width": 4, "height": 4, "ending": ".png", "window": [0, 0, 5, 4]}', 422),
+        ('{"width": 4, "height": 4, "ending": ".png", "window": [0, 0, 4]}', 422),
+        ('{"width": 4, "height": 4, "ending": ".png", "model": "x"}', 404),
+        ('{"width": 4, "height": 4, "ending": ".png", "matrix": {}}', 422),
+        ("x" * 20_000, 413),
+    ],
+)
+def test_wrong_orders_are_one_line_and_keep_no_memory(client, body, status) -> None:
+    name = opened(client, png_of(blobs(40, 52)))
+    used = client.app.state.studio.budget.used
+    answer = client.post(f"/api/pictures/{name}/exports", content=body)
+    assert answer.status_code == status, answer.text
+    assert client.app.state.studio.budget.used == used
+
+
+def test_a_cancelled_download_gives_its_memory_back(client) -> None:
+    name = opened(client, png_of(blobs(40, 52)))
+    client.post(f"/api/pictures/{name}/encode?model=lm-liif")
+    client.get(f"/api/pictures/{name}/tiles/6/0/0")
+    reserved = client.app.state.studio.budget._reserved
+    order = {"width": 5200, "height": 4000, "ending": ".png"}
+    export = client.post(f"/api/pictures/{name}/exports", json=order).json()
+    assert client.app.state.studio.budget._reserved > reserved
+    assert client.delete(f"/api/exports/{export['name']}").status_code == 204
+    assert client.get(f"/api/exports/{export['name']}").json()["state"] == "cancelled"
+    assert client.get(f"/api/exports/{export['name']}/file").status_code == 404
+    client.get(f"/api/pictures/{name}/warp.png?matrix=1,0,0,0,1,0,0,0,1&width=9&height=9")  # waits
+    assert client.app.state.studio.budget._reserved == reserved
+
+
+def test_eight_visitors_of_200_tiles_stay_under_the_budget() -> None:
+    limit = 2 << 20
+    app = create_app(Settings(memory=limit))
+    budget, content, highest = app.state.studio.budget, png_of(blobs(32, 40)), []
+
+    async def visit(number: int) -> list[int]:
+        model, statuses, name = ("lm-liif", "bicubic")[number > 1], [], None
+        async with AsyncClient(transport=ASGITransport(app), base_url=HOME) as client:
+            for tile in range(200):
+                if name is None or statuses[-1] == 404:  # dropped for others' pictures: it is opened again
+                    name = (await client.post("/api/pictures", content=content)).json()["picture"]
+                path = f"/api/pictures/{name}/tiles/4/{tile % 3}/{tile // 3 % 2}?model={model}"
+                statuses.append((await client.get(path)).status_code)
+                highest.append(budget.used)
+        return statuses
+
+    async def visits() -> list[list[int]]:
+        async with app.router.lifespan_context(app):
+            return await asyncio.gather(*map(visit, range(8)))
+
+    statuses = [status for answers in asyncio.run(visits()) for status in answers]
+    assert len(statuses) == 1600
+    assert set(statuses) <= {200, 404}
+    assert statuses.count(404) < 160
+    assert max(highest) <= limit
+    assert max(highest) > limit / 2
+
+
+def test_a_thousand_requests_at_once_wait() -> None:
+    app = create_app(Settings())
+
+    async def visit() -> list[int]:
+        client = AsyncClient(transport=ASGITransport(app), base_url=HOME)
+        async with app.router.lifespan_context(app), client:
+            name = (await client.post("/api/pictures", content=png_of(blobs(32, 40)))).json()["picture"]
+            path = f"/api/pictures/{name}/tiles/4/{{}}/{{}}?model=nearest"
+            answers = await asyncio.gather(*(client.get(path.format(n % 3, n % 2)) for n in range(1000)))
+            return [answer.status_code for answer in answers]
+
+    assert asyncio.run(visit()) == [200] * 1000
+
+
+def test_nothing_comes_from_elsewhere() -> None:
+    """No file of the page names another server but in comments and links of licences."""
+    for path in STATIC.glob("*"):
+        if path.is_file():
+            text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+            assert "http" not in text.replace("https://", "http"), path

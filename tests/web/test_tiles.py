@@ -1,0 +1,119 @@
+"""Tiles, windows and downloads are what demo.py writes."""
+
+import io
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import demo
+from tests.commands import call
+from tests.web.conftest import blobs, opened, png_of
+
+SHIPPED = "save/pretrained_models/edsr-s_lm-liif.pth"
+SOURCES = {"lm-liif": SHIPPED, "lerf-g": "save/pretrained_models/lerf-g", "bicubic": "bicubic"}
+
+
+def picture_of(content: bytes) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(content)))
+
+
+def painted(folder: Path, photo: Path, *options: object) -> np.ndarray:
+    call(demo, "--input", photo, "--output", folder / "out.png", "--overwrite", *options)
+    return np.array(Image.open(folder / "out.png"))
+
+
+@pytest.mark.parametrize("model", SOURCES)
+@pytest.mark.parametrize(("level", "column", "row"), [(-1, 0, 0), (0, 0, 0), (2, 0, 0), (4, 1, 2), (5, 6, 4)])
+def test_a_tile_is_the_crop_of_the_whole_result(client, photo, tmp_path, model, level, column, row) -> None:
+    name = opened(client, photo.read_bytes())
+    tile = picture_of(client.get(f"/api/pictures/{name}/tiles/{level}/{column}/{row}?model={model}").content)
+    height, width = (int(np.ceil(n * 2.0**level)) for n in (40, 52))
+    whole = painted(tmp_path, photo, "--size", f"{width}x{height}", "--model", SOURCES[model])
+    crop = whole[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256]
+    assert np.array_equal(tile, crop)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_grey_and_transparent_pictures_too(client, tmp_path, channels) -> None:
+    pixels = blobs(40, 52, 4 if channels == 4 else 3)
+    photo = tmp_path / "photo.png"
+    image = Image.fromarray(pixels).convert({1: "L", 2: "LA", 4: "RGBA"}[channels])
+    if channels == 2:
+        image.putalpha(Image.fromarray(blobs(40, 52)[:, :, 0]))
+    image.save(photo)
+    name = opened(client, photo.read_bytes())
+    tile = picture_of(client.get(f"/api/pictures/{name}/tiles/3/1/1?model=lm-liif").content)
+    whole = painted(tmp_path, photo, "--scale", "8", "--model", SHIPPED)
+    assert np.array_equal(tile, whole[256:, 256:])
+
+
+def test_tiles_of_one_scale_after_those_of_another(client, photo, tmp_path) -> None:
+    """What is kept for one output pixel size is not used for another."""
+    name = opened(client, photo.read_bytes())
+    for level in (1, 0, 2, 1):
+        tile = picture_of(client.get(f"/api/pictures/{name}/tiles/{level}/0/0?model=lm-liif").content)
+        whole = painted(tmp_path, photo, "--scale", 2**level, "--model", SHIPPED)
+        assert np.array_equal(tile, whole[:256, :256])
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"width": 111, "height": 87, "ending": ".png"},
+        {"width": 830, "height": 640, "ending": ".png", "window": [100, 37, 300, 210]},
+        {"width": 90, "height": 70, "ending": ".png", "matrix": "1.2,0.1,3,-0.1,1.1,6,0.001,0.0005,1"},
+        {"width": 104, "height": 80, "ending": ".tif", "model": "lerf-g"},
+    ],
+)
+def test_the_shown_command_writes_the_downloaded_file(client, photo, tmp_path, monkeypatch, asked) -> None:
+    name = opened(client, photo.read_bytes())
+    command = client.post(f"/api/pictures/{name}/command", json=asked).json()["command"]
+    export = client.post(f"/api/pictures/{name}/exports", json=asked).json()
+    while export["state"] in ("waiting", "painting"):
+        export = client.get(f"/api/exports/{export['name']}").json()
+    assert export["state"] == "finished", export
+    answer = client.get(f"/api/exports/{export['name']}/file")
+    assert "attachment" in answer.headers["content-disposition"]
+    monkeypatch.chdir(tmp_path)
+    python, program, *words = shlex.split(command)
+    assert (python, program) == ("python", "demo.py")
+    call(demo, *words)
+    assert np.array_equal(picture_of(answer.content), np.array(Image.open(tmp_path / export["file"])))
+
+
+def test_16_bits_stay(client) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(blobs(20, 24)[:, :, 0].astype(np.uint16) * 257).save(stream, "PNG")
+    name = opened(client, stream.getvalue())
+    export = client.post(f"/api/pictures/{name}/exports", json={"width": 48, "height": 40, "ending": ".png"}).json()
+    while export["state"] in ("waiting", "painting"):
+        export = client.get(f"/api/exports/{export['name']}").json()
+    assert picture_of(client.get(f"/api/exports/{export['name']}/file").content).dtype == np.uint16
+
+
+def test_difference_and_scores(client) -> None:
+    pixels = blobs(96, 128)
+    name = opened(client, png_of(pixels), shrink=2)
+    tile = f"/api/pictures/{name}/tiles/1/0/0"
+    a, b = (picture_of(client.get(f"{tile}?model={model}").content).astype(int) for model in ("nearest", "bicubic"))
+    apart = picture_of(client.get(f"{tile}?model=nearest&other=bicubic").content)
+    assert np.array_equal(apart, (8 * abs(a - b)).clip(max=255))
+    scores = client.get(f"/api/pictures/{name}/scores?model=nearest&right=0.5").json()
+    mse = ((a - pixels) ** 2).mean()
+    half = ((a - pixels)[:, :64] ** 2).mean()
+    assert scores["whole"]["psnr"] == pytest.approx(10 * np.log10(255**2 / mse), abs=1e-4)
+    assert scores["window"]["psnr"] == pytest.approx(10 * np.log10(255**2 / half), abs=1e-4)
+    assert scores["pixels"] == [64, 96]
+    reference = picture_of(client.get(f"{tile}?model=reference").content)
+    assert np.array_equal(reference, pixels)
+
+
+def test_the_map_has_the_size_of_the_picture_and_its_shares_sum_to_1(client, photo) -> None:
+    name = opened(client, photo.read_bytes())
+    answer = client.get(f"/api/pictures/{name}/map?scale=8").json()
+    assert answer["picture"].startswith("data:image/png")
+    assert sum(level["share"] for level in answer["legend"]) == pytest.approx(1)
+    assert client.get(f"/api/pictures/{name}/map?model=bicubic").status_code == 422

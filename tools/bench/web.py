@@ -1,0 +1,117 @@
+"""The page's server: time to the first tile and tiles per second, compared with one render of the same window."""
+
+import asyncio
+import itertools
+import resource
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from httpx import ASGITransport, AsyncClient
+
+from models.checkpoints.loading import load_upscaler
+from tools.bench.measures import Figure
+from utils.geometry.grids import Grid
+from utils.pictures.reading import read_rgb
+from utils.pictures.tensors import to_tensor
+from web.application import create_app
+from web.catalogue import DEFAULT, SHIPPED
+from web.settings import Settings
+from web.studio import TILE
+
+LEVELS = {2: 1, 8: 3, 32: 5}
+CLIENTS, REQUESTS = 8, 200
+HOME = "http://127.0.0.1"
+ACROSS = 4  # tiles of the measured window's side
+
+
+def web(arguments: Any) -> dict[str, Any]:
+    """Figures by name; in each round the candidates run in turn."""
+    settings = Settings(memory=int(arguments.memory * 2**30))
+    app = create_app(settings)
+
+    async def measured() -> dict[str, Any]:
+        client = AsyncClient(transport=ASGITransport(app), base_url=HOME, timeout=600)
+        async with app.router.lifespan_context(app), client:
+            figures = await _tiles(client, app.state.studio.budget, arguments)
+        return figures | await _load(arguments)
+
+    return asyncio.run(measured())
+
+
+async def _tiles(client: AsyncClient, budget: Any, arguments: Any) -> dict[str, Any]:
+    content = Path(arguments.picture).read_bytes()
+    picture = (await client.post("/api/pictures", content=content)).json()["picture"]
+    started = time.perf_counter()
+    await client.post(f"/api/pictures/{picture}/encode")
+    figures: dict[str, Any] = {"encode once, s": time.perf_counter() - started}
+    upscaler = load_upscaler(SHIPPED[DEFAULT][1])
+    pixels = to_tensor(read_rgb(arguments.picture))
+    latent = upscaler.encode(pixels)
+    height, width = pixels.shape[1:]
+    for scale, level in LEVELS.items():
+        grid = Grid.of_size((height * scale, width * scale))
+        columns, rows = (min(ACROSS, n * scale // TILE) for n in (width, height))
+        window = grid.window(0, 0, (rows * TILE, columns * TILE))
+        places = list(itertools.product(range(columns), range(rows)))
+
+        async def get(column: int, row: int, level: int = level) -> None:
+            (await client.get(f"/api/pictures/{picture}/tiles/{level}/{column}/{row}")).raise_for_status()
+
+        started = time.perf_counter()
+        await get(*places[0])
+        figures[f"x{scale}: first tile of a scale, ms"] = 1000 * (time.perf_counter() - started)
+        upscaler.render(latent, window)
+        first, served, rendered, share = [], [], [], []
+        for _ in range(arguments.repeats):
+            budget.drop((picture, "tile"))
+            started = time.perf_counter()
+            await get(*places[0])
+            first.append(1000 * (time.perf_counter() - started))
+            budget.drop((picture, "tile"))
+            started, processor = time.perf_counter(), time.process_time()
+            await asyncio.gather(*(get(*place) for place in places))
+            served.append(time.perf_counter() - started)
+            processor = time.process_time() - processor
+            started, alone = time.perf_counter(), time.process_time()
+            upscaler.render(latent, window)
+            rendered.append(time.perf_counter() - started)
+            share.append(processor / (time.process_time() - alone))
+        figures[f"x{scale}: a tile, ms"] = Figure.of(first)
+        figures[f"x{scale}: tiles a second"] = len(places) / statistics.median(served)
+        figures[f"x{scale}: tiles / one render, time"] = Figure.of(
+            [a / b for a, b in zip(served, rendered, strict=True)]
+        )
+        figures[f"x{scale}: tiles / one render, processor"] = Figure.of(share)
+    return figures
+
+
+async def _load(arguments: Any) -> dict[str, Any]:
+    """Many clients at once, each with a picture and a session of its own."""
+    app = create_app(Settings(memory=int(arguments.memory * 2**30)))
+    budget, content, highest = app.state.studio.budget, Path(arguments.picture).read_bytes(), 0
+
+    async def visit() -> list[int]:
+        nonlocal highest
+        statuses = []
+        async with AsyncClient(transport=ASGITransport(app), base_url=HOME, timeout=600) as client:
+            picture = (await client.post("/api/pictures", content=content)).json()["picture"]
+            for number in range(REQUESTS):
+                path = f"/api/pictures/{picture}/tiles/5/{number % 20}/{number // 20}"
+                statuses.append((await client.get(path)).status_code)
+                highest = max(highest, budget.used)
+        return statuses
+
+    async with app.router.lifespan_context(app):
+        started = time.perf_counter()
+        statuses = await asyncio.gather(*(visit() for _ in range(CLIENTS)))
+        seconds = time.perf_counter() - started
+    answered = [status for of_client in statuses for status in of_client]
+    return {
+        f"load, {CLIENTS} clients x {REQUESTS}: tiles answered": answered.count(200),
+        "load: others": len(answered) - answered.count(200),
+        "load: tiles a second": len(answered) / seconds,
+        "load: most memory kept, share of the budget": highest / budget.limit,
+        "load: peak resident memory, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }

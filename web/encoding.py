@@ -1,0 +1,93 @@
+"""A picture that a model has encoded: any window at any scale, as demo.py paints it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from models.continuous import Field, Latent
+from models.local_ensemble import LocalEnsembleModel
+from models.painting import continued, paint, with_outside
+from models.upscaler import Upscaler
+from utils.geometry.grids import Grid, OutputGrid, Size
+from utils.geometry.homographies import WarpedGrid
+from utils.pictures.tensors import Layers
+from web.budget import Budget, Key
+
+FIELD_SHARE = 0.25  # of the budget, that one field may take
+WORKING = 96  # floats per LR pixel that an encoder holds beside its features
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Latents of a picture's colours and alpha, each by the upscaler that paints it, in the order of painting."""
+
+    layers: Layers
+    latents: tuple[Latent, ...]
+
+    @classmethod
+    def of(cls, upscaler: Upscaler, layers: Layers) -> "Encoding":
+        """Encode once; colours below transparency are continued, as in `paint`."""
+        if layers.alpha is not None:
+            layers = replace(layers, colour=continued(layers.colour, layers.alpha))
+        latents: list[Latent] = []
+
+        def encode(part_upscaler: Upscaler, part: Tensor) -> Tensor:
+            latents.append(part_upscaler.encode(part))
+            return part
+
+        paint(upscaler, layers, encode)
+        return cls(layers, tuple(latents))
+
+    @staticmethod
+    def needed(upscaler: Upscaler, size: Size) -> int:
+        """Bytes that encoding an (h, w) picture takes, about."""
+        features = getattr(getattr(upscaler.model, "encoder", None), "out_dim", 3)
+        return size[0] * size[1] * 4 * (2 * features + WORKING)
+
+    def draw(self, upscaler: Upscaler, grid: OutputGrid) -> Layers:
+        """The picture on a grid, of the size that the grid has."""
+        latents = iter(self.latents)
+        return paint(upscaler, self.layers, lambda by, _: by.render(next(latents), grid)[0])
+
+    def window(self, upscaler: Upscaler, full: Size, top: int, left: int, size: Size) -> Layers:
+        """The window of `size` (H, W) of the picture at the size `full`: what `demo.py --size --crop` paints."""
+        return self.draw(upscaler, Grid.of_size(full).window(top, left, size))
+
+    def on_warped(self, upscaler: Upscaler, grid: WarpedGrid) -> Layers:
+        """The picture on a warped grid, transparent outside."""
+        return with_outside(self.draw(upscaler, grid), grid.inside(), None)
+
+
+def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key) -> Upscaler:
+    """The upscaler, whose model looks up in the budget what it has prepared for an output pixel size: all tiles of a
+    scale, and beyond the largest trained scale of all scales, need the same.
+
+    The model is shared with the one that is given; rows of LR pixels are prepared as it does, so that the pictures are
+    the same bit for bit.
+    """
+    model = _shallow_copy(upscaler.model)
+
+    def kept(make: Callable[..., Field]) -> Callable[..., Field]:
+        def field(latent: Latent, cell: Tensor, *rows: slice) -> Field:
+            if cell.dim() > 2:  # of a warp, for which no second one asks
+                return make(latent, cell, *rows)
+            name = tuple(cell.flatten().tolist()), *((part.start, part.stop) for part in rows)
+            return budget.kept((*key, "field", *name), lambda: make(latent, cell, *rows), FIELD_SHARE)
+
+        return field
+
+    by_rows = (
+        isinstance(model, LocalEnsembleModel) and type(model).field_of_rows is not LocalEnsembleModel.field_of_rows
+    )
+    name = "field_of_rows" if by_rows else "field"
+    object.__setattr__(model, name, kept(getattr(model, name)))
+    return replace(upscaler, model=model)
+
+
+def _shallow_copy(model: torch.nn.Module) -> torch.nn.Module:
+    """The same parameters and parts in another module, of which other functions can be set."""
+    copied = model.__new__(type(model))
+    copied.__dict__.update(model.__dict__)
+    return copied

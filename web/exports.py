@@ -1,0 +1,202 @@
+"""Whole pictures to take home: painted some rows at a time between more urgent work, with progress, until cancelled."""
+
+import io
+import secrets
+import shlex
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from evaluation.outputs import needed_memory
+from utils.errors import InputError, one_line
+from utils.geometry.grids import Size
+from utils.geometry.homographies import Homography
+from utils.geometry.scales import check_output_size
+from utils.memory import check_memory
+from utils.pictures.formats import format_of, kept_metadata
+from utils.pictures.picture import Kind, Picture
+from utils.pictures.writing import encode
+from web.errors import Refused, missing
+from web.studio import Session, Studio
+from web.uploads import Upload
+from web.worker import EXPORT, Worker
+
+BAND = 1 << 19  # output pixels painted at a time
+MOST_RUNNING = 4  # exports of a session at a time
+MOST_KEPT = 16  # and results
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: a picture at the size `full` (H, W), or warped; of it the `window` (top, left, size), if any,
+    as a file with this `ending` (`.png`)."""
+
+    picture: str
+    model: str
+    full: Size
+    ending: str
+    window: tuple[int, int, Size] | None = None
+    homography: Homography | None = None
+
+    @property
+    def size(self) -> Size:
+        return self.window[2] if self.window else self.full
+
+    def file_name(self, upload: Upload) -> str:
+        stem = upload.name.rpartition(".")[0] or upload.name
+        return f"{stem}_{self.size[1]}x{self.size[0]}{self.ending}"
+
+    def command(self, upload: Upload, source: str) -> str:
+        """The call of demo.py that writes the same file."""
+        words = ["python", "demo.py", "--input", upload.name]
+        if self.homography:
+            words += ["--homography", matrix_text(self.homography)]
+        words += ["--size", f"{self.full[1]}x{self.full[0]}"]
+        if self.window:
+            top, left, (height, width) = self.window
+            words += ["--crop", f"{left},{top},{width},{height}"]
+        if self.homography and not format_of(f"x{self.ending}").has_alpha:
+            words += ["--background", "white"]
+        return shlex.join([*words, "--model", source, "--output", self.file_name(upload)])
+
+
+def matrix_text(homography: Homography) -> str:
+    """Nine numbers as `--homography` takes them."""
+    return ",".join(f"{value!r}" for value in homography.matrix.flatten().tolist())
+
+
+class Export:
+    """One order on its way: `done` of 1, then the file's `content`, or the `error`."""
+
+    def __init__(self, studio: Studio, worker: Worker, upload: Upload, order: Order):
+        self.name = secrets.token_urlsafe(12)
+        self.order, self.upload = order, upload
+        self.done, self.state, self.error, self.notes = 0.0, "waiting", "", ()
+        self._studio, self._worker, self._lock = studio, worker, Lock()
+        self._form = format_of(f"x{order.ending}")
+        kind, losses = self._form.kind_for(upload.picture.kind)
+        if upload.picture.span != (0, 1) and kind.depth < 32:
+            raise Refused(f"{upload.name} holds floats beyond 0..1; choose tif", 422)
+        if order.homography and not kind.has_alpha and self._form.has_alpha:
+            kind, _ = self._form.kind_for(Kind(f"{kind.colours}A", kind.depth))
+        self._form.check_size(order.file_name(upload), order.size, kind)
+        self._kind, self._losses = kind, losses
+        self._reserved = needed_memory(upload.picture.size, order.size, kind)
+        check_memory(self._reserved, f"an output of {order.size[1]}x{order.size[0]}")
+        self._reserved -= upload.picture.size[0] * upload.picture.size[1] * 1000  # what encoding reserves by itself
+        studio.budget.reserve(self._reserved)
+        self._pixels: np.ndarray | None = None
+        self._next = 0
+        worker.submit((EXPORT,), self._step)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "state": self.state,
+            "done": self.done,
+            "error": self.error,
+            "notes": list(self.notes),
+            "file": self.order.file_name(self.upload),
+        }
+
+    def cancel(self) -> None:
+        """Stop before the next rows; the memory is free again at once when none are being painted."""
+        self._end("cancelled")
+        self._studio.budget.drop(("export", self.name))
+
+    def content(self) -> bytes:
+        content = self._studio.budget.get(("export", self.name))
+        if content is None:
+            raise missing("finished export")
+        return content
+
+    def _end(self, state: str, error: str = "") -> None:
+        with self._lock:
+            if self.state in ("finished", "failed", "cancelled"):
+                return
+            self.state, self.error = state, error
+            self._pixels = None
+            self._studio.budget.release(self._reserved)
+
+    def _step(self) -> None:
+        """Paint the next rows, and queue what follows."""
+        if self.state == "cancelled":
+            return
+        self.state = "painting"
+        try:
+            height, width = self.order.size
+            rows = min(max(1, BAND // width), height - self._next)
+            painted = self._paint(self._next, rows)
+            pixels = (
+                self._pixels if self._pixels is not None else np.empty((height, width, painted.shape[2]), painted.dtype)
+            )
+            pixels[self._next : self._next + rows] = painted
+            self._pixels = pixels
+            self._next += rows
+            self.done = 0.98 * self._next / height
+            if self._next < height:
+                self._worker.submit((EXPORT,), self._step)
+                return
+            content = self._written(pixels)
+            with self._lock:
+                wanted = self.state == "painting"
+            if wanted:
+                self._end("finished")
+                self.done = 1.0
+                self._studio.budget.keep(("export", self.name), content)
+        except InputError as error:
+            self.state = "painting"
+            self._end("failed", one_line(str(error)))
+        except Exception:
+            self._end("failed", "an internal error; see the server's log")
+            raise
+
+    def _paint(self, top: int, rows: int) -> np.ndarray:
+        order, kind = self.order, self._kind
+        upscaler, encoding = self._studio.encoding(order.picture, self.upload, order.model)
+        first, left, (_, width) = order.window or (0, 0, order.full)
+        if order.homography:
+            grid = order.homography.grid(self.upload.picture.size, order.full).window(first + top, left, (rows, width))
+            layers = encoding.on_warped(upscaler, grid)
+        else:
+            layers = encoding.window(upscaler, order.full, first + top, left, (rows, width))
+        if layers.alpha is not None and not kind.has_alpha:
+            layers = layers.over((255, 255, 255))
+        return layers.pixels(kind.depth, kind.channels)
+
+    def _written(self, pixels: np.ndarray) -> bytes:
+        picture, form, order = self.upload.picture, self._form, self.order
+        metadata, lost = kept_metadata(picture, form, self._kind)
+        scale = tuple(n / m for n, m in zip(order.full, picture.size, strict=True)) if not order.homography else (1, 1)
+        self.notes = (*picture.losses, *self._losses, *(f"without {name}" for name in lost))
+        stream = io.BytesIO()
+        whole = Picture(pixels, self._kind.channels, metadata.of_size(order.size, scale), picture.span)
+        encode(stream, order.file_name(self.upload), form, whole)
+        return stream.getvalue()
+
+
+class Exports:
+    """The exports of all sessions, by their names."""
+
+    def __init__(self, studio: Studio, worker: Worker):
+        self._studio, self._worker = studio, worker
+
+    def start(self, session: Session, order: Order) -> Export:
+        """Begin; Refused while a session has too many at work."""
+        upload = self._studio.upload(session, order.picture)
+        self._studio.catalogue.find(order.model)
+        check_output_size(order.full)
+        if sum(export.state in ("waiting", "painting") for export in session.exports.values()) >= MOST_RUNNING:
+            raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)
+        export = Export(self._studio, self._worker, upload, order)
+        session.exports[export.name] = export
+        while len(session.exports) > MOST_KEPT:
+            session.exports.popitem(last=False)[1].cancel()
+        return export
+
+    def find(self, session: Session, name: str) -> Export:
+        if name not in session.exports:
+            raise missing("download")
+        return session.exports[name]

@@ -1,0 +1,229 @@
+"""What the browser may ask for."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from utils.geometry.scales import check_output_size, check_window
+from utils.homography_files import parse_homography
+from utils.pictures.formats import WRITTEN
+from utils.pictures.reading import list_pictures
+from web.catalogue import DEFAULT
+from web.errors import Refused, missing
+from web.exports import Exports, Order
+from web.messages import attachment, data_address, four_whole, json_body, whole_pair
+from web.settings import SAMPLES, STATIC
+from web.studio import LARGEST_LEVEL, TILE, Session, Studio
+from web.uploads import Upload, check_length, open_upload
+from web.worker import ENCODE, SCORE, WARP, Worker
+from web.worker import TILE as TILE_WORK
+
+ENDINGS = (".png", ".jpg", ".webp", ".tif")
+SHRINKS = (1, 2, 3, 4, 6, 8)
+KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
+
+
+def make_router(studio: Studio, worker: Worker) -> APIRouter:
+    """Routes of the page; every one under /api works on the pictures of the request's session only."""
+    router = APIRouter()
+    exports = Exports(studio, worker)
+    settings = studio.settings
+
+    def session_of(request: Request) -> Session:
+        return request.state.session
+
+    async def compute(request: Request, priority: tuple[int, ...], call: Callable[[], Any]) -> Any:
+        return await worker.run(priority, call, request.is_disconnected)
+
+    async def body(request: Request) -> bytes:
+        declared = request.headers.get("content-length", "0")
+        check_length(int(declared) if declared.isdecimal() else 0, settings)
+        content = bytearray()
+        async for chunk in request.stream():
+            content += chunk
+            check_length(len(content), settings)
+        return bytes(content)
+
+    def described(name: str, upload: Upload) -> dict[str, Any]:
+        height, width = upload.picture.size
+        return {
+            "picture": name,
+            "name": upload.name,
+            "width": width,
+            "height": height,
+            "channels": upload.picture.channels,
+            "depth": upload.picture.kind.depth,
+            "notes": list(upload.picture.losses),
+            "reference": upload.reference is not None,
+        }
+
+    async def opened(request: Request, content: bytes, name: str, shrink: int) -> dict[str, Any]:
+        if shrink not in SHRINKS:
+            raise Refused(f"shrink is one of {', '.join(map(str, SHRINKS))}", 422)
+        with studio.budget.working(len(content)):
+            upload = await compute(request, (ENCODE,), lambda: open_upload(content, name, settings, shrink))
+        return described(studio.add(session_of(request), upload), upload)
+
+    @router.get("/")
+    def index() -> FileResponse:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @router.get("/api/catalogue")
+    def catalogue() -> dict[str, Any]:
+        return {
+            "models": [
+                {"name": entry.name, "label": entry.label, "map": entry.table is not None}
+                for entry in studio.catalogue.entries().values()
+            ],
+            "model": DEFAULT,
+            "samples": [path.name for path in list_pictures(SAMPLES)] if SAMPLES.is_dir() else [],
+            "endings": [ending for ending in ENDINGS if ending in WRITTEN],
+            "shrinks": SHRINKS,
+            "tile": TILE,
+            "largest_level": LARGEST_LEVEL,
+            "megapixels": settings.pixels / 1e6,
+            "megabytes": settings.file_bytes / 2**20,
+        }
+
+    @router.post("/api/pictures")
+    async def upload(request: Request, name: str = "picture", shrink: int = 1) -> dict[str, Any]:
+        return await opened(request, await body(request), name, shrink)
+
+    @router.post("/api/samples/{sample}")
+    async def open_sample(request: Request, sample: str, shrink: int = 1) -> dict[str, Any]:
+        known = {path.name: path for path in list_pictures(SAMPLES)}
+        if sample not in known:
+            raise missing("sample")
+        content = await run_in_threadpool(known[sample].read_bytes)
+        return await opened(request, content, sample, shrink)
+
+    @router.get("/api/samples/{sample}")
+    def show_sample(sample: str) -> FileResponse:
+        known = {path.name: path for path in list_pictures(SAMPLES)}
+        if sample not in known:
+            raise missing("sample")
+        return FileResponse(known[sample], headers=KEPT)
+
+    @router.put("/api/pictures/{picture}/reference")
+    async def set_reference(request: Request, picture: str, name: str = "reference") -> dict[str, Any]:
+        content = await body(request)
+        session = session_of(request)
+        studio.upload(session, picture)
+        reference = await compute(request, (ENCODE,), lambda: open_upload(content, name, settings))
+        studio.set_reference(session, picture, reference)
+        return described(picture, studio.upload(session, picture))
+
+    @router.delete("/api/pictures/{picture}", status_code=204)
+    def close(request: Request, picture: str) -> None:
+        studio.close(session_of(request), picture)
+
+    @router.post("/api/pictures/{picture}/encode")
+    async def encode(request: Request, picture: str, model: str = DEFAULT) -> dict[str, bool]:
+        upload = studio.upload(session_of(request), picture)
+        await compute(request, (ENCODE,), lambda: studio.encoding(picture, upload, model))
+        return {"encoded": True}
+
+    @router.get("/api/pictures/{picture}/input.png")
+    async def show_input(request: Request, picture: str) -> Response:
+        upload = studio.upload(session_of(request), picture)
+        content = await compute(request, (WARP,), lambda: studio.input(upload))
+        return attachment(content, f"{upload.name.rpartition('.')[0] or upload.name}.png")
+
+    @router.get("/api/pictures/{picture}/tiles/{level}/{column}/{row}")
+    async def tile(
+        request: Request,
+        picture: str,
+        level: int,
+        column: int,
+        row: int,
+        model: str = DEFAULT,
+        other: str | None = None,
+    ) -> Response:
+        upload = studio.upload(session_of(request), picture)
+        models = (model,) if other is None else (model, other)
+        for name in models:
+            if name != "reference":
+                studio.catalogue.find(name)
+        content = await compute(
+            request, (TILE_WORK, level), lambda: studio.tile(picture, upload, models, level, column, row)
+        )
+        return Response(content, media_type="image/png", headers=KEPT)
+
+    @router.get("/api/pictures/{picture}/warp.png")
+    async def warp(
+        request: Request, picture: str, matrix: str, width: int, height: int, model: str = DEFAULT
+    ) -> Response:
+        upload = studio.upload(session_of(request), picture)
+        homography = parse_homography(matrix)
+        content = await compute(
+            request, (WARP,), lambda: studio.warp(picture, upload, model, homography, (height, width))
+        )
+        return Response(content, media_type="image/png", headers={"Cache-Control": "no-store"})
+
+    @router.get("/api/pictures/{picture}/scores")
+    async def scores(
+        request: Request, picture: str, model: str, left: float = 0, top: float = 0, right: float = 1, bottom: float = 1
+    ) -> dict[str, Any]:
+        upload = studio.upload(session_of(request), picture)
+        if not all(map(math.isfinite, (left, top, right, bottom))):
+            raise Refused("the part to measure is four finite numbers", 422)
+        part = (left, top, right, bottom)
+        return await compute(request, (SCORE,), lambda: studio.scores(picture, upload, model, part))
+
+    @router.get("/api/pictures/{picture}/map")
+    async def controlled_map(request: Request, picture: str, model: str = DEFAULT, scale: float = 8) -> JSONResponse:
+        upload = studio.upload(session_of(request), picture)
+        if not 1 <= scale <= 2**LARGEST_LEVEL:
+            raise Refused(f"scale is from 1 to {2**LARGEST_LEVEL}", 422)
+        call = lambda: studio.controlled_map(picture, upload, model, scale)  # noqa: E731
+        content, legend = await compute(request, (SCORE,), call)
+        return JSONResponse({"picture": data_address(content), "legend": legend, "scale": scale})
+
+    def order_of(upload: Upload, picture: str, asked: dict[str, Any]) -> Order:
+        full = whole_pair(asked, "width", "height")
+        window = None
+        if asked.get("window") is not None:
+            left, top, width, height = four_whole(asked["window"])
+            window = (top, left, (height, width))
+        ending = asked.get("ending")
+        if ending not in ENDINGS:
+            raise Refused(f"ending is one of {', '.join(ENDINGS)}", 422)
+        matrix = asked.get("matrix")
+        homography = None if matrix is None else parse_homography(str(matrix))
+        order = Order(picture, str(asked.get("model", DEFAULT)), full, ending, window, homography)
+        check_output_size(order.full)
+        if window:
+            check_window(order.full, *window)
+        studio.catalogue.find(order.model)
+        return order
+
+    @router.post("/api/pictures/{picture}/exports")
+    async def start_export(request: Request, picture: str) -> dict[str, Any]:
+        session = session_of(request)
+        upload = studio.upload(session, picture)
+        return exports.start(session, order_of(upload, picture, await json_body(request))).describe()
+
+    @router.post("/api/pictures/{picture}/command")
+    async def command(request: Request, picture: str) -> dict[str, str]:
+        upload = studio.upload(session_of(request), picture)
+        order = order_of(upload, picture, await json_body(request))
+        return {"command": order.command(upload, studio.catalogue.find(order.model).source)}
+
+    @router.get("/api/exports/{export}")
+    def export_state(request: Request, export: str) -> dict[str, Any]:
+        return exports.find(session_of(request), export).describe()
+
+    @router.get("/api/exports/{export}/file")
+    def export_file(request: Request, export: str) -> Response:
+        found = exports.find(session_of(request), export)
+        return attachment(found.content(), found.order.file_name(found.upload))
+
+    @router.delete("/api/exports/{export}", status_code=204)
+    def cancel_export(request: Request, export: str) -> None:
+        exports.find(session_of(request), export).cancel()
+
+    return router

@@ -1,0 +1,321 @@
+// The page: opens pictures, and lets the controls of the panel say how they are shown.
+
+import { ask, askJson, byId, copy, element, sendJson, tell, withQuery } from "./api.js";
+import { order } from "./downloads.js";
+import { Panes } from "./panes.js";
+import { Warp } from "./warp.js";
+
+const SHOWN = { single: 1, slider: 2, four: 4, difference: 2, warp: 1 };
+const FIRST = ["bicubic", "lm-liif", "lerf-g", "nearest"];
+const REFERENCE = { name: "reference", label: "Reference" };
+
+let catalogue;
+let picture = null;
+let mode = "slider";
+let chosen = [...FIRST];
+let matrix = null;
+let warpSize = null;
+let scoring = 0;
+let commanding = 0;
+
+const panes = new Panes(byId("views"), changed);
+const warp = new Warp(byId("warp"), (text, size, sharp) => {
+  matrix = text;
+  warpSize = size;
+  if (document.activeElement !== byId("matrix")) byId("matrix").value = text ?? "The corners cross: pull them apart";
+  if (sharp) describeCommand();
+});
+
+const offered = () => [...catalogue.models, ...(picture?.reference ? [REFERENCE] : [])];
+const labelOf = (name) => offered().find((model) => model.name === name)?.label ?? name;
+const shownModels = () => (mode === "single" || mode === "warp" ? [chosen[1]] : chosen.slice(0, SHOWN[mode]));
+const failed = (error) => tell(error.message, true);
+
+async function open(request, name) {
+  tell(`Opening ${name} …`);
+  try {
+    const opened = await request();
+    picture = { ...opened, version: 0 };
+    tell("Encoding …");
+    await ask(withQuery(`/api/pictures/${picture.picture}/encode`, { model: chosen[1] }), { method: "POST" });
+  } catch (error) {
+    failed(error);
+    return;
+  }
+  tell("");
+  byId("start").hidden = true;
+  byId("panel").hidden = byId("samples").hidden = false;
+  byId("stage").classList.remove("empty");
+  const { width, height, notes } = picture;
+  byId("title").textContent = [`${picture.name} · ${width} × ${height}`, ...notes].join(" · ");
+  [byId("width").value, byId("height").value] = [width * 4, height * 4];
+  byId("map").checked = false;
+  referenceChanged();
+  draw(false);
+}
+
+const shrink = () => Number(byId("shrink").value);
+const openFile = (file) =>
+  open(
+    () => askJson(withQuery("/api/pictures", { name: file.name, shrink: shrink() }), { method: "POST", body: file }),
+    file.name,
+  );
+const openSample = (name) =>
+  open(() => askJson(withQuery(`/api/samples/${name}`, { shrink: shrink() }), { method: "POST" }), name);
+
+function referenceChanged() {
+  if (!picture.reference) chosen = chosen.map((name, index) => (name === "reference" ? FIRST[index] : name));
+  else if (chosen[3] === "nearest") chosen[3] = "reference";
+  byId("scores").hidden = !picture.reference;
+  byId("reference-hint").hidden = picture.reference;
+}
+
+/** Shows the picture as the panel says. */
+function draw(keep = true) {
+  const warping = mode === "warp";
+  byId("views").hidden = warping;
+  byId("tools").hidden = warping;
+  byId("warp").hidden = byId("warp-options").hidden = !warping;
+  byId("divider").hidden = mode !== "slider";
+  byId("size-row").hidden = warping;
+  byId("save-window").hidden = warping;
+  byId("save-whole").textContent = warping ? "Warped picture" : "Whole picture";
+  chooseModels();
+  const models = shownModels();
+  if (warping) {
+    panes.hide();
+    warp.show(picture, models[0]);
+  } else if (mode === "difference") {
+    const label = `${labelOf(models[0])} − ${labelOf(models[1])}, 8 times`;
+    panes.show(picture, [{ model: models[0], other: models[1], label }], mode, keep);
+  } else {
+    panes.show(picture, models.map((model) => ({ model, label: labelOf(model) })), mode, keep);
+  }
+  const mapped = models.map((name) => catalogue.models.find((model) => model.name === name)).find((model) => model?.map);
+  byId("map-row").hidden = warping || !mapped;
+  byId("legend").hidden = byId("map-row").hidden;
+  if (byId("map").checked) showMap();
+  describeCommand();
+}
+
+function chooseModels() {
+  const places = mode === "single" || mode === "warp" ? [1] : [...Array(SHOWN[mode]).keys()];
+  const names = { slider: ["Left", "Right"], difference: ["This", "minus that"] }[mode] ?? ["Model"];
+  byId("models").replaceChildren(
+    ...places.map((place, index) => {
+      const select = element("select", {}, ...options(offered(), chosen[place]));
+      select.onchange = () => {
+        chosen[place] = select.value;
+        draw();
+      };
+      return element("label", {}, names[index] ?? `View ${index + 1}`, select);
+    }),
+  );
+  if (mode === "four") byId("models").querySelector("label").firstChild.textContent = "View 1";
+  const saved = byId("save-model").value;
+  const first = shownModels().find((name) => name === "lm-liif") ?? shownModels().at(-1);
+  byId("save-model").replaceChildren(...options(catalogue.models, mode === "warp" ? shownModels()[0] : saved || first));
+}
+
+const options = (models, value) =>
+  models.map(({ name, label }) => element("option", { value: name, textContent: label, selected: name === value }));
+
+let waiting = null;
+
+function changed() {
+  if (!picture || mode === "warp") return;
+  const scale = panes.scale();
+  byId("zoom").textContent = `x${scale < 10 ? scale.toFixed(1) : Math.round(scale)}`;
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    measure();
+    describeCommand();
+  }, 350);
+}
+
+async function measure() {
+  if (!picture.reference) return;
+  const turn = (scoring += 1);
+  const models = mode === "four" ? chosen : shownModels();
+  const rows = models.filter((name) => name !== "reference").map((name) => [name, element("tr", {}, element("th", { scope: "row", textContent: labelOf(name), title: labelOf(name) }), element("td", { textContent: "…" }), element("td", { textContent: "…" }))]);
+  const body = byId("scores").tBodies[0];
+  if (body.rows.length !== rows.length) body.replaceChildren(...rows.map(([, row]) => row));
+  const text = ({ psnr, ssim }) => `${psnr === null ? "∞" : psnr.toFixed(2)} / ${ssim === null ? "–" : ssim.toFixed(3)}`;
+  for (const [index, [name, row]] of rows.entries()) {
+    try {
+      const scores = await askJson(withQuery(`/api/pictures/${picture.picture}/scores`, { model: name, ...panes.part() }));
+      if (turn !== scoring) return;
+      row.cells[1].textContent = text(scores.whole);
+      row.cells[2].textContent = text(scores.window);
+      body.rows[index]?.replaceWith(row);
+    } catch (error) {
+      failed(error);
+      return;
+    }
+  }
+}
+
+async function showMap() {
+  byId("legend").replaceChildren();
+  panes.overlay(null);
+  if (!byId("map").checked) return;
+  const name = shownModels().find((model) => catalogue.models.find((known) => known.name === model)?.map);
+  if (!name) return;
+  try {
+    const scale = Math.min(64, Math.max(5, Math.round(panes.scale())));
+    const map = await askJson(withQuery(`/api/pictures/${picture.picture}/map`, { model: name, scale }));
+    panes.overlay(map.picture);
+    byId("legend").replaceChildren(
+      ...map.legend.map((level) =>
+        element("li", {}, element("i", { style: `background:${level.colour}` }), `x${level.scale} ${Math.round(level.share * 100)} %`)),
+    );
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** What the form asks for; of the window, at the scale of the screen. */
+function wanted(window = false) {
+  const common = { ending: byId("ending").value, model: byId("save-model").value };
+  if (mode === "warp") return { ...common, width: warpSize?.[0], height: warpSize?.[1], matrix };
+  if (!window) return { ...common, width: Math.round(Number(byId("width").value)), height: Math.round(Number(byId("height").value)) };
+  const scale = panes.scale();
+  const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const { left, top, right, bottom } = panes.part();
+  const [x, y] = [Math.floor(left * width), Math.floor(top * height)];
+  return {
+    ...common, width, height,
+    window: [x, y, Math.max(1, Math.round(right * width) - x), Math.max(1, Math.round(bottom * height) - y)],
+  };
+}
+
+async function describeCommand() {
+  if (!picture || (mode === "warp" && !matrix) || (mode !== "warp" && !panes.main?.viewport)) return;
+  const turn = (commanding += 1);
+  try {
+    const { command } = await sendJson(`/api/pictures/${picture.picture}/command`, wanted());
+    if (turn === commanding) byId("command").value = command;
+  } catch (error) {
+    if (turn === commanding) byId("command").value = error.message;
+  }
+}
+
+const save = (window) => {
+  if (mode === "warp" && !matrix) tell("The corners cross: pull them apart first", true);
+  else order(picture, wanted(window)).catch(failed);
+};
+
+function split(percent) {
+  const value = Math.min(100, Math.max(0, percent));
+  byId("divider").style.left = `${value}%`;
+  byId("divider").setAttribute("aria-valuenow", Math.round(value));
+  byId("views").style.setProperty("--split", `${value}%`);
+}
+
+function connect() {
+  const divider = byId("divider");
+  divider.addEventListener("pointerdown", (event) => divider.setPointerCapture(event.pointerId));
+  divider.addEventListener("pointermove", (event) => {
+    if (!divider.hasPointerCapture(event.pointerId)) return;
+    const box = byId("stage").getBoundingClientRect();
+    split(((event.clientX - box.left) / box.width) * 100);
+  });
+  divider.addEventListener("keydown", (event) => {
+    const now = Number(divider.getAttribute("aria-valuenow"));
+    const to = { ArrowLeft: now - 2, ArrowRight: now + 2, Home: 0, End: 100, PageUp: now + 10, PageDown: now - 10 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    split(to);
+  });
+
+  for (const radio of document.querySelectorAll("[name=mode]")) {
+    radio.onchange = () => {
+      mode = radio.value;
+      draw();
+    };
+  }
+  byId("choose").onclick = byId("open").onclick = () => byId("file").click();
+  byId("file").onchange = ({ target }) => {
+    if (target.files[0]) openFile(target.files[0]);
+    target.value = "";
+  };
+  byId("samples").onclick = () => {
+    byId("start").hidden = false;
+    byId("panel").hidden = byId("samples").hidden = byId("tools").hidden = byId("views").hidden = byId("divider").hidden = byId("warp").hidden = true;
+    byId("title").textContent = "";
+    byId("stage").classList.add("empty");
+    panes.hide();
+    if (picture) ask(`/api/pictures/${picture.picture}`, { method: "DELETE" }).catch(() => {});
+    picture = null;
+  };
+  byId("reference").onclick = () => byId("reference-file").click();
+  byId("reference-file").onchange = async ({ target }) => {
+    const [file] = target.files;
+    target.value = "";
+    if (!file) return;
+    try {
+      const path = withQuery(`/api/pictures/${picture.picture}/reference`, { name: file.name });
+      picture = { ...(await askJson(path, { method: "PUT", body: file })), version: picture.version + 1 };
+      referenceChanged();
+      draw();
+    } catch (error) {
+      failed(error);
+    }
+  };
+  byId("zoom-in").onclick = () => panes.zoomBy(1.5);
+  byId("zoom-out").onclick = () => panes.zoomBy(1 / 1.5);
+  byId("fit").onclick = () => panes.fit();
+  byId("map").onchange = showMap;
+  byId("reset-warp").onclick = () => warp.reset();
+  byId("apply-matrix").onclick = () => warp.apply(byId("matrix").value);
+  byId("copy-matrix").onclick = ({ target }) => copy(byId("matrix").value, target);
+  byId("copy-command").onclick = ({ target }) => copy(byId("command").value, target);
+  byId("save-whole").onclick = () => save(false);
+  byId("save-window").onclick = () => save(true);
+  for (const [side, other] of [["width", "height"], ["height", "width"]]) {
+    byId(side).oninput = () => {
+      byId(other).value = Math.max(1, Math.round((Number(byId(side).value) * picture[other]) / picture[side]));
+      describeCommand();
+    };
+  }
+  byId("ending").onchange = byId("save-model").onchange = describeCommand;
+  const themed = document.documentElement.dataset;
+  byId("theme").onclick = () => {
+    const dark = themed.theme ? themed.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    themed.theme = dark ? "light" : "dark";
+    localStorage.setItem("theme", themed.theme);
+  };
+  if (localStorage.getItem("theme")) themed.theme = localStorage.getItem("theme");
+  const stage = byId("stage");
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    stage.classList.add("dropping");
+  });
+  addEventListener("dragleave", (event) => !event.relatedTarget && stage.classList.remove("dropping"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    stage.classList.remove("dropping");
+    if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
+  });
+}
+
+async function start() {
+  catalogue = await askJson("/api/catalogue");
+  byId("stage").classList.add("empty");
+  const shrinks = catalogue.shrinks.map((factor) => ({ name: factor, label: factor === 1 ? "nothing" : `${factor}, then restore` }));
+  byId("shrink").append(...options(shrinks, 1));
+  byId("ending").append(...options(catalogue.endings.map((ending) => ({ name: ending, label: ending.slice(1).toUpperCase() })), ".png"));
+  byId("limits").textContent = `Pictures of up to ${catalogue.megapixels} megapixels and ${catalogue.megabytes} MiB; larger ones when they are shrunk first.`;
+  byId("sample-list").append(
+    ...catalogue.samples.map((name) => {
+      const image = element("img", { src: `/api/samples/${name}`, alt: "", loading: "lazy" });
+      const button = element("button", { type: "button" }, image, element("span", { textContent: name.split(".")[0] }));
+      button.onclick = () => openSample(name);
+      return element("li", {}, button);
+    }),
+  );
+  connect();
+  window.continua = { panes, warp, get picture() { return picture; } };
+}
+
+start().catch(failed);

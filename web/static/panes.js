@@ -1,0 +1,196 @@
+// Viewers of one picture by several models, which zoom and pan together. Tiles that leave the view are not waited for.
+
+import { element, tell, withQuery } from "./api.js";
+
+const LARGEST_LEVEL = 6; // tiles are rendered at scales up to 2 to this power
+const { OpenSeadragon } = window;
+OpenSeadragon.setString("Errors.OpenFailed", "This picture cannot be opened");
+
+function tileSource(picture, model, other) {
+  const enlarged = 2 ** LARGEST_LEVEL;
+  const source = new OpenSeadragon.TileSource({
+    width: picture.width * enlarged,
+    height: picture.height * enlarged,
+    tileSize: 256,
+  });
+  const above = source.maxLevel - LARGEST_LEVEL;
+  const smallest = Math.max(0, Math.ceil(Math.log2(Math.max(picture.width, picture.height) / 200)));
+  source.minLevel = Math.max(0, above - Math.min(8, smallest));
+  source.getTileUrl = (level, x, y) =>
+    withQuery(`/api/pictures/${picture.picture}/tiles/${level - above}/${x}/${y}`, { model, other, v: picture.version });
+  source.waiting = new Set();
+  source.downloadTileStart = async (job) => {
+    const stop = new AbortController();
+    job.userData.stop = stop;
+    source.waiting.add(job);
+    try {
+      const answer = await fetch(job.src, { signal: stop.signal });
+      if (!answer.ok) throw new Error((await answer.json()).error);
+      job.finish(await answer.blob(), null, "rasterBlob");
+    } catch (error) {
+      if (stop.signal.aborted) return;
+      job.fail(error.message, null);
+      tell(error.message, true);
+    } finally {
+      source.waiting.delete(job);
+    }
+  };
+  source.downloadTileAbort = (job) => {
+    source.waiting.delete(job);
+    job.userData.stop?.abort();
+  };
+  return source;
+}
+
+function leaveInvisible(viewer, source) {
+  const seen = viewer.viewport.getBounds(true);
+  for (const job of [...source.waiting]) {
+    const { level, x, y } = job.tile;
+    const bounds = source.getTileBounds(level, x, y);
+    const outside =
+      bounds.x > seen.x + seen.width || bounds.x + bounds.width < seen.x ||
+      bounds.y > seen.y + seen.height || bounds.y + bounds.height < seen.y;
+    const tooFine = source.getLevelScale(level) * source.dimensions.x > 4 * devicePixelRatio * viewer.viewport.getContainerSize().x / seen.width;
+    if (outside || tooFine) {
+      const tile = job.tile;
+      job.abort();
+      tile.exists = true; // it may come back into view
+    }
+  }
+}
+
+export class Panes {
+  constructor(container, onChange) {
+    this.container = container;
+    this.onChange = onChange;
+    this.viewers = [];
+    this.leading = null;
+    this.kept = null;
+  }
+
+  get main() {
+    return this.viewers[0];
+  }
+
+  /** Shows the picture by `panes`, each {model, other, label}, in a layout, at the same place as before. */
+  show(picture, panes, layout, keep = true) {
+    this.hide();
+    const place = keep ? this.kept : null;
+    this.container.className = layout;
+    for (const [index, { model, other, label }] of panes.entries()) {
+      const box = element("div", { className: "pane" }, element("span", { className: "tag", textContent: label }));
+      this.container.append(box);
+      this.viewers.push(this.viewer(box, tileSource(picture, model, other), label, index, place, layout));
+    }
+    this.picture = picture;
+    [this.leading] = this.viewers; // others do as the one does that was touched last
+  }
+
+  /** Takes the viewers away; where they were is kept for those that are shown next. */
+  hide() {
+    if (this.main?.world.getItemCount()) this.kept = this.place();
+    for (const viewer of this.viewers) viewer.destroy();
+    this.viewers = [];
+    this.container.replaceChildren();
+  }
+
+  viewer(box, source, label, index, place, layout) {
+    const silent = layout === "slider" && index > 0;
+    const viewer = OpenSeadragon({
+      element: box,
+      tileSources: source,
+      drawer: "canvas",
+      showNavigationControl: false,
+      immediateRender: false,
+      imageLoaderLimit: 6,
+      maxImageCacheCount: 400,
+      maxZoomPixelRatio: 1 / devicePixelRatio,
+      minZoomImageRatio: 0.5,
+      visibilityRatio: 0.4,
+      animationTime: 0.35,
+      springStiffness: 9,
+      zoomPerScroll: 1.4,
+      gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+      keyboardNavEnabled: !silent,
+    });
+    viewer.canvas.setAttribute("role", "application");
+    viewer.canvas.setAttribute("aria-label", `${label}: arrow keys move, plus and minus zoom, 0 fits`);
+    if (silent) viewer.canvas.tabIndex = -1;
+    viewer.addHandler("open", () => {
+      if (place) this.go(viewer, place);
+      else if (index > 0) this.go(viewer, this.place());
+      this.onChange();
+    });
+    viewer.addHandler("update-viewport", () => leaveInvisible(viewer, source));
+    for (const event of ["canvas-press", "canvas-scroll", "canvas-key", "canvas-double-click", "canvas-pinch"]) {
+      viewer.addHandler(event, () => (this.leading = viewer));
+    }
+    for (const event of ["zoom", "pan", "animation"]) viewer.addHandler(event, () => this.follow(viewer));
+    viewer.addHandler("animation-finish", () => this.onChange());
+    return viewer;
+  }
+
+  place(viewer = this.main) {
+    return { zoom: viewer.viewport.getZoom(true), center: viewer.viewport.getCenter(true) };
+  }
+
+  go(viewer, { zoom, center }) {
+    viewer.viewport.zoomTo(zoom, null, true);
+    viewer.viewport.panTo(center, true);
+  }
+
+  follow(viewer) {
+    if (viewer !== this.leading) return;
+    for (const other of this.viewers) {
+      if (other !== viewer && other.world.getItemCount()) this.go(other, this.place(viewer));
+    }
+    this.onChange();
+  }
+
+  lead() {
+    this.leading = this.main;
+    return this.main;
+  }
+
+  /** Screen pixels per pixel of the picture. */
+  scale() {
+    const { viewport } = this.main;
+    return (viewport.getContainerSize().x * viewport.getZoom(true) * devicePixelRatio) / this.picture.width;
+  }
+
+  zoomTo(scale) {
+    const { viewport } = this.lead();
+    viewport.zoomTo((scale * this.picture.width) / (viewport.getContainerSize().x * devicePixelRatio));
+    viewport.applyConstraints();
+  }
+
+  zoomBy(factor) {
+    const { viewport } = this.lead();
+    viewport.zoomBy(factor);
+    viewport.applyConstraints();
+  }
+
+  fit() {
+    this.lead().viewport.goHome();
+  }
+
+  /** The part of the picture that is seen: {left, top, right, bottom} in [0, 1] of its sides. */
+  part() {
+    const bounds = this.main.viewport.getBounds(true);
+    const tall = this.picture.height / this.picture.width;
+    const inside = (value) => Math.min(1, Math.max(0, value));
+    return {
+      left: inside(bounds.x), right: inside(bounds.x + bounds.width),
+      top: inside(bounds.y / tall), bottom: inside((bounds.y + bounds.height) / tall),
+    };
+  }
+
+  overlay(address) {
+    for (const viewer of this.viewers) {
+      viewer.clearOverlays();
+      if (!address) continue;
+      const image = element("img", { src: address, alt: "CMSR map", style: "opacity:.55;image-rendering:pixelated" });
+      viewer.addOverlay(image, new OpenSeadragon.Rect(0, 0, 1, this.picture.height / this.picture.width));
+    }
+  }
+}

@@ -1,0 +1,249 @@
+"""What requests ask for, computed: pictures of sessions, their encodings, tiles, warps and scores, in one budget."""
+
+import io
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from threading import RLock
+
+import numpy as np
+import torch
+from PIL import Image
+
+from evaluation.cmsr_report import colours_of as level_colours
+from evaluation.metrics import find_protocol
+from models.cmsr.rendering import chosen_levels
+from models.cmsr.tables import find_table
+from models.upscaler import Upscaler
+from utils.geometry.grids import Size
+from utils.geometry.homographies import Homography
+from utils.geometry.scales import check_window
+from utils.memory import memory_errors
+from utils.pictures.formats import format_of
+from utils.pictures.picture import Picture
+from utils.pictures.tensors import Layers, to_pixels, to_tensor
+from utils.pictures.writing import encode as write
+from web.budget import Budget
+from web.catalogue import FILTERS, Catalogue
+from web.encoding import Encoding, with_kept_fields
+from web.errors import Refused, missing
+from web.settings import Settings
+from web.uploads import Upload, colours_of
+
+TILE = 256
+PNG = format_of("x.png")
+LARGEST_LEVEL, SMALLEST_LEVEL = 6, -8  # scales 64 and 1/256, as powers of 2
+MOST_SESSIONS, MOST_PICTURES = 256, 32  # and pictures of a session
+LARGEST_WINDOW = 4096 * 4096  # pixels of one answer
+REFERENCE = "reference"
+SCORED = "rgb"  # the protocol of evaluation.metrics
+
+
+@dataclass
+class Session:
+    """Which pictures, and which exports, are one visitor's."""
+
+    pictures: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    exports: OrderedDict[str, "object"] = field(default_factory=OrderedDict)
+
+
+def level_size(size: Size, level: int) -> Size:
+    """(H, W) of an (h, w) picture at the scale 2^level, rounded up, as the viewer has it."""
+    height, width = (n << level if level >= 0 else -(-n >> -level) for n in size)
+    return height, width
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """(H, W, C) uint8, encoded quickly."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+class Studio:
+    """All state of the server. Methods that compute are called by one thread, the others by any."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue | None = None):
+        self.settings = settings
+        self.catalogue = catalogue or Catalogue(settings.backend)
+        self.budget = Budget(settings.memory)
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._lock = RLock()
+
+    # Sessions and pictures
+
+    def session(self, name: str | None) -> tuple[str, Session]:
+        """The session of a name, or a new one with its name where there is none."""
+        with self._lock:
+            if name is None or name not in self._sessions:
+                name = secrets.token_urlsafe(24)
+                self._sessions[name] = Session()
+            self._sessions.move_to_end(name)
+            while len(self._sessions) > MOST_SESSIONS:
+                _, left = self._sessions.popitem(last=False)
+                for picture in left.pictures:
+                    self.budget.drop((picture,))
+                for export in left.exports:
+                    self.budget.drop(("export", export))
+            return name, self._sessions[name]
+
+    def add(self, session: Session, upload: Upload) -> str:
+        """Keep a picture of a session; its name. The oldest of very many is closed."""
+        name = secrets.token_urlsafe(12)
+        self.budget.keep((name, "upload"), upload)
+        with self._lock:
+            session.pictures[name] = None
+            while len(session.pictures) > MOST_PICTURES:
+                self.close(session, next(iter(session.pictures)))
+        return name
+
+    def close(self, session: Session, name: str) -> None:
+        """Forget a picture and all that was made of it."""
+        self.upload(session, name)
+        with self._lock:
+            session.pictures.pop(name, None)
+        self.budget.drop((name,))
+
+    def upload(self, session: Session, name: str) -> Upload:
+        """A session's picture; Refused (404) for another's, and for one that was dropped to free memory."""
+        upload = self.budget.get((name, "upload")) if name in session.pictures else None
+        if upload is None:
+            raise missing("picture")
+        return upload
+
+    def set_reference(self, session: Session, name: str, reference: Upload) -> None:
+        """Compare a picture with another of itself; both have the same shape, about."""
+        upload = self.upload(session, name)
+        (h, w), (height, width) = upload.picture.size, reference.picture.size
+        if abs(height * w - width * h) > max(height, width, h, w):
+            raise Refused(
+                f"{reference.name} is {width}x{height}, {upload.name} {w}x{h}: a reference has the same proportions",
+                422,
+            )
+        for part in ("drawn", "tile", REFERENCE):
+            self.budget.drop((name, part))
+        self.budget.keep(
+            (name, "upload"), Upload(upload.name, upload.picture, Picture(colours_of(reference.picture), "RGB"))
+        )
+
+    # Encodings and windows
+
+    def encoding(self, name: str, upload: Upload, model: str) -> tuple[Upscaler, Encoding]:
+        """A picture encoded by a model, or its reference by a filter; kept as long as there is room."""
+        if model == REFERENCE and upload.reference is None:
+            raise missing("reference picture")
+        upscaler = self.catalogue.upscaler("bicubic" if model == REFERENCE else model)
+        picture = upload.reference if model == REFERENCE else upload.picture
+
+        def encode() -> Encoding:
+            with self.budget.working(Encoding.needed(upscaler, picture.size)), memory_errors(upload.name):
+                return Encoding.of(upscaler, Layers.of(picture))
+
+        key = (name, REFERENCE, "encoding") if model == REFERENCE else (name, model, "encoding")
+        encoding = self.budget.kept(key, encode)
+        if model not in FILTERS and model != REFERENCE:
+            upscaler = with_kept_fields(upscaler, self.budget, (name, model))
+        return upscaler, encoding
+
+    def window(self, name: str, upload: Upload, model: str, full: Size, top: int, left: int, size: Size) -> Layers:
+        """A window of the picture at any size."""
+        check_window(full, top, left, size)
+        if size[0] * size[1] > LARGEST_WINDOW:
+            raise Refused(f"a window of {size[1]}x{size[0]} is too large; export the picture instead", 413)
+        upscaler, encoding = self.encoding(name, upload, model)
+        return encoding.window(upscaler, full, top, left, size)
+
+    def tile(self, name: str, upload: Upload, models: tuple[str, ...], level: int, column: int, row: int) -> bytes:
+        """A tile as PNG; of two models, their difference."""
+        full = level_size(upload.picture.size, level)
+        top, left = row * TILE, column * TILE
+        if not (SMALLEST_LEVEL <= level <= LARGEST_LEVEL and 0 <= top < full[0] and 0 <= left < full[1]):
+            raise Refused(f"no tile {column}, {row} at level {level}", 404)
+        size = (min(TILE, full[0] - top), min(TILE, full[1] - left))
+
+        def draw() -> bytes:
+            drawn = [self.window(name, upload, model, full, top, left, size) for model in models]
+            return png(difference(*drawn) if len(drawn) == 2 else shown(drawn[0]))
+
+        return self.budget.kept((name, "tile", models, level, column, row), draw, 0.01)
+
+    def warp(self, name: str, upload: Upload, model: str, homography: Homography, size: Size) -> bytes:
+        """The warped picture as PNG, transparent outside."""
+        if min(size) < 1 or size[0] * size[1] > LARGEST_WINDOW:
+            raise Refused(f"a warped view of {size[1]}x{size[0]} is too large or empty", 413)
+        with self.budget.working(size[0] * size[1] * 48):
+            upscaler, encoding = self.encoding(name, upload, model)
+            return png(shown(encoding.on_warped(upscaler, homography.grid(upload.picture.size, size))))
+
+    def input(self, upload: Upload) -> bytes:
+        """The picture as it was read, as PNG."""
+        stream = io.BytesIO()
+        kind, _ = PNG.kind_for(upload.picture.kind)
+        picture = Picture(Layers.of(upload.picture).pixels(kind.depth, kind.channels), kind.channels)
+        write(stream, upload.name, PNG, picture)
+        return stream.getvalue()
+
+    # Comparison
+
+    def scores(self, name: str, upload: Upload, model: str, part: tuple[float, float, float, float]) -> dict:
+        """PSNR and SSIM against the reference, of the whole and of the part (left, top, right, bottom) in [0, 1]."""
+        if upload.reference is None:
+            raise missing("reference picture")
+        height, width = upload.reference.size
+        target = upload.reference.pixels
+        drawn = self.budget.kept(
+            (name, "drawn", model), lambda: self._drawn(name, upload, model, (height, width)), 0.25
+        )
+        whole = self.budget.kept((name, "drawn", model, "scores"), lambda: _measured(drawn, target))
+        left, right = sorted(min(max(x, 0), 1) * width for x in part[::2])
+        top, bottom = sorted(min(max(y, 0), 1) * height for y in part[1::2])
+        rows, columns = (
+            slice(int(top), max(int(top) + 1, round(bottom))),
+            slice(int(left), max(int(left) + 1, round(right))),
+        )
+        within = (rows.stop - rows.start, columns.stop - columns.start)
+        window = whole if within == (height, width) else _measured(drawn[rows, columns], target[rows, columns])
+        return {"whole": whole, "window": window, "pixels": [within[1], within[0]], "protocol": "RGB, 8 bits"}
+
+    def _drawn(self, name: str, upload: Upload, model: str, size: Size) -> np.ndarray:
+        with self.budget.working(size[0] * size[1] * 36):
+            upscaler, encoding = self.encoding(name, upload, model)
+            return encoding.window(upscaler, size, 0, 0, size).rgb()
+
+    def controlled_map(self, name: str, upload: Upload, model: str, scale: float) -> tuple[bytes, list[dict]]:
+        """CMSR's choice of a scale for each LR pixel as PNG (h, w), and its legend."""
+        if not self.catalogue.is_controllable(model):
+            raise Refused("this model has no CMSR scale table; choose LM-LIIF", 422)
+        entry = self.catalogue.find(model)
+        upscaler, encoding = self.encoding(name, upload, model)
+        table = find_table(upscaler, entry.source, None, None, False)
+        levels = table.levels_for(scale)
+        height, width = upload.picture.size
+        size = (round(height * scale), round(width * scale))
+        with self.budget.working(height * width * 1200):
+            needed, wanted = chosen_levels(upscaler, encoding.latents[0], size, levels, table.measure)
+        colours = level_colours(len(needed))
+        shares = torch.bincount(wanted[0].flatten(), minlength=len(needed)) / wanted[0].numel()
+        legend = [
+            {"scale": level.scale, "colour": "#{:02x}{:02x}{:02x}".format(*colour.tolist()), "share": share}
+            for level, colour, share in zip(needed, colours, shares.tolist(), strict=True)
+        ]
+        return png(colours[wanted[0].numpy()]), legend
+
+
+def shown(layers: Layers) -> np.ndarray:
+    """(H, W, C) uint8 grey or RGB, with alpha where there is."""
+    channels = {1: "L", 3: "RGB"}[len(layers.colour)] + ("" if layers.alpha is None else "A")
+    return layers.pixels(8, channels)
+
+
+def difference(first: Layers, second: Layers, gain: float = 8.0) -> np.ndarray:
+    """(H, W, 3) uint8: how far two pictures are apart in each channel, `gain` times, in front of white."""
+    a, b = (to_tensor(layers.rgb()) for layers in (first, second))
+    return to_pixels((a - b).abs() * gain)
+
+
+def _measured(picture: np.ndarray, target: np.ndarray) -> dict[str, float | None]:
+    """Scores of two (H, W, 3) uint8 pictures: None where they are no numbers, or infinite."""
+    scores = find_protocol(SCORED).measure(to_tensor(picture), to_tensor(target), (1, 1))
+    return {key: value if np.isfinite(value) else None for key, value in scores.items()}
