@@ -37,7 +37,7 @@ ENCODERS = tuple(f"configs/train-lmf/train_{name}-lmliif.yaml" for name in ("eds
 SHIPPED = "save/pretrained_models"
 LERF = (f"{SHIPPED}/lerf-g", f"{SHIPPED}/lerf-l")
 TURNED = (*LERF, f"{SHIPPED}/edsr-s_lm-liif.pth", "bilinear", "bicubic", "lanczos")
-COMPARED = ("nearest", "catmull-rom", "lanczos", *LERF[::-1], f"{SHIPPED}/edsr-s_lm-liif.pth")
+COMPARED = ("nearest", "catmull-rom", "lanczos", "lerf-l", "lerf-g", "s", "drawings-s", "photo-s")
 SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
 
 

@@ -18,6 +18,7 @@ from utils.config import load_config
 from utils.geometry.scales import Scale, Size, parse_scale
 from utils.pictures.reading import read_rgb
 from utils.pictures.tensors import resize_bicubic, to_tensor
+from utils.zoo import from_zoo
 
 BEGIN, END = "<!-- models: made by `python -m tools.bench compare` -->", "<!-- end of models -->"
 SETS = {
@@ -54,7 +55,7 @@ def compare(arguments: Any) -> dict[str, Row]:
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
             imported, peak = pool.apply(peak_memory, settings)
         scores = {group: _scores(upscalers[label], parts, arguments.scales, label) for group, parts in SETS.items()}
-        rows[label] = Row(scores, *times[label], peak - imported, size_on_disk(Path(name)))
+        rows[label] = Row(scores, *times[label], peak - imported, size_on_disk(Path(from_zoo(name))))
     return rows
 
 
