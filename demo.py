@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
@@ -95,6 +96,7 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     """Paint and write all; a mistake about a `single` picture is raised, others are told at the end."""
     from tqdm import tqdm
 
+    from evaluation.animations import paint_all
     from evaluation.table_painter import table_painter
 
     output = sys.stderr if jobs and jobs[0].streams else sys.stdout
@@ -107,7 +109,7 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     try:
         hidden = None if len(jobs) > 1 and processes.is_first() else True
         with watch(), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
-            for _, outcome in pipelined(jobs, Job.read, painter.paint, painter.write):
+            for _, outcome in pipelined(jobs, Job.read, partial(paint_all, painter), painter.write):
                 if isinstance(outcome, InputError):
                     failures.append(outcome)
                 else:

@@ -19,7 +19,8 @@ from utils.pictures.colour import in_rgb
 from utils.pictures.formats import kept_metadata
 from utils.pictures.metadata import Metadata
 from utils.pictures.options import upright_size
-from utils.pictures.picture import Kind, Picture
+from utils.pictures.palettes import palette_losses
+from utils.pictures.picture import Animation, Kind, Picture
 from utils.pictures.writing import write_picture
 
 FLOAT, PILLOW_PIXEL, INPUT_PIXEL = 4, 4, 1000  # bytes
@@ -31,7 +32,7 @@ class Painted:
     """What is made of one picture: itself, unless it is written already, other pictures by the file that they are for,
     the `compression` of PNG, and lines to say."""
 
-    picture: Picture | None
+    picture: Picture | Animation | None
     beside: dict[Path, np.ndarray]
     lines: Sequence[str]
     compression: int | None = None
@@ -121,6 +122,10 @@ class PicturePainter(ABC):
         lines += lines_of_lost(job, lost)
         return "\n".join([*lines, f"{done}, wrote {' and '.join(map(str, [job.target, *painted.beside]))}"])
 
+    def output_size(self, picture: Picture) -> Size:
+        """(H, W) of what is written of a picture."""
+        return self._window(self._size(picture.size))[2]
+
     def _size(self, size: Size) -> Size:
         """(H, W) that the options ask for."""
         if not is_warp(self.arguments):
@@ -143,6 +148,8 @@ class PicturePainter(ABC):
         if picture.span != (0, 1) and kind.depth < 32:
             low, high = picture.span
             raise InputError(f"{job.source} holds floats from {low:g} to {high:g}; write a .tif, or scale them to 0..1")
+        if job.form.name == "GIF":
+            losses += palette_losses(picture)
         metadata, lost = kept_metadata(picture, job.form, kind)
         if arguments.strip_metadata:
             metadata, lost = Metadata(), []

@@ -137,7 +137,7 @@ def test_demo_folder_goes_on_past_a_broken_picture(pictures, capsys) -> None:
         ({"--scale": None, "--rotate": "5", "--size": "10x"}, ["--size", "both"]),
         ({"--scale": None, "--rotate": "5", "--fit": "10x10"}, ["--fit", "--size"]),
         ({"--scale": None, "--long_side": "0"}, ["--long-side"]),
-        ({"--output": "o.gif"}, ["o.gif", "'.png'"]),
+        ({"--output": "o.ico"}, ["o.ico", "'.png'"]),
         ({"--scale": None, "--size": "65501x1", "--output": "o.jpg"}, ["o.jpg", "65500"]),
         ({"--scale": "260", "--output": "o.webp"}, ["o.webp", "16383"]),
         ({"--rotate": "10", "--mask": "o.png"}, ["--mask", "different"]),

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from utils.errors import InputError
 from utils.files import distinct_names, writing
+from utils.pictures.animation_reading import read_animation
 from utils.pictures.formats import WRITTEN, Format, format_of
-from utils.pictures.picture import Picture
+from utils.pictures.picture import Animation, Picture
 from utils.pictures.reading import STREAM, check_readable, is_picture, read_picture
 from utils.pictures.writing import BandedPicture, encode, write_picture
 
@@ -35,11 +36,13 @@ class Job:
         """A name beside the target's: `out_compare.png` of `out.jpg` for `_compare.png`."""
         return self.target.with_name(self.target.stem + suffix)
 
-    def read(self) -> Picture:
-        """InputError as `read_picture`."""
-        return read_picture(sys.stdin.buffer.read() if str(self.source) == STREAM else self.source)
+    def read(self) -> Picture | Animation:
+        """An animation where the source is one and the format holds such; InputError as `read_picture`."""
+        source = sys.stdin.buffer.read() if str(self.source) == STREAM else self.source
+        animation = read_animation(source) if self.form.is_animated else None
+        return animation or read_picture(source)
 
-    def write(self, picture: Picture | BandedPicture, compression: int | None = None) -> list[str]:
+    def write(self, picture: Picture | BandedPicture | Animation, compression: int | None = None) -> list[str]:
         """As `write_picture`, also what it returns."""
         if not self.streams:
             return write_picture(self.target, picture, compression)

@@ -40,6 +40,11 @@ class Format:
         """Whether the format holds transparency."""
         return any(channels.endswith("A") for held in self.channels.values() for channels in held)
 
+    @property
+    def is_animated(self) -> bool:
+        """Whether the format holds animations."""
+        return self.name in ("GIF", "PNG", "WEBP")
+
     def kind_for(self, kind: Kind) -> tuple[Kind, list[str]]:
         """How this format holds a picture of `kind`, and what of it is lost, in words."""
         channels, depth, losses = kind.channels, kind.depth, []
@@ -104,6 +109,7 @@ _TIFF = Format(
     EVERYTHING - {"text"},
     largest_bytes=2**32 - 2**24,
 )
+_GIF = Format("GIF", {8: _ALPHA}, frozenset(), largest_side=65535)
 _BMP = Format("BMP", {8: _GREY_RGB}, frozenset({"dpi"}), largest_bytes=2**32 - 2**24)
 _PPM = Format("PPM", {8: _GREY_RGB, 16: ("L",)}, frozenset())
 _JPEG2000 = Format("JPEG2000", {8: (*_ALPHA, "CMYK"), 16: ("L",)}, frozenset())
@@ -114,6 +120,7 @@ WRITTEN = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".webp": _WEBP,
+    ".gif": _GIF,
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".bmp": _BMP,
@@ -124,7 +131,7 @@ WRITTEN = {
 }
 # What is written instead of formats that are only read, or hold other things than one picture
 NEAREST = {
-    **dict.fromkeys((".gif", ".apng", ".ico", ".icns", ".tga", ".pcx", ".svg", ".pdf", ".eps", ".qoi"), ".png"),
+    **dict.fromkeys((".apng", ".ico", ".icns", ".tga", ".pcx", ".svg", ".pdf", ".eps", ".qoi"), ".png"),
     **dict.fromkeys((".heic", ".heif", ".avif", ".jxl", ".jfif", ".mpo"), ".jpg"),
     **dict.fromkeys((".exr", ".hdr", ".psd", ".dng"), ".tif"),
     **dict.fromkeys((".j2k", ".jpx", ".jpf"), ".jp2"),

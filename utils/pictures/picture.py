@@ -51,6 +51,16 @@ class Picture:
         return self.pixels.shape[:2]
 
 
+@dataclass(frozen=True)
+class Animation:
+    """`frames` of one kind and size as they are shown, `durations` in milliseconds, `plays`: how often all is shown,
+    0 for without end. The metadata is the first frame's."""
+
+    frames: tuple[Picture, ...]
+    durations: tuple[float, ...]
+    plays: int
+
+
 def levels(values: np.ndarray, depth: int) -> np.ndarray:
     """Values of any depth as those of another, rounded to the nearest level."""
     if values.dtype == DTYPES[depth]:

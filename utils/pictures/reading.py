@@ -66,7 +66,7 @@ def check_readable(path: Path) -> None:
 
 
 @contextmanager
-def _errors(name: str) -> Iterator[None]:
+def reading_errors(name: str) -> Iterator[None]:
     """Whatever a damaged file makes the parsers of Pillow and tifffile raise is an InputError."""
     try:
         with warnings.catch_warnings():
@@ -93,12 +93,17 @@ def _stream(source: str | Path | bytes) -> io.BytesIO | Path:
     return Path(source)
 
 
+def opened(source: str | Path | bytes) -> Image.Image:
+    """Pillow's image of a file, or of a file's content, of which only the head is read."""
+    return Image.open(_stream(source))
+
+
 def open_picture(path: str | Path) -> Image.Image:
     """The decoded picture, turned upright (EXIF).
 
     InputError when the file is missing, no whole picture, or larger than Pillow agrees to decode.
     """
-    with _errors(str(path)), Image.open(_stream(path)) as file:
+    with reading_errors(str(path)), opened(path) as file:
         return ImageOps.exif_transpose(file)
 
 
@@ -119,30 +124,30 @@ def read_picture(source: str | Path | bytes) -> Picture:
     numbers.
     """
     name = STREAM if isinstance(source, bytes) else str(source)
-    with _errors(name):
+    with reading_errors(name):
         try:
-            with Image.open(_stream(source)) as file:
+            with opened(source) as file:
                 if file.format == "PNG":
                     file.verify()  # decoding alone leaves out the last checksums
-            with Image.open(_stream(source)) as file:
+            with opened(source) as file:
                 if deep.is_misread(file):
                     raise UnidentifiedImageError
                 picture = _decoded(file, source, name)
-                if _has_more_frames(file):
+                if has_more_frames(file):
                     picture = replace(picture, losses=(*picture.losses, "only the first of its frames used"))
-                return _described(picture, file.getexif, file.info, getattr(file, "text", {}))
+                return described(picture, file.getexif, file.info, getattr(file, "text", {}))
         except UnidentifiedImageError:
             if not deep.is_tiff(_stream(source)):
                 raise
             picture = _unit_floats(Picture(*deep.read_other_tiff(_stream(source), name)), name)
-            return _described(picture, lambda: deep.tiff_exif(_stream(source)))
+            return described(picture, lambda: deep.tiff_exif(_stream(source)))
 
 
 def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Picture:
     """Pixels of an opened file that is not yet loaded, in the order in which it stores them."""
     losses: tuple[str, ...] = ()
     if deep.is_reduced(file):
-        with Image.open(_stream(source)) as again:
+        with opened(source) as again:
             picture = deep.decode_twice(file, again)
         if picture is not None:
             return _with_transparent_colour(picture, file)
@@ -197,7 +202,7 @@ def _unit_floats(picture: Picture, name: str) -> Picture:
     return replace(picture, pixels=pixels, span=(low, high))
 
 
-def _described(
+def described(
     picture: Picture,
     read_exif: Callable[[], Image.Exif],
     info: Mapping[str, Any] = MappingProxyType({}),
@@ -215,7 +220,7 @@ def _described(
     return replace(picture, pixels=np.ascontiguousarray(upright), metadata=metadata, losses=losses)
 
 
-def _has_more_frames(file: Image.Image) -> bool:
+def has_more_frames(file: Image.Image) -> bool:
     """Whether a file whose first frame is loaded has others."""
     if file.format == "PSD":  # Pillow counts the layers, but reads the merged picture
         return False

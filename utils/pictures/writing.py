@@ -14,10 +14,12 @@ from PIL import Image
 from utils.errors import InputError
 from utils.files import atomic_file
 from utils.pictures import deep
+from utils.pictures.animation_writing import encode_animation
 from utils.pictures.colour import cmyk_image
 from utils.pictures.formats import Format, check_writable, format_of
 from utils.pictures.metadata import Metadata
-from utils.pictures.picture import CHANNELS, Kind, Picture
+from utils.pictures.palettes import palette_image
+from utils.pictures.picture import CHANNELS, Animation, Kind, Picture
 
 BANDED = ("PNG", "TIFF", "PPM")  # formats whose rows are written as they are made
 
@@ -38,7 +40,7 @@ class BandedPicture:
 
 
 def write_picture(
-    path: str | Path, picture: Picture | BandedPicture | np.ndarray, compression: int | None = None
+    path: str | Path, picture: Picture | BandedPicture | Animation | np.ndarray, compression: int | None = None
 ) -> list[str]:
     """Write a picture, or (H, W, 3) or (H, W) uint8, in the format of the file's ending, which has to hold its kind,
     all or nothing; makes the folder. Returns what of the metadata could not be written, in words.
@@ -56,10 +58,13 @@ def encode(
     stream: BinaryIO,
     path: str | Path,
     form: Format,
-    picture: Picture | BandedPicture | np.ndarray,
+    picture: Picture | BandedPicture | Animation | np.ndarray,
     compression: int | None = None,
 ) -> list[str]:
     """Write to an empty stream, that can go back, what `write_picture` writes to `path`; returns what it returns."""
+    if isinstance(picture, Animation):
+        level = deep.COMPRESSION if compression is None else compression
+        return encode_animation(stream, path, form, picture, level)
     if isinstance(picture, np.ndarray):
         pixels = picture.reshape(*picture.shape[:2], -1)
         picture = Picture(pixels, CHANNELS[pixels.shape[2]])
@@ -127,6 +132,8 @@ def _save(stream: BinaryIO, picture: Picture, form: Format) -> None:
     pixels = picture.pixels
     grey = pixels.shape[2] == 1
     image = cmyk_image(pixels) if picture.channels == "CMYK" else Image.fromarray(pixels[:, :, 0] if grey else pixels)
+    if form.name == "GIF":
+        image = palette_image(pixels)
     # OpenJPEG itself never comes to an end when the disk is full
     content = io.BytesIO() if form.name == "JPEG2000" else stream
     image.save(content, form.name, **options)
