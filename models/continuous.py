@@ -193,7 +193,7 @@ def paint_positions(model: ContinuousModel, field: Field, grid: OutputGrid, outp
     """Write the values at the positions of a grid into `output` (B, 3, H, W) by `model.sample`, `queries` of them at a
     time."""
     for place, coord in grid.chunks(queries):
-        coord = coord.to(output.device, output.dtype)
+        coord = coord.to(output.device, torch.promote_types(coord.dtype, output.dtype))
         place = tuple(index.to(output.device) if isinstance(index, Tensor) else index for index in place)
         values = model.sample(field, coord.flatten(0, -2).expand(field.batch, -1, -1))  # (B, Q, C)
         output[place] = values.transpose(1, 2).unflatten(2, coord.shape[:-1])

@@ -117,7 +117,7 @@ class FixedTaps:
     def __init__(self, model: Resampler):
         self.radius, self.taps = model.kernel.radius, round(2 * model.kernel.radius * largest_stretch(model))
 
-    def __call__(self, position: Tensor, n: int, stretch: Tensor) -> AxisTaps:
+    def __call__(self, position: Tensor, n: int, stretch: Tensor, largest_stretch: float | None = None) -> AxisTaps:
         return axis_taps(position, n, self.radius, stretch, self.taps)
 
 
