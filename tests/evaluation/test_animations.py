@@ -107,7 +107,7 @@ def test_times_that_a_gif_rounds_do_not_drift() -> None:
 def test_times_beyond_a_format_are_found_before_painting(capsys) -> None:
     animate("in.png", shapes(), [40, 700_000, 40, 40])
     line = mistake(capsys, demo, "--input", "in.png", "--output", "o.gif", *TWICE)
-    assert "700 s" in line and "o.gif" in line and ".png" in line
+    assert "write o.gif: a frame of 700 s is beyond GIF; write a .png" in line
     assert not Path("o.gif").exists()
 
 
@@ -141,7 +141,7 @@ def test_a_broken_later_frame_is_one_line(capsys, ending) -> None:
     whole = Path(f"in.{ending}").read_bytes()
     Path(f"in.{ending}").write_bytes(whole[: len(whole) * 5 // 6])
     line = mistake(capsys, demo, "--input", f"in.{ending}", "--output", "o.png", *TWICE)
-    assert f"in.{ending}" in line and "broken" in line
+    assert f"in.{ending} cannot be read" in line
     assert not Path("o.png").exists()
 
 
@@ -156,8 +156,8 @@ def test_the_still_before_an_animation_is_left_out_and_said(capsys) -> None:
 
 
 def test_grey_frames_stay_grey() -> None:
-    frames = [np.repeat(noise(8, 8, 1), 3, axis=2) for _ in range(2)]
-    animate("in.gif", [np.dstack([frame, np.full((8, 8), 255, np.uint8)]) for frame in frames], [50, 50])
+    grey = np.dstack([np.repeat(noise(8, 8, 1), 3, axis=2), np.full((8, 8), 255, np.uint8)])
+    animate("in.gif", [grey, grey[::-1]], [50, 50])
     animation = read_animation("in.gif")
     assert [frame.channels for frame in animation.frames] == ["L", "L"]
 
