@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 import demo
 from tests.commands import call, mistake
@@ -215,3 +215,35 @@ def test_what_a_gif_cannot_hold_is_said(capsys) -> None:
     assert "transparency reduced to all or nothing, colours reduced to 256" in line
     call(demo, *options)
     assert all((frame[..., 3] == 0).all() for frame in shown("o.gif")[0])
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_metadata_and_orientation(ending) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Artist] = 6, "a"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    animate(f"in.{ending}", shapes(), exif=exif.tobytes(), icc_profile=profile)
+    call(demo, "--input", f"in.{ending}", "--output", f"o.{ending}", *TWICE)
+    for before, after in zip(shapes(), shown(f"o.{ending}")[0], strict=True):
+        assert np.array_equal(larger(np.rot90(before, -1)), after)
+    with Image.open(f"o.{ending}") as file:
+        assert file.info["icc_profile"] == profile
+        assert (file.getexif()[ExifTags.Base.Artist], file.getexif()[ExifTags.Base.Orientation]) == ("a", 1)
+
+
+@pytest.mark.parametrize("made", ["gif", "png"])
+def test_another_decoder_sees_the_same_frames(made) -> None:
+    av = pytest.importorskip("av", reason="needs FFmpeg's decoders")
+    animate("in.gif", shapes())
+    call(demo, "--input", "in.gif", "--output", f"o.{made}", *TWICE)
+    with av.open(f"o.{made}", format="apng" if made == "png" else made) as container:
+        frames = [frame.to_ndarray(format="rgba") for frame in container.decode(video=0)]
+    for before, after in zip(shapes(), frames[: len(TIMES)], strict=True):
+        assert np.array_equal(larger(before), np.where(after[..., 3:] > 0, after, 0))
+
+
+def test_more_loops_than_a_format_counts() -> None:
+    animate("in.gif", shapes(), loop=65535)
+    for made in ("webp", "gif"):
+        call(demo, "--input", "in.gif", "--output", f"o.{made}", *TWICE)
+        assert shown(f"o.{made}")[2] == 65535
