@@ -1,11 +1,12 @@
 """Animations through a painter, frame by frame; stills as they are."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from tqdm import tqdm
 
-from evaluation.outputs import Painted, PicturePainter
+from evaluation.outputs import PILLOW_PIXEL, Painted, PicturePainter
 from utils.memory import check_memory
 from utils.pictures.animation_writing import check_times, merged
 from utils.pictures.batches import Job
@@ -21,9 +22,10 @@ def paint_all(painter: PicturePainter, job: Job, content: Picture | Animation) -
     if isinstance(content, Picture):
         return painter.paint(job, content)
     check_times(job.target, job.form, content)
+    job = replace(job, form=job.form.of_frames())
     first, count = content.frames[0], len(content.frames)
     height, width = painter.output_size(first)
-    needed = COPIES * count * height * width * len(first.channels)
+    needed = COPIES * count * height * width * PILLOW_PIXEL
     check_memory(needed, f"{job.source}: an output of {count} frames of {width}x{height}", painter.arguments.memory)
     made, lines, computed, started = [], [], 0, time.perf_counter()
     before = beside = None

@@ -10,6 +10,7 @@ import demo
 from tests.commands import call, mistake
 from tests.utils.pictures.making import noise
 from utils.pictures.animation_reading import read_animation
+from utils.pictures.reading import read_rgb
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 TWICE = ("--model", "nearest", "--scale", "2")
@@ -247,3 +248,22 @@ def test_more_loops_than_a_format_counts() -> None:
     for made in ("webp", "gif"):
         call(demo, "--input", "in.gif", "--output", f"o.{made}", *TWICE)
         assert shown(f"o.{made}")[2] == 65535
+
+
+def test_frames_have_8_bits(capsys) -> None:
+    animate("in.gif", shapes())
+    options = ("--input", "in.gif", "--output", "o.png", *TWICE, "--depth", "16")
+    assert "16 bits reduced to 8 bits" in mistake(capsys, demo, *options, "--strict")
+    call(demo, *options)
+    assert np.array_equal(shown("o.png")[0][3], larger(shapes()[3]))
+
+
+def test_what_is_written_beside_shows_the_first_frame() -> None:
+    animate("in.gif", shapes(transparent=False))
+    call(demo, "--input", "in.gif", "--output", "o.png", *TWICE, "--compare")
+    call(demo, "--input", "in.gif", "--output", "t.gif", "--model", "nearest", "--rotate", "9", "--mask", "m.png")
+    with Image.open("m.png") as mask:
+        assert np.array_equal(np.array(mask) > 0, shown("t.gif")[0][0][..., 3] > 0)
+    Image.fromarray(shapes(transparent=False)[0]).save("first.png")
+    call(demo, "--input", "first.png", "--output", "f.png", *TWICE, "--compare")
+    assert np.array_equal(read_rgb("o_compare.png"), read_rgb("f_compare.png"))
