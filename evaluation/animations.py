@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from evaluation.outputs import Painted, PicturePainter
+from evaluation.outputs import PILLOW_PIXEL, Painted, PicturePainter
 from utils.memory import check_memory
 from utils.pictures.animation_writing import check_times, merged
 from utils.pictures.batches import Job
@@ -22,26 +22,28 @@ def paint_all(painter: PicturePainter, job: Job, content: Picture | Animation) -
     if isinstance(content, Picture):
         return painter.paint(job, content)
     check_times(job.target, job.form, content)
+    job = replace(job, form=job.form.of_frames())
     first, count = content.frames[0], len(content.frames)
     height, width = painter.output_size(first)
-    needed = COPIES * count * height * width * len(first.channels)
+    needed = COPIES * count * height * width * PILLOW_PIXEL
     check_memory(needed, f"{job.source}: an output of {count} frames of {width}x{height}", painter.arguments.memory)
-    made, computed, started = [], [], time.perf_counter()
-    before = None
+    made, lines, computed, started = [], [], 0, time.perf_counter()
+    before = beside = None
     with tqdm(total=count, unit=" frames", disable=None, delay=SLOW, leave=False) as progress:
         for frame in content.frames:
             if before is None or not np.array_equal(before.pixels, frame.pixels):
                 painted = painter.paint(job, frame)
-                computed.append(painted)
-            made.append(computed[-1].picture)
+                beside = painted.beside if beside is None else beside
+                lines += [line for line in painted.lines[:-1] if line not in lines]
+                computed += 1
+            made.append(painted.picture)
             before = frame
             progress.update()
     seconds = time.perf_counter() - started
     animation = merged(Animation(tuple(made), content.durations, content.plays))
-    *lines, _ = computed[0].lines
     h, w = first.size
     done = (
-        f"{job.source.name}: {w}x{h} -> {width}x{height}, {count} frames, {len(computed)} computed "
+        f"{job.source.name}: {w}x{h} -> {width}x{height}, {count} frames, {computed} computed "
         f"in {seconds:.2f} s{painter.note}"
     )
-    return replace(computed[0], picture=animation, lines=[*lines, done])
+    return Painted(animation, beside, [*lines, done], painter.arguments.compression)

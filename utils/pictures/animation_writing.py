@@ -20,7 +20,7 @@ DISPOSE = 2  # GIF: frames begin on empty ground
 
 @dataclass(frozen=True)
 class Times:
-    """Of frames in a format: whole multiples of `unit` ms, 0 for any, up to `longest` ms; plays up to `plays`."""
+    """Of frames in a format: multiples of `unit` ms, 0 for any, up to `longest` ms; shown up to `plays` times."""
 
     unit: int
     longest: float
@@ -40,8 +40,6 @@ def check_times(path: str | Path, form: Format, animation: Animation) -> None:
     if max(animation.durations) > times.longest:
         longest = f"{max(animation.durations) / 1000:.0f} s"
         raise InputError(f"cannot write {path}: a frame of {longest} is beyond {form.name}; write a .png")
-    if animation.plays > times.plays:
-        raise InputError(f"cannot write {path}: {animation.plays} loops are beyond {form.name}; write a .png")
 
 
 def encode_animation(
@@ -49,8 +47,8 @@ def encode_animation(
 ) -> list[str]:
     """Write to an empty stream, that can go back; returns what of the metadata could not be written, in words.
 
-    Neighbouring frames that the format holds as the same are written as one that lasts as long as both.
-    InputError as `write_picture`.
+    Neighbouring frames that the format holds as the same are written as one that lasts as long as both. More loops than
+    the format counts are as many as it counts. InputError as `write_picture`.
     """
     lost = []
     try:
@@ -80,15 +78,16 @@ def rounded(durations: Iterable[float], unit: int) -> list[float]:
 
 
 def _save(stream: BinaryIO, form: Format, animation: Animation, metadata: Metadata, compression: int) -> None:
-    options: dict[str, Any] = {**form.options, **metadata.options(form.name), "loop": animation.plays}
+    plays = min(animation.plays, TIMES[form.name].plays)
+    options: dict[str, Any] = {**form.options, **metadata.options(form.name), "loop": plays}
     if form.name == "PNG":
         options["compress_level"] = compression
-    images = [_image(frame) for frame in animation.frames]
+    image_of = _palette_image if form.name == "GIF" else _image
+    images = [image_of(frame) for frame in animation.frames]
     if form.name == "GIF":
-        images = [palette_image(frame.pixels) for frame in animation.frames]
         del options["loop"]
-        if animation.plays != 1:
-            options["loop"] = max(animation.plays - 1, 0)
+        if plays != 1:
+            options["loop"] = max(plays - 1, 0)
         if animation.frames[0].kind.has_alpha:
             options |= {"transparency": TRANSPARENT, "disposal": DISPOSE}
         options["optimize"] = False  # else Pillow writes what does not change as transparent, over what is disposed of
@@ -99,6 +98,10 @@ def _save(stream: BinaryIO, form: Format, animation: Animation, metadata: Metada
 
 def _image(frame: Picture) -> Image.Image:
     return Image.fromarray(frame.pixels[:, :, 0] if frame.channels == "L" else frame.pixels)
+
+
+def _palette_image(frame: Picture) -> Image.Image:
+    return palette_image(frame.pixels)
 
 
 def merged(animation: Animation) -> Animation:

@@ -45,6 +45,10 @@ class Format:
         """Whether the format holds animations."""
         return self.name in ("GIF", "PNG", "WEBP")
 
+    def of_frames(self) -> "Format":
+        """The format as it holds animations: of 8 bits, and PNG, then APNG, not made row by row."""
+        return replace(self, name="APNG" if self.name == "PNG" else self.name, channels={8: self.channels[8]})
+
     def kind_for(self, kind: Kind) -> tuple[Kind, list[str]]:
         """How this format holds a picture of `kind`, and what of it is lost, in words."""
         channels, depth, losses = kind.channels, kind.depth, []
