@@ -209,13 +209,16 @@ def test_memory_for_all_frames_is_asked_for_before_painting(capsys) -> None:
 
 
 def test_what_a_gif_cannot_hold_is_said(capsys) -> None:
-    many = np.dstack([noise(30, 30, 3), np.full((30, 30), 100, np.uint8)])
+    many = np.dstack([noise(30, 30, 3), np.full((30, 30), 200, np.uint8)])
+    many[:, :9, 3] = 100
     animate("in.png", [many, many[::-1]], [50, 50])
     options = ("--input", "in.png", "--output", "o.gif", *TWICE)
     line = mistake(capsys, demo, *options, "--strict")
     assert "transparency reduced to all or nothing, colours reduced to 256" in line
     call(demo, *options)
-    assert all((frame[..., 3] == 0).all() for frame in shown("o.gif")[0])
+    for frame in shown("o.gif")[0]:
+        assert np.unique(frame[:, :18, 3]).tolist() == [0]
+        assert np.unique(frame[:, 18:, 3]).tolist() == [255]
 
 
 @pytest.mark.parametrize("ending", ["png", "webp"])

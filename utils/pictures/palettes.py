@@ -16,7 +16,8 @@ def palette_losses(picture: Picture) -> list[str]:
     losses = []
     if alpha is not None and ((alpha > 0) & (alpha < 255)).any():
         losses.append("transparency reduced to all or nothing")
-    if len(np.unique(_packed(colour))) > COLOURS - (alpha is not None):
+    seen = _packed(colour) if alpha is None else _packed(colour)[alpha >= OPAQUE_FROM]
+    if len(np.unique(seen)) > COLOURS - (alpha is not None):
         losses.append(f"colours reduced to {COLOURS}")
     return losses
 
