@@ -47,16 +47,23 @@ class Row:
 def compare(arguments: Any) -> dict[str, Row]:
     """Measure every model on both sets, and, in turns, on one picture of the input size."""
     labels = [short_name(name) for name in arguments.models]
+    # First: a process's peak is never below what the one that started it held
+    peaks = {label: _peak(name, arguments) for label, name in zip(labels, arguments.models, strict=True)}
     upscalers = {label: load(name) for label, name in zip(labels, arguments.models, strict=True)}
     times = _times(upscalers, read_rgb(arguments.picture), arguments)
     rows = {}
     for label, name in zip(labels, arguments.models, strict=True):
-        settings = (name, "auto", arguments.input, arguments.size, arguments.threads)
-        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-            imported, peak = pool.apply(peak_memory, settings)
         scores = {group: _scores(upscalers[label], parts, arguments.scales, label) for group, parts in SETS.items()}
-        rows[label] = Row(scores, *times[label], peak - imported, size_on_disk(Path(from_zoo(name))))
+        rows[label] = Row(scores, *times[label], peaks[label], size_on_disk(Path(from_zoo(name))))
     return rows
+
+
+def _peak(name: str, arguments: Any) -> float:
+    """MB beyond the imports that one picture takes in a process of its own."""
+    settings = (name, "auto", arguments.input, arguments.size, arguments.threads)
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        imported, peak = pool.apply(peak_memory, settings)
+    return peak - imported
 
 
 def _times(upscalers: Mapping[str, Upscaler], pixels: Any, arguments: Any) -> dict[str, tuple[float, float]]:
