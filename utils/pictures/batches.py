@@ -46,8 +46,12 @@ class Job:
         content = io.BytesIO()
         lost = encode(content, self.target, self.form, picture, compression)
         with writing("standard output"):
-            sys.stdout.buffer.write(content.getbuffer())
-            sys.stdout.buffer.flush()
+            try:
+                sys.stdout.buffer.write(content.getbuffer())
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left when it ends
+                raise InputError("cannot write standard output: what reads it has ended") from None
         return lost
 
 
