@@ -76,7 +76,7 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
             print(said)
     except Stopped as stopped:
         if not follows():
-            print(f"{sys.argv[0]}: {stopped}", file=sys.stderr)
+            print(f"{_program()}: {stopped}", file=sys.stderr)
         sys.exit(stopped.status)
     except KeyboardInterrupt:
         if not follows():
@@ -87,8 +87,14 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
         if message is None:
             raise
         if not repeats_others():
-            print(f"{sys.argv[0]}: {one_line(message)}", file=sys.stderr)
+            print(f"{_program()}: {one_line(message)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _program() -> str:
+    """`train.py`, or `tools.runs` of `python -m tools.runs`."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    return module.name.removesuffix(".__main__") if module else sys.argv[0]
 
 
 def explained(error: Exception) -> str | None:
@@ -256,7 +262,7 @@ def add_precision_option(parser: argparse.ArgumentParser, default: str) -> None:
         "--precision",
         choices=choices("models/precision.py", "PRECISIONS"),
         default=default,
-        help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses less than 0.01 dB",
+        help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses at most 0.005 dB",
     )
 
 
