@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import InputError, nearest_name, one_line
-from utils.files import from_anywhere
+from utils.files import PROJECT, from_anywhere
 from utils.geometry.scales import Scale, parse_scale
 from utils.memory import is_memory_error
 from utils.processes import follows, repeats_others
@@ -104,6 +104,10 @@ def explained(error: Exception) -> str | None:
         return str(error).rpartition(f"{InputError.__name__}: ")[2]
     if is_memory_error(error):
         return "the memory does not suffice for this; choose a smaller size or scale, or fewer models at once"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        if not any((PROJECT / name).exists() for name in (package, f"{package}.py")):  # else it is a bug
+            return f"the Python package {package} is not installed; pip install -r requirements.txt"
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"
     return None

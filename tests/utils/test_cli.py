@@ -39,3 +39,10 @@ def test_a_module_is_named_as_it_was_called() -> None:
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert ended.stderr.startswith("datasets.check: ")
+
+
+def test_a_package_that_is_missing_is_one_line_and_a_module_of_ours_a_bug() -> None:
+    said = cli.explained(ModuleNotFoundError("No module named 'torch'", name="torch.nn"))
+    assert said == "the Python package torch is not installed; pip install -r requirements.txt"
+    assert cli.explained(ModuleNotFoundError("No module named 'models.x'", name="models.x")) is None
+    assert cli.explained(ModuleNotFoundError("No module named 'train'", name="train")) is None
