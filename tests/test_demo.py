@@ -494,3 +494,10 @@ def test_an_output_that_nobody_reads_is_one_line(pictures) -> None:
     assert done.stderr.splitlines()[-1].endswith("cannot write standard output: what reads it has ended")
     assert "Traceback" not in done.stderr
     assert "ignored" not in done.stderr
+
+
+def test_a_suffix_names_no_folder(pictures, capsys) -> None:
+    options = ("--output", "out/", "--scale", 2, "--model", "bicubic")
+    for suffix in ("/../x", "a/b"):
+        assert "--suffix" in mistake(capsys, demo, "--input", pictures, *options, "--suffix", suffix)
+    assert not Path("out").exists()

@@ -73,6 +73,8 @@ def find_jobs(inputs: Sequence[str], output: str | None, ending: str | None, suf
         raise InputError("--output - takes one picture, not several; name a folder")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder} is a file, but --input is several pictures; name a folder")
+    if suffix and Path(suffix).name != suffix:
+        raise InputError(f"--suffix {suffix} holds a folder; give letters that end a name, such as _x4")
     by_place = defaultdict(list)
     roots = [Path(text) for text in inputs if Path(text).is_dir()]
     for text in dict.fromkeys(inputs):
