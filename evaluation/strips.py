@@ -11,6 +11,7 @@ from models.upscaler import STRIP_MARGIN, Upscaler
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Size, pixel_index
 from utils.geometry.neighbours import PixelRows
+from utils.memory import amount
 from utils.pictures.picture import PEAKS, Picture
 from utils.pictures.tensors import Layers
 
@@ -34,10 +35,10 @@ def strip_rows(upscaler: Upscaler, input_size: Size, window: Size, size: Size, m
     per_output = window[1] * OUTPUT_PIXEL + per_input * input_size[0] / size[0]
     rows = int((memory - around * per_input) / per_output)
     if rows < 1:
-        needed = (around * per_input + per_output) / 2**30
+        needed = around * per_input + per_output
         raise InputError(
-            f"a strip of an output of {window[1]}x{window[0]} needs about {needed:.1f} GiB of memory, "
-            f"{memory / 2**30:.1f} may be used; give more by --memory, or ask for a smaller size"
+            f"a strip of an output of {window[1]}x{window[0]} needs about {amount(needed)} of memory, "
+            f"{amount(memory)} may be used; give more by --memory, or ask for a smaller size"
         )
     return min(rows, window[0])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoints.loading import load_checkpoint, load_upscaler, save_checkpoint
+from models.checkpoints.loading import load_content, load_upscaler, save_checkpoint
 from models.upscaler import Upscaler
 from utils import cli
 from utils.errors import InputError
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> str:
     for name, other in zip(names, abouts, strict=True):
         if differing := [key for key, value in other.items() if value != abouts[0][key]]:
             raise InputError(f"{name} has other {differing[0]} than {names[0]}; average checkpoints of one model")
-    spec, scales = load_checkpoint(names[0])["model"], upscalers[0].model.trained_scales
+    spec, scales = load_content(names[0])["model"], upscalers[0].model.trained_scales
     content = {
         "model": {**spec, "sd": mean([upscaler.model.state_dict() for upscaler in upscalers], shares)},
         "data_norm": upscalers[0].normalization.to_config(),

@@ -26,7 +26,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--model", required=True, help="checkpoint of the smaller model")
     parser.add_argument("--config", required=True, help="training config of the larger one")
     parser.add_argument("--output", required=True, metavar="FILE", help="checkpoint to write")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights that are new (default: 0)")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="of the weights that are new")
     parser.add_argument("--overwrite", action="store_true", help="replace the file")
     return parser.parse_args(argv)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import InputError, nearest_name, one_line
-from utils.files import from_anywhere
+from utils.files import PROJECT, from_anywhere
 from utils.geometry.scales import Scale, parse_scale
 from utils.memory import is_memory_error
 from utils.processes import follows, repeats_others
@@ -76,7 +76,7 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
             print(said)
     except Stopped as stopped:
         if not follows():
-            print(f"{sys.argv[0]}: {stopped}", file=sys.stderr)
+            print(f"{_program()}: {stopped}", file=sys.stderr)
         sys.exit(stopped.status)
     except KeyboardInterrupt:
         if not follows():
@@ -87,8 +87,14 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
         if message is None:
             raise
         if not repeats_others():
-            print(f"{sys.argv[0]}: {one_line(message)}", file=sys.stderr)
+            print(f"{_program()}: {one_line(message)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _program() -> str:
+    """`train.py`, or `tools.runs` of `python -m tools.runs`."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    return module.name.removesuffix(".__main__") if module else sys.argv[0]
 
 
 def explained(error: Exception) -> str | None:
@@ -98,6 +104,10 @@ def explained(error: Exception) -> str | None:
         return str(error).rpartition(f"{InputError.__name__}: ")[2]
     if is_memory_error(error):
         return "the memory does not suffice for this; choose a smaller size or scale, or fewer models at once"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        if not any((PROJECT / name).exists() for name in (package, f"{package}.py")):  # else it is a bug
+            return f"the Python package {package} is not installed; pip install -r requirements.txt"
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"
     return None
@@ -256,7 +266,7 @@ def add_precision_option(parser: argparse.ArgumentParser, default: str) -> None:
         "--precision",
         choices=choices("models/precision.py", "PRECISIONS"),
         default=default,
-        help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses less than 0.01 dB",
+        help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses at most 0.005 dB",
     )
 
 

@@ -27,14 +27,20 @@ def check_memory(needed: int, what: str, allowed: int | None = None) -> None:
     available = available_memory()
     if allowed is not None and needed > allowed:
         raise InputError(
-            f"{what} needs about {needed / 2**30:.1f} GiB of memory, --memory allows {allowed / 2**30:.1f}; "
-            "ask for a smaller size"
+            f"{what} needs about {amount(needed)} of memory, --memory allows {amount(allowed)}; ask for a smaller size"
         )
     if available is not None and needed > available:
         raise InputError(
-            f"{what} needs about {needed / 2**30:.1f} GiB of memory, {available / 2**30:.1f} are free; "
-            "ask for a smaller size"
+            f"{what} needs about {amount(needed)} of memory, {amount(available)} are free; ask for a smaller size"
         )
+
+
+def amount(size: float) -> str:
+    """Bytes in words: `1.5 GiB`, `300 MiB`, `12 KiB`."""
+    for unit, power in (("GiB", 30), ("MiB", 20)):
+        if size >= 2**power:
+            return f"{size / 2**power:.1f} {unit}"
+    return f"{size / 2**10:.1f} KiB"
 
 
 def usable_memory(allowed: int | None = None) -> int | None:

@@ -9,7 +9,7 @@ from models.decoders.lmf import LMFDecoder
 from models.upscaler import Upscaler
 from utils.errors import InputError
 from utils.files import PROJECT
-from web.errors import Refused, missing
+from web.errors import Refused
 
 FILTERS = {"nearest": "Nearest", "bicubic": "Bicubic", "lanczos": "Lanczos"}
 SHIPPED = {
@@ -59,7 +59,7 @@ class Catalogue:
         """The entry of a name; Refused (404) for any other."""
         entry = self._fixed().get(name) or self.entries().get(name)
         if entry is None:
-            raise missing(f"model '{name[:60]}'")
+            raise Refused(f"no model '{name[:60]}'; choose one of the list", 404)
         return entry
 
     def upscaler(self, name: str) -> Upscaler:

@@ -174,6 +174,9 @@ def test_what_is_no_film(capsys) -> None:
     Path("in.mp4").write_text("no film")
     assert "in.mp4" in mistake(capsys, demo, "--input", "in.mp4", "--output", "o.mp4", *TWICE)
     assert "no film missing.mkv" in mistake(capsys, demo, "--input", "missing.mkv", *TWICE)
+    Path("in.mkv").touch()
+    assert "--compression is for pictures" in mistake(capsys, demo, "--input", "in.mkv", *TWICE, "--compression", "0")
+    assert "--quality is for films" in mistake(capsys, demo, "--input", "x.png", *TWICE, "--quality", "0")
     assert "--resume is for films" in mistake(capsys, demo, "--input", "x.png", *TWICE, "--resume")
 
 

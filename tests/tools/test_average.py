@@ -45,3 +45,9 @@ def test_only_checkpoints_of_one_model(two, tmp_path, capsys) -> None:
     assert "two models" in mistake(capsys, average, two[0], "--output", output)
     assert not output.exists()
     assert "--overwrite" in mistake(capsys, average, *two, "--output", two[0])
+
+
+def test_shipped_models_by_their_names(tmp_path) -> None:
+    call(average, "s", "s", "--output", tmp_path / "m.pth")
+    made, shipped = (models.load_upscaler(model).model for model in (tmp_path / "m.pth", "s"))
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), shipped.parameters(), strict=True))

@@ -1,11 +1,15 @@
 """What is said of options that do not exist."""
 
+import subprocess
+import sys
+
 import pytest
 
 import demo
 from tests.commands import mistake
 from tools.bench import __main__ as bench
 from utils import cli
+from utils.files import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,17 @@ def test_a_value_is_not_taken_for_an_option() -> None:
     parser.add_argument("--long-side")
     assert parser.parse_args(["--set", "long_side=2", "--set", "a=1"]).set == ["long_side=2", "a=1"]
     assert parser.parse_args(["--long_side=3"]).long_side == "3"
+
+
+def test_a_module_is_named_as_it_was_called() -> None:
+    command = [sys.executable, "-m", "datasets.check", "nowhere"]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert ended.stderr.startswith("datasets.check: ")
+
+
+def test_a_package_that_is_missing_is_one_line_and_a_module_of_ours_a_bug() -> None:
+    said = cli.explained(ModuleNotFoundError("No module named 'torch'", name="torch.nn"))
+    assert said == "the Python package torch is not installed; pip install -r requirements.txt"
+    assert cli.explained(ModuleNotFoundError("No module named 'models.x'", name="models.x")) is None
+    assert cli.explained(ModuleNotFoundError("No module named 'train'", name="train")) is None

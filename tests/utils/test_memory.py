@@ -31,7 +31,9 @@ def test_the_limit_of_the_process_counts(monkeypatch) -> None:
 def test_too_much_is_an_error(monkeypatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 2**30)
     memory.check_memory(2**29, "this")
-    with pytest.raises(InputError, match=r"this needs about 2\.0 GiB of memory, 1\.0 are free"):
+    with pytest.raises(InputError, match=r"12\.0 KiB of memory, --memory allows 1\.0 KiB"):
+        memory.check_memory(12 * 2**10, "this", allowed=2**10)
+    with pytest.raises(InputError, match=r"this needs about 2\.0 GiB of memory, 1\.0 GiB are free"):
         memory.check_memory(2**31, "this")
     monkeypatch.setattr(memory, "available_memory", lambda: None)
     memory.check_memory(2**60, "this")

@@ -175,3 +175,10 @@ def test_a_reference_has_the_same_proportions(client) -> None:
     assert client.get(f"/api/pictures/{name}/scores?model=bicubic").status_code == 404
     assert client.put(path, content=png_of(blobs(80, 104))).json()["reference"] is True
     assert client.get(f"/api/pictures/{name}/scores?model=bicubic").json()["pixels"] == [104, 80]
+
+
+def test_an_unknown_model_is_not_said_to_be_anothers(client) -> None:
+    picture = client.post("/api/pictures?name=x.png", content=saved("PNG")).json()["picture"]
+    answer = client.post(f"/api/pictures/{picture}/encode?model=nope")
+    assert answer.status_code == 404
+    assert answer.json()["error"] == "no model 'nope'; choose one of the list"

@@ -18,7 +18,7 @@ CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 READ = {
     *CONTAINERS, ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".nut"
 }  # fmt: skip
-PICTURES_ONLY = ("mask", "compare", "cmsr_map", "suffix", "format", "depth")
+PICTURES_ONLY = ("mask", "compare", "cmsr_map", "suffix", "format", "depth", "compression")
 FILMS_ONLY = ("codec", "quality", "frames", "resume")
 
 
@@ -101,7 +101,7 @@ def find_film(arguments: Any) -> FilmJob | None:
     """The film that is meant, None where pictures are; InputError for options that do not suit it, before any work."""
     if not is_film(arguments.output) and not any(map(is_film, arguments.input)):
         for name in FILMS_ONLY:
-            if getattr(arguments, name) not in (None, False):
+            if _is_given(arguments, name):
                 raise InputError(f"--{name} is for films; name one as --input, or remove it")
         return None
     if len(arguments.input) > 1:
@@ -115,7 +115,7 @@ def find_film(arguments: Any) -> FilmJob | None:
     if target.suffix.lower() not in CONTAINERS:
         raise InputError(f"cannot write the film {source} to {target}; expected an ending {', '.join(CONTAINERS)}")
     for name in PICTURES_ONLY:
-        if getattr(arguments, name) not in (None, False):
+        if _is_given(arguments, name):
             raise InputError(f"--{name.replace('_', '-')} is for pictures, not for films; remove it")
     _check_background(arguments)
     name = arguments.codec or ("av1" if target.suffix.lower() == ".webm" else "h264")
@@ -125,6 +125,11 @@ def find_film(arguments: Any) -> FilmJob | None:
     if target.exists() and target.resolve() == source.resolve():
         raise InputError("--input and --output have to be different files")
     return FilmJob(source, target, name, arguments.quality, *(arguments.frames or (0, None)))
+
+
+def _is_given(arguments: Any, name: str) -> bool:
+    value = getattr(arguments, name)
+    return value is not None and value is not False  # 0 is a value
 
 
 def _check_background(arguments: Any) -> None:

@@ -90,7 +90,8 @@ def opened(path: Path) -> Iterator[Any]:
     except (av.FFmpegError, UnicodeError) as error:
         if getattr(error, "errno", None) in UNWRITABLE:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
-        raise InputError(f"{path} cannot be read as a film ({error}); the file is none, broken or cut short") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read as a film ({reason}); the file is none, broken or cut short") from None
 
 
 def picture_stream(container: Any, path: Path) -> Any:

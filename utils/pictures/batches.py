@@ -49,8 +49,12 @@ class Job:
         content = io.BytesIO()
         lost = encode(content, self.target, self.form, picture, compression)
         with writing("standard output"):
-            sys.stdout.buffer.write(content.getbuffer())
-            sys.stdout.buffer.flush()
+            try:
+                sys.stdout.buffer.write(content.getbuffer())
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left when it ends
+                raise InputError("cannot write standard output: what reads it has ended") from None
         return lost
 
 
@@ -72,6 +76,8 @@ def find_jobs(inputs: Sequence[str], output: str | None, ending: str | None, suf
         raise InputError("--output - takes one picture, not several; name a folder")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder} is a file, but --input is several pictures; name a folder")
+    if suffix and Path(suffix).name != suffix:
+        raise InputError(f"--suffix {suffix} holds a folder; give letters that end a name, such as _x4")
     by_place = defaultdict(list)
     roots = [Path(text) for text in inputs if Path(text).is_dir()]
     for text in dict.fromkeys(inputs):
