@@ -107,6 +107,8 @@ def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str]
     if arguments.upsampler:
         upsampler = load_upscaler(arguments.upsampler, device, backend=backend)
         upscalers = put_on_upsampler(upscalers, upsampler, Path(arguments.upsampler).stem, precision)
+    if precision == "bfloat16" and not any(upscaler.model.encodes for upscaler in upscalers.values()):
+        raise InputError("--precision bfloat16: none of the models has an encoder; remove it")
     if arguments.ensemble:
         upscalers = {label: Ensemble.of(upscaler) for label, upscaler in upscalers.items()}
     if arguments.cmsr and all(task.warp for task in tasks):

@@ -239,3 +239,10 @@ def test_native_backend_and_precision_beside_a_filter(pictures, checkpoint, caps
 def test_a_measurement_that_did_not_end_is_not_compared(capsys, measured) -> None:
     Path("r.json").write_text(json.dumps({**measured, "complete": False}))
     assert "did not end" in mistake(capsys, test, "--again", "r.json")
+
+
+def test_precision_needs_an_encoder(pictures, capsys) -> None:
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Noise": {"hr": str(pictures)}}}))
+    line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic", "--precision", "bfloat16")
+    assert "none of the models has an encoder" in line
+    assert not Path("save/results/t.json").exists()
