@@ -1,11 +1,16 @@
 """Fixtures that many tests share, and threads that fit small tensors."""
 
 import os
+import signal
 from pathlib import Path
 
 # Read when PyTorch is imported: threads that wait, here and in the programs that tests start, leave the processor free.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Jobs in the background of a shell ignore Ctrl-C, which programs then leave so.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
