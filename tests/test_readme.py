@@ -29,7 +29,7 @@ def test_a_decoder_is_one_new_file(tmp_path) -> None:
     """Dropped into a copy of the project, the example passes what every decoder passes."""
     for name in (*CODE, *FILES):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        ignored = {"ignore": shutil.ignore_patterns("golden")} if (ROOT / name).is_dir() else {}
+        ignored = {"ignore": shutil.ignore_patterns("golden", "__pycache__")} if (ROOT / name).is_dir() else {}
         copy(ROOT / name, tmp_path / name, **ignored)
     example = python_block('@register("bilinear-mlp")')
     assert len(example.splitlines()) < 40
