@@ -1,5 +1,6 @@
 """What all ways to paint share, with the options of demo.py: sizes, kinds, what is kept and lost. Without PyTorch."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -79,7 +80,9 @@ class PicturePainter(ABC):
             if x + width > size[1] or y + height > size[0]:
                 raise InputError(f"--compare-at {x},{y},{width},{height} is not within the output, {size[1]}x{size[0]}")
         job.form.check_size(job.target, window[2], kind)
-        needed = needed_memory(given_size, size if arguments.cmsr else window[2], kind)
+        encoded = self._encoded_size(given_size, size, window)
+        held = math.prod(given_size) * FLOAT * len(kind.channels)
+        needed = held + needed_memory(encoded, size if arguments.cmsr else window[2], kind)
         in_strips = self._is_for_strips(job, picture, size, needed)
         if not in_strips:
             check_memory(needed, work, arguments.memory)
@@ -100,6 +103,10 @@ class PicturePainter(ABC):
         height, width = window[2]
         done = f"{job.source.name}: {given_size[1]}x{given_size[0]} -> {width}x{height} in {seconds:.2f} s{self.note}"
         return Painted(painted, beside, [*lines, done], arguments.compression)
+
+    def _encoded_size(self, input_size: Size, size: Size, window: Window) -> Size:
+        """(h, w) of what is encoded of a picture to paint the `window` of it at `size`."""
+        return input_size
 
     def _is_for_strips(self, job: Job, picture: Picture, size: Size, needed: int) -> bool:
         """Whether to paint in strips and to write each at once: where the whole needs more memory than there is, and

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import models
 from evaluation.cmsr_report import control, level_map, map_legend
+from evaluation.crops import pixels_for
 from evaluation.outputs import PicturePainter, Window, lines_of_lost
 from evaluation.sheets import comparison_sheet
 from evaluation.strips import can_strip, strip_rows, strips
@@ -20,8 +21,9 @@ from models.ensemble import Ensemble
 from models.painting import Draw, drawing, paint, with_outside
 from models.upscaler import Upscaler
 from utils.files import from_anywhere
-from utils.geometry.grids import Grid, Size
+from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
+from utils.geometry.neighbours import PixelWindow
 from utils.homography_files import read_homography
 from utils.memory import usable_memory
 from utils.pictures.batches import Job
@@ -108,24 +110,35 @@ class Painter(PicturePainter):
         lines: list[str],
     ) -> Layers:
         """The `window` of the picture at `size`; adds to the pictures `beside` it and to the `lines` to say."""
-        arguments = self.arguments
+        arguments, given_size = self.arguments, tuple(layers.colour.shape[1:])
         queries = None if arguments.fast else REFERENCE_QUERIES
         if not is_warp(arguments):
             grid = Grid.of_size(size)
             if not self.table:
-                return paint(self.upscaler, layers, drawing(grid.window(*window), queries))
+                part = grid.window(*window)
+                return paint(self.upscaler, layers, drawing(part, queries, self._pixels(part, given_size)))
             draw = self._controlled(size, beside, lines)
             return paint(self.upscaler, layers, draw, drawing(grid, queries)).window(*window)
-        given_size = tuple(layers.colour.shape[1:])
         turn = self.homography or Homography.rotation(arguments.rotate, given_size, size, arguments.scale or (1, 1))
         grid = turn.grid(given_size, size).window(*window)
-        painted, inside = paint(self.upscaler, layers, drawing(grid, queries)), grid.inside()
+        draw, draw_alpha = drawing(grid, queries, self._pixels(grid, given_size)), drawing(grid, queries)
+        painted, inside = paint(self.upscaler, layers, draw, draw_alpha), grid.inside()
         if arguments.mask:
             beside[Path(arguments.mask)] = np.where(inside.numpy(), 255, 0).astype(np.uint8)
         if not inside.all():
             lines.append(f"{inside.float().mean():.1%} of the output lies inside the picture")
         colour = None if is_transparent_warp(arguments) else parse_colour(arguments.background)
         return with_outside(painted, inside, None if colour is None else colour_of(colour, painted.colour))
+
+    def _pixels(self, grid: OutputGrid, input_size: Size) -> PixelWindow | None:
+        """Which LR pixels to encode for a grid; None: all."""
+        return pixels_for(self.upscaler, grid, input_size) if self.arguments.fast else None
+
+    def _encoded_size(self, input_size: Size, size: Size, window: Window) -> Size:
+        if is_warp(self.arguments) or self.table:
+            return input_size
+        pixels = self._pixels(Grid.of_size(size).window(*window), input_size)
+        return (pixels.height, pixels.width) if pixels else input_size
 
     def _controlled(self, size: Size, beside: dict[Path, np.ndarray], lines: list[str]) -> Draw:
         """Draws by CMSR."""

@@ -7,10 +7,11 @@ import torch
 
 from models.painting import paint
 from models.safeguards import GREY
-from models.upscaler import STRIP_MARGIN, Upscaler
+from models.upscaler import MARGIN, Upscaler
 from utils.errors import InputError
-from utils.geometry.grids import Grid, Size, pixel_index
-from utils.geometry.neighbours import PixelRows
+from utils.geometry.grids import Grid, Size
+from utils.geometry.neighbours import PixelWindow
+from utils.geometry.scales import is_enlarged
 from utils.memory import amount
 from utils.pictures.picture import PEAKS, Picture
 from utils.pictures.tensors import Layers
@@ -23,15 +24,14 @@ NETWORK_PIXEL, OTHER_PIXEL, OUTPUT_PIXEL = 1000, 150, 60
 def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
     """Whether the picture at `size` can be painted in strips: by models that say how far they look, when it is
     enlarged, and without transparency, below which colours continue from all over the picture."""
-    enlarged = all(n <= m for n, m in zip(picture.size, size, strict=True)) and picture.size != size
-    return enlarged and upscaler.strip_context is not None and not picture.kind.has_alpha
+    return is_enlarged(picture.size, size) and upscaler.context is not None and not picture.kind.has_alpha
 
 
 def strip_rows(upscaler: Upscaler, input_size: Size, window: Size, size: Size, memory: int) -> int:
     """How many rows of a window (H, W) of an output of `size` fit into so many bytes with what they are made of;
     InputError when not one does."""
     per_input = input_size[1] * (NETWORK_PIXEL if upscaler.model.encodes else OTHER_PIXEL)
-    around = 2 * (upscaler.strip_context + STRIP_MARGIN) + 1
+    around = 2 * (upscaler.context + MARGIN) + 1
     per_output = window[1] * OUTPUT_PIXEL + per_input * input_size[0] / size[0]
     rows = int((memory - around * per_input) / per_output)
     if rows < 1:
@@ -48,19 +48,17 @@ def strips(
 ) -> Iterator[Layers]:
     """The `window` (top, left, its size) of the picture at `size`, so many rows at a time; what `models.painting.paint`
     draws on the whole grid."""
-    (top, left, (height, width)), input_height = window, picture.size[0]
-    around, grey = upscaler.strip_context + STRIP_MARGIN, _is_grey(picture)
+    top, left, (height, width) = window
+    around, grey = upscaler.context + MARGIN, _is_grey(picture)
     grid = Grid.of_size(size)
     for start in range(top, top + height, rows):
         part = grid.window(start, left, (min(rows, top + height - start), width))
-        owners = pixel_index(part.rows[[0, -1]], input_height).tolist()
-        first, last = max(owners[0] - around, 0), min(owners[1] + 1 + around, input_height)
-        of_whole = PixelRows(picture.size, first, last - first)
+        pixels = PixelWindow.around(picture.size, part.pixels(picture.size), around)
 
-        def draw(upscaler: Upscaler, lr: torch.Tensor, of_whole=of_whole, part=part) -> torch.Tensor:
-            return upscaler.render(upscaler.encode_strip(lr[None], of_whole, grey or lr.stride(0) == 0), part)[0].cpu()
+        def draw(upscaler: Upscaler, lr: torch.Tensor, pixels=pixels, part=part) -> torch.Tensor:
+            return upscaler.render(upscaler.encode_part(lr[None], pixels, grey or lr.stride(0) == 0), part)[0].cpu()
 
-        yield paint(upscaler, Layers.of(replace(picture, pixels=picture.pixels[first:last])), draw)
+        yield paint(upscaler, Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns])), draw)
 
 
 def _is_grey(picture: Picture) -> bool:

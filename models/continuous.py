@@ -9,38 +9,38 @@ from models.capabilities import Tiling
 from models.encoders.chunks import encode_in_chunks
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size, sample_bilinear
-from utils.geometry.neighbours import PixelRows
+from utils.geometry.neighbours import PixelWindow
 
 # Size of a chunk's widest intermediate: larger ones leave the CPU's cache and are slower.
 CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
-class Strip:
-    """Some `rows` of a larger picture, and what has to be known of all of it: whether it is `grey`."""
+class Part:
+    """Some `pixels` of a larger picture, and what has to be known of all of it: whether it is `grey`."""
 
-    rows: PixelRows
+    pixels: PixelWindow
     grey: bool
 
 
 @dataclass(frozen=True)
 class Latent:
     """An encoded picture: `features` (B, C, h, w) and the normalised `image` (B, 3, h, w) itself; of a larger picture
-    the rows that `strip` says."""
+    the pixels that `part` says."""
 
     features: Tensor
     image: Tensor
-    strip: Strip | None = field(default=None, kw_only=True)
+    part: Part | None = field(default=None, kw_only=True)
 
     @property
     def size(self) -> Size:
         """(h, w) of the whole LR picture."""
-        return self.strip.rows.size if self.strip else tuple(self.image.shape[-2:])
+        return self.part.pixels.size if self.part else tuple(self.image.shape[-2:])
 
     @property
-    def first(self) -> int:
-        """The row of the whole picture that is the first here."""
-        return self.strip.rows.first if self.strip else 0
+    def pixels(self) -> PixelWindow:
+        """Which LR pixels are here."""
+        return self.part.pixels if self.part else PixelWindow.whole(self.size)
 
     def rows(self, rows: slice) -> "Latent":
         """Some rows of LR pixels; the image stays whole."""
@@ -52,14 +52,14 @@ class Field:
     """A picture ready for one output pixel size: `table` (B, h, w, C), what each LR pixel contributes, and `skip`
     (B, 3, h, w), a picture to add at every position by bilinear interpolation, or None.
 
-    A field of some rows only has these in its `table`, and says which they are in `rows`; its `skip` is whole, or in a
-    strip of a larger picture from its row `skip_first` on.
+    A field of some LR pixels only has these in its `table`, and says which they are in `window`; its `skip` is whole,
+    or of a part of a larger picture, which `skip_window` says.
     """
 
     table: Tensor
     skip: Tensor | None = None
-    rows: PixelRows | None = None
-    skip_first: int = 0
+    window: PixelWindow | None = None
+    skip_window: PixelWindow | None = None
 
     @property
     def batch(self) -> int:
@@ -71,10 +71,9 @@ class Field:
         return self.pixels.size
 
     @property
-    def pixels(self) -> PixelRows:
+    def pixels(self) -> PixelWindow:
         """Which LR pixels the table holds."""
-        height, width = self.table.shape[1:3]
-        return self.rows or PixelRows((height, width), 0, height)
+        return self.window or PixelWindow.whole(tuple(self.table.shape[1:3]))
 
     def picture(self, number: int) -> "Field":
         """The field of one picture of the batch."""
@@ -112,6 +111,9 @@ class ContinuousModel(nn.Module):
     averages: bool = False
     """Whether values are weighted means of pixels, channel by channel: they cannot overshoot, and grey stays grey."""
 
+    warps_parts: bool = False
+    """Whether a part of a picture may also be painted on warped grids."""
+
     whole_types: tuple[torch.dtype, ...] = ()
     """Types beside float32 in which weights and pictures may be as a whole (`model.half()`): positions are float32, so
     most models are not among these."""
@@ -131,9 +133,9 @@ class ContinuousModel(nn.Module):
         return Latent(encode_in_chunks(self.encoder, image), image)
 
     @property
-    def strip_context(self) -> int | None:
-        """How many rows of LR pixels above and below decide how one is encoded, where a picture may be encoded and
-        painted in strips (see `Upscaler.encode_strip`); None: it has to be whole."""
+    def context(self) -> int | None:
+        """How many LR pixels around one, in any direction, decide how it is encoded, where a part of a picture may be
+        encoded and painted (see `Upscaler.encode_part`); None: it has to be whole."""
         return None
 
     def cell(self, latent: Latent, grid: OutputGrid) -> Tensor:

@@ -21,8 +21,8 @@ class Ensemble(Upscaler):
         return cls(**{field.name: getattr(upscaler, field.name) for field in fields(Upscaler)})
 
     @property
-    def strip_context(self) -> None:
-        """Orientations that lie across the strips need the whole picture."""
+    def context(self) -> None:
+        """Parts are not turned: the picture is encoded whole."""
         return None
 
     def encode(self, pictures: Tensor) -> tuple[Latent, ...]:

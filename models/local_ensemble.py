@@ -1,5 +1,7 @@
 """Models that answer a position from the LR pixels around it."""
 
+import math
+
 from torch import Tensor
 
 from models.continuous import ContinuousModel, Field, Latent
@@ -42,7 +44,7 @@ class LocalEnsembleModel(ContinuousModel):
         stage = self.native_stage(field)
         if stage is not None:
             y, x = (look_up(coord[..., axis], field.size[axis], self.local_ensemble) for axis in (0, 1))
-            return stage.sample(y.from_pixel(field.pixels.first), x, coord)
+            return stage.sample(y.from_pixel(field.pixels.top), x.from_pixel(field.pixels.left), coord)
         values = self.query(field, Neighbours.of_points(coord, field.pixels, self.local_ensemble))
         return values + field.skip_at(coord)
 
@@ -66,23 +68,24 @@ class LocalEnsembleModel(ContinuousModel):
             ]  # (B, spans of rows, spans of columns)
         stage = self.native_stage(field)
         if stage is not None:
-            stage.render(rows.from_pixel(field.pixels.first), columns, (grid.rows, grid.columns), output, chosen)
+            spans = rows.from_pixel(field.pixels.top), columns.from_pixel(field.pixels.left)
+            stage.render(*spans, (grid.rows, grid.columns), output, chosen)
         elif chosen is None:
             self._paint_blocks(field, grid, rows, columns, output)
         else:
             self._paint_chosen(field, grid, rows, columns, output, chosen)
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
-        height, step = latent.size[0], self.rows_at_a_time(latent)
-        if step is None or step >= latent.features.shape[2]:
+        held, most = latent.pixels.rows, self.rows_at_a_time(latent)
+        count = held.stop - held.start
+        if most is None or most >= count:
             super()._paint_latent(latent, grid, output)
             return
         cell = self.cell(latent, grid)
-        for rows, part, place in grid.by_pixel_rows(height, step):
+        step = math.ceil(count / math.ceil(count / most))  # alike, because a few rows are convolved in another way
+        for rows, part, place in grid.by_pixel_rows(latent.size[0], step, held.start):
             # What positions in these rows look at, as far as it is here
-            around = slice(
-                max(rows.start - 1, latent.first), min(rows.stop + 1, latent.first + latent.features.shape[2])
-            )
+            around = slice(max(rows.start - 1, held.start), min(rows.stop + 1, held.stop))
             self.paint(self.field_of_rows(latent, cell, around), part, output[place])
 
     def _paint_blocks(self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor) -> None:

@@ -8,17 +8,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.resampling.filters import CatmullRom, Filter, Nearest
+from models.safeguards import is_grey
 from models.upscaler import Upscaler
 from utils.geometry.grids import OutputGrid, Size
+from utils.geometry.neighbours import PixelWindow
 from utils.pictures.tensors import Layers
 
 EXACT = 1e-5  # alpha nearer than this to 0 or 1 is that: far below half a level of 16 bits
 Draw = Callable[[Upscaler, Tensor], Tensor]  # a picture (3, h, w) by an upscaler -> (3, H, W), on the CPU
 
 
-def drawing(grid: OutputGrid | Size, queries: int | None = None) -> Draw:
-    """Draws on a grid, as `Upscaler.render`."""
-    return lambda upscaler, picture: upscaler.render(upscaler.encode(picture), grid, queries)[0].cpu()
+def drawing(grid: OutputGrid | Size, queries: int | None = None, pixels: PixelWindow | None = None) -> Draw:
+    """Draws on a grid, as `Upscaler.render`; the grid of a window by these LR `pixels` alone."""
+
+    def draw(upscaler: Upscaler, picture: Tensor) -> Tensor:
+        if pixels is None:
+            latent = upscaler.encode(picture)
+        else:
+            latent = upscaler.encode_part(pixels.of(picture)[None], pixels, bool(is_grey(picture)))
+        return upscaler.render(latent, grid, queries)[0].cpu()
+
+    return draw
 
 
 def paint(upscaler: Upscaler, layers: Layers, draw: Draw, draw_alpha: Draw | None = None) -> Layers:

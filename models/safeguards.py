@@ -13,7 +13,7 @@ from torch import Tensor
 from models.continuous import Latent
 from models.resampling.filters import Bilinear, CatmullRom
 from utils.geometry.grids import Grid, OutputGrid, Size, pixel_index
-from utils.geometry.neighbours import PixelRows
+from utils.geometry.neighbours import PixelWindow
 
 # Output pixels up to this many LR pixels large are the model's alone; from TRANSITION times that they are the filter's.
 LARGEST_PIXEL = 1.001
@@ -36,6 +36,11 @@ def pixel_size(grid: OutputGrid, input_size: Size) -> Tensor:
     """Size of output pixels in LR pixels of an (h, w) picture, the larger of both axes, () or (h, w)."""
     cell = grid.cell(input_size, None)
     return torch.stack([axis * n / 2 for axis, n in zip(cell, input_size, strict=True)]).amax(0)
+
+
+def reduces_nowhere(grid: OutputGrid, input_size: Size) -> bool:
+    """Whether no output pixel is so large that the filter takes part."""
+    return bool(pixel_size(grid, input_size).max() <= LARGEST_PIXEL)
 
 
 def filter_share(size: Tensor, grid: OutputGrid) -> Tensor:
@@ -63,12 +68,12 @@ def is_grey(picture: Tensor) -> Tensor:
     return (picture - picture[0]).abs().max() < GREY
 
 
-def limit_overshoot(painted: Tensor, picture: Tensor, grid: Grid, rows: PixelRows | None = None) -> None:
+def limit_overshoot(painted: Tensor, picture: Tensor, grid: Grid, window: PixelWindow) -> None:
     """Clip, in place, what was `painted` (B, C, H, W) of pictures (B, C, h, w), both in [0, 1], on a plain grid to what
     the LR pixels around each position support. The time is that of one pass over the output: bounds are looked up once
-    per LR row. Of a larger picture, `picture` may be some `rows`."""
-    height, offset = (rows.size[0], rows.first) if rows else (picture.shape[2], 0)
-    pixels = pixel_index(grid.rows, height) - offset, pixel_index(grid.columns, picture.shape[3])
+    per LR row. `window` says which LR pixels `picture` holds."""
+    (height, width), offset = window.size, window.top
+    pixels = pixel_index(grid.rows, height) - offset, pixel_index(grid.columns, width) - window.left
     # A window of a large picture looks at the LR pixels around it alone
     reach = NEIGHBOURHOOD // 2
     top, left = (max(int(along[0]) - reach, 0) for along in pixels)

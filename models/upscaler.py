@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models import native, precision
 from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
-from models.continuous import ContinuousModel, Latent, Strip, paint_positions
+from models.continuous import ContinuousModel, Latent, Part, paint_positions
 from models.normalization import Normalization
 from models.safeguards import (
     LARGEST_PIXEL,
@@ -21,10 +21,10 @@ from models.safeguards import (
     reduced,
 )
 from utils.geometry.grids import Grid, OutputGrid
-from utils.geometry.neighbours import PixelRows
-from utils.geometry.scales import Size, check_output_size
+from utils.geometry.neighbours import PixelWindow
+from utils.geometry.scales import Size, check_output_size, is_enlarged
 
-STRIP_MARGIN = 5  # rows of LR pixels that painting a position reads at most, to either side, where it enlarges
+MARGIN = 5  # LR pixels that painting a position reads at most, to either side, where it enlarges
 
 
 @dataclass(frozen=True)
@@ -101,24 +101,21 @@ class Upscaler:
             return self.model.encode(self.normalization.inp.apply(pictures))
 
     @property
-    def strip_context(self) -> int | None:
+    def context(self) -> int | None:
         """The model's, as this upscaler computes."""
         with self.computing():
-            return self.model.strip_context
+            return self.model.context
 
-    def encode_strip(self, pictures: Tensor, rows: PixelRows, grey: bool) -> Latent:
-        """As `encode`, of some `rows` of pictures, `grey` or not: (B, 3, count, w) in [0, 1], of which as many as
-        `strip_context` at a cut do not become a part of the latent.
+    def encode_part(self, pictures: Tensor, pixels: PixelWindow, grey: bool) -> Latent:
+        """As `encode`, of some `pixels` of pictures, `grey` or not: (B, 3, height, width) in [0, 1], of which as many
+        as `context` at a cut do not become a part of the latent.
 
-        It renders those positions of enlarging grids of the whole picture that are STRIP_MARGIN rows of LR pixels away
-        from a cut, and the values are those of the whole picture.
+        It renders those positions of enlarging grids of the whole picture that are MARGIN LR pixels away from a cut,
+        and the values are those of the whole picture.
         """
-        context, height = self.strip_context, rows.size[0]
-        top = context if rows.first else 0
-        bottom = rows.count - (context if rows.first + rows.count < height else 0)
-        whole = self.encode(pictures)
-        strip = Strip(PixelRows(rows.size, rows.first + top, bottom - top), grey)
-        return Latent(whole.features[:, :, top:bottom], whole.image[:, :, top:bottom], strip=strip)
+        kept = pixels.shrunk(self.context)
+        encoded, inner = self.encode(pictures), kept.within(pixels)
+        return Latent(inner.of(encoded.features), inner.of(encoded.image), part=Part(kept, grey))
 
     def render(self, latent: Latent, grid: OutputGrid | Size, queries: int | None = None) -> Tensor:
         """Latent -> (B, 3, H, W) in [0, 1], clipped, on a grid: of an output size (H, W), or of a homography
@@ -138,7 +135,7 @@ class Upscaler:
                 return self._painted(latent, grid, queries)
             if isinstance(grid, Grid):
                 inner = tuple(map(max, grid.full_size, input_size))
-                if inner == grid.full_size != input_size:
+                if is_enlarged(input_size, grid.full_size):
                     return self._painted(latent, grid, queries)
                 of_input = inner == input_size
                 picture = self._input(latent) if of_input else self._painted(latent, Grid.of_size(inner), queries)
@@ -167,8 +164,8 @@ class Upscaler:
         if not self.model.averages:
             encoded = self._input(latent)
             if isinstance(grid, Grid):
-                limit_overshoot(picture, encoded, grid, latent.strip and latent.strip.rows)
-            keep_grey(picture, encoded, latent.strip and latent.strip.grey)
+                limit_overshoot(picture, encoded, grid, latent.pixels)
+            keep_grey(picture, encoded, latent.part and latent.part.grey)
         return picture
 
     def __call__(self, pictures: Tensor, grid: OutputGrid | Size) -> Tensor:

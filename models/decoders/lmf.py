@@ -20,7 +20,7 @@ from models.native.lmf import RenderStage
 from models.registry import make
 from utils.errors import InputError
 from utils.geometry.grids import Size, cell_in_pixels
-from utils.geometry.neighbours import Neighbours, PixelRows
+from utils.geometry.neighbours import Neighbours, PixelWindow
 
 # Size of the modulations of the LR rows held at a time: with few of them, much is computed twice at their seams.
 FIELD_BYTES = 48 << 20
@@ -51,6 +51,7 @@ class LMFDecoder(LocalEnsembleModel):
 
     imnet: LMMLP
     native_library = "lmf"
+    warps_parts = True
     waves = 0
     """How many Fourier features of the position the render MLP reads; 0: it reads [code, offset, cell]."""
 
@@ -98,29 +99,30 @@ class LMFDecoder(LocalEnsembleModel):
         return self.imnet.layers[0].weight[:, self.code_dim : self.code_dim + 2]
 
     def field(self, latent: Latent, cell: Tensor) -> ModulatedField:
-        return self.field_of_rows(latent, cell, slice(latent.first, latent.first + latent.features.shape[2]))
+        return self.field_of_rows(latent, cell, latent.pixels.rows)
 
     def field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> ModulatedField:
-        size, first = latent.size, latent.first
-        around = slice(max(rows.start - 1, first), rows.stop + 1)  # latent MLPs read 3x3 pixels
+        size, pixels = latent.size, latent.pixels
+        first, columns = pixels.top, pixels.columns
+        around = slice(max(rows.start - 1, first), min(rows.stop + 1, pixels.rows.stop))  # latent MLPs read 3x3 pixels
         inner = slice(rows.start - around.start, rows.stop - around.start)
-        cell = cell_in_pixels(cell, size)
-        cell_around = cell[:, :, around] if cell.shape[2] > 1 else cell
+        cell, varies = cell_in_pixels(cell, size), cell.dim() == 4
+        cell_around = cell[:, :, around, columns] if varies else cell
         modulation, code = self.modulate(
             latent.rows(slice(around.start - first, around.stop - first)), cell_around, size
         )
         code = code[:, :, inner]
         return ModulatedField(
-            table=self.tabulate(code, cell[:, :, rows] if cell.shape[2] > 1 else cell),
+            table=self.tabulate(code, cell[:, :, rows, columns] if varies else cell),
             skip=latent.image if self.lr_skip else None,
-            skip_first=first,
-            rows=PixelRows(size, rows.start, rows.stop - rows.start),
+            skip_window=pixels,
+            window=PixelWindow(size, rows.start, pixels.left, rows.stop - rows.start, pixels.width),
             code=code,
             modulation=modulation[:, :, inner].permute(0, 2, 3, 1),
         )
 
     @property
-    def strip_context(self) -> int | None:
+    def context(self) -> int | None:
         in_parts = not self.lr_skip or native.choose(self.native_library, *self.imnet.parameters()) is not None
         return getattr(self.encoder, "reach", None) if in_parts else None
 
@@ -159,4 +161,4 @@ class LMFDecoder(LocalEnsembleModel):
         if not self.waves:
             parameters[:2] = [self.of_offset()]
         shape = imnet.hidden_dim, imnet.hidden_depth, self.waves, imnet.mod_scale, imnet.mod_shift
-        return RenderStage(library, *shape, parameters, *tensors, (field.skip_first, field.size[0]))
+        return RenderStage(library, *shape, parameters, *tensors, field.skip_window)

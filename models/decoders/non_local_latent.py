@@ -39,7 +39,7 @@ class NonLocalEncoder(nn.Module):
         return super().tiling if self.cs_attn is None else Tiling.DISCOURAGED
 
     @property
-    def strip_context(self) -> None:
+    def context(self) -> None:
         """The attention reads the whole picture."""
         return None
 

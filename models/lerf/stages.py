@@ -79,7 +79,7 @@ class EnsembleLeRF(LeRF):
         self.modes = modes
 
     @property
-    def strip_context(self) -> int:
+    def context(self) -> int:
         offsets = (offset for mode in self.modes for offset in PATTERNS[mode])
         return 2 * max(abs(step) for offset in offsets for step in offset)  # of either stage, in all directions
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.native.calls import Library, address, check_shape
 from models.native.structures import LONG, Axis, Field, Network
 from utils.errors import InputError
-from utils.geometry.neighbours import AxisLookup, AxisSpans, bilinear_taps
+from utils.geometry.neighbours import AxisLookup, AxisSpans, PixelWindow, bilinear_taps
 
 MOST_UNITS = 1 << 15  # in a layer, Fourier features and layers of a render MLP in C++
 
@@ -24,8 +24,8 @@ class RenderStage:
     sines, frequencies along y and along x, and phases. Without any, `table` (B, h, w, hidden) is the first layer's
     output except for the part of the offset (y, x), whose columns (hidden, 2) are that layer's only parameters.
     `modulation` (B, h, w, C) holds scales, if `has_scale`, then shifts, if `has_shift`, of layer after layer. `skip`
-    (B, 3, h', w') is added at every position by bilinear interpolation, border replicated; `skip_rows` are its first
-    row and the number of rows of the picture that it is a part of.
+    (B, 3, h', w') is added at every position by bilinear interpolation, border replicated; `skip_window` says which
+    pixels it holds of a larger picture (None: all).
 
     ValueError for tensors of another shape or type, InputError for an MLP that is too large.
     """
@@ -40,7 +40,7 @@ class RenderStage:
     table: Tensor
     modulation: Tensor
     skip: Tensor | None
-    skip_rows: tuple[int, int] | None = None
+    skip_window: PixelWindow | None = None
 
     def __post_init__(self) -> None:
         largest = max(self.hidden, self.depth, self.waves)
@@ -95,9 +95,9 @@ class RenderStage:
         check_shape("lengths of spans", spans.length, (count,))
         kept = [index, spans.lookup.offset.float(), spans.start, spans.length]
         if self.skip is not None:
-            whole = 0, self.skip.shape[dimension]
-            first, pixels = whole if dimension == 3 or self.skip_rows is None else self.skip_rows
-            pair, fraction = bilinear_taps(positions, pixels)
+            window = self.skip_window or PixelWindow.whole(tuple(self.skip.shape[2:]))
+            first = window.top if dimension == 2 else window.left
+            pair, fraction = bilinear_taps(positions, window.size[dimension - 2])
             kept += [pair - first, fraction.float()]
         kept = [tensor.contiguous() for tensor in kept]
         addresses = [address(tensor, torch.int64, torch.float32) for tensor in kept] + [None] * (6 - len(kept))

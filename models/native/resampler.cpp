@@ -34,14 +34,16 @@ void with_kernel(int32_t number, int64_t planes, int64_t channels, const Work &w
 }  // namespace
 
 extern "C" const char *resample_grid(int32_t kernel, const float *table, int64_t planes, int64_t height, int64_t width,
-                                     int64_t full_height, int64_t first_row, const float *y_position, int64_t rows, float y_stretch, const float *x_position,
+                                     int64_t full_height, int64_t full_width, int64_t first_row, int64_t first_column,
+                                     const float *y_position, int64_t rows, float y_stretch, const float *x_position,
                                      int64_t columns, float x_stretch, float radius, int64_t channels, float *out,
                                      int32_t threads) {
     return completed([&] {
         with_kernel(kernel, planes, channels, [&](auto kind) {
             AxisTaps y(PointsAxis(full_height, radius), y_position, rows, y_stretch);
             y.count_from(first_row, height);
-            const AxisTaps x(PointsAxis(width, radius), x_position, columns, x_stretch);
+            AxisTaps x(PointsAxis(full_width, radius), x_position, columns, x_stretch);
+            x.count_from(first_column, width);
             const auto make_paint = [&] {
                 return [&](int64_t channel, int64_t row, const auto &compute) {
                     compute(out + (channel * rows + row) * columns);

@@ -8,7 +8,7 @@ from torch import Tensor
 from models.native.calls import Library, check_shape
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import SMALLEST_DEPTH, WarpedGrid
-from utils.geometry.neighbours import PixelRows
+from utils.geometry.neighbours import PixelWindow
 
 
 class ResamplingKernel(Enum):
@@ -37,13 +37,13 @@ def resample_grid(
     radius: float,
     grid: Grid,
     output: Tensor,
-    rows: PixelRows | None = None,
+    window: PixelWindow | None = None,
 ) -> None:
     """Write a picture on a grid, with the taps of `utils.geometry.neighbours.axis_taps`, into `output` (C, H, W)
     float32; ValueError for positions that are not finite.
 
     `planes` ((1 + K) * C, h, w) float32 holds C channels, then C of each of the K hyper-parameters of `kernel`;
-    `stretch` (2,) is the factor by which the kernel reaches beyond its `radius`, in LR pixels, along y and x. `rows`
+    `stretch` (2,) is the factor by which the kernel reaches beyond its `radius`, in LR pixels, along y and x. `window`
     says which of a picture the planes hold (None: all); ValueError where the grid is made of others.
     """
     check_shape("planes", planes, (None, None, None))
@@ -55,7 +55,8 @@ def resample_grid(
         axes += [positions, len(positions), factor]
     check_shape("the output", output, (channels, *grid.size))
     threads = torch.get_num_threads()
-    held = (planes.shape[1], 0) if rows is None else (rows.size[0], rows.first)
+    window = window or PixelWindow.whole(tuple(planes.shape[1:]))
+    held = *window.size, window.top, window.left
     library.call("resample_grid", kernel.number, planes, *planes.shape, *held, *axes, radius, channels, output, threads)
 
 

@@ -113,7 +113,7 @@ struct AxisTaps {
     void count_from(int64_t first, int64_t n) {
         for (size_t i = 0; i < index.size(); ++i) {
             const int64_t pixel = index[i] - first;
-            require(!inside[i] || (pixel >= 0 && pixel < n), "the table lacks rows that the positions are made of");
+            require(!inside[i] || (pixel >= 0 && pixel < n), "the table lacks pixels that the positions are made of");
             index[i] = int32_t(std::clamp<int64_t>(pixel, 0, n - 1));
         }
     }

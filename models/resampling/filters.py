@@ -25,10 +25,10 @@ class Nearest(ContinuousModel):
         return Latent(image, image)
 
     def field(self, latent: Latent, cell: Tensor) -> Field:
-        return Field(latent.image.permute(0, 2, 3, 1), rows=latent.strip and latent.strip.rows)
+        return Field(latent.image.permute(0, 2, 3, 1), window=latent.pixels)
 
     @property
-    def strip_context(self) -> int:
+    def context(self) -> int:
         return 0
 
     def sample(self, field: Field, coord: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Nearest(ContinuousModel):
             return
         axes = zip((grid.rows, grid.columns), field.size, strict=True)
         rows, columns = (pixel_index(positions, n).to(output.device) for positions, n in axes)
-        rows = rows - field.pixels.first
+        rows, columns = rows - field.pixels.top, columns - field.pixels.left
         output.copy_(field.table.permute(0, 3, 1, 2).index_select(2, rows).index_select(3, columns))
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
@@ -54,7 +54,7 @@ class Filter(Resampler):
     whole_types = (torch.float16, torch.bfloat16)
 
     @property
-    def strip_context(self) -> int:
+    def context(self) -> int:
         return 0
 
     def encode(self, image: Tensor) -> Latent:

@@ -54,7 +54,7 @@ class Resampler(ContinuousModel):
         if not ((cell >= 0) & (cell <= LARGEST)).all():
             raise InputError(f"an output pixel has a size beyond 0..{LARGEST:g} (the picture's side is 2)")
         channels, hyper = latent.features.shape[1], self.kernel.hyper_parameters
-        size = latent.size if latent.strip else tuple(latent.features.shape[-2:])
+        size = latent.size if latent.part else tuple(latent.features.shape[-2:])
         if channels % (1 + len(hyper)):
             raise ValueError(f"{channels} channels are not values with {len(hyper)} hyper-parameters each")
         output_pixel = cell_in_pixels(cell, size) / 2
@@ -66,7 +66,7 @@ class Resampler(ContinuousModel):
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
         elif cell.dim() == 4:
             stretch = stretch.to(latent.features.device)
-        about = {"rows": latent.strip and latent.strip.rows, "stretch": stretch, "largest_stretch": largest}
+        about = {"window": latent.part and latent.part.pixels, "stretch": stretch, "largest_stretch": largest}
         # The native routines read planes for grids, so the table is a view of planes. For positions, which a map of
         # cells is made for, they read pixels; a view would be copied at every call.
         if cell.dim() == 2 and self.library(latent.features) is not None:
@@ -145,9 +145,9 @@ class Resampler(ContinuousModel):
             planes, kernel = field.table[0].permute(2, 0, 1).contiguous(), NATIVE_KERNELS[type(self.kernel)]
             resample_grid(library, kernel, planes, stretch, self.kernel.radius, grid, output, field.pixels)
             return
-        x = self.taps(grid.columns, width, stretch[1]).to(output.device)
+        x = self.taps(grid.columns, width, stretch[1]).from_pixel(field.pixels.left).to(output.device)
         for rows, chunk in grid.row_chunks(self._chunk_queries(field)):
-            y = self.taps(chunk.rows, height, stretch[0]).from_pixel(field.pixels.first).to(output.device)
+            y = self.taps(chunk.rows, height, stretch[0]).from_pixel(field.pixels.top).to(output.device)
             output[:, rows] = self.resample(field.table[0], y, x).permute(2, 0, 1)
 
     def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:

@@ -59,14 +59,19 @@ class OutputGrid(Protocol):
         smaller than at the `largest_scale` that the model was trained for ("cell clip")."""
         ...
 
+    def pixels(self, size: Size) -> tuple[range, range]:
+        """Rows and columns of an (h, w) picture between which all pixels are that hold a position inside it."""
+        ...
+
     def chunks(self, queries: int) -> Iterator[tuple[Place, Tensor]]:
         """All positions inside the picture, about `queries` at a time: their place in an output (..., H, W), where
         they fill (..., *S), and the positions (*S, 2) themselves."""
         ...
 
-    def by_pixel_rows(self, height: int, step: int) -> Iterator[tuple[slice, "OutputGrid", Place]]:
-        """The grid split by the row of the picture, of `height` pixels, that holds a position: `step` rows at a time,
-        the part of the grid there, and the place of that part's output in the whole one."""
+    def by_pixel_rows(self, height: int, step: int, first: int = 0) -> Iterator[tuple[slice, "OutputGrid", Place]]:
+        """The grid split by the row of the picture, of `height` pixels, that holds a position: `step` rows at a time
+        from `first` on, where all positions are, the part of the grid there, and the place of that part's output in the
+        whole one."""
         ...
 
 
@@ -97,6 +102,10 @@ class Grid:
     def size(self) -> Size:
         return len(self.rows), len(self.columns)
 
+    def pixels(self, size: Size) -> tuple[range, range]:
+        ends = (pixel_index(axis[[0, -1]], n).tolist() for axis, n in zip((self.rows, self.columns), size, strict=True))
+        return tuple(range(first, last + 1) for first, last in ends)
+
     def coord(self) -> Tensor:
         """(H, W, 2) positions."""
         return torch.stack(torch.meshgrid(self.rows, self.columns, indexing="ij"), dim=-1)
@@ -117,13 +126,13 @@ class Grid:
         for rows, chunk in self.row_chunks(queries):
             yield (..., rows, slice(None)), chunk.coord()
 
-    def by_pixel_rows(self, height: int, step: int) -> Iterator[tuple[slice, "Grid", Place]]:
+    def by_pixel_rows(self, height: int, step: int, first: int = 0) -> Iterator[tuple[slice, "Grid", Place]]:
         owner = pixel_index(self.rows, height)
-        for first in range(0, height, step):
-            start, stop = torch.searchsorted(owner, torch.tensor([first, first + step])).tolist()
+        for row in range(first, height, step):
+            start, stop = torch.searchsorted(owner, torch.tensor([row, row + step])).tolist()
             if start < stop:
                 part, place = replace(self, rows=self.rows[start:stop]), (..., slice(start, stop), slice(None))
-                yield slice(first, min(first + step, height)), part, place
+                yield slice(row, min(row + step, height)), part, place
 
 
 def cell_of(size: Size, input_size: Size | None = None, largest_scale: float | None = None) -> Tensor:

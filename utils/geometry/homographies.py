@@ -82,21 +82,32 @@ class WarpedGrid:
                 row, column = inside.nonzero().unbind(1)
                 yield (..., row + rows.start, column), coord[:, row, column].T.float()
 
-    def by_pixel_rows(self, height: int, step: int) -> Iterator[tuple[slice, "WarpedPart", Place]]:
-        found: list[list[Tensor]] = [[] for _ in range(0, height, step)]
+    def pixels(self, size: Size) -> tuple[range, range]:
+        ends = []
+        for _, coord in self.chunks(QUERIES):
+            near = torch.stack([pixel_index(coord[..., axis], n) for axis, n in enumerate(size)]).flatten(1)  # (2, Q)
+            ends.append(torch.stack([near.amin(1), near.amax(1) + 1]))
+        if not ends:
+            return range(0), range(0)
+        ends = torch.stack(ends)
+        first, last = ends[:, 0].amin(0).tolist(), ends[:, 1].amax(0).tolist()
+        return range(first[0], last[0]), range(first[1], last[1])
+
+    def by_pixel_rows(self, height: int, step: int, first: int = 0) -> Iterator[tuple[slice, "WarpedPart", Place]]:
+        found: list[list[Tensor]] = [[] for _ in range(first, height, step)]
         for rows in row_chunks(self.size, QUERIES):
             coord, inside = self.positions(range(rows.start, rows.stop))
-            part = torch.where(inside, pixel_index(coord[0].float(), height) // step, -1).flatten()
+            part = torch.where(inside, (pixel_index(coord[0].float(), height) - first) // step, -1).flatten()
             order = part.argsort(stable=True)
             counts = torch.bincount(part + 1, minlength=len(found) + 1).tolist()
             pixels = (order + rows.start * self.size[1]).int().split(counts)
             for kept, of_part in zip(found, pixels[1:], strict=True):
                 kept.append(of_part.clone())
         for number, kept in enumerate(found):
-            first, pixels = number * step, torch.cat(kept)
+            row, pixels = first + number * step, torch.cat(kept)
             kept.clear()
             if len(pixels):
-                yield slice(first, min(first + step, height)), WarpedPart(self, pixels), (...,)
+                yield slice(row, min(row + step, height)), WarpedPart(self, pixels), (...,)
 
 
 @dataclass(frozen=True)

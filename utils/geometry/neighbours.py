@@ -1,6 +1,7 @@
 """Which LR pixels a position reads, and how far it is from their centres: resampling taps, spans of a grid's positions
 that read the same pixels, and the neighbours of a local ensemble."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -172,17 +173,76 @@ def span_members(start: Tensor, length: Tensor, longest: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class PixelRows:
-    """Some rows of an (h, w) picture, of `size`: `count` of them from `first` on. What a table of LR pixels holds."""
+class PixelWindow:
+    """Some pixels of an (h, w) picture, of `size`: `height` rows from `top` on of `width` columns from `left` on. What
+    a table of LR pixels holds."""
 
     size: Size
-    first: int
-    count: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def whole(cls, size: Size) -> "PixelWindow":
+        """All pixels."""
+        return cls(size, 0, 0, *size)
+
+    @classmethod
+    def around(cls, size: Size, pixels: tuple[range, range], margin: int, least: int = 0) -> "PixelWindow":
+        """The rows and columns `pixels`, `margin` more on each side, and still more where those are not `least` pixels:
+        as far as the picture goes."""
+        rows, columns = (
+            range(max(span.start - margin, 0), min(span.stop + margin, n)) for span, n in zip(pixels, size, strict=True)
+        )
+        if len(rows) * len(columns) < least:  # towards a square, or as long as a narrow picture needs
+            columns = _widened(columns, math.isqrt(least), size[1])
+            rows = _widened(rows, math.ceil(least / len(columns)), size[0])
+            columns = _widened(columns, math.ceil(least / len(rows)), size[1])
+        return cls(size, rows.start, columns.start, len(rows), len(columns))
+
+    def grown(self, margin: int) -> "PixelWindow":
+        """With `margin` more rows and columns on each side, as far as the picture goes."""
+        rows, columns = (range(span.start, span.stop) for span in (self.rows, self.columns))
+        return PixelWindow.around(self.size, (rows, columns), margin)
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the whole picture."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """Columns of the whole picture."""
+        return slice(self.left, self.left + self.width)
+
+    def of(self, picture: Tensor) -> Tensor:
+        """These pixels of whole pictures (..., h, w)."""
+        return picture[..., self.rows, self.columns]
+
+    def shrunk(self, margin: int) -> "PixelWindow":
+        """Without `margin` rows and columns wherever the picture goes on beyond."""
+        ends = []
+        for first, count, n in ((self.top, self.height, self.size[0]), (self.left, self.width, self.size[1])):
+            ends.append((first + margin if first else 0, first + count - (margin if first + count < n else 0)))
+        (top, bottom), (left, right) = ends
+        return PixelWindow(self.size, top, left, bottom - top, right - left)
+
+    def within(self, outer: "PixelWindow") -> "PixelWindow":
+        """Where these pixels are among those of `outer`, which holds them."""
+        size = outer.height, outer.width
+        return PixelWindow(size, self.top - outer.top, self.left - outer.left, self.height, self.width)
 
     def index(self, row: Tensor, column: Tensor, picture: Tensor) -> Tensor:
-        """Row-major numbers, in tables (B, count, w, C), of the pixels at rows and columns of the whole pictures."""
-        height, width = self.count, self.size[1]
-        return (row - self.first) * width + column + picture * (height * width)
+        """Row-major numbers, in tables (B, height, width, C), of the pixels at rows and columns of the whole
+        pictures."""
+        return (row - self.top) * self.width + (column - self.left) + picture * (self.height * self.width)
+
+
+def _widened(span: range, least: int, n: int) -> range:
+    """A span of n numbers, with others around it until they are `least`, or all."""
+    first = max(min(span.start - (least - len(span)) // 2, n - least), 0)
+    return span if len(span) >= least else range(first, min(first + least, n))
 
 
 @dataclass(frozen=True)
@@ -205,7 +265,7 @@ class Neighbours:
 
     @classmethod
     def of_points(
-        cls, coord: Tensor, pixels: PixelRows, local_ensemble: bool, reach: Tensor | None = None
+        cls, coord: Tensor, pixels: PixelWindow, local_ensemble: bool, reach: Tensor | None = None
     ) -> "Neighbours":
         """Neighbours of any positions (B, Q, 2); S = T = (Q,). `reach` (B, 1 or Q, 2) as in `look_up`."""
         reach_y, reach_x = (None, None) if reach is None else reach.unbind(-1)
@@ -216,7 +276,7 @@ class Neighbours:
         return cls._of(index, y.offset[:, None], x.offset[None])
 
     @classmethod
-    def of_spans(cls, y: AxisLookup, x: AxisLookup, pixels: PixelRows, batch: int) -> "Neighbours":
+    def of_spans(cls, y: AxisLookup, x: AxisLookup, pixels: PixelWindow, batch: int) -> "Neighbours":
         """Neighbours of a block of a grid; S = (Ry, Rx, 1, 1) and T = (Ry, Rx, Ly, Lx)."""
         picture = torch.arange(batch, device=y.index.device)[:, None, None, None, None]
         row, column = y.index[:, None, None, :, None, None, None], x.index[None, :, None, None, :, None, None]
@@ -224,7 +284,7 @@ class Neighbours:
         return cls._of(index, y.offset[:, None, None, :, None, :, None], x.offset[None, :, None, None, :, None, :])
 
     @classmethod
-    def of_chosen_spans(cls, y: AxisLookup, x: AxisLookup, pixels: PixelRows, chosen: Tensor) -> "Neighbours":
+    def of_chosen_spans(cls, y: AxisLookup, x: AxisLookup, pixels: PixelWindow, chosen: Tensor) -> "Neighbours":
         """Neighbours of N pairs of spans of one picture, `chosen` (N, 2) as (span of y, span of x); B = N, S = (1, 1),
         T = (Ly, Lx)."""
         span_y, span_x = chosen.unbind(1)

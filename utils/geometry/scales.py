@@ -40,6 +40,11 @@ def output_size(size: Size, scale: Scale) -> Size:
     return check_output_size((height, width))
 
 
+def is_enlarged(size: Size, output_size: Size) -> bool:
+    """Whether an output (H, W) is larger than the picture (h, w) along an axis, and along none smaller."""
+    return size != output_size and all(n <= side for n, side in zip(size, output_size, strict=True))
+
+
 def check_output_size(size: Size) -> Size:
     """`size`, or InputError when a side is below 1 or the picture would not fit any memory."""
     if min(size) < 1 or size[0] * size[1] > LARGEST_OUTPUT:

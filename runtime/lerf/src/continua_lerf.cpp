@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <map>
@@ -209,14 +210,48 @@ AxisTaps taps_of(const Tables &tables, int64_t n, int64_t full, int64_t first, i
     return AxisTaps(PointsAxis(n, tables.radius), positions.data(), count, stretch);
 }
 
+// How far from a pixel both stages read.
+int reach_of(const Tables &tables) {
+    int reaches[2] = {};
+    for (int number = 0; number < 2; ++number)
+        for (const Unit &unit : tables.units[number])
+            for (int i = 0; i < PIXELS; ++i)
+                reaches[number] = std::max({reaches[number], std::abs(unit.y[i]), std::abs(unit.x[i])});
+    return reaches[0] + reaches[1];
+}
+
+// Some pixels of an axis.
+struct Part {
+    int64_t first, count;
+};
+
+// Those of an axis of n pixels that `taps` are made of, from whose first one they count then.
+Part part_of(AxisTaps &taps, int64_t n, int reach) {
+    int64_t first = n - 1, last = 0;
+    for (size_t i = 0; i < taps.index.size(); ++i)
+        if (taps.inside[i]) {
+            first = std::min<int64_t>(first, taps.index[i]);
+            last = std::max<int64_t>(last, taps.index[i]);
+        }
+    first = std::max<int64_t>(first - reach, 0);
+    const int64_t count = std::min(last + reach + 1, n) - first;
+    taps.count_from(first, count);
+    return {first, count};
+}
+
 void upscale(const Tables &tables, const continua_picture &picture, int64_t height, int64_t width, int64_t top,
              int64_t left, const continua_picture &output, int threads) {
     require(top >= 0 && left >= 0 && height <= INT32_MAX && width <= INT32_MAX && top <= height - output.height &&
                 left <= width - output.width,
             "the output is not a part of the whole");
-    const AxisTaps y = taps_of(tables, picture.height, height, top, output.height);
-    const AxisTaps x = taps_of(tables, picture.width, width, left, output.width);
-    const std::vector<uint8_t> planes = encode(tables, picture, threads);
+    AxisTaps y = taps_of(tables, picture.height, height, top, output.height);
+    AxisTaps x = taps_of(tables, picture.width, width, left, output.width);
+    const int reach = reach_of(tables);
+    const Part rows = part_of(y, picture.height, reach), columns = part_of(x, picture.width, reach);
+    continua_picture part = picture;
+    part.data = place(picture, 0, rows.first, columns.first);
+    part.height = rows.count, part.width = columns.count;
+    const std::vector<uint8_t> planes = encode(tables, part, threads);
     const auto make_paint = [&] {
         return [&, values = std::vector<float>(size_t(output.width))](int64_t channel, int64_t row,
                                                                       const auto &compute) mutable {
@@ -225,8 +260,7 @@ void upscale(const Tables &tables, const continua_picture &picture, int64_t heig
         };
     };
     with_kernel(tables, [&](auto kernel) {
-        grid<decltype(kernel)>(planes.data(), output.channels, picture.height, picture.width, y, x, make_paint,
-                               threads);
+        grid<decltype(kernel)>(planes.data(), output.channels, part.height, part.width, y, x, make_paint, threads);
     });
 }
 

@@ -247,7 +247,7 @@ def test_every_kernel_has_its_own_number() -> None:
     for number, planes, words in ((2, 2, "unknown"), (-1, 2, "unknown"), (0, 4, "do not fit"), (1, 2, "do not fit")):
         picture = torch.zeros(planes, 4, 4), planes, 4, 4
         with pytest.raises(ValueError, match=words):
-            library.call("resample_grid", number, *picture, 4, 0, *axis, *axis, 1.0, 1, torch.zeros(1, 3, 3), 1)
+            library.call("resample_grid", number, *picture, 4, 4, 0, 0, *axis, *axis, 1.0, 1, torch.zeros(1, 3, 3), 1)
 
 
 class Box(AmplifiedLinear):

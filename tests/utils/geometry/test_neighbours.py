@@ -9,8 +9,8 @@ from utils.geometry import grids as coords
 from utils.geometry import neighbours as lookups
 
 
-def whole(size: tuple[int, int]) -> lookups.PixelRows:
-    return lookups.PixelRows(size, 0, size[0])
+def whole(size: tuple[int, int]) -> lookups.PixelWindow:
+    return lookups.PixelWindow.whole(size)
 
 
 @settings(max_examples=100, deadline=None)
@@ -54,7 +54,7 @@ def test_neighbours_in_some_rows_are_those_of_the_whole() -> None:
     coord = torch.rand(2, 50, 2) * torch.tensor([2 / 7, 2.0]) + torch.tensor([-1 / 7, -1.0])  # in the middle row
     gathered = [
         lookups.Neighbours.of_points(coord, pixels, local_ensemble=True).gather(rows.contiguous())
-        for pixels, rows in ((whole((7, 4)), table), (lookups.PixelRows((7, 4), 2, 3), table[:, 2:5]))
+        for pixels, rows in ((whole((7, 4)), table), (lookups.PixelWindow((7, 4), 2, 0, 3, 4), table[:, 2:5]))
     ]
     assert torch.equal(*gathered)
 
