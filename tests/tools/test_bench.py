@@ -37,6 +37,7 @@ def test_cost_table_and_plot(capsys) -> None:
         ("train", "step / encoder"),
         ("precision", "small bfloat16 / float32"),
         ("end-to-end", "whole / encoder"),
+        ("crop", "small crop / whole"),
         ("memory", "small warp beyond input and output, MB"),
     ],
 )
@@ -44,7 +45,7 @@ def test_benchmarks_run(checkpoint, command, figure) -> None:
     options = ("--model", checkpoint, "--repeats", 1)
     if command == "memory":
         options = ("--models", checkpoint, "--size", "48x32")
-    elif command == "precision":
+    elif command in ("precision", "crop"):
         options = ("--models", checkpoint, "--repeats", 1)
     call(bench, command, *options, "--input", "16x16", "--json", "b.json")
     report = json.loads(Path("b.json").read_text())

@@ -19,6 +19,7 @@ from tools.bench import costs
 from tools.bench import measures as benchmarks
 from tools.bench import plots as plotting
 from tools.bench.control_curve import control_curve
+from tools.bench.crops import crop
 from tools.bench.docs_table import update_table
 from tools.bench.loading import loading
 from tools.bench.turning import turned_back
@@ -36,6 +37,7 @@ LMF = tuple(f"configs/train-lmf/train_edsr-baseline-{name}.yaml" for name in ("l
 ENCODERS = tuple(f"configs/train-lmf/train_{name}-lmliif.yaml" for name in ("edsr-baseline", "rdn", "swinir"))
 SHIPPED = "save/pretrained_models"
 LERF = (f"{SHIPPED}/lerf-g", f"{SHIPPED}/lerf-l")
+CROPPED = (f"{SHIPPED}/edsr-s_lm-liif.pth", LERF[0], "lanczos")
 TURNED = (*LERF, f"{SHIPPED}/edsr-s_lm-liif.pth", "bilinear", "bicubic", "lanczos")
 COMPARED = ("nearest", "catmull-rom", "lanczos", "lerf-l", "lerf-g", "s", "drawings-s", "photo-s")
 SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
@@ -54,6 +56,7 @@ MEASURES = {
     "precision": benchmarks.precision,
     "train": train,
     "end-to-end": benchmarks.end_to_end,
+    "crop": crop,
     "memory": benchmarks.memory,
     "web": lambda arguments: import_module("tools.bench.web").web(arguments),  # needs the packages of the page
 }
@@ -103,6 +106,7 @@ def add_measures(commands: Any) -> None:
     lerf = add("lerf", "LeRF's stages, a whole picture and a warp, compared with Pillow's bicubic resize", models=LERF)
     lerf.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
     whole = add("end-to-end", "a whole picture, compared with its encoder alone", model=BASELINE)
+    part = add("crop", "a sixteenth of an output, compared with all of it", "1280x960", models=CROPPED)
     step = "a training step, compared with its encoder's; of a config also samples a second, by 0 to 2 data workers"
     train = add("train", step, "32x32", model=SMALL)
     train.add_argument("--batch", type=int, default=8, help="pictures per step")
@@ -116,11 +120,11 @@ def add_measures(commands: Any) -> None:
     page.set_defaults(model=f"{SHIPPED}/edsr-s_lm-liif.pth")  # what the page shows first
     page.add_argument("--picture", default="load/samples/coffee.png", help="sent and looked at, in its own size")
     page.add_argument("--memory", type=cli.positive, default=1, metavar="GIB", help="the server's budget")
-    for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (memory, "3840x2160")):
+    for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (part, "5120x3840"), (memory, "3840x2160")):
         command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
-    for command in (encode, render, lerf, whole, memory):
+    for command in (encode, render, lerf, whole, part, memory):
         cli.add_backend_option(command)
-    for command in (encode, precision, render, lerf, whole, train, page):
+    for command in (encode, precision, render, lerf, whole, part, train, page):
         command.add_argument(
             "--repeats", type=cli.count, default=5, help="rounds after a warm-up; the median is reported"
         )
