@@ -22,6 +22,7 @@ from utils.pictures.batches import Job, find_jobs, remaining
 from utils.pictures.colour import parse_colour
 from utils.pictures.formats import check_writable, format_of
 from utils.pipelines import pipelined
+from utils.progress import told_to
 from utils.stopping import Stopped, watch
 
 HOURS = 24 * 60  # in minutes: processes wait for each other while one paints
@@ -97,6 +98,7 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     from tqdm import tqdm
 
     from evaluation.animations import paint_all
+    from evaluation.stage_bars import StageBars
     from evaluation.table_painter import table_painter
 
     output = sys.stderr if jobs and jobs[0].streams else sys.stdout
@@ -108,7 +110,8 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     failures, written = [], 0
     try:
         hidden = None if len(jobs) > 1 and processes.is_first() else True
-        with watch(), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
+        bars = StageBars() if len(jobs) == 1 else None
+        with watch(), told_to(bars), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
             for _, outcome in pipelined(jobs, Job.read, partial(paint_all, painter), painter.write):
                 if isinstance(outcome, InputError):
                     failures.append(outcome)

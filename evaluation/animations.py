@@ -7,13 +7,14 @@ import numpy as np
 from tqdm import tqdm
 
 from evaluation.outputs import PILLOW_PIXEL, Painted, PicturePainter
+from evaluation.stage_bars import SLOW
 from utils.memory import check_memory
 from utils.pictures.animation_writing import check_times, merged
 from utils.pictures.batches import Job
 from utils.pictures.picture import Animation, Picture
+from utils.progress import told_to
 
 COPIES = 3  # of all painted frames: themselves, Pillow's, and what it compares or compresses
-SLOW = 2  # seconds, after which progress is shown
 
 
 def paint_all(painter: PicturePainter, job: Job, content: Picture | Animation) -> Painted:
@@ -29,7 +30,8 @@ def paint_all(painter: PicturePainter, job: Job, content: Picture | Animation) -
     check_memory(needed, f"{job.source}: an output of {count} frames of {width}x{height}", painter.arguments.memory)
     made, lines, computed, started = [], [], 0, time.perf_counter()
     before = beside = None
-    with tqdm(total=count, unit=" frames", disable=None, delay=SLOW, leave=False) as progress:
+    bar = tqdm(total=count, unit=" frames", disable=None, delay=SLOW, leave=False)
+    with told_to(None), bar as progress:
         for frame in content.frames:
             if before is None or not np.array_equal(before.pixels, frame.pixels):
                 painted = painter.paint(job, frame)

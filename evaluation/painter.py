@@ -20,6 +20,7 @@ from models.cmsr.tables import find_table
 from models.ensemble import Ensemble
 from models.painting import Draw, drawing, paint, with_outside
 from models.upscaler import Upscaler
+from utils import progress
 from utils.files import from_anywhere
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
@@ -99,7 +100,8 @@ class Painter(PicturePainter):
             layers.pixels(kind.depth, kind.channels) for layers in strips(self.upscaler, picture, size, window, rows)
         )
         banded = BandedPicture(window[2], kind, painted, metadata, picture.span)
-        return lines_of_lost(job, job.write(banded, self.arguments.compression))
+        with progress.stage("painting", window[2][0]):
+            return lines_of_lost(job, job.write(banded, self.arguments.compression))
 
     def _draw(
         self,

@@ -8,6 +8,7 @@ import torch
 from models.painting import paint
 from models.safeguards import GREY
 from models.upscaler import MARGIN, Upscaler
+from utils import progress
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Size
 from utils.geometry.neighbours import PixelWindow
@@ -58,7 +59,11 @@ def strips(
         def draw(upscaler: Upscaler, lr: torch.Tensor, pixels=pixels, part=part) -> torch.Tensor:
             return upscaler.render(upscaler.encode_part(lr[None], pixels, grey or lr.stride(0) == 0), part)[0].cpu()
 
-        yield paint(upscaler, Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns])), draw)
+        layers = Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns]))
+        with progress.inner():
+            painted = paint(upscaler, layers, draw)
+        progress.advance(part.size[0])
+        yield painted
 
 
 def _is_grey(picture: Picture) -> bool:

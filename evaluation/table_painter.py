@@ -12,7 +12,7 @@ from evaluation.lerf_tables import load_tables
 from evaluation.outputs import Painted, PicturePainter, Window, needed_memory
 from evaluation.warp_options import is_transparent_warp, is_warp
 from runtime.lerf.continua_lerf import LerfError, Tables
-from utils import threads
+from utils import progress, threads
 from utils.files import from_anywhere
 from utils.geometry.matrices import rotation_matrix, window_matrix
 from utils.geometry.scales import Size
@@ -24,6 +24,7 @@ from utils.pictures.picture import DTYPES, PEAKS, Kind, Picture
 from utils.zoo import from_zoo
 
 LARGEST_PIXEL = 1.001  # of a warp, in input pixels: where they are larger, models/safeguards.py reduces the picture
+BAND_ROWS, BAND_PIXELS = 64, 1 << 23  # that are painted together at least
 OTHERS = ("upsampler", "cmsr", "compare", "ensemble")  # options whose work is PyTorch's
 
 
@@ -100,7 +101,7 @@ class TablePainter(PicturePainter):
         started = time.perf_counter()
         pixels, dtype = picture.pixels[..., : len(picture.kind.colours)], DTYPES[kind.depth]
         if not is_warp(self.arguments):
-            colour = self.tables.upscale(pixels, size, window, dtype, self.threads)
+            colour = self._upscaled(pixels, size, window, dtype)
             return _with_channels(colour, kind, None), kind, time.perf_counter() - started
         top, left, part = window
         matrix = window_matrix(self._homography(picture.size, size), top, left)
@@ -119,6 +120,19 @@ class TablePainter(PicturePainter):
                 background = np.array(parse_colour(self.arguments.background))
                 colour[~inside] = background * (PEAKS[kind.depth] // 255)
         return _with_channels(colour, kind, alpha), kind, seconds
+
+    def _upscaled(self, pixels: np.ndarray, size: Size, window: Window, dtype: Any) -> np.ndarray:
+        """The `window` of a picture (h, w, C) at `size`, some rows after the other."""
+        top, left, (height, width) = window
+        output = np.empty((height, width, pixels.shape[2]), dtype)
+        step = max(BAND_ROWS, BAND_PIXELS // width)
+        with progress.stage("painting", height):
+            for row in range(0, height, step):
+                count = min(step, height - row)
+                part = (top + row, left, (count, width))
+                output[row : row + count] = self.tables.upscale(pixels, size, part, dtype, self.threads)
+                progress.advance(count)
+        return output
 
     def _homography(self, input_size: Size, size: Size) -> np.ndarray:
         """(3, 3) from a picture to its whole output."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from models.capabilities import Tiling
 from models.encoders.chunks import encode_in_chunks
+from utils import progress
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size, sample_bilinear
 from utils.geometry.neighbours import PixelWindow
@@ -165,7 +166,8 @@ class ContinuousModel(nn.Module):
         output = latent.image.new_empty(*latent.image.shape[:2], *grid.size)
         if not isinstance(grid, Grid):
             output[:] = outside
-        self._paint_latent(latent, grid, output)
+        with progress.stage("painting", grid.size[0]):
+            self._paint_latent(latent, grid, output)
         return output
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
@@ -199,3 +201,4 @@ def paint_positions(model: ContinuousModel, field: Field, grid: OutputGrid, outp
         place = tuple(index.to(output.device) if isinstance(index, Tensor) else index for index in place)
         values = model.sample(field, coord.flatten(0, -2).expand(field.batch, -1, -1))  # (B, Q, C)
         output[place] = values.transpose(1, 2).unflatten(2, coord.shape[:-1])
+        progress.advance(coord[..., 0].numel() / grid.size[1])

@@ -6,8 +6,11 @@ from torch import Tensor
 
 from models.continuous import ContinuousModel, Field, Latent
 from models.native.lmf import RenderStage
+from utils import progress
 from utils.geometry.grids import Grid, OutputGrid
 from utils.geometry.neighbours import AxisSpans, Neighbours, look_up, look_up_spans
+
+PAINTED_POSITIONS = 1 << 21  # together: half a second at most, where routines are native
 
 
 class LocalEnsembleModel(ContinuousModel):
@@ -70,6 +73,7 @@ class LocalEnsembleModel(ContinuousModel):
         if stage is not None:
             spans = rows.from_pixel(field.pixels.top), columns.from_pixel(field.pixels.left)
             stage.render(*spans, (grid.rows, grid.columns), output, chosen)
+            progress.advance(grid.size[0])
         elif chosen is None:
             self._paint_blocks(field, grid, rows, columns, output)
         else:
@@ -79,14 +83,22 @@ class LocalEnsembleModel(ContinuousModel):
         held, most = latent.pixels.rows, self.rows_at_a_time(latent)
         count = held.stop - held.start
         if most is None or most >= count:
-            super()._paint_latent(latent, grid, output)
+            self._paint_in_turn(self.field(latent, self.cell(latent, grid)), grid, output)
             return
         cell = self.cell(latent, grid)
         step = math.ceil(count / math.ceil(count / most))  # alike, because a few rows are convolved in another way
         for rows, part, place in grid.by_pixel_rows(latent.size[0], step, held.start):
             # What positions in these rows look at, as far as it is here
             around = slice(max(rows.start - 1, held.start), min(rows.stop + 1, held.stop))
-            self.paint(self.field_of_rows(latent, cell, around), part, output[place])
+            self._paint_in_turn(self.field_of_rows(latent, cell, around), part, output[place])
+
+    def _paint_in_turn(self, field: Field, grid: OutputGrid, output: Tensor) -> None:
+        """`paint`, a plain grid in parts so small that it can be told how far it is."""
+        if not isinstance(grid, Grid):
+            self.paint(field, grid, output)
+            return
+        for rows, part in grid.row_chunks(PAINTED_POSITIONS):
+            self.paint(field, part, output[:, :, rows])
 
     def _paint_blocks(self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor) -> None:
         """Paint a grid by PyTorch, a block of spans at a time: whole rows of them when they fit, else a part of one."""
@@ -97,6 +109,7 @@ class LocalEnsembleModel(ContinuousModel):
                 rgb = self.query(field, neighbours)  # (B, Ry, Rx, Ly, Lx, 3)
                 rgb = rgb.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (B, 3, Ry * Ly, Rx * Lx)
                 output[:, :, span_y, span_x] = rgb[:, :, real_y.to(device)][:, :, :, real_x.to(device)]
+                progress.advance(len(real_y) * len(real_x) / grid.size[1])
             if field.skip is not None:
                 coord = grid.window(span_y.start, 0, (span_y.stop - span_y.start, grid.size[1])).coord().to(device)
                 output[:, :, span_y] += field.skip_at(coord.expand(field.batch, -1, -1, -1)).permute(0, 3, 1, 2)

@@ -11,6 +11,7 @@ from models.continuous import ContinuousModel, Field, Latent
 from models.encoders import make_encoder
 from models.layers.mlp import MLP, unfolded
 from models.registry import register
+from utils import progress
 from utils.geometry.grids import Grid, OutputGrid, cell_at, first_pixels, offset_from_corner
 
 # Up to this many distinct filters, one per (row offset, column offset), are cheaper than one per position.
@@ -80,6 +81,7 @@ class MetaSR(ContinuousModel):
                 at_x = (which_x == j).nonzero()[:, 0]
                 values = latents[:, :, columns[at_x].to(device)] @ matrix
                 output[:, :, at_y[:, None].to(device), at_x.to(device)] = values.permute(0, 3, 1, 2)
+            progress.advance(len(at_y))
         return True
 
 

@@ -14,6 +14,7 @@ from models.continuous import ContinuousModel, Field, Latent
 from models.native.calls import Library
 from models.native.resampler import ResamplingKernel, resample_grid, resample_points, resample_warped
 from models.resampling.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
+from utils import progress
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels, first_pixels, sample_nearest
 from utils.geometry.homographies import LARGEST_CELL, WarpedGrid
@@ -135,6 +136,7 @@ class Resampler(ContinuousModel):
                 self._paint_separably(library, field.picture(number), grid, picture)
         elif isinstance(grid, WarpedGrid) and (library := self.library(field.table)) is not None:
             resample_warped(library, *self.native_arguments(field), grid, output)
+            progress.advance(grid.size[0])
         else:
             super().paint(field, grid, output)
 
@@ -144,11 +146,13 @@ class Resampler(ContinuousModel):
         if library is not None:
             planes, kernel = field.table[0].permute(2, 0, 1).contiguous(), NATIVE_KERNELS[type(self.kernel)]
             resample_grid(library, kernel, planes, stretch, self.kernel.radius, grid, output, field.pixels)
+            progress.advance(grid.size[0])
             return
         x = self.taps(grid.columns, width, stretch[1]).from_pixel(field.pixels.left).to(output.device)
         for rows, chunk in grid.row_chunks(self._chunk_queries(field)):
             y = self.taps(chunk.rows, height, stretch[0]).from_pixel(field.pixels.top).to(output.device)
             output[:, rows] = self.resample(field.table[0], y, x).permute(2, 0, 1)
+            progress.advance(chunk.size[0])
 
     def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:
         """A picture's table (h, w, (1 + K) * C) on the grid whose rows and columns have the taps y and x: (H, W,
