@@ -32,6 +32,10 @@ KINDS = {
     "rgba-16": Kind("RGBA", 16),
     "grey-float": Kind("L", 32),
     "rgb-float": Kind("RGB", 32),
+    "rgba-float": Kind("RGBA", 32),
+    "grey-exr": Kind("L", 32),
+    "rgb-exr": Kind("RGB", 32),
+    "rgba-exr": Kind("RGBA", 32),
 }
 UPRIGHT = described().of_size((12, 10), (1, 1))
 
@@ -53,7 +57,10 @@ def make(name: str) -> Path:
         picture.save(path, **metadata.options("PNG"), **extra)
         return path
     path = Path(f"{name}.png" if kind.depth < 32 and name != "cmyk" else f"{name}.tif")
-    if kind.depth == 32:
+    if name.endswith("exr"):
+        pytest.importorskip("OpenEXR")
+        path, metadata = Path(f"{name}.exr"), Metadata(dpi=UPRIGHT.dpi)
+    elif kind.depth == 32:
         pytest.importorskip("tifffile")
     pixels = noise(12, 10, len(kind.channels), dtype=np.uint8 if kind.depth == 8 else np.uint16)
     pixels = (pixels / 65535).astype(np.float32) if kind.depth == 32 else pixels
@@ -62,11 +69,13 @@ def make(name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("ending", [".png", ".tif", ".webp", ".jpg", ".jp2"])
+@pytest.mark.parametrize("ending", [".png", ".tif", ".webp", ".jpg", ".jp2", ".exr"])
 @pytest.mark.parametrize(
     "options", [("--scale", 2.5), ("--rotate", 10, "--background", "white")], ids=["larger", "turned"]
 )
 def test_kinds(capsys, name, ending, options) -> None:
+    if ending == ".exr":
+        pytest.importorskip("OpenEXR")
     source = make(name)
     form = format_of(f"o{ending}")
     kind, losses = form.kind_for(KINDS[name])
@@ -79,14 +88,14 @@ def test_kinds(capsys, name, ending, options) -> None:
     assert made.size == ((30, 25) if options[0] == "--scale" else (14, 12))
     converted = name == "cmyk" and kind.channels == "RGB"
     assert (made.metadata.icc == given.icc) == (("icc" in form.keeps and not converted) or not given.icc)
-    if "exif" in form.keeps:
+    if "exif" in form.keeps and given.exif:
         exif = Image.Exif()
         exif.load(made.metadata.exif)
         camera = exif.get_ifd(ExifTags.IFD.Exif)
         assert exif[ExifTags.Base.Make] == "Maker"
         assert (camera[ExifTags.Base.ExifImageHeight], camera[ExifTags.Base.ExifImageWidth]) == made.size
     else:
-        assert "EXIF" in said
+        assert "EXIF" in said or not given.exif
     if "dpi" in form.keeps:
         assert made.metadata.dpi == pytest.approx([300 * (2.5 if options[0] == "--scale" else 1)] * 2, rel=1e-3)
 
@@ -125,6 +134,8 @@ def test_depth_as_asked_for(capsys) -> None:
     assert len(np.unique(read_picture("16.png").pixels)) > 600
     call(demo, "--input", "plain.png", "--output", "16.jpg", "--depth", 16, *options)
     assert "16 bits reduced to 8 bits" in capsys.readouterr().out
+    strict = ("--input", "plain.png", "--output", "strict.jpg", "--depth", 16, "--strict", *options)
+    assert "16 bits reduced to 8 bits; remove --strict" in mistake(capsys, demo, *strict)
 
 
 def test_floats_keep_their_span(capsys) -> None:

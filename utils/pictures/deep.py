@@ -23,6 +23,10 @@ from utils.pictures.picture import PEAKS, Kind, Picture
 
 DEEP = re.compile(r"(?P<channels>RGB|RGBA|CMYK);16(?P<order>[BLN])")  # layouts whose two bytes can be told apart
 OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+_SPACE = rb"(?:\s|#[^\n\r]*[\n\r])+"
+PPM_HEADER = re.compile(rb"P6" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
+CODESTREAM = b"\xff\x4f\xff\x51"  # how JPEG 2000's begins; the bits of the first channel, less one, follow there
+CODESTREAM_HEAD, CODESTREAM_BITS = 1 << 16, 42
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
 PNG_COLOURS = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
 COMPRESSION = 4  # of PNG, 0 to 9: a fifth of the time of zlib's own, 6, for a twentieth more bytes
@@ -41,14 +45,27 @@ def layouts(file: Image.Image) -> list[Any]:
 def is_reduced(file: Image.Image) -> bool:
     """Whether Pillow is going to reduce 16-bit channels of an opened file, not yet loaded, to its 8-bit modes.
 
-    Read off the decoder's layout of the pixels, which JPEG 2000 and AVIF do not have.
+    Read off the decoder's layout of the pixels, or JPEG 2000's own head; AVIF has neither.
     """
     if file.mode.startswith(("I", "F")):
         return False
+    if file.format == "JPEG2000":
+        return _jpeg2000_bits(file) > 8
     if file.format == "PPM":
         return any(len(entry) == 2 and entry[1] > 255 for entry in layouts(file))  # (mode, largest level)
     # "RGB;16B" is 16 bits a channel with its byte order; "BGR;16" without one is 16 bits for the whole pixel.
     return any(re.search(r";16[BLN]$", str(entry)) for entry in layouts(file))
+
+
+def _jpeg2000_bits(file: Image.Image) -> int:
+    """Bits of an opened JPEG 2000 file's first channel, 8 where its head does not say."""
+    position = file.fp.tell()
+    file.fp.seek(0)
+    head = file.fp.read(CODESTREAM_HEAD)
+    file.fp.seek(position)
+    place = head.find(CODESTREAM)
+    bits = head[place + CODESTREAM_BITS : place + CODESTREAM_BITS + 1] if place >= 0 else b""
+    return (bits[0] & 0x7F) + 1 if bits else 8
 
 
 def is_misread(file: Image.Image) -> bool:
@@ -72,6 +89,20 @@ def decode_twice(file: Image.Image, again: Image.Image) -> Picture | None:
     ]
     low, high = np.array(again), np.array(file)
     return Picture(high.astype(np.uint16) * 256 + low, file.mode)
+
+
+def read_ppm(file: Image.Image) -> Picture | None:
+    """All of an opened PPM file of 16 bits a channel; None for other layouts, such as numbers in words."""
+    file.fp.seek(0)
+    content = file.fp.read()
+    header = PPM_HEADER.match(content)
+    if header is None:
+        return None
+    width, height, peak = map(int, header.groups())
+    values = np.frombuffer(content, ">u2", 3 * width * height, header.end()).reshape(height, width, 3)
+    if peak < PEAKS[16]:
+        values = np.rint(np.minimum(values, peak) * (PEAKS[16] / peak))
+    return Picture(values.astype(np.uint16), "RGB")
 
 
 def _grey_and_alpha(file: Image.Image) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 from utils.errors import InputError, nearest_name
 from utils.files import check_target
+from utils.pictures import exr
 from utils.pictures.metadata import Metadata
 from utils.pictures.picture import Kind, Picture
 
@@ -57,12 +58,9 @@ class Format:
             losses.append(loss)
             if kind.channels == "CMYK":
                 depth = 8  # what profiles are applied in
+        depths = sorted(held for held in self.channels if held <= depth) or [min(self.channels)]
         depth, channels = next(
-            (held, same)
-            for held in sorted(self.channels, reverse=True)
-            if held <= depth
-            for same in EQUIVALENT[channels]
-            if same in self.channels[held]
+            (held, same) for held in reversed(depths) for same in EQUIVALENT[channels] if same in self.channels[held]
         )
         if depth < kind.depth:
             losses.append(f"{'floats' if kind.depth == 32 else f'{kind.depth} bits'} reduced to {depth} bits")
@@ -115,8 +113,9 @@ _TIFF = Format(
 )
 _GIF = Format("GIF", {8: _ALPHA}, frozenset(), largest_side=65535)
 _BMP = Format("BMP", {8: _GREY_RGB}, frozenset({"dpi"}), largest_bytes=2**32 - 2**24)
-_PPM = Format("PPM", {8: _GREY_RGB, 16: ("L",)}, frozenset())
+_PPM = Format("PPM", {8: _GREY_RGB, 16: _GREY_RGB}, frozenset())
 _JPEG2000 = Format("JPEG2000", {8: (*_ALPHA, "CMYK"), 16: ("L",)}, frozenset())
+_EXR = Format("EXR", {32: _ALPHA}, frozenset({"dpi", "text"}))
 # Only formats that take pictures of any shape and keep the size: Pillow also writes icons, which it resizes, palettes
 # and documents.
 WRITTEN = {
@@ -132,12 +131,13 @@ WRITTEN = {
     ".pgm": _PPM,
     ".pnm": _PPM,
     ".jp2": _JPEG2000,
+    ".exr": _EXR,
 }
 # What is written instead of formats that are only read, or hold other things than one picture
 NEAREST = {
     **dict.fromkeys((".apng", ".ico", ".icns", ".tga", ".pcx", ".svg", ".pdf", ".eps", ".qoi"), ".png"),
     **dict.fromkeys((".heic", ".heif", ".avif", ".jxl", ".jfif", ".mpo"), ".jpg"),
-    **dict.fromkeys((".exr", ".hdr", ".psd", ".dng"), ".tif"),
+    **dict.fromkeys((".hdr", ".psd", ".dng"), ".tif"),
     **dict.fromkeys((".j2k", ".jpx", ".jpf"), ".jp2"),
 }
 
@@ -155,7 +155,9 @@ def format_of(path: str | Path) -> Format:
 def check_writable(path: str | Path) -> Path:
     """`path`, when a picture can be written there in the format of its ending, with folders yet to make; makes none.
 
-    InputError, before any work is done, for an ending not in WRITTEN, a folder, or a place without write permission.
+    InputError, before any work is done, for an ending not in WRITTEN, one whose package is not installed, a folder, or
+    a place without write permission.
     """
-    format_of(path)
+    if format_of(path).name == "EXR":
+        exr.check_available(path)
     return check_target(path)

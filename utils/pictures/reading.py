@@ -14,13 +14,14 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.errors import InputError
-from utils.pictures import deep
+from utils.pictures import deep, exr
 from utils.pictures.colour import cmyk_image, srgb_of
 from utils.pictures.metadata import ORIENTATION, Metadata
 from utils.pictures.picture import PEAKS, Picture, levels
 
 # Formats Pillow recognises but needs Ghostscript, Windows or a plug-in of the user's to decode.
 UNDECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
+EXR = ".exr"
 STREAM = "-"  # what a picture is called that comes as bytes
 # How rows and columns are put upright, by EXIF's number
 UPRIGHT = {
@@ -38,8 +39,10 @@ PLAIN = {"1": "L", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "La": "LA", "RGB
 
 def is_picture(path: Path) -> bool:
     """Whether the file name ends like a picture that can be read; not so hidden files, such as macOS' `._x.png`."""
-    form = Image.registered_extensions().get(path.suffix.lower())
-    return form in Image.OPEN and form not in UNDECODED and not path.name.startswith(".")
+    ending = path.suffix.lower()
+    form = Image.registered_extensions().get(ending)
+    known = ending == EXR or (form in Image.OPEN and form not in UNDECODED)
+    return known and not path.name.startswith(".")
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
@@ -67,7 +70,7 @@ def check_readable(path: Path) -> None:
 
 @contextmanager
 def reading_errors(name: str) -> Iterator[None]:
-    """Whatever a damaged file makes the parsers of Pillow and tifffile raise is an InputError."""
+    """Whatever a damaged file makes the parsers of Pillow, tifffile and OpenEXR raise is an InputError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -137,6 +140,8 @@ def read_picture(source: str | Path | bytes) -> Picture:
                     picture = replace(picture, losses=(*picture.losses, "only the first of its frames used"))
                 return described(picture, file.getexif, file.info, getattr(file, "text", {}))
         except UnidentifiedImageError:
+            if exr.is_exr(_stream(source)):
+                return _unit_floats(exr.read(_stream(source), name), name)
             if not deep.is_tiff(_stream(source)):
                 raise
             picture = _unit_floats(Picture(*deep.read_other_tiff(_stream(source), name)), name)
@@ -148,7 +153,8 @@ def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Pictur
     losses: tuple[str, ...] = ()
     if deep.is_reduced(file):
         with opened(source) as again:
-            picture = deep.decode_twice(file, again)
+            deep_ppm = deep.read_ppm(again) if file.format == "PPM" else None
+            picture = deep_ppm or deep.decode_twice(file, again)
         if picture is not None:
             return _with_transparent_colour(picture, file)
         losses = ("16 bits reduced to 8",)

@@ -13,13 +13,13 @@ from PIL import Image
 
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.pictures import deep
+from utils.pictures import deep, exr
 from utils.pictures.animation_writing import encode_animation
 from utils.pictures.colour import cmyk_image
 from utils.pictures.formats import Format, check_writable, format_of
 from utils.pictures.metadata import Metadata
 from utils.pictures.palettes import palette_image
-from utils.pictures.picture import CHANNELS, Animation, Kind, Picture
+from utils.pictures.picture import CHANNELS, Animation, Kind, Picture, levels
 
 BANDED = ("PNG", "TIFF", "PPM")  # formats whose rows are written as they are made
 
@@ -66,7 +66,7 @@ def encode(
         level = deep.COMPRESSION if compression is None else compression
         return encode_animation(stream, path, form, picture, level)
     if isinstance(picture, np.ndarray):
-        pixels = picture.reshape(*picture.shape[:2], -1)
+        pixels = levels(picture.reshape(*picture.shape[:2], -1), min(form.channels))
         picture = Picture(pixels, CHANNELS[pixels.shape[2]])
     banded = BandedPicture.of(picture) if isinstance(picture, Picture) else picture
     try:
@@ -96,6 +96,9 @@ def _writer(picture: BandedPicture, form: Format, compression: int | None) -> Ca
         frame = deep.png_frame(kind.channels, picture.metadata.options("PNG"))
         level = deep.COMPRESSION if compression is None else compression
         return partial(deep.write_png, frame=frame, size=size, kind=kind, bands=bands, compression=level)
+    if form.name == "EXR":
+        bands = _spanned(bands, kind, picture.span)
+        return partial(exr.write, size=size, kind=kind, bands=bands, metadata=picture.metadata)
     if form.name == "PPM":
         return partial(deep.write_ppm, size=size, kind=kind, bands=bands)
     return None

@@ -1,5 +1,6 @@
 """Pictures from files: kinds, depth, orientation, broken ones, and folders."""
 
+import io
 import os
 import struct
 
@@ -9,6 +10,7 @@ from PIL import Image, ImageCms
 
 from tests.utils.pictures.making import deep_png, noise, small_cmyk_profile
 from utils.errors import InputError
+from utils.pictures import deep
 from utils.pictures.picture import Kind
 from utils.pictures.reading import list_pictures, read_picture, read_rgb
 
@@ -117,7 +119,7 @@ def test_grey_of_16_bits(tmp_path) -> None:
 
 
 def test_what_pillow_reduces_is_said(tmp_path) -> None:
-    (tmp_path / "p.ppm").write_bytes(b"P6 1 1 65535\n" + b"\x12\x34" * 3)
+    (tmp_path / "p.ppm").write_bytes(b"P3 1 1 65535\n" + b"4660 " * 3)
     read = read_picture(tmp_path / "p.ppm")
     assert read.pixels.tolist() == [[[0x12, 0x12, 0x12]]]
     assert read.losses == ("16 bits reduced to 8",)
@@ -126,6 +128,27 @@ def test_what_pillow_reduces_is_said(tmp_path) -> None:
     offset = 14 + len(header)
     (tmp_path / "p.bmp").write_bytes(struct.pack("<2sIII", b"BM", offset + 4, 0, offset) + header + b"\xff\xff\0\0")
     assert read_picture(tmp_path / "p.bmp").losses == ()
+
+
+def test_ppm_of_16_bits(tmp_path) -> None:
+    path = tmp_path / "p.ppm"
+    path.write_bytes(b"P6 # of a camera\n2 1\n# twelve bits\n4095\n" + b"\x0f\xff\0\0\x08\0" + b"\0\x01" * 3)
+    read = read_picture(path)
+    assert (read.kind, read.losses) == (Kind("RGB", 16), ())
+    assert read.pixels.tolist() == [[[65535, 0, 32776], [16, 16, 16]]]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="cut short"):
+        read_picture(path)
+
+
+def test_jpeg_2000_of_16_bits_a_channel_is_reduced(tmp_path) -> None:
+    Image.fromarray(noise(20, 30, 3)).save(tmp_path / "p.jp2")
+    content = bytearray((tmp_path / "p.jp2").read_bytes())
+    depths = content.index(b"\xff\x4f\xff\x51") + 42
+    for bits, reduced in ((8, False), (12, True), (16, True)):
+        content[depths] = bits - 1
+        with Image.open(io.BytesIO(content)) as file:
+            assert deep.is_reduced(file) == reduced
 
 
 def test_transparent_colour_of_16_bits(tmp_path) -> None:

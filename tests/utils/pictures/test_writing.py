@@ -16,6 +16,14 @@ from utils.pictures.picture import Kind, Picture
 from utils.pictures.reading import read_picture, read_rgb
 from utils.pictures.writing import write_picture
 
+
+@pytest.fixture(autouse=True)
+def _has_package(request: pytest.FixtureRequest) -> None:
+    """Tests of a format skip without its package."""
+    if getattr(request.node, "callspec", None) and request.node.callspec.params.get("ending") == ".exr":
+        pytest.importorskip("OpenEXR")
+
+
 LOSSLESS = [ending for ending in WRITTEN if ending not in (".jpg", ".jpeg", ".gif", ".pgm", ".pnm", ".tiff")]
 
 
@@ -31,7 +39,10 @@ def test_what_a_format_holds_survives_exactly(tmp_path, ending) -> None:
             assert write_picture(tmp_path / f"new/p{ending}", written) == []
             read = read_picture(tmp_path / f"new/p{ending}")
             assert (read.kind, read.losses) == (Kind(channels, depth), ())
-            assert np.array_equal(read.pixels, pixels)
+            if ending == ".exr":  # through a curve and back, and colours times alpha
+                assert read.pixels == pytest.approx(pixels, abs=2e-6)
+            else:
+                assert np.array_equal(read.pixels, pixels)
 
 
 def test_floats_are_written_in_their_span(tmp_path) -> None:
@@ -107,7 +118,7 @@ def test_formats_that_change_pictures_are_refused(tmp_path, name) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"), [(".jpgg", ".jpg"), (".ico", ".png"), (".avif", ".jpg"), (".exr", ".tif"), (".j2k", ".jp2")]
+    ("given", "meant"), [(".jpgg", ".jpg"), (".ico", ".png"), (".avif", ".jpg"), (".hdr", ".tif"), (".j2k", ".jp2")]
 )
 def test_the_ending_that_is_proposed_is_near_in_kind(given, meant) -> None:
     with pytest.raises(InputError, match=rf"did you mean '\{meant}'\?"):
