@@ -144,7 +144,11 @@ def paint_film(film: FilmJob, arguments: Any) -> None:
     cli.check_models([arguments.model, arguments.upsampler])
     from evaluation import films
 
-    print(films.paint_film(film, torch_painter(arguments, sys.stdout), arguments))
+    said, damage = films.paint_film(film, torch_painter(arguments, sys.stdout), arguments)
+    print(said)
+    if damage:
+        print(damage, file=sys.stderr)
+        sys.exit(1)
 
 
 def torch_painter(arguments: Any, output: TextIO) -> Any:

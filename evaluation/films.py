@@ -12,8 +12,9 @@ from evaluation.outputs import PicturePainter
 from utils.errors import InputError
 from utils.files import atomic_file
 from utils.films.joining import companions, join
+from utils.films.lengths import is_cut_short
 from utils.films.options import FilmJob
-from utils.films.reading import Description, describe, read_frames
+from utils.films.reading import Description, Frame, describe, read_frames
 from utils.films.writing import Encoder, Segments
 from utils.pictures.batches import Job
 from utils.stopping import Stopped, watch
@@ -24,8 +25,9 @@ WITHOUT_EFFECT = ("input", "output", "resume", "overwrite", "skip_existing", "th
 Pixels = tuple[np.ndarray, int, int]  # of a frame, its time, its duration
 
 
-def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> str:
-    """Write the film that is made of another; says what was done. InputError as `Painter.paint`."""
+def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> tuple[str, str | None]:
+    """Write the film that is made of another; says what was done, and why it ends early where the film is damaged.
+    InputError as `Painter.paint`, and, with `--strict`, for a damaged film."""
     description = describe(film.source)
     job = Job(film.source, film.target, film.form)
     target = film.target.resolve()
@@ -45,10 +47,10 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> str:
     total = (film.last or description.count or 0) - film.first
     if description.count:
         total = min(total, description.count - film.first)
-    counts = {"done": done, "computed": 0}
+    counts, damage = {"done": done, "computed": 0}, []
     try:
         with watch(), tqdm(total=max(total, 0) or None, initial=done, unit=" frames", disable=None) as progress:
-            painting = _painting(film, description, job, painter, done, counts, progress)
+            painting = _painting(film, description, job, painter, done, counts, damage, progress)
             while True:
                 packets = list(encoder.encoding(islice(painting, SEGMENT)))
                 if not packets:
@@ -61,6 +63,18 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> str:
             raise
         said = f"{stopped} with {counts['done']} frames done; --resume goes on behind them"
         raise Stopped(said, stopped.status) from None
+    except InputError as error:
+        if not counts["done"]:
+            segments.remove()
+            raise
+        raise InputError(f"{error}; {counts['done']} frames are done, --resume goes on behind them") from None
+    to_its_end = film.last is None or counts["done"] < film.last - film.first
+    if not damage and to_its_end and is_cut_short(film.source):
+        damage.append(f"{film.source} is cut short")
+    if damage and (arguments.strict or not counts["done"]):
+        segments.remove()
+        rest = f"; remove --strict to keep the {counts['done']} frames before" if counts["done"] else ""
+        raise InputError(f"{damage[0]}{rest}")
     with atomic_file(target) as temporary:
         join(film, encoder, segments, kept, temporary, describe=not arguments.strip_metadata)
     segments.remove()
@@ -68,7 +82,8 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> str:
     given_height, given_width = first.picture.size
     said = f"{counts['done']} frames, {counts['computed']} computed" + (f", {done} from before" if done else "")
     lines.append(f"{film.source.name}: {given_width}x{given_height} -> {width}x{height}, {said}, wrote {film.target}")
-    return "\n".join(lines)
+    ends = f"; {film.target} ends there, after {counts['done']} frames"
+    return "\n".join(lines), damage[0] + ends if damage else None
 
 
 def _painting(
@@ -78,17 +93,27 @@ def _painting(
     painter: PicturePainter,
     done: int,
     counts: dict[str, int],
+    damage: list[str],
     progress: tqdm,
 ) -> Iterator[Pixels]:
-    """Painted frames behind those that are `done`; one that equals its predecessor is computed once."""
+    """Painted frames behind those that are `done`; one that equals its predecessor is computed once. Ends where the
+    film is damaged, which it adds to `damage`."""
     before: np.ndarray | None = None
     pixels: np.ndarray | None = None
-    for frame in read_frames(film.source, description, film.first + done, film.last):
+    for frame in _readable(read_frames(film.source, description, film.first + done, film.last), damage):
         if pixels is None or not np.array_equal(before, frame.picture.pixels):
             pixels, before = painter.paint(job, frame.picture).picture.pixels, frame.picture.pixels
             counts["computed"] += 1
         yield pixels, frame.time, frame.duration
         progress.update()
+
+
+def _readable(frames: Iterator[Frame], damage: list[str]) -> Iterator[Frame]:
+    """Frames up to the first that cannot be read, of which `damage` tells."""
+    try:
+        yield from frames
+    except InputError as error:
+        damage.append(str(error))
 
 
 def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, int]) -> list[str]:

@@ -11,6 +11,8 @@ from evaluation import films
 from evaluation.painter import Painter
 from tests.commands import call, mistake
 from tests.utils.films.making import make_film, packets, patterns, shown
+from utils.errors import InputError
+from utils.films.lengths import is_cut_short
 from utils.films.writing import available, decoding_times
 
 av = pytest.importorskip("av", reason="films need PyAV")
@@ -185,3 +187,82 @@ def test_decoding_times_ascend_and_never_come_late() -> None:
     decoded = list(decoding_times(shown_at))
     assert all(a < b for a, b in pairwise(decoded))
     assert all(early <= late for early, late in zip(decoded, shown_at, strict=True))
+
+
+def cut_film(ending: str) -> None:
+    """The first half of a film, with its index first."""
+    made = make_film(Path(f"whole.{ending}"), patterns(60), sound=ending == "mkv")
+    if ending != "mkv":
+        with av.open(str(made)) as given, av.open("fast.mp4", "w", options={"movflags": "faststart"}) as output:
+            stream = output.add_stream_from_template(given.streams.video[0])
+            for packet in given.demux():
+                if packet.dts is not None:
+                    packet.stream = stream
+                    output.mux(packet)
+        made = Path("fast.mp4")
+    content = made.read_bytes()
+    Path(f"in.{ending}").write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_a_film_that_is_cut_short_gives_what_there_is(monkeypatch, capsys, ending) -> None:
+    monkeypatch.setattr(films, "SEGMENT", 8)
+    cut_film(ending)
+    options = ("--input", f"in.{ending}", *TWICE)
+    with pytest.raises(SystemExit) as ended:
+        call(demo, *options, "--output", "o.mkv")
+    assert ended.value.code == 1
+    count = len(shown("o.mkv")[0])
+    assert 8 < count < 50
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"in.{ending} ")
+    assert said.endswith(f"cut short; o.mkv ends there, after {count} frames")
+    line = mistake(capsys, demo, *options, "--output", "strict.mkv", "--strict")
+    assert f"remove --strict to keep the {count} frames" in line
+    call(demo, *options, "--output", "part.mkv", "--frames", "2:9")
+    assert len(shown("part.mkv")[0]) == 7
+    assert not [path.name for path in Path().iterdir() if path.name.startswith(".") or path.name == "strict.mkv"]
+
+
+def test_a_frame_that_cannot_be_painted_leaves_what_is_done(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(films, "SEGMENT", 4)
+    make_film(Path("in.mp4"), patterns(10), sound=False)
+    paint, count = Painter.paint, 0
+
+    def failing(self, job, picture):
+        nonlocal count
+        count += 1
+        if count == 7:
+            raise InputError("no memory")
+        return paint(self, job, picture)
+
+    monkeypatch.setattr(Painter, "paint", failing)
+    line = mistake(capsys, demo, "--input", "in.mp4", "--output", "o.mp4", *TWICE)
+    assert line.endswith("no memory; 4 frames are done, --resume goes on behind them")
+    enlarge("--output", "o.mp4", "--resume")
+    assert len(shown("o.mp4")[0]) == 10
+
+
+@pytest.mark.parametrize(
+    ("content", "short"),
+    [
+        (b"\x1a\x45\xdf\xa3\x81\x00\x18\x53\x80\x67\x84abcd", False),
+        (b"\x1a\x45\xdf\xa3\x81\x00\x18\x53\x80\x67\x85abcd", True),
+        (b"\x1a\x45\xdf\xa3\x81\x00\x18\x53\x80\x67\x40\x05abcd", True),
+        (b"\x1a\x45\xdf\xa3\x81\x00\x18\x53\x80\x67\x01" + b"\xff" * 7, False),  # written as it was made
+        (b"\x1a\x45\xdf\xa3", False),
+        (b"", False),
+        (b"\0\0\0\x0cftyp" + bytes(4) + b"\0\0\0\x09mdat" + b"a", False),
+        (b"\0\0\0\x0cftyp" + bytes(4) + b"\0\0\0\x0amdat" + b"a", True),
+        (b"\0\0\0\x0cftyp" + bytes(4) + b"\0\0\0\0mdat" + b"a", False),  # to the end
+        (b"\0\0\0\x0cftyp" + bytes(4) + b"\0\0\0\x01mdat" + bytes(7) + b"\x11" + b"a", False),
+        (b"\0\0\0\x0cftyp" + bytes(4) + b"\0\0\0\x01mdat" + bytes(7) + b"\x12" + b"a", True),
+        (b"\0\0\0\x0cftyp" + bytes(4) + b"\0\0\0\x01mdat" + bytes(3), True),
+        (b"RIFF\x04\0\0\0AVI RIFF\x04\0\0\0AVIX", False),
+        (b"RIFF\x04\0\0\0AVI RIFF\x05\0\0\0AVIX", True),
+        (b"RIFF\x04\0\0\0AVI index and so on", False),
+    ],
+)
+def test_files_say_how_long_they_are(tmp_path, content, short) -> None:
+    (tmp_path / "f.mkv").write_bytes(content)
+    assert is_cut_short(tmp_path / "f.mkv") == short
