@@ -4,7 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,20 @@ class Painted:
     compression: int | None = None
 
 
+@dataclass(frozen=True)
+class Order:
+    """The `window` of a `picture` at `size`, to be painted for a job as `kind`; pictures made `beside` it and `lines`
+    to say are added to."""
+
+    job: Job
+    picture: Picture
+    kind: Kind
+    size: Size
+    window: Window
+    beside: dict[Path, np.ndarray] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
 def lines_of_lost(job: Job, lost: Sequence[str]) -> list[str]:
     """What to say of the metadata that could not be written."""
     return [f"{job.target}: written without {', '.join(lost)}"] if lost else []
@@ -54,19 +68,9 @@ class PicturePainter(ABC):
         self.arguments = arguments
 
     @abstractmethod
-    def _painted(
-        self,
-        job: Job,
-        picture: Picture,
-        kind: Kind,
-        size: Size,
-        window: Window,
-        beside: dict[Path, np.ndarray],
-        lines: list[str],
-    ) -> tuple[np.ndarray, Kind, float]:
-        """The pixels of the `window` of a picture at `size`, as `kind`, the kind that they have, which is another where
-        a warp leaves transparency, and the seconds that painting took; adds to the pictures `beside` it and to the
-        `lines` to say."""
+    def _painted(self, order: Order) -> tuple[np.ndarray, Kind, float]:
+        """The pixels, the kind that they have, which is another than asked for where a warp leaves transparency, and
+        the seconds that painting took."""
 
     def paint(self, job: Job, picture: Picture) -> Painted:
         """Upscale or warp a picture, and keep what the format of the job can hold; InputError where it cannot be
@@ -83,40 +87,38 @@ class PicturePainter(ABC):
         encoded = self._encoded_size(given_size, size, window)
         held = math.prod(given_size) * FLOAT * len(kind.channels)
         needed = held + needed_memory(encoded, size if arguments.cmsr else window[2], kind)
-        in_strips = self._is_for_strips(job, picture, size, needed)
+        order = Order(job, picture, kind, size, window, lines=[f"{job.source}: {', '.join(losses)}"] if losses else [])
+        in_strips = self._is_for_strips(order, needed)
         if not in_strips:
             check_memory(needed, work, arguments.memory)
         if picture.channels == "CMYK" and kind.colours == "RGB":
-            picture = in_rgb(picture)
-        lines = [f"{job.source}: {', '.join(losses)}"] if losses else []
-        beside: dict[Path, np.ndarray] = {}
+            order = replace(order, picture=in_rgb(picture))
+        lines = order.lines
         with memory_errors(work):
             if in_strips:
                 painted, started = None, time.perf_counter()
-                lines += self._write_in_strips(job, picture, size, window, kind, metadata)
+                lines += self._write_in_strips(order, metadata)
                 seconds = time.perf_counter() - started
             else:
-                pixels, kind, seconds = self._painted(job, picture, kind, size, window, beside, lines)
+                pixels, kind, seconds = self._painted(order)
                 painted = Picture(pixels, kind.channels, metadata, picture.span)
         if arguments.size and not is_warp(arguments) and (stretched := stretch_notice(given_size, size)):
             lines.append(f"{job.source}: {stretched}")
         height, width = window[2]
         done = f"{job.source.name}: {given_size[1]}x{given_size[0]} -> {width}x{height} in {seconds:.2f} s{self.note}"
-        return Painted(painted, beside, [*lines, done], arguments.compression)
+        return Painted(painted, order.beside, [*lines, done], arguments.compression)
 
     def _encoded_size(self, input_size: Size, size: Size, window: Window) -> Size:
         """(h, w) of what is encoded of a picture to paint the `window` of it at `size`."""
         return input_size
 
-    def _is_for_strips(self, job: Job, picture: Picture, size: Size, needed: int) -> bool:
+    def _is_for_strips(self, order: Order, needed: int) -> bool:
         """Whether to paint in strips and to write each at once: where the whole needs more memory than there is, and
         the options, the format and the model allow it."""
         return False
 
-    def _write_in_strips(
-        self, job: Job, picture: Picture, size: Size, window: Window, kind: Kind, metadata: Metadata
-    ) -> list[str]:
-        """Paint and write the `window` of the picture at `size` as `kind`; lines to say."""
+    def _write_in_strips(self, order: Order, metadata: Metadata) -> list[str]:
+        """Paint and write the window; lines to say."""
         raise NotImplementedError
 
     @staticmethod

@@ -11,7 +11,7 @@ from torch import Tensor
 import models
 from evaluation.cmsr_report import control, level_map, map_legend
 from evaluation.crops import pixels_for
-from evaluation.outputs import PicturePainter, Window, lines_of_lost
+from evaluation.outputs import Order, PicturePainter, Window, lines_of_lost
 from evaluation.sheets import comparison_sheet
 from evaluation.strips import can_strip, strip_rows, strips
 from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
@@ -27,10 +27,9 @@ from utils.geometry.homographies import Homography
 from utils.geometry.neighbours import PixelWindow
 from utils.homography_files import read_homography
 from utils.memory import usable_memory
-from utils.pictures.batches import Job
 from utils.pictures.colour import parse_colour
 from utils.pictures.metadata import Metadata
-from utils.pictures.picture import Kind, Picture
+from utils.pictures.picture import Kind
 from utils.pictures.tensors import Layers, colour_of
 from utils.pictures.writing import BANDED, BandedPicture
 from utils.zoo import from_zoo
@@ -62,18 +61,9 @@ class Painter(PicturePainter):
             path, mse, force = arguments.cmsr_path, arguments.cmsr_mse, arguments.force
             self.table = find_table(self.upscaler, arguments.model, path, mse, force)
 
-    def _painted(
-        self,
-        job: Job,
-        picture: Picture,
-        kind: Kind,
-        size: Size,
-        window: Window,
-        beside: dict[Path, np.ndarray],
-        lines: list[str],
-    ) -> tuple[np.ndarray, Kind, float]:
-        arguments, started = self.arguments, time.perf_counter()
-        layers = self._draw(Layers.of(picture), size, window, beside, lines)
+    def _painted(self, order: Order) -> tuple[np.ndarray, Kind, float]:
+        arguments, job, kind, started = self.arguments, order.job, order.kind, time.perf_counter()
+        layers = self._draw(Layers.of(order.picture), order)
         seconds = time.perf_counter() - started
         if layers.alpha is not None and not kind.has_alpha:
             if is_transparent_warp(arguments):
@@ -81,20 +71,19 @@ class Painter(PicturePainter):
             else:
                 layers = layers.over(parse_colour(arguments.background or "white"))
         if arguments.compare:
-            lr, name = Layers.of(picture).rgb(), Path(arguments.model).stem
-            beside[job.beside(COMPARED)] = comparison_sheet(lr, layers.rgb(), name, arguments.compare_at or ())
+            lr, name = Layers.of(order.picture).rgb(), Path(arguments.model).stem
+            order.beside[job.beside(COMPARED)] = comparison_sheet(lr, layers.rgb(), name, arguments.compare_at or ())
         return layers.pixels(kind.depth, kind.channels), kind, seconds
 
-    def _is_for_strips(self, job: Job, picture: Picture, size: Size, needed: int) -> bool:
-        arguments, usable = self.arguments, usable_memory(self.arguments.memory)
+    def _is_for_strips(self, order: Order, needed: int) -> bool:
+        job, arguments, usable = order.job, self.arguments, usable_memory(self.arguments.memory)
         if usable is None or needed <= usable or job.streams or job.form.name not in BANDED:
             return False
         whole = is_warp(arguments) or arguments.cmsr or arguments.compare or not arguments.fast
-        return not whole and can_strip(self.upscaler, picture, size)
+        return not whole and can_strip(self.upscaler, order.picture, order.size)
 
-    def _write_in_strips(
-        self, job: Job, picture: Picture, size: Size, window: Window, kind: Kind, metadata: Metadata
-    ) -> list[str]:
+    def _write_in_strips(self, order: Order, metadata: Metadata) -> list[str]:
+        job, picture, kind, size, window = order.job, order.picture, order.kind, order.size, order.window
         rows = strip_rows(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
         painted = (
             layers.pixels(kind.depth, kind.channels) for layers in strips(self.upscaler, picture, size, window, rows)
@@ -103,32 +92,25 @@ class Painter(PicturePainter):
         with progress.stage("painting", window[2][0]):
             return lines_of_lost(job, job.write(banded, self.arguments.compression))
 
-    def _draw(
-        self,
-        layers: Layers,
-        size: Size,
-        window: Window,
-        beside: dict[Path, np.ndarray],
-        lines: list[str],
-    ) -> Layers:
-        """The `window` of the picture at `size`; adds to the pictures `beside` it and to the `lines` to say."""
-        arguments, given_size = self.arguments, tuple(layers.colour.shape[1:])
+    def _draw(self, layers: Layers, order: Order) -> Layers:
+        """The window of the picture, of these `layers`."""
+        arguments, given_size, size, window = self.arguments, order.picture.size, order.size, order.window
         queries = None if arguments.fast else REFERENCE_QUERIES
         if not is_warp(arguments):
             grid = Grid.of_size(size)
             if not self.table:
                 part = grid.window(*window)
                 return paint(self.upscaler, layers, drawing(part, queries, self._pixels(part, given_size)))
-            draw = self._controlled(size, beside, lines)
+            draw = self._controlled(order)
             return paint(self.upscaler, layers, draw, drawing(grid, queries)).window(*window)
         turn = self.homography or Homography.rotation(arguments.rotate, given_size, size, arguments.scale or (1, 1))
         grid = turn.grid(given_size, size).window(*window)
         draw, draw_alpha = drawing(grid, queries, self._pixels(grid, given_size)), drawing(grid, queries)
         painted, inside = paint(self.upscaler, layers, draw, draw_alpha), grid.inside()
         if arguments.mask:
-            beside[Path(arguments.mask)] = np.where(inside.numpy(), 255, 0).astype(np.uint8)
+            order.beside[Path(arguments.mask)] = np.where(inside.numpy(), 255, 0).astype(np.uint8)
         if not inside.all():
-            lines.append(f"{inside.float().mean():.1%} of the output lies inside the picture")
+            order.lines.append(f"{inside.float().mean():.1%} of the output lies inside the picture")
         colour = None if is_transparent_warp(arguments) else parse_colour(arguments.background)
         return with_outside(painted, inside, None if colour is None else colour_of(colour, painted.colour))
 
@@ -142,16 +124,16 @@ class Painter(PicturePainter):
         pixels = self._pixels(Grid.of_size(size).window(*window), input_size)
         return (pixels.height, pixels.width) if pixels else input_size
 
-    def _controlled(self, size: Size, beside: dict[Path, np.ndarray], lines: list[str]) -> Draw:
+    def _controlled(self, order: Order) -> Draw:
         """Draws by CMSR."""
-        arguments, table = self.arguments, self.table
+        arguments, table, size = self.arguments, self.table, order.size
 
         def draw(upscaler: Upscaler, lr: Tensor) -> Tensor:
             report = control(upscaler, lr, size, table, arguments.cmsr_from, compare=arguments.cmsr_report)
-            lines.extend(line for line in (table.notice(report.scale), str(report)) if line)
+            order.lines.extend(line for line in (table.notice(report.scale), str(report)) if line)
             if arguments.cmsr_map:
-                beside[Path(arguments.cmsr_map)] = level_map(report.controlled, size)
-                lines.append(f"{arguments.cmsr_map}: {map_legend(report.controlled)}")
+                order.beside[Path(arguments.cmsr_map)] = level_map(report.controlled, size)
+                order.lines.append(f"{arguments.cmsr_map}: {map_legend(report.controlled)}")
             return report.picture
 
         return draw

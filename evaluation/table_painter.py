@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.lerf_tables import load_tables
-from evaluation.outputs import Painted, PicturePainter, Window, needed_memory
+from evaluation.outputs import Order, Painted, PicturePainter, Window, needed_memory
 from evaluation.warp_options import is_transparent_warp, is_warp
 from runtime.lerf.continua_lerf import LerfError, Tables
 from utils import progress, threads
@@ -88,17 +88,9 @@ class TablePainter(PicturePainter):
         except LerfError:
             return False
 
-    def _painted(
-        self,
-        job: Job,
-        picture: Picture,
-        kind: Kind,
-        size: Size,
-        window: Window,
-        beside: dict[Path, np.ndarray],
-        lines: list[str],
-    ) -> tuple[np.ndarray, Kind, float]:
+    def _painted(self, order: Order) -> tuple[np.ndarray, Kind, float]:
         started = time.perf_counter()
+        picture, kind, size, window = order.picture, order.kind, order.size, order.window
         pixels, dtype = picture.pixels[..., : len(picture.kind.colours)], DTYPES[kind.depth]
         if not is_warp(self.arguments):
             colour = self._upscaled(pixels, size, window, dtype)
@@ -108,14 +100,14 @@ class TablePainter(PicturePainter):
         colour, inside = self.tables.warp(pixels, matrix, part, dtype, self.threads)
         seconds = time.perf_counter() - started
         if self.arguments.mask:
-            beside[Path(self.arguments.mask)] = np.where(inside, 255, 0).astype(np.uint8)
+            order.beside[Path(self.arguments.mask)] = np.where(inside, 255, 0).astype(np.uint8)
         alpha = None
         if not inside.all():
-            lines.append(f"{inside.mean(dtype=np.float32):.1%} of the output lies inside the picture")
+            order.lines.append(f"{inside.mean(dtype=np.float32):.1%} of the output lies inside the picture")
             if is_transparent_warp(self.arguments):
                 alpha = inside
                 if not kind.has_alpha:
-                    kind, _ = job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))
+                    kind, _ = order.job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))
             else:
                 background = np.array(parse_colour(self.arguments.background))
                 colour[~inside] = background * (PEAKS[kind.depth] // 255)

@@ -28,6 +28,7 @@ KINDS = {
     "1-bit": Kind("L", 8),
     "cmyk": Kind("CMYK", 8),
     "grey-16": Kind("L", 16),
+    "grey-alpha-16": Kind("LA", 16),
     "rgb-16": Kind("RGB", 16),
     "rgba-16": Kind("RGBA", 16),
     "grey-float": Kind("L", 32),
