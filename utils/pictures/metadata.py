@@ -60,7 +60,7 @@ class Metadata:
             del exif[tag]
         return cls(
             icc or None,
-            exif.tobytes() if len(exif) else None,
+            exif.tobytes() if _says_more(exif) else None,
             xmp.encode() if isinstance(xmp, str) else xmp or None,
             tuple(float(value) for value in dpi) if dpi and min(dpi) > 0 else None,
             text,
@@ -112,6 +112,12 @@ class Metadata:
         if self.icc:
             tags[ICC] = self.icc
         return tags
+
+
+def _says_more(exif: Image.Exif) -> bool:
+    """Whether EXIF holds more than the size and the resolution, which every TIFF file does."""
+    plain = {*WIDTHS_HEIGHTS[0], RESOLUTION_X, RESOLUTION_Y, RESOLUTION_UNIT}
+    return any(tag not in plain and (tag not in SUBDIRECTORIES or exif.get_ifd(tag)) for tag in exif)
 
 
 def _load(data: bytes | None) -> Image.Exif:

@@ -86,3 +86,12 @@ def test_no_resolution_is_made_up(tmp_path) -> None:
     assert read_picture(tmp_path / "plain.tif").metadata.dpi is None
     Image.new("RGB", (4, 4)).save(tmp_path / "with.tif", dpi=(300, 300))
     assert read_picture(tmp_path / "with.tif").metadata.dpi == (300, 300)
+
+
+def test_tags_of_every_tiff_are_no_exif(tmp_path) -> None:
+    """What only says how large it is and how it is stored is not told to be lost."""
+    Image.fromarray(noise(4, 5, 3)).save(tmp_path / "p.tif", dpi=(72, 72))
+    read = read_picture(tmp_path / "p.tif")
+    assert (read.metadata.exif, read.metadata.dpi) == (None, (72, 72))
+    Image.fromarray(noise(4, 5, 3)).save(tmp_path / "p.tif", tiffinfo={271: "Maker"})
+    assert b"Maker" in read_picture(tmp_path / "p.tif").metadata.exif
