@@ -15,7 +15,7 @@ def pixels_for(upscaler: Upscaler, grid: OutputGrid, input_size: Size) -> PixelW
     from all of them, to the last bit; None where the picture has to be encoded whole, or all of it is needed anyway.
 
     Whole it has to be for models that do not say how far they look, where an output is reduced, on warps for models
-    that do not paint parts there, and on other devices than the CPU: their convolutions depend on the picture's size.
+    that do not paint parts there, and on other devices than the CPU, where exactness has not been measured.
     """
     context = upscaler.context
     if context is None or upscaler.device.type != "cpu":

@@ -98,18 +98,6 @@ def test_bars_are_shown_for_long_work_and_go(monkeypatch, seconds, shown) -> Non
         assert "encoding" not in screen.getvalue()  # two seconds were not over then
 
 
-def test_stages_within_a_stage_are_not_told() -> None:
-    listener = Listener()
-    with progress.told_to(listener), progress.stage("painting", 10):
-        progress.advance(4)
-        with progress.inner(), progress.stage("encoding", 3):
-            progress.advance(3)
-        progress.advance(6)
-    assert listener.stages == [("painting", 10)]
-    assert listener.counted == [[4, 6]]
-    progress.advance(1)  # nobody listens
-
-
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("model", ["lanczos", "lerf-g"])
 def test_demo_tells_of_a_single_picture_alone(monkeypatch, model) -> None:

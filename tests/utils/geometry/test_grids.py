@@ -54,6 +54,17 @@ def test_a_grid_is_split_by_the_rows_that_hold_its_positions(n, m, step) -> None
     assert torch.equal(found, coords.pixel_index(grid.rows, n))
 
 
+def test_rows_are_counted_from_the_first_of_a_part() -> None:
+    window = coords.Grid.of_size((40, 2)).window(17, 0, (15, 2))
+    rows = [(part.start, part.stop) for part, _, _ in window.by_pixel_rows(20, 3, first=7)]
+    assert rows == [(7, 10), (10, 13), (13, 16)]
+
+
+def test_the_pixels_that_hold_a_grid_s_positions() -> None:
+    window = coords.Grid.of_size((40, 60)).window(7, 50, (4, 3))
+    assert window.pixels((20, 30)) == (range(3, 6), range(25, 27))
+
+
 def test_a_window_keeps_the_pixel_size() -> None:
     grid = coords.Grid.of_size((20, 30))
     window = grid.window(3, 5, (4, 6))

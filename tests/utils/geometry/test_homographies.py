@@ -230,3 +230,14 @@ def test_rotated_pictures_fit(degrees) -> None:
     assert y.max() <= size[0] - 0.5 + 1e-6
     assert size[0] - (y.max() - y.min()) < 1
     assert Grid.of_size(size).size == size
+
+
+def test_the_pixels_that_hold_a_warp_s_positions() -> None:
+    """A quarter turn shows the picture's columns as rows; none of them where a window lies outside of it."""
+    grid = Homography.rotation(90, (20, 30), (60, 40), (2, 2)).grid((20, 30), (60, 40))
+    rows, columns = grid.window(0, 0, (10, 4)).pixels((20, 30))
+    assert (rows, columns) == (range(0, 2), range(25, 30))
+    outside = Homography.rotation(0, (20, 30), (90, 90)).grid((20, 30), (90, 90)).window(0, 0, (9, 9))
+    assert outside.pixels((20, 30)) == (range(0), range(0))
+    found = [part for part, _, _ in grid.by_pixel_rows(20, 6, first=2)]
+    assert found[0] == slice(2, 8)

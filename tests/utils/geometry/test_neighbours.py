@@ -80,3 +80,26 @@ def test_stretched_taps_are_each_position_s_own() -> None:
         assert together.index[counted, i].tolist() == alone.index[alone.inside].tolist()
         assert torch.equal(together.distance[counted, i], alone.distance[alone.inside])
         assert bool((together.distance[counted, i].abs() <= 1 + 1e-4).all())
+
+
+def test_windows_of_pixels() -> None:
+    """Grown, they end where the picture does; shrunk, they keep what lies at the picture's border."""
+    window = lookups.PixelWindow.around((20, 30), (range(2, 5), range(24, 27)), 1)
+    assert (window.top, window.left, window.height, window.width) == (1, 23, 5, 5)
+    grown = window.grown(4)
+    assert (grown.rows, grown.columns) == (slice(0, 10), slice(19, 30))
+    assert grown.shrunk(4) == lookups.PixelWindow((20, 30), 0, 23, 6, 7)
+    picture = torch.arange(600).reshape(20, 30)
+    assert torch.equal(window.within(grown).of(grown.of(picture)), window.of(picture))
+
+
+def test_neighbours_in_a_window_are_those_of_the_whole() -> None:
+    table = torch.rand(2, 7, 9, 3)
+    coord = torch.rand(2, 50, 2) * torch.tensor([2 / 7, 2 / 9]) + torch.tensor([-1 / 7, 1 / 9])  # in pixel (3, 5)
+    window = lookups.PixelWindow((7, 9), 2, 4, 3, 4)
+    part = table[:, window.rows, window.columns].contiguous()
+    gathered = [
+        lookups.Neighbours.of_points(coord, pixels, local_ensemble=True).gather(pixels_of)
+        for pixels, pixels_of in ((whole((7, 9)), table), (window, part))
+    ]
+    assert torch.equal(*gathered)
