@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -96,12 +97,12 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
 
 def _reader_has_gone() -> bool:
     """Whether nobody reads standard output any more; what is left for it then goes nowhere."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), select.POLLOUT)
+    gone = any(event & select.POLLERR for _, event in pipe.poll(0))
+    if gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return gone
 
 
 def _program() -> str:
