@@ -17,7 +17,7 @@ CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
-class Part:
+class Excerpt:
     """Some `pixels` of a larger picture, and what has to be known of all of it: whether it is `grey`."""
 
     pixels: PixelWindow
@@ -27,21 +27,21 @@ class Part:
 @dataclass(frozen=True)
 class Latent:
     """An encoded picture: `features` (B, C, h, w) and the normalised `image` (B, 3, h, w) itself; of a larger picture
-    the pixels that `part` says."""
+    the pixels that `excerpt` says."""
 
     features: Tensor
     image: Tensor
-    part: Part | None = field(default=None, kw_only=True)
+    excerpt: Excerpt | None = field(default=None, kw_only=True)
 
     @property
     def size(self) -> Size:
         """(h, w) of the whole LR picture."""
-        return self.part.pixels.size if self.part else tuple(self.image.shape[-2:])
+        return self.excerpt.pixels.size if self.excerpt else tuple(self.image.shape[-2:])
 
     @property
     def pixels(self) -> PixelWindow:
         """Which LR pixels are here."""
-        return self.part.pixels if self.part else PixelWindow.whole(self.size)
+        return self.excerpt.pixels if self.excerpt else PixelWindow.whole(self.size)
 
     def rows(self, rows: slice) -> "Latent":
         """Some rows of LR pixels; the image stays whole."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models import native, precision
 from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
-from models.continuous import ContinuousModel, Latent, Part, paint_positions
+from models.continuous import ContinuousModel, Excerpt, Latent, paint_positions
 from models.normalization import Normalization
 from models.safeguards import (
     LARGEST_PIXEL,
@@ -115,7 +115,7 @@ class Upscaler:
         """
         kept = pixels.shrunk(self.context)
         encoded, inner = self.encode(pictures), kept.within(pixels)
-        return Latent(inner.of(encoded.features), inner.of(encoded.image), part=Part(kept, grey))
+        return Latent(inner.of(encoded.features), inner.of(encoded.image), excerpt=Excerpt(kept, grey))
 
     def render(self, latent: Latent, grid: OutputGrid | Size, queries: int | None = None) -> Tensor:
         """Latent -> (B, 3, H, W) in [0, 1], clipped, on a grid: of an output size (H, W), or of a homography
@@ -165,7 +165,7 @@ class Upscaler:
             encoded = self._input(latent)
             if isinstance(grid, Grid):
                 limit_overshoot(picture, encoded, grid, latent.pixels)
-            keep_grey(picture, encoded, latent.part and latent.part.grey)
+            keep_grey(picture, encoded, latent.excerpt and latent.excerpt.grey)
         return picture
 
     def __call__(self, pictures: Tensor, grid: OutputGrid | Size) -> Tensor:
