@@ -34,10 +34,13 @@ def size_of(value: Any) -> int:
 
 
 class Budget:
-    """Values by keys, together at most `limit` bytes. Safe to use from several threads."""
+    """Values by keys, together at most `limit` bytes; `highest` is the most that was ever used.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self, limit: int):
-        self.limit = limit
+        self.limit, self.highest = limit, 0
         self._entries: OrderedDict[Key, tuple[Any, int]] = OrderedDict()
         self._kept = 0
         self._reserved = 0
@@ -64,6 +67,7 @@ class Budget:
             self._make_room(size)
             self._entries[key] = value, size
             self._kept += size
+            self.highest = max(self.highest, self.used)
 
     def kept(self, key: Key, make: Callable[[], Any], largest: float = 1.0) -> Any:
         """The value of a key, made where it is not kept; not kept when it needs more than `largest` of the budget."""
@@ -85,6 +89,7 @@ class Budget:
         with self._lock:
             self._make_room(size)
             self._reserved += size
+            self.highest = max(self.highest, self.used)
 
     def release(self, size: int) -> None:
         with self._lock:
