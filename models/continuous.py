@@ -42,9 +42,9 @@ class Latent:
         """The row of the whole picture that is the first here."""
         return self.strip.rows.first if self.strip else 0
 
-    def rows(self, rows: slice) -> "Latent":
-        """Some rows of LR pixels; the image stays whole."""
-        return replace(self, features=self.features[:, :, rows])
+    def part(self, rows: slice, columns: slice) -> "Latent":
+        """Some rows and columns of LR pixels; the image stays whole."""
+        return replace(self, features=self.features[:, :, rows, columns])
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Field:
     """A picture ready for one output pixel size: `table` (B, h, w, C), what each LR pixel contributes, and `skip`
     (B, 3, h, w), a picture to add at every position by bilinear interpolation, or None.
 
-    A field of some rows only has these in its `table`, and says which they are in `rows`; its `skip` is whole, or in a
-    strip of a larger picture from its row `skip_first` on.
+    A field of some rows or columns only has these in its `table`, and says which they are in `rows`; its `skip` is
+    whole, or in a strip of a larger picture from its row `skip_first` on.
     """
 
     table: Tensor

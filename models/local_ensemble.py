@@ -4,7 +4,7 @@ from torch import Tensor
 
 from models.continuous import ContinuousModel, Field, Latent
 from models.native.lmf import RenderStage
-from utils.geometry.grids import Grid, OutputGrid
+from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.neighbours import AxisSpans, Neighbours, look_up, look_up_spans
 
 
@@ -30,19 +30,19 @@ class LocalEnsembleModel(ContinuousModel):
         """What paints the field without PyTorch, or None."""
         return None
 
-    def rows_at_a_time(self, latent: Latent) -> int | None:
-        """LR rows whose field `render` should hold at a time; None: all."""
+    def pixels_at_a_time(self, latent: Latent) -> Size | None:
+        """LR rows and columns whose field `render` should hold at a time; None: all."""
         return None
 
-    def field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> Field:
-        """The field of some LR rows: what models with `rows_at_a_time` implement."""
+    def field_of_part(self, latent: Latent, cell: Tensor, rows: slice, columns: slice) -> Field:
+        """The field of some LR rows and columns: what models with `pixels_at_a_time` implement."""
         raise NotImplementedError
 
     def sample(self, field: Field, coord: Tensor) -> Tensor:
         stage = self.native_stage(field)
         if stage is not None:
             y, x = (look_up(coord[..., axis], field.size[axis], self.local_ensemble) for axis in (0, 1))
-            return stage.sample(y.from_pixel(field.pixels.first), x, coord)
+            return stage.sample(y.from_pixel(field.pixels.first), x.from_pixel(field.pixels.left), coord)
         values = self.query(field, Neighbours.of_points(coord, field.pixels, self.local_ensemble))
         return values + field.skip_at(coord)
 
@@ -66,24 +66,28 @@ class LocalEnsembleModel(ContinuousModel):
             ]  # (B, spans of rows, spans of columns)
         stage = self.native_stage(field)
         if stage is not None:
-            stage.render(rows.from_pixel(field.pixels.first), columns, (grid.rows, grid.columns), output, chosen)
+            spans = rows.from_pixel(field.pixels.first), columns.from_pixel(field.pixels.left)
+            stage.render(*spans, (grid.rows, grid.columns), output, chosen)
         elif chosen is None:
             self._paint_blocks(field, grid, rows, columns, output)
         else:
             self._paint_chosen(field, grid, rows, columns, output, chosen)
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
-        height, step = latent.size[0], self.rows_at_a_time(latent)
-        if step is None or step >= latent.features.shape[2]:
+        """In blocks that lie in the same places whatever the grid: a window costs what is around it, and has the
+        pixels of the whole bit for bit."""
+        (height, width), step = latent.size, self.pixels_at_a_time(latent)
+        if step is None or (step[0] >= latent.features.shape[2] and step[1] >= width):
             super()._paint_latent(latent, grid, output)
             return
-        cell = self.cell(latent, grid)
-        for rows, part, place in grid.by_pixel_rows(height, step):
+        cell, stop = self.cell(latent, grid), latent.first + latent.features.shape[2]
+        for rows, part, place in grid.by_pixel_rows(height, step[0]):
             # What positions in these rows look at, as far as it is here
-            around = slice(
-                max(rows.start - 1, latent.first), min(rows.stop + 1, latent.first + latent.features.shape[2])
-            )
-            self.paint(self.field_of_rows(latent, cell, around), part, output[place])
+            around = slice(max(rows.start - 1, latent.first), min(rows.stop + 1, stop))
+            whole = [(slice(0, width), part, ...)]
+            for columns, block, within in part.by_pixel_columns(width, step[1]) if isinstance(part, Grid) else whole:
+                beside = slice(max(columns.start - 1, 0), min(columns.stop + 1, width))
+                self.paint(self.field_of_part(latent, cell, around, beside), block, output[place][within])
 
     def _paint_blocks(self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor) -> None:
         """Paint a grid by PyTorch, a block of spans at a time: whole rows of them when they fit, else a part of one."""

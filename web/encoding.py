@@ -64,24 +64,24 @@ def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key) -> Upscaler:
     """The upscaler, whose model looks up in the budget what it has prepared for an output pixel size: all tiles of a
     scale, and beyond the largest trained scale of all scales, need the same.
 
-    The model is shared with the one that is given; rows of LR pixels are prepared as it does, so that the pictures are
-    the same bit for bit.
+    The model is shared with the one that is given; blocks of LR pixels are prepared as it does, so that the pictures
+    are the same bit for bit.
     """
     model = _shallow_copy(upscaler.model)
 
     def kept(make: Callable[..., Field]) -> Callable[..., Field]:
-        def field(latent: Latent, cell: Tensor, *rows: slice) -> Field:
+        def field(latent: Latent, cell: Tensor, *part: slice) -> Field:
             if cell.dim() > 2:  # of a warp, for which no second one asks
-                return make(latent, cell, *rows)
-            name = tuple(cell.flatten().tolist()), *((part.start, part.stop) for part in rows)
-            return budget.kept((*key, "field", *name), lambda: make(latent, cell, *rows), FIELD_SHARE)
+                return make(latent, cell, *part)
+            name = tuple(cell.flatten().tolist()), *((along.start, along.stop) for along in part)
+            return budget.kept((*key, "field", *name), lambda: make(latent, cell, *part), FIELD_SHARE)
 
         return field
 
-    by_rows = (
-        isinstance(model, LocalEnsembleModel) and type(model).field_of_rows is not LocalEnsembleModel.field_of_rows
+    in_parts = (
+        isinstance(model, LocalEnsembleModel) and type(model).field_of_part is not LocalEnsembleModel.field_of_part
     )
-    name = "field_of_rows" if by_rows else "field"
+    name = "field_of_part" if in_parts else "field"
     object.__setattr__(model, name, kept(getattr(model, name)))
     return replace(upscaler, model=model)
 

@@ -24,6 +24,7 @@ from utils.geometry.neighbours import Neighbours, PixelRows
 
 # Size of the modulations of the LR rows held at a time: with few of them, much is computed twice at their seams.
 FIELD_BYTES = 48 << 20
+BLOCK = 128  # LR pixels of a side of what is held on a CPU: fits its caches, and a small window needs few
 
 
 def hidden_width(imnet_spec: Mapping[str, Any]) -> int:
@@ -98,25 +99,35 @@ class LMFDecoder(LocalEnsembleModel):
         return self.imnet.layers[0].weight[:, self.code_dim : self.code_dim + 2]
 
     def field(self, latent: Latent, cell: Tensor) -> ModulatedField:
-        return self.field_of_rows(latent, cell, slice(latent.first, latent.first + latent.features.shape[2]))
+        whole = slice(latent.first, latent.first + latent.features.shape[2]), slice(0, latent.size[1])
+        return self.field_of_part(latent, cell, *whole)
 
-    def field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> ModulatedField:
+    def field_of_part(self, latent: Latent, cell: Tensor, rows: slice, columns: slice) -> ModulatedField:
         size, first = latent.size, latent.first
-        around = slice(max(rows.start - 1, first), rows.stop + 1)  # latent MLPs read 3x3 pixels
-        inner = slice(rows.start - around.start, rows.stop - around.start)
-        cell = cell_in_pixels(cell, size)
-        cell_around = cell[:, :, around] if cell.shape[2] > 1 else cell
-        modulation, code = self.modulate(
-            latent.rows(slice(around.start - first, around.stop - first)), cell_around, size
+        # Latent MLPs read 3x3 pixels
+        around, beside = (
+            slice(max(rows.start - 1, first), rows.stop + 1),
+            slice(max(columns.start - 1, 0), columns.stop + 1),
         )
-        code = code[:, :, inner]
+        inner = (
+            ...,
+            slice(rows.start - around.start, rows.stop - around.start),
+            slice(columns.start - beside.start, columns.stop - beside.start),
+        )
+        cell = cell_in_pixels(cell, size)
+        cell_around, cell_inside = (
+            (cell[:, :, around, beside], cell[:, :, rows, columns]) if cell.shape[2] > 1 else (cell, cell)
+        )
+        here = latent.part(slice(around.start - first, around.stop - first), beside)
+        modulation, code = self.modulate(here, cell_around, size)
+        code = code[inner]
         return ModulatedField(
-            table=self.tabulate(code, cell[:, :, rows] if cell.shape[2] > 1 else cell),
+            table=self.tabulate(code, cell_inside),
             skip=latent.image if self.lr_skip else None,
             skip_first=first,
-            rows=PixelRows(size, rows.start, rows.stop - rows.start),
+            rows=PixelRows(size, rows.start, rows.stop - rows.start, columns.start, columns.stop - columns.start),
             code=code,
-            modulation=modulation[:, :, inner].permute(0, 2, 3, 1),
+            modulation=modulation[inner].permute(0, 2, 3, 1),
         )
 
     @property
@@ -124,8 +135,10 @@ class LMFDecoder(LocalEnsembleModel):
         in_parts = not self.lr_skip or native.choose(self.native_library, *self.imnet.parameters()) is not None
         return getattr(self.encoder, "reach", None) if in_parts else None
 
-    def rows_at_a_time(self, latent: Latent) -> int:
-        return max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * len(latent.image) * latent.features.shape[3]))
+    def pixels_at_a_time(self, latent: Latent) -> Size:
+        across = BLOCK if latent.features.is_cpu else latent.size[1]
+        rows = max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * len(latent.image) * min(across, latent.size[1])))
+        return min(rows, BLOCK) if latent.features.is_cpu else rows, across
 
     def intensity(self, field: ModulatedField) -> Tensor:
         """How much each LR pixel modulates, (B, h, w): mean magnitude of the second half of its modulations (the

@@ -36,6 +36,16 @@ def test_a_tile_is_the_crop_of_the_whole_result(client, photo, tmp_path, model, 
     assert np.array_equal(tile, crop)
 
 
+def test_tiles_of_a_picture_that_is_prepared_in_blocks_too(client, tmp_path) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(png_of(blobs(136, 270)))
+    name = opened(client, photo.read_bytes())
+    whole = painted(tmp_path, photo, "--scale", "2", "--model", SHIPPED)
+    for column, row in ((2, 1), (0, 0), (1, 0)):
+        tile = picture_of(client.get(f"/api/pictures/{name}/tiles/1/{column}/{row}?model=lm-liif").content)
+        assert np.array_equal(tile, whole[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256])
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_grey_and_transparent_pictures_too(client, tmp_path, channels) -> None:
     pixels = blobs(40, 52, 4 if channels == 4 else 3)

@@ -118,12 +118,22 @@ class Grid:
             yield (..., rows, slice(None)), chunk.coord()
 
     def by_pixel_rows(self, height: int, step: int) -> Iterator[tuple[slice, "Grid", Place]]:
-        owner = pixel_index(self.rows, height)
-        for first in range(0, height, step):
-            start, stop = torch.searchsorted(owner, torch.tensor([first, first + step])).tolist()
-            if start < stop:
-                part, place = replace(self, rows=self.rows[start:stop]), (..., slice(start, stop), slice(None))
-                yield slice(first, min(first + step, height)), part, place
+        for pixels, part in _by_pixels(self.rows, height, step):
+            yield pixels, replace(self, rows=self.rows[part]), (..., part, slice(None))
+
+    def by_pixel_columns(self, width: int, step: int) -> Iterator[tuple[slice, "Grid", Place]]:
+        """As `by_pixel_rows`, split by the column that holds a position."""
+        for pixels, part in _by_pixels(self.columns, width, step):
+            yield pixels, replace(self, columns=self.columns[part]), (..., part)
+
+
+def _by_pixels(positions: Tensor, n: int, step: int) -> Iterator[tuple[slice, slice]]:
+    """Of an axis of n pixels `step` at a time, where they hold any of the sorted positions, and these."""
+    owner = pixel_index(positions, n)
+    for first in range(0, n, step):
+        start, stop = torch.searchsorted(owner, torch.tensor([first, first + step])).tolist()
+        if start < stop:
+            yield slice(first, min(first + step, n)), slice(start, stop)
 
 
 def cell_of(size: Size, input_size: Size | None = None, largest_scale: float | None = None) -> Tensor:

@@ -173,16 +173,21 @@ def span_members(start: Tensor, length: Tensor, longest: int) -> Tensor:
 
 @dataclass(frozen=True)
 class PixelRows:
-    """Some rows of an (h, w) picture, of `size`: `count` of them from `first` on. What a table of LR pixels holds."""
+    """Some rows of an (h, w) picture, of `size`: `count` of them from `first` on. What a table of LR pixels holds.
+
+    A table may hold a part of these rows only: `width` columns from `left` on.
+    """
 
     size: Size
     first: int
     count: int
+    left: int = 0
+    width: int | None = None
 
     def index(self, row: Tensor, column: Tensor, picture: Tensor) -> Tensor:
         """Row-major numbers, in tables (B, count, w, C), of the pixels at rows and columns of the whole pictures."""
-        height, width = self.count, self.size[1]
-        return (row - self.first) * width + column + picture * (height * width)
+        height, width = self.count, self.width or self.size[1]
+        return (row - self.first) * width + column - self.left + picture * (height * width)
 
 
 @dataclass(frozen=True)
