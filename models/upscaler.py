@@ -165,10 +165,10 @@ class Upscaler:
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
         if not self.model.averages:
-            encoded = self._input(latent)
+            strip = latent.strip
             if isinstance(grid, Grid):
-                limit_overshoot(picture, encoded, grid, latent.strip and latent.strip.rows)
-            keep_grey(picture, encoded, latent.strip and latent.strip.grey)
+                limit_overshoot(picture, latent.image, grid, strip and strip.rows, self.normalization.inp)
+            keep_grey(picture, latent.image if strip else self._input(latent), strip and strip.grey)
         return picture
 
     def __call__(self, pictures: Tensor, grid: OutputGrid | Size) -> Tensor:

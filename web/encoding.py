@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from models.continuous import Field, Latent
+from models.continuous import Field, Latent, Strip
 from models.local_ensemble import LocalEnsembleModel
 from models.painting import continued, paint, with_outside
+from models.safeguards import is_grey
 from models.upscaler import Upscaler
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import WarpedGrid
+from utils.geometry.neighbours import PixelRows
 from utils.pictures.tensors import Layers
 from web.budget import Budget, Key
 
@@ -34,7 +36,7 @@ class Encoding:
         latents: list[Latent] = []
 
         def encode(part_upscaler: Upscaler, part: Tensor) -> Tensor:
-            latents.append(part_upscaler.encode(part))
+            latents.append(_with_grey(part_upscaler, part_upscaler.encode(part)))
             return part
 
         paint(upscaler, layers, encode)
@@ -82,12 +84,23 @@ def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key) -> Upscaler:
         isinstance(model, LocalEnsembleModel) and type(model).field_of_part is not LocalEnsembleModel.field_of_part
     )
     name = "field_of_part" if in_parts else "field"
-    object.__setattr__(model, name, kept(getattr(model, name)))
-    return replace(upscaler, model=model)
+    model.__dict__[name] = kept(getattr(model, name))
+    copied = _shallow_copy(upscaler)
+    copied.__dict__["model"] = model
+    return copied
 
 
-def _shallow_copy(model: torch.nn.Module) -> torch.nn.Module:
-    """The same parameters and parts in another module, of which other functions can be set."""
-    copied = model.__new__(type(model))
-    copied.__dict__.update(model.__dict__)
+def _with_grey(upscaler: Upscaler, latent: Latent) -> Latent:
+    """The latent as a strip of all rows, where there are strips: of these it is known whether the picture is grey,
+    which otherwise would be looked for in all of it for each tile."""
+    if upscaler.strip_context is None:
+        return latent
+    grey = bool(is_grey(upscaler.normalization.inp.invert(latent.image)[0]))
+    return replace(latent, strip=Strip(PixelRows(latent.size, 0, latent.size[0]), grey))
+
+
+def _shallow_copy(value: Any) -> Any:
+    """The same parts in another object, of which other parts can be set; nothing is checked or moved again."""
+    copied = object.__new__(type(value))
+    copied.__dict__.update(value.__dict__)
     return copied

@@ -8,7 +8,6 @@ from threading import RLock
 
 import numpy as np
 import torch
-from PIL import Image
 
 from evaluation.cmsr_report import colours_of as level_colours
 from evaluation.metrics import find_protocol
@@ -27,6 +26,7 @@ from web.budget import Budget
 from web.catalogue import FILTERS, Catalogue
 from web.encoding import Encoding, with_kept_fields
 from web.errors import Refused, missing
+from web.png import png
 from web.settings import Settings
 from web.uploads import Upload, colours_of
 
@@ -51,13 +51,6 @@ def level_size(size: Size, level: int) -> Size:
     """(H, W) of an (h, w) picture at the scale 2^level, rounded up, as the viewer has it."""
     height, width = (n << level if level >= 0 else -(-n >> -level) for n in size)
     return height, width
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """(H, W, C) uint8, encoded quickly."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
 
 
 class Studio:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models import native
@@ -120,14 +121,17 @@ class LMFDecoder(LocalEnsembleModel):
         )
         here = latent.part(slice(around.start - first, around.stop - first), beside)
         modulation, code = self.modulate(here, cell_around, size)
-        code = code[inner]
+        # In one piece each, as what paints takes it, and without what is beside
+        modulation, code = (
+            values[inner].contiguous(memory_format=torch.channels_last) for values in (modulation, code)
+        )
         return ModulatedField(
             table=self.tabulate(code, cell_inside),
             skip=latent.image if self.lr_skip else None,
             skip_first=first,
             rows=PixelRows(size, rows.start, rows.stop - rows.start, columns.start, columns.stop - columns.start),
             code=code,
-            modulation=modulation[inner].permute(0, 2, 3, 1),
+            modulation=modulation.permute(0, 2, 3, 1),
         )
 
     @property
