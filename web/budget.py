@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Budget:
         self._entries: OrderedDict[Key, tuple[Any, int]] = OrderedDict()
         self._kept = 0
         self._reserved = 0
+        self._makers: dict[Key, tuple[Lock, int]] = {}
         self._lock = RLock()
 
     @property
@@ -73,10 +74,28 @@ class Budget:
         """The value of a key, made where it is not kept; not kept when it needs more than `largest` of the budget."""
         value = self.get(key)
         if value is None:
-            value = make()
-            if size_of(value) + ENTRY <= largest * (self.limit - self._reserved):
-                self.keep(key, value)
+            with self._making(key):
+                value = self.get(key)
+                if value is None:
+                    value = make()
+                    if size_of(value) + ENTRY <= largest * (self.limit - self._reserved):
+                        self.keep(key, value)
         return value
+
+    @contextmanager
+    def _making(self, key: Key) -> Iterator[None]:
+        """One thread at a time makes the value of a key; the others wait, and find it."""
+        with self._lock:
+            lock, waiting = self._makers.get(key, (Lock(), 0))
+            self._makers[key] = lock, waiting + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                lock, waiting = self._makers.pop(key)
+                if waiting > 1:
+                    self._makers[key] = lock, waiting - 1
 
     def drop(self, start: Key) -> None:
         """Drop all whose key begins so."""

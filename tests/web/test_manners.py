@@ -178,7 +178,7 @@ def test_a_cancelled_download_gives_its_memory_back(client, monkeypatch) -> None
 def test_eight_visitors_of_200_tiles_stay_under_the_budget(monkeypatch) -> None:
     """Together their pictures need more than the budget, in whatever order they come, and all tiles are answered."""
     monkeypatch.setattr(web.studio, "TILE", 64)
-    app = create_app(Settings(memory=3 << 20))
+    app = create_app(Settings(memory=2 << 20))
     budget, needed, keep = app.state.studio.budget, {}, Budget.keep
 
     def observed(self: Budget, key: Key, value: object) -> None:

@@ -12,9 +12,10 @@ from web.png import png
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (40, 1), (37, 52)])
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
-def test_pillow_reads_what_was_written(size, channels, mode) -> None:
+@pytest.mark.parametrize("small", [False, True])
+def test_pillow_reads_what_was_written(size, channels, mode, small) -> None:
     pixels = np.random.default_rng(channels).integers(0, 256, (*size, channels), dtype=np.uint8)
-    image = Image.open(io.BytesIO(png(pixels)))
+    image = Image.open(io.BytesIO(png(pixels, small)))
     image.load()
     assert image.mode == mode
     assert np.array_equal(np.array(image).reshape(pixels.shape), pixels)
@@ -22,5 +23,5 @@ def test_pillow_reads_what_was_written(size, channels, mode) -> None:
 
 def test_photographs_become_smaller() -> None:
     pixels = blobs(256, 256)
-    assert len(png(pixels)) < 0.5 * pixels.nbytes
+    assert len(png(pixels)) < 0.5 * pixels.nbytes < len(png(pixels, small=False))
     assert png(pixels[:, ::-1]) == png(pixels[:, ::-1].copy())
