@@ -1,6 +1,8 @@
 """Who is answered, and how: sessions, tokens, other pages, wrong requests, very many at once."""
 
 import asyncio
+import re
+import socket
 import threading
 
 import numpy as np
@@ -14,6 +16,7 @@ from utils.errors import InputError
 from web.application import create_app
 from web.budget import Budget, Key, size_of
 from web.exports import Export
+from web.server import serve
 from web.settings import STATIC, Settings
 
 TOKEN = "open-sesame-12"
@@ -227,6 +230,19 @@ def test_a_thousand_requests_at_once_wait() -> None:
             return [answer.status_code for answer in answers]
 
     assert asyncio.run(visit()) == [200] * 1000
+
+
+def test_the_address_is_said_when_it_can_be_connected_to() -> None:
+    class Connected(Exception):
+        pass
+
+    def say(line: str) -> None:
+        port = int(re.search(r":(\d+)/", line)[1])
+        socket.create_connection(("127.0.0.1", port), 60).close()
+        raise Connected
+
+    with pytest.raises(Connected):
+        serve(Settings(port=0), say)
 
 
 def test_nothing_comes_from_elsewhere() -> None:
