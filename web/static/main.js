@@ -18,7 +18,6 @@ let warpSize = null;
 let scoring = 0;
 let commanding = 0;
 let restoring = false;
-let restored = -Infinity;
 const LOST_AGAIN = 10_000; // milliseconds
 
 const panes = new Panes(byId("views"), changed);
@@ -66,23 +65,25 @@ async function open(file, name) {
  *  place; where it is lost again at once, the user decides. */
 async function reopen({ detail: path }) {
   if (restoring || !picture || !path.includes(picture.picture)) return;
-  if (performance.now() - restored < LOST_AGAIN) {
+  const { file, version } = picture;
+  if (Date.now() - (file.restored ?? 0) < LOST_AGAIN) {
     tell("The server has dropped this picture again to free memory: open it again", true);
     return;
   }
   restoring = true;
   tell("Opening again …");
   try {
-    const { file, version } = picture;
     let sent = await send(file, version);
     if (file.reference) sent = { ...sent, ...(await sendReference(sent, file.reference)) };
-    picture = sent;
     tell("");
+    if (picture?.file !== file) return; // the user has gone on
+    file.restored = Date.now();
+    picture = sent;
     draw();
   } catch (error) {
     failed(error);
   } finally {
-    [restoring, restored] = [false, performance.now()];
+    restoring = false;
   }
 }
 
