@@ -43,9 +43,9 @@ class Latent:
         """Which LR pixels are here."""
         return self.excerpt.pixels if self.excerpt else PixelWindow.whole(self.size)
 
-    def rows(self, rows: slice) -> "Latent":
-        """Some rows of LR pixels; the image stays whole."""
-        return replace(self, features=self.features[:, :, rows])
+    def part(self, rows: slice, columns: slice) -> "Latent":
+        """Some rows and columns of LR pixels; the image stays whole."""
+        return replace(self, features=self.features[:, :, rows, columns])
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class ContinuousModel(nn.Module):
         output = latent.image.new_empty(*latent.image.shape[:2], *grid.size)
         if not isinstance(grid, Grid):
             output[:] = outside
-        with progress.stage("painting", grid.size[0]):
+        with progress.stage("painting", grid.size[0] * grid.size[1]):
             self._paint_latent(latent, grid, output)
         return output
 
@@ -201,4 +201,4 @@ def paint_positions(model: ContinuousModel, field: Field, grid: OutputGrid, outp
         place = tuple(index.to(output.device) if isinstance(index, Tensor) else index for index in place)
         values = model.sample(field, coord.flatten(0, -2).expand(field.batch, -1, -1))  # (B, Q, C)
         output[place] = values.transpose(1, 2).unflatten(2, coord.shape[:-1])
-        progress.advance(coord[..., 0].numel() / grid.size[1])
+        progress.advance(coord[..., 0].numel())

@@ -7,8 +7,8 @@ from torch import Tensor
 from models.continuous import ContinuousModel, Field, Latent
 from models.native.lmf import RenderStage
 from utils import progress
-from utils.geometry.grids import Grid, OutputGrid
-from utils.geometry.neighbours import AxisSpans, Neighbours, look_up, look_up_spans
+from utils.geometry.grids import Grid, OutputGrid, Size
+from utils.geometry.neighbours import AxisSpans, Neighbours, PixelWindow, look_up, look_up_spans
 
 PAINTED_POSITIONS = 1 << 21  # together: half a second at most, where routines are native
 
@@ -35,12 +35,12 @@ class LocalEnsembleModel(ContinuousModel):
         """What paints the field without PyTorch, or None."""
         return None
 
-    def rows_at_a_time(self, latent: Latent) -> int | None:
-        """LR rows whose field `render` should hold at a time; None: all."""
+    def pixels_at_a_time(self, latent: Latent) -> Size | None:
+        """LR rows and columns whose field `render` should hold at a time; None: all."""
         return None
 
-    def field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> Field:
-        """The field of some LR rows: what models with `rows_at_a_time` implement."""
+    def field_of_part(self, latent: Latent, cell: Tensor, pixels: PixelWindow) -> Field:
+        """The field of some LR pixels: what models with `pixels_at_a_time` implement."""
         raise NotImplementedError
 
     def sample(self, field: Field, coord: Tensor) -> Tensor:
@@ -73,24 +73,29 @@ class LocalEnsembleModel(ContinuousModel):
         if stage is not None:
             spans = rows.from_pixel(field.pixels.top), columns.from_pixel(field.pixels.left)
             stage.render(*spans, (grid.rows, grid.columns), output, chosen)
-            progress.advance(grid.size[0])
+            progress.advance(grid.size[0] * grid.size[1])
         elif chosen is None:
             self._paint_blocks(field, grid, rows, columns, output)
         else:
             self._paint_chosen(field, grid, rows, columns, output, chosen)
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
-        held, most = latent.pixels.rows, self.rows_at_a_time(latent)
-        count = held.stop - held.start
-        if most is None or most >= count:
+        """In blocks that lie in the same places whatever the grid: a window costs what is around it, and has the
+        pixels of the whole bit for bit."""
+        held, most = latent.pixels, self.pixels_at_a_time(latent)
+        if most is None or (most[0] >= held.height and most[1] >= held.width):
             self._paint_in_turn(self.field(latent, self.cell(latent, grid)), grid, output)
             return
         cell = self.cell(latent, grid)
-        step = math.ceil(count / math.ceil(count / most))  # alike, because a few rows are convolved in another way
-        for rows, part, place in grid.by_pixel_rows(latent.size[0], step, held.start):
-            # What positions in these rows look at, as far as it is here
-            around = slice(max(rows.start - 1, held.start), min(rows.stop + 1, held.stop))
-            self._paint_in_turn(self.field_of_rows(latent, cell, around), part, output[place])
+        # Of about one size, because few pixels are convolved by another routine, whose last bits differ
+        step_y, step_x = (math.ceil(n / math.ceil(n / m)) for n, m in zip((held.height, held.width), most, strict=True))
+        for rows, part, place in grid.by_pixel_rows(latent.size[0], step_y, held.top):
+            whole = [(held.columns, part, ...)]
+            blocks = part.by_pixel_columns(latent.size[1], step_x, held.left) if isinstance(part, Grid) else whole
+            for columns, block, within in blocks:
+                # What positions in these pixels look at, as far as it is here
+                pixels = PixelWindow.of_slices(latent.size, rows, columns).grown(1).clipped(held)
+                self._paint_in_turn(self.field_of_part(latent, cell, pixels), block, output[place][within])
 
     def _paint_in_turn(self, field: Field, grid: OutputGrid, output: Tensor) -> None:
         """`paint`, a plain grid in parts so small that it can be told how far it is."""
@@ -109,7 +114,7 @@ class LocalEnsembleModel(ContinuousModel):
                 rgb = self.query(field, neighbours)  # (B, Ry, Rx, Ly, Lx, 3)
                 rgb = rgb.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (B, 3, Ry * Ly, Rx * Lx)
                 output[:, :, span_y, span_x] = rgb[:, :, real_y.to(device)][:, :, :, real_x.to(device)]
-                progress.advance(len(real_y) * len(real_x) / grid.size[1])
+                progress.advance(len(real_y) * len(real_x))
             if field.skip is not None:
                 coord = grid.window(span_y.start, 0, (span_y.stop - span_y.start, grid.size[1])).coord().to(device)
                 output[:, :, span_y] += field.skip_at(coord.expand(field.batch, -1, -1, -1)).permute(0, 3, 1, 2)

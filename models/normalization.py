@@ -49,6 +49,9 @@ class Affine:
         return x.new_tensor(self.sub).reshape(shape), x.new_tensor(self.div).reshape(shape)
 
 
+IDENTITY = Affine((0.0,), (1.0,))
+
+
 @dataclass(frozen=True)
 class Normalization:
     """`data_norm` of a config: how inputs are normalised and outputs read."""

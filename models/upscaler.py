@@ -162,10 +162,10 @@ class Upscaler:
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
         if not self.model.averages:
-            encoded = self._input(latent)
+            excerpt = latent.excerpt
             if isinstance(grid, Grid):
-                limit_overshoot(picture, encoded, grid, latent.pixels)
-            keep_grey(picture, encoded, latent.excerpt and latent.excerpt.grey)
+                limit_overshoot(picture, latent.image, grid, latent.pixels, self.normalization.inp)
+            keep_grey(picture, latent.image if excerpt else self._input(latent), excerpt and excerpt.grey)
         return picture
 
     def __call__(self, pictures: Tensor, grid: OutputGrid | Size) -> Tensor:

@@ -131,7 +131,10 @@ def create_app(settings: Settings, catalogue: Catalogue | None = None) -> FastAP
 
     @app.exception_handler(InputError)
     async def mistake(_: Request, error: InputError) -> JSONResponse:
-        return JSONResponse({"error": one_line(str(error))}, error.status if isinstance(error, Refused) else 422)
+        if not isinstance(error, Refused):
+            return JSONResponse({"error": one_line(str(error))}, 422)
+        missing = {"missing": error.missing} if error.missing else {}
+        return JSONResponse({"error": one_line(str(error)), **missing}, error.status)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any
 
 import numpy as np
@@ -34,13 +34,17 @@ def size_of(value: Any) -> int:
 
 
 class Budget:
-    """Values by keys, together at most `limit` bytes. Safe to use from several threads."""
+    """Values by keys, together at most `limit` bytes; `highest` is the most that was ever used.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self, limit: int):
-        self.limit = limit
+        self.limit, self.highest = limit, 0
         self._entries: OrderedDict[Key, tuple[Any, int]] = OrderedDict()
         self._kept = 0
         self._reserved = 0
+        self._makers: dict[Key, tuple[Lock, int]] = {}
         self._lock = RLock()
 
     @property
@@ -64,15 +68,34 @@ class Budget:
             self._make_room(size)
             self._entries[key] = value, size
             self._kept += size
+            self.highest = max(self.highest, self.used)
 
     def kept(self, key: Key, make: Callable[[], Any], largest: float = 1.0) -> Any:
         """The value of a key, made where it is not kept; not kept when it needs more than `largest` of the budget."""
         value = self.get(key)
         if value is None:
-            value = make()
-            if size_of(value) + ENTRY <= largest * (self.limit - self._reserved):
-                self.keep(key, value)
+            with self._making(key):
+                value = self.get(key)
+                if value is None:
+                    value = make()
+                    if size_of(value) + ENTRY <= largest * (self.limit - self._reserved):
+                        self.keep(key, value)
         return value
+
+    @contextmanager
+    def _making(self, key: Key) -> Iterator[None]:
+        """One thread at a time makes the value of a key; the others wait, and find it."""
+        with self._lock:
+            lock, waiting = self._makers.get(key, (Lock(), 0))
+            self._makers[key] = lock, waiting + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                lock, waiting = self._makers.pop(key)
+                if waiting > 1:
+                    self._makers[key] = lock, waiting - 1
 
     def drop(self, start: Key) -> None:
         """Drop all whose key begins so."""
@@ -85,6 +108,7 @@ class Budget:
         with self._lock:
             self._make_room(size)
             self._reserved += size
+            self.highest = max(self.highest, self.used)
 
     def release(self, size: int) -> None:
         with self._lock:

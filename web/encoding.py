@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from models.continuous import Field, Latent
+from models.continuous import Excerpt, Field, Latent
 from models.local_ensemble import LocalEnsembleModel
 from models.painting import continued, paint, with_outside
+from models.safeguards import is_grey
 from models.upscaler import Upscaler
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import WarpedGrid
+from utils.geometry.neighbours import PixelWindow
 from utils.pictures.tensors import Layers
 from web.budget import Budget, Key
 
@@ -34,7 +36,7 @@ class Encoding:
         latents: list[Latent] = []
 
         def encode(part_upscaler: Upscaler, part: Tensor) -> Tensor:
-            latents.append(part_upscaler.encode(part))
+            latents.append(_with_grey(part_upscaler, part_upscaler.encode(part)))
             return part
 
         paint(upscaler, layers, encode)
@@ -64,30 +66,41 @@ def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key) -> Upscaler:
     """The upscaler, whose model looks up in the budget what it has prepared for an output pixel size: all tiles of a
     scale, and beyond the largest trained scale of all scales, need the same.
 
-    The model is shared with the one that is given; rows of LR pixels are prepared as it does, so that the pictures are
-    the same bit for bit.
+    The model is shared with the one that is given; blocks of LR pixels are prepared as it does, so that the pictures
+    are the same bit for bit.
     """
     model = _shallow_copy(upscaler.model)
 
     def kept(make: Callable[..., Field]) -> Callable[..., Field]:
-        def field(latent: Latent, cell: Tensor, *rows: slice) -> Field:
+        def field(latent: Latent, cell: Tensor, *part: PixelWindow) -> Field:
             if cell.dim() > 2:  # of a warp, for which no second one asks
-                return make(latent, cell, *rows)
-            name = tuple(cell.flatten().tolist()), *((part.start, part.stop) for part in rows)
-            return budget.kept((*key, "field", *name), lambda: make(latent, cell, *rows), FIELD_SHARE)
+                return make(latent, cell, *part)
+            name = tuple(cell.flatten().tolist()), *part
+            return budget.kept((*key, "field", *name), lambda: make(latent, cell, *part), FIELD_SHARE)
 
         return field
 
-    by_rows = (
-        isinstance(model, LocalEnsembleModel) and type(model).field_of_rows is not LocalEnsembleModel.field_of_rows
+    in_parts = (
+        isinstance(model, LocalEnsembleModel) and type(model).field_of_part is not LocalEnsembleModel.field_of_part
     )
-    name = "field_of_rows" if by_rows else "field"
-    object.__setattr__(model, name, kept(getattr(model, name)))
-    return replace(upscaler, model=model)
+    name = "field_of_part" if in_parts else "field"
+    model.__dict__[name] = kept(getattr(model, name))
+    copied = _shallow_copy(upscaler)
+    copied.__dict__["model"] = model
+    return copied
 
 
-def _shallow_copy(model: torch.nn.Module) -> torch.nn.Module:
-    """The same parameters and parts in another module, of which other functions can be set."""
-    copied = model.__new__(type(model))
-    copied.__dict__.update(model.__dict__)
+def _with_grey(upscaler: Upscaler, latent: Latent) -> Latent:
+    """The latent as a strip of all rows, where there are strips: of these it is known whether the picture is grey,
+    which otherwise would be looked for in all of it for each tile."""
+    if upscaler.context is None:
+        return latent
+    grey = bool(is_grey(upscaler.normalization.inp.invert(latent.image)[0]))
+    return replace(latent, excerpt=Excerpt(PixelWindow.whole(latent.size), grey))
+
+
+def _shallow_copy(value: Any) -> Any:
+    """The same parts in another object, of which other parts can be set; nothing is checked or moved again."""
+    copied = object.__new__(type(value))
+    copied.__dict__.update(value.__dict__)
     return copied

@@ -26,6 +26,7 @@ from web.worker import EXPORT, Worker
 BAND = 1 << 19  # output pixels painted at a time
 MOST_RUNNING = 4  # exports of a session at a time
 MOST_KEPT = 16  # and results
+RUNNING = ("waiting", "painting")
 
 
 @dataclass(frozen=True)
@@ -112,42 +113,45 @@ class Export:
             raise missing("finished export")
         return content
 
-    def _end(self, state: str, error: str = "") -> None:
+    def _end(self, state: str, error: str = "", content: bytes | None = None) -> None:
+        """Give the memory back, once, and keep the file before anyone is told that it is there."""
         with self._lock:
-            if self.state in ("finished", "failed", "cancelled"):
+            if self.state not in RUNNING:
                 return
-            self.state, self.error = state, error
             self._pixels = None
             self._studio.budget.release(self._reserved)
+            if content is not None:
+                try:
+                    self._studio.budget.keep(("export", self.name), content)
+                    self.done = 1.0
+                except Refused as refused:
+                    state, error = "failed", str(refused)
+            self.state, self.error = state, error
 
     def _step(self) -> None:
         """Paint the next rows, and queue what follows."""
-        if self.state == "cancelled":
-            return
-        self.state = "painting"
+        with self._lock:
+            if self.state not in RUNNING:
+                return
+            self.state = "painting"
         try:
             height, width = self.order.size
             rows = min(max(1, BAND // width), height - self._next)
             painted = self._paint(self._next, rows)
-            pixels = (
-                self._pixels if self._pixels is not None else np.empty((height, width, painted.shape[2]), painted.dtype)
-            )
+            with self._lock:
+                if self.state not in RUNNING:
+                    return
+                if self._pixels is None:
+                    self._pixels = np.empty((height, width, painted.shape[2]), painted.dtype)
+                pixels = self._pixels
             pixels[self._next : self._next + rows] = painted
-            self._pixels = pixels
             self._next += rows
             self.done = 0.98 * self._next / height
             if self._next < height:
                 self._worker.submit((EXPORT,), self._step)
                 return
-            content = self._written(pixels)
-            with self._lock:
-                wanted = self.state == "painting"
-            if wanted:
-                self._end("finished")
-                self.done = 1.0
-                self._studio.budget.keep(("export", self.name), content)
+            self._end("finished", content=self._written(pixels))
         except InputError as error:
-            self.state = "painting"
             self._end("failed", one_line(str(error)))
         except Exception:
             self._end("failed", "an internal error; see the server's log")
@@ -188,7 +192,7 @@ class Exports:
         upload = self._studio.upload(session, order.picture)
         self._studio.catalogue.find(order.model)
         check_output_size(order.full)
-        if sum(export.state in ("waiting", "painting") for export in session.exports.values()) >= MOST_RUNNING:
+        if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
             raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)
         export = Export(self._studio, self._worker, upload, order)
         session.exports[export.name] = export

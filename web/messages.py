@@ -15,6 +15,12 @@ MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".tif
 LARGEST_JSON = 10_000
 
 
+async def left(request: Request) -> None:
+    """Ends when the client has gone; called when the request's body, if any, has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 async def json_body(request: Request) -> dict[str, Any]:
     """The request's JSON object, of which only a short one is read; Refused for anything else."""
     content = bytearray()

@@ -15,8 +15,8 @@ from utils.pictures.reading import list_pictures
 from web.catalogue import DEFAULT
 from web.errors import Refused, missing
 from web.exports import Exports, Order
-from web.messages import attachment, data_address, four_whole, json_body, whole_pair
-from web.settings import SAMPLES, STATIC
+from web.messages import attachment, data_address, four_whole, json_body, left, whole_pair
+from web.settings import SAMPLES, STATIC, is_loopback
 from web.studio import LARGEST_LEVEL, TILE, Session, Studio
 from web.uploads import Upload, check_length, open_upload
 from web.worker import ENCODE, SCORE, WARP, Worker
@@ -37,7 +37,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         return request.state.session
 
     async def compute(request: Request, priority: tuple[int, ...], call: Callable[[], Any]) -> Any:
-        return await worker.run(priority, call, request.is_disconnected)
+        return await worker.run(priority, call, left(request))
 
     async def body(request: Request) -> bytes:
         declared = request.headers.get("content-length", "0")
@@ -148,8 +148,9 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         for name in models:
             if name != "reference":
                 studio.catalogue.find(name)
+        small = request.client is None or not is_loopback(request.client.host)  # it goes over a network
         content = await compute(
-            request, (TILE_WORK, level), lambda: studio.tile(picture, upload, models, level, column, row)
+            request, (TILE_WORK, level), lambda: studio.tile(picture, upload, models, level, column, row, small)
         )
         return Response(content, media_type="image/png", headers=KEPT)
 

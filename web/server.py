@@ -18,6 +18,7 @@ def serve(settings: Settings, say: Callable[[str], None], open_browser: bool = F
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
+        listening.listen(socket.SOMAXCONN)  # who comes before the server has begun waits
     except OSError as error:
         listening.close()
         raise InputError(

@@ -4,11 +4,10 @@ import io
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from threading import RLock
+from threading import Lock, RLock
 
 import numpy as np
 import torch
-from PIL import Image
 
 from evaluation.cmsr_report import colours_of as level_colours
 from evaluation.metrics import find_protocol
@@ -27,6 +26,7 @@ from web.budget import Budget
 from web.catalogue import FILTERS, Catalogue
 from web.encoding import Encoding, with_kept_fields
 from web.errors import Refused, missing
+from web.png import png
 from web.settings import Settings
 from web.uploads import Upload, colours_of
 
@@ -53,22 +53,16 @@ def level_size(size: Size, level: int) -> Size:
     return height, width
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """(H, W, C) uint8, encoded quickly."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
-
-
 class Studio:
-    """All state of the server. Methods that compute are called by one thread, the others by any."""
+    """All state of the server; its methods may be called by any threads. Pictures are encoded one at a time, for that
+    takes much memory."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue | None = None):
         self.settings = settings
         self.catalogue = catalogue or Catalogue(settings.backend)
         self.budget = Budget(settings.memory)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._lock = RLock()
+        self._lock, self._encoding = RLock(), Lock()
 
     # Sessions and pictures
 
@@ -136,7 +130,8 @@ class Studio:
         picture = upload.reference if model == REFERENCE else upload.picture
 
         def encode() -> Encoding:
-            with self.budget.working(Encoding.needed(upscaler, picture.size)), memory_errors(upload.name):
+            needed = Encoding.needed(upscaler, picture.size)
+            with self._encoding, self.budget.working(needed), memory_errors(upload.name):
                 return Encoding.of(upscaler, Layers.of(picture))
 
         key = (name, REFERENCE, "encoding") if model == REFERENCE else (name, model, "encoding")
@@ -153,8 +148,10 @@ class Studio:
         upscaler, encoding = self.encoding(name, upload, model)
         return encoding.window(upscaler, full, top, left, size)
 
-    def tile(self, name: str, upload: Upload, models: tuple[str, ...], level: int, column: int, row: int) -> bytes:
-        """A tile as PNG; of two models, their difference."""
+    def tile(
+        self, name: str, upload: Upload, models: tuple[str, ...], level: int, column: int, row: int, small: bool
+    ) -> bytes:
+        """A tile as PNG, a `small` file or one that is made quickly; of two models, their difference."""
         full = level_size(upload.picture.size, level)
         top, left = row * TILE, column * TILE
         if not (SMALLEST_LEVEL <= level <= LARGEST_LEVEL and 0 <= top < full[0] and 0 <= left < full[1]):
@@ -163,9 +160,9 @@ class Studio:
 
         def draw() -> bytes:
             drawn = [self.window(name, upload, model, full, top, left, size) for model in models]
-            return png(difference(*drawn) if len(drawn) == 2 else shown(drawn[0]))
+            return png(difference(*drawn) if len(drawn) == 2 else shown(drawn[0]), small)
 
-        return self.budget.kept((name, "tile", models, level, column, row), draw, 0.01)
+        return self.budget.kept((name, "tile", models, level, column, row, small), draw, 0.01)
 
     def warp(self, name: str, upload: Upload, model: str, homography: Homography, size: Size) -> bytes:
         """The warped picture as PNG, transparent outside."""

@@ -97,10 +97,10 @@ def _check_header(content: bytes, name: str, most_pixels: int) -> None:
                 width, height = file.size
     except Image.DecompressionBombError:
         raise Refused(f"{name} has more than {most_pixels / 1e6:g} megapixels; send a smaller picture", 413) from None
-    except Exception as error:  # Pillow's parsers raise anything at all
+    except Exception:  # Pillow's parsers raise anything at all
         known = "TIFF of a kind that is taken here" if is_tiff(io.BytesIO(content)) else "file of a picture"
         raise Refused(
-            f"{name} is no {known} ({type(error).__name__}); send PNG, JPEG, WebP, TIFF, BMP, GIF, PPM or JPEG 2000",
+            f"{name} is no {known}, or broken; send PNG, JPEG, WebP, TIFF, BMP, GIF, PPM or JPEG 2000",
             415,
         ) from None
     if width * height > most_pixels or max(width, height) > LONGEST_SIDE:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models import native
@@ -24,6 +25,7 @@ from utils.geometry.neighbours import Neighbours, PixelWindow
 
 # Size of the modulations of the LR rows held at a time: with few of them, much is computed twice at their seams.
 FIELD_BYTES = 48 << 20
+BLOCK = 128  # LR pixels of a side of what is held on a CPU: fits its caches, and a small window needs few
 
 
 def hidden_width(imnet_spec: Mapping[str, Any]) -> int:
@@ -99,26 +101,26 @@ class LMFDecoder(LocalEnsembleModel):
         return self.imnet.layers[0].weight[:, self.code_dim : self.code_dim + 2]
 
     def field(self, latent: Latent, cell: Tensor) -> ModulatedField:
-        return self.field_of_rows(latent, cell, latent.pixels.rows)
+        return self.field_of_part(latent, cell, latent.pixels)
 
-    def field_of_rows(self, latent: Latent, cell: Tensor, rows: slice) -> ModulatedField:
-        size, pixels = latent.size, latent.pixels
-        first, columns = pixels.top, pixels.columns
-        around = slice(max(rows.start - 1, first), min(rows.stop + 1, pixels.rows.stop))  # latent MLPs read 3x3 pixels
-        inner = slice(rows.start - around.start, rows.stop - around.start)
+    def field_of_part(self, latent: Latent, cell: Tensor, pixels: PixelWindow) -> ModulatedField:
+        size, held = latent.size, latent.pixels
+        around = pixels.grown(1).clipped(held)  # latent MLPs read 3x3 pixels
+        here, inner = around.within(held), pixels.within(around)
         cell, varies = cell_in_pixels(cell, size), cell.dim() == 4
-        cell_around = cell[:, :, around, columns] if varies else cell
-        modulation, code = self.modulate(
-            latent.rows(slice(around.start - first, around.stop - first)), cell_around, size
+        cell_around, cell_inside = (around.of(cell), pixels.of(cell)) if varies else (cell, cell)
+        modulation, code = self.modulate(latent.part(here.rows, here.columns), cell_around, size)
+        # In one piece each, as what paints takes it, and without what is beside
+        modulation, code = (
+            inner.of(values).contiguous(memory_format=torch.channels_last) for values in (modulation, code)
         )
-        code = code[:, :, inner]
         return ModulatedField(
-            table=self.tabulate(code, cell[:, :, rows, columns] if varies else cell),
+            table=self.tabulate(code, cell_inside),
             skip=latent.image if self.lr_skip else None,
-            skip_window=pixels,
-            window=PixelWindow(size, rows.start, pixels.left, rows.stop - rows.start, pixels.width),
+            skip_window=held,
+            window=pixels,
             code=code,
-            modulation=modulation[:, :, inner].permute(0, 2, 3, 1),
+            modulation=modulation.permute(0, 2, 3, 1),
         )
 
     @property
@@ -126,8 +128,10 @@ class LMFDecoder(LocalEnsembleModel):
         in_parts = not self.lr_skip or native.choose(self.native_library, *self.imnet.parameters()) is not None
         return getattr(self.encoder, "reach", None) if in_parts else None
 
-    def rows_at_a_time(self, latent: Latent) -> int:
-        return max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * len(latent.image) * latent.features.shape[3]))
+    def pixels_at_a_time(self, latent: Latent) -> Size:
+        across = BLOCK if latent.features.is_cpu else latent.size[1]
+        rows = max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * len(latent.image) * min(across, latent.size[1])))
+        return min(rows, BLOCK) if latent.features.is_cpu else rows, across
 
     def intensity(self, field: ModulatedField) -> Tensor:
         """How much each LR pixel modulates, (B, h, w): mean magnitude of the second half of its modulations (the

@@ -81,7 +81,7 @@ class MetaSR(ContinuousModel):
                 at_x = (which_x == j).nonzero()[:, 0]
                 values = latents[:, :, columns[at_x].to(device)] @ matrix
                 output[:, :, at_y[:, None].to(device), at_x.to(device)] = values.permute(0, 3, 1, 2)
-            progress.advance(len(at_y))
+            progress.advance(len(at_y) * grid.size[1])
         return True
 
 

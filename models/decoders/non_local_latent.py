@@ -20,9 +20,9 @@ class NonLocalLatent(Latent):
 
     non_local: Tensor | None = None
 
-    def rows(self, rows: slice) -> "NonLocalLatent":
-        non_local = None if self.non_local is None else self.non_local[:, :, rows]
-        return replace(super().rows(rows), non_local=non_local)
+    def part(self, rows: slice, columns: slice) -> "NonLocalLatent":
+        non_local = None if self.non_local is None else self.non_local[:, :, rows, columns]
+        return replace(super().part(rows, columns), non_local=non_local)
 
 
 class NonLocalEncoder(nn.Module):

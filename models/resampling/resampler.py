@@ -136,7 +136,7 @@ class Resampler(ContinuousModel):
                 self._paint_separably(library, field.picture(number), grid, picture)
         elif isinstance(grid, WarpedGrid) and (library := self.library(field.table)) is not None:
             resample_warped(library, *self.native_arguments(field), grid, output)
-            progress.advance(grid.size[0])
+            progress.advance(grid.size[0] * grid.size[1])
         else:
             super().paint(field, grid, output)
 
@@ -146,13 +146,13 @@ class Resampler(ContinuousModel):
         if library is not None:
             planes, kernel = field.table[0].permute(2, 0, 1).contiguous(), NATIVE_KERNELS[type(self.kernel)]
             resample_grid(library, kernel, planes, stretch, self.kernel.radius, grid, output, field.pixels)
-            progress.advance(grid.size[0])
+            progress.advance(grid.size[0] * grid.size[1])
             return
         x = self.taps(grid.columns, width, stretch[1]).from_pixel(field.pixels.left).to(output.device)
         for rows, chunk in grid.row_chunks(self._chunk_queries(field)):
             y = self.taps(chunk.rows, height, stretch[0]).from_pixel(field.pixels.top).to(output.device)
             output[:, rows] = self.resample(field.table[0], y, x).permute(2, 0, 1)
-            progress.advance(chunk.size[0])
+            progress.advance(chunk.size[0] * chunk.size[1])
 
     def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:
         """A picture's table (h, w, (1 + K) * C) on the grid whose rows and columns have the taps y and x: (H, W,

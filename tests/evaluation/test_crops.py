@@ -76,7 +76,7 @@ def test_a_picture_added_by_the_model_is_cut_alike(name) -> None:
     """With the LR picture's own bilinear interpolation, and with several chunks of rows in a part."""
     torch.manual_seed(0)
     upscaler, lr, grid = Upscaler(models.make(small_spec(name)).eval()), torch.rand(3, *SIZE), Grid.of_size(OUTPUT)
-    upscaler.model.rows_at_a_time = lambda latent: 41
+    upscaler.model.pixels_at_a_time = lambda latent: (41, 37)
     part = grid.window(250, 211, (200, 100))
     pixels = pixels_for(upscaler, part, SIZE)
     if pixels is None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 import models
 from evaluation.metrics import psnr
-from models import load_upscaler
+from models import load_upscaler, safeguards
 from models.safeguards import filter_share, pixel_size
 from models.upscaler import Upscaler
 from tests.registered import DECODERS, small_spec
@@ -95,3 +95,10 @@ def test_a_flat_pattern_stays_within_what_its_surroundings_support(model) -> Non
     picture[:, 9:11, 9:11] += 0.01
     painted = load_upscaler(model)(picture, (80, 80))
     assert (painted - 0.5).abs().max() < 0.06
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (13, 11)])
+def test_the_highest_around_is_that_of_5x5_pixels(size) -> None:
+    picture = torch.rand(2, 3, *size)
+    padded = torch.nn.functional.pad(picture, (2, 2, 2, 2), mode="replicate")
+    assert torch.equal(safeguards._highest(picture), torch.nn.functional.max_pool2d(padded, 5, stride=1))

@@ -38,6 +38,14 @@ def opened(client: TestClient, content: bytes, **query: object) -> str:
     return answer.json()["picture"]
 
 
+def finished(client: TestClient, export: dict) -> dict:
+    """A download's state when it is made."""
+    while export["state"] in ("waiting", "painting"):
+        export = client.get(f"/api/exports/{export['name']}").json()
+    assert export["state"] == "finished", export
+    return export
+
+
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
     with TestClient(create_app(Settings()), base_url=HOME) as client:

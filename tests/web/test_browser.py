@@ -200,9 +200,57 @@ def test_windows_and_whole_pictures_are_downloaded(page) -> None:
 def test_a_long_download_is_cancelled(page) -> None:
     open_picture(page, blobs(40, 52))
     page.fill("#width", "5200")
-    page.click("#save-whole")
-    page.click("#exports button")
+    page.route("**/api/exports/*", unfinished)
+    with page.expect_response("**/exports") as started:
+        page.click("#save-whole")
+    with page.expect_request(lambda request: request.method == "DELETE"):
+        page.click("#exports button")
     until(page, "!document.querySelector('#exports li')")
+    page.unroute("**/api/exports/*")
+    name = started.value.json()["name"]
+    until(page, f"fetch('/api/exports/{name}/file').then(answer => answer.status === 404)")
+
+
+def unfinished(route: "playwright.Route") -> None:
+    """An export that is never done, however quick the server is."""
+    if route.request.method == "GET":
+        route.fulfill(json={"state": "painting", "done": 0.5})
+    else:
+        route.continue_()
+
+
+def test_a_picture_that_the_server_has_lost_is_opened_again(page) -> None:
+    """Started again, short of memory, or the cookie is gone: the same place is seen in the same mode."""
+    open_picture(page, blobs(80, 104), shrink=2)
+    before = page.evaluate("continua.picture.picture")
+    page.context.clear_cookies()
+    page.evaluate("continua.panes.zoomTo(9)")
+    until(page, f"continua.picture.picture !== '{before}' && continua.panes.main?.world.getItemCount()")
+    settle(page)
+    assert page.evaluate("continua.panes.scale()") == pytest.approx(9, rel=0.1)
+    assert page.evaluate("continua.picture.reference")
+    assert page.inner_text("#status") == ""
+    assert page.locator("#views").get_attribute("class") == "slider"
+
+
+def test_tiles_are_asked_for_again_when_the_server_did_not_answer(page) -> None:
+    open_picture(page, blobs(40, 52))
+    page.route("**/tiles/**", lambda route: route.abort())
+    page.evaluate("continua.panes.zoomTo(40)")
+    page.wait_for_selector("#status.bad")
+    assert "does not answer" in page.inner_text("#status")
+    with page.expect_response(lambda response: "/tiles/6/" in response.url) as answered:
+        page.unroute("**/tiles/**")
+    assert answered.value.status == 200
+
+
+def test_views_stay_together_when_the_window_changes(page) -> None:
+    open_picture(page, blobs(40, 52))
+    page.set_viewport_size({"width": 380, "height": 760})
+    until(page, "continua.panes.viewers.every(v => v.viewport.getContainerSize().x === 380)")
+    places = "continua.panes.viewers.map(v => [v.viewport.getZoom(true), ...Object.values(v.viewport.getCenter(true))])"
+    left, right = page.evaluate(places)
+    assert left == pytest.approx(right, abs=1e-6)
 
 
 def test_a_broken_file_is_said_in_words(page) -> None:

@@ -25,6 +25,7 @@ def test_reserved_memory_is_made_free_and_given_back() -> None:
         with pytest.raises(Refused, match="--memory"):
             budget.reserve(4001)
     assert budget.used == 0
+    assert budget.highest == 6000
 
 
 def test_what_is_too_large_is_refused_and_nothing_dropped_for_it() -> None:

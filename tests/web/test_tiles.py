@@ -10,7 +10,7 @@ from PIL import Image
 
 import demo
 from tests.commands import call
-from tests.web.conftest import blobs, opened, png_of
+from tests.web.conftest import blobs, finished, opened, png_of
 
 SHIPPED = "save/pretrained_models/edsr-s_lm-liif.pth"
 SOURCES = {"lm-liif": SHIPPED, "lerf-g": "save/pretrained_models/lerf-g", "bicubic": "bicubic"}
@@ -34,6 +34,16 @@ def test_a_tile_is_the_crop_of_the_whole_result(client, photo, tmp_path, model, 
     whole = painted(tmp_path, photo, "--size", f"{width}x{height}", "--model", SOURCES[model])
     crop = whole[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256]
     assert np.array_equal(tile, crop)
+
+
+def test_tiles_of_a_picture_that_is_prepared_in_blocks_too(client, tmp_path) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(png_of(blobs(136, 270)))
+    name = opened(client, photo.read_bytes())
+    whole = painted(tmp_path, photo, "--scale", "2", "--model", SHIPPED)
+    for column, row in ((2, 1), (0, 0), (1, 0)):
+        tile = picture_of(client.get(f"/api/pictures/{name}/tiles/1/{column}/{row}?model=lm-liif").content)
+        assert np.array_equal(tile, whole[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
@@ -71,10 +81,7 @@ def test_tiles_of_one_scale_after_those_of_another(client, photo, tmp_path) -> N
 def test_the_shown_command_writes_the_downloaded_file(client, photo, tmp_path, monkeypatch, asked) -> None:
     name = opened(client, photo.read_bytes())
     command = client.post(f"/api/pictures/{name}/command", json=asked).json()["command"]
-    export = client.post(f"/api/pictures/{name}/exports", json=asked).json()
-    while export["state"] in ("waiting", "painting"):
-        export = client.get(f"/api/exports/{export['name']}").json()
-    assert export["state"] == "finished", export
+    export = finished(client, client.post(f"/api/pictures/{name}/exports", json=asked).json())
     answer = client.get(f"/api/exports/{export['name']}/file")
     assert "attachment" in answer.headers["content-disposition"]
     monkeypatch.chdir(tmp_path)
@@ -88,9 +95,8 @@ def test_16_bits_stay(client) -> None:
     stream = io.BytesIO()
     Image.fromarray(blobs(20, 24)[:, :, 0].astype(np.uint16) * 257).save(stream, "PNG")
     name = opened(client, stream.getvalue())
-    export = client.post(f"/api/pictures/{name}/exports", json={"width": 48, "height": 40, "ending": ".png"}).json()
-    while export["state"] in ("waiting", "painting"):
-        export = client.get(f"/api/exports/{export['name']}").json()
+    asked = {"width": 48, "height": 40, "ending": ".png"}
+    export = finished(client, client.post(f"/api/pictures/{name}/exports", json=asked).json())
     assert picture_of(client.get(f"/api/exports/{export['name']}/file").content).dtype == np.uint16
 
 

@@ -1,6 +1,7 @@
 """Whatever is sent, the answer is a picture or a mistake in one line, and nothing is kept of it."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.web.conftest import blobs, opened, png_of
+from utils.files import PROJECT
 from web.settings import Settings
 from web.uploads import safe_name
 
@@ -94,6 +96,15 @@ def test_bad_files_are_one_line(client, kind) -> None:
     assert "\n" not in said
     assert not any(word in said for word in ("Traceback", "..", "/work", "site-packages"))
     assert client.app.state.studio.budget.used == used
+
+
+def test_the_table_of_the_documentation_has_every_kind_and_its_answer() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| (\d{3}) \| [^|]+ \|$", (PROJECT / "docs/web.md").read_text(), re.MULTILINE)
+    assert [kind for kind, _ in rows] == list(BAD)
+    assert len(rows) >= 30
+    for kind, status in rows:
+        allowed = BAD[kind][1]
+        assert int(status) in (allowed if isinstance(allowed, tuple) else (allowed,)), kind
 
 
 POLYGLOTS = {

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+import torch
 
 import web.worker
 from web.errors import Refused
@@ -13,9 +14,9 @@ from web.worker import Worker
 @pytest.fixture
 def held():
     """A worker at a call that ends when it is released, so that others queue behind it."""
-    worker, begun, release = Worker(), threading.Event(), threading.Event()
-    worker.submit((0,), lambda: begun.set() or release.wait(20))
-    assert begun.wait(20)
+    worker, begun, release = Worker(1), threading.Event(), threading.Event()
+    worker.submit((0,), lambda: begun.set() or release.wait(60))
+    assert begun.wait(60)
     yield worker, release
     release.set()
     worker.stop()
@@ -30,7 +31,7 @@ def test_coarse_before_fine_before_exports_and_in_order(held) -> None:
     ]
     release.set()
     for future in futures:
-        future.result(20)
+        future.result(60)
     assert done == ["coarse", "fine", "fine too", "export"]
 
 
@@ -38,14 +39,17 @@ def test_what_a_client_left_is_not_computed(held) -> None:
     worker, release = held
     done = []
 
-    async def gone() -> bool:
-        return True
+    async def left() -> None:
+        with pytest.raises(Refused) as refused:
+            await worker.run((0, 1), lambda: done.append("left"), asyncio.sleep(0))
+        assert refused.value.status == 499
+        asked = asyncio.create_task(worker.run((0, 1), lambda: done.append("cancelled"), asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        asked.cancel()
 
-    with pytest.raises(Refused) as refused:
-        asyncio.run(worker.run((0, 1), lambda: done.append("left"), gone))
-    assert refused.value.status == 499
+    asyncio.run(left())
     release.set()
-    worker.submit((9,), lambda: None).result(20)
+    worker.submit((9,), lambda: None).result(60)
     assert not done
 
 
@@ -53,8 +57,8 @@ def test_errors_reach_who_asked_and_the_worker_goes_on(held) -> None:
     worker, release = held
     release.set()
     with pytest.raises(ZeroDivisionError):
-        worker.submit((0,), lambda: 1 / 0).result(20)
-    assert worker.submit((0,), lambda: 7).result(20) == 7
+        worker.submit((0,), lambda: 1 / 0).result(60)
+    assert worker.submit((0,), lambda: 7).result(60) == 7
 
 
 def test_too_many_are_refused(held, monkeypatch) -> None:
@@ -66,3 +70,32 @@ def test_too_many_are_refused(held, monkeypatch) -> None:
     assert refused.value.status == 429
     waiting[1].cancel()
     worker.submit((0,), lambda: None)
+
+
+def test_tiles_run_side_by_side_and_of_long_work_one_call() -> None:
+    worker, together, release, running, most = Worker(3), threading.Barrier(3), threading.Event(), [], []
+
+    def tile() -> int:
+        together.wait(60)  # all three run, or this fails
+        return torch.get_num_threads()
+
+    def long() -> None:
+        running.append(1)
+        most.append(len(running))
+        release.wait(60)
+        running.pop()
+
+    try:
+        before = torch.get_num_threads()
+        assert [future.result(60) for future in [worker.submit((0, 3), tile) for _ in range(3)]][2] == 1
+        kept = [worker.submit((4,), long) for _ in range(3)]
+        assert worker.submit((0, 3), lambda: "tile").result(60) == "tile"  # while another works and waits
+        release.set()
+        for future in kept:
+            future.result(60)
+        assert most == [1, 1, 1]
+        assert worker.submit((0, 3), torch.get_num_threads).result(60) == 3
+        assert torch.get_num_threads() == before
+    finally:
+        release.set()
+        worker.stop()

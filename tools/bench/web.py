@@ -21,9 +21,10 @@ from web.settings import Settings
 from web.studio import TILE
 
 LEVELS = {2: 1, 8: 3, 32: 5}
-CLIENTS, REQUESTS = 8, 200
+CLIENTS, REQUESTS, DISTINCT = 8, 200, 100  # each tile is asked for twice
 HOME = "http://127.0.0.1"
 ACROSS = 4  # tiles of the measured window's side
+PREPARED = f"{DEFAULT}/field"  # what the server keeps of a scale
 
 
 def web(arguments: Any) -> dict[str, Any]:
@@ -56,51 +57,54 @@ async def _tiles(client: AsyncClient, budget: Any, arguments: Any) -> dict[str, 
         window = grid.window(0, 0, (rows * TILE, columns * TILE))
         places = list(itertools.product(range(columns), range(rows)))
 
-        async def get(column: int, row: int, level: int = level) -> None:
-            (await client.get(f"/api/pictures/{picture}/tiles/{level}/{column}/{row}")).raise_for_status()
-
-        started = time.perf_counter()
-        await get(*places[0])
-        figures[f"x{scale}: first tile of a scale, ms"] = 1000 * (time.perf_counter() - started)
-        upscaler.render(latent, window)
-        first, served, rendered, share = [], [], [], []
-        for _ in range(arguments.repeats):
-            budget.drop((picture, "tile"))
-            started = time.perf_counter()
-            await get(*places[0])
-            first.append(1000 * (time.perf_counter() - started))
-            budget.drop((picture, "tile"))
+        async def get(*wanted: tuple[int, int], level: int = level) -> tuple[float, float]:
+            """Seconds, and those of processors, that these tiles take together."""
+            paths = [f"/api/pictures/{picture}/tiles/{level}/{column}/{row}" for column, row in wanted]
             started, processor = time.perf_counter(), time.process_time()
-            await asyncio.gather(*(get(*place) for place in places))
-            served.append(time.perf_counter() - started)
-            processor = time.process_time() - processor
-            started, alone = time.perf_counter(), time.process_time()
+            for answer in await asyncio.gather(*map(client.get, paths)):
+                answer.raise_for_status()
+            return time.perf_counter() - started, time.process_time() - processor
+
+        def forget(*parts: str) -> None:
+            for part in parts:
+                budget.drop((picture, *part.split("/")))
+
+        first, later, served, rendered = [], [], [], []
+        for number in range(1 + arguments.repeats):
+            forget("tile", PREPARED)
+            times = [await get(places[0])]
+            forget("tile")
+            times.append(await get(places[0]))
+            forget("tile", PREPARED)
+            times.append(await get(*places))
+            started, processor = time.perf_counter(), time.process_time()
             upscaler.render(latent, window)
-            rendered.append(time.perf_counter() - started)
-            share.append(processor / (time.process_time() - alone))
-        figures[f"x{scale}: a tile, ms"] = Figure.of(first)
-        figures[f"x{scale}: tiles a second"] = len(places) / statistics.median(served)
-        figures[f"x{scale}: tiles / one render, time"] = Figure.of(
-            [a / b for a, b in zip(served, rendered, strict=True)]
-        )
-        figures[f"x{scale}: tiles / one render, processor"] = Figure.of(share)
+            times.append((time.perf_counter() - started, time.process_time() - processor))
+            if number:  # after a warm-up
+                for kept, figure in zip((first, later, served, rendered), times, strict=True):
+                    kept.append(figure)
+        figures[f"x{scale}: first tile of a scale, ms"] = Figure.of([1000 * seconds for seconds, _ in first])
+        figures[f"x{scale}: a later tile, ms"] = Figure.of([1000 * seconds for seconds, _ in later])
+        figures[f"x{scale}: tiles a second"] = len(places) / statistics.median(seconds for seconds, _ in served)
+        for which, what in enumerate(("time", "processor")):
+            figures[f"x{scale}: tiles / one render, {what}"] = Figure.of(
+                [tiles[which] / render[which] for tiles, render in zip(served, rendered, strict=True)]
+            )
     return figures
 
 
 async def _load(arguments: Any) -> dict[str, Any]:
     """Many clients at once, each with a picture and a session of its own."""
     app = create_app(Settings(memory=int(arguments.memory * 2**30)))
-    budget, content, highest = app.state.studio.budget, Path(arguments.picture).read_bytes(), 0
+    budget, content = app.state.studio.budget, Path(arguments.picture).read_bytes()
 
     async def visit() -> list[int]:
-        nonlocal highest
         statuses = []
         async with AsyncClient(transport=ASGITransport(app), base_url=HOME, timeout=600) as client:
             picture = (await client.post("/api/pictures", content=content)).json()["picture"]
             for number in range(REQUESTS):
-                path = f"/api/pictures/{picture}/tiles/5/{number % 20}/{number // 20}"
+                path = f"/api/pictures/{picture}/tiles/5/{number % DISTINCT % 10}/{number % DISTINCT // 10}"
                 statuses.append((await client.get(path)).status_code)
-                highest = max(highest, budget.used)
         return statuses
 
     async with app.router.lifespan_context(app):
@@ -112,6 +116,6 @@ async def _load(arguments: Any) -> dict[str, Any]:
         f"load, {CLIENTS} clients x {REQUESTS}: tiles answered": answered.count(200),
         "load: others": len(answered) - answered.count(200),
         "load: tiles a second": len(answered) / seconds,
-        "load: most memory kept, share of the budget": highest / budget.limit,
+        "load: most memory kept, share of the budget": budget.highest / budget.limit,
         "load: peak resident memory, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

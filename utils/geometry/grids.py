@@ -127,12 +127,23 @@ class Grid:
             yield (..., rows, slice(None)), chunk.coord()
 
     def by_pixel_rows(self, height: int, step: int, first: int = 0) -> Iterator[tuple[slice, "Grid", Place]]:
-        owner = pixel_index(self.rows, height)
-        for row in range(first, height, step):
-            start, stop = torch.searchsorted(owner, torch.tensor([row, row + step])).tolist()
-            if start < stop:
-                part, place = replace(self, rows=self.rows[start:stop]), (..., slice(start, stop), slice(None))
-                yield slice(row, min(row + step, height)), part, place
+        for pixels, part in _by_pixels(self.rows, height, step, first):
+            yield pixels, replace(self, rows=self.rows[part]), (..., part, slice(None))
+
+    def by_pixel_columns(self, width: int, step: int, first: int = 0) -> Iterator[tuple[slice, "Grid", Place]]:
+        """As `by_pixel_rows`, split by the column that holds a position."""
+        for pixels, part in _by_pixels(self.columns, width, step, first):
+            yield pixels, replace(self, columns=self.columns[part]), (..., part)
+
+
+def _by_pixels(positions: Tensor, n: int, step: int, first: int) -> Iterator[tuple[slice, slice]]:
+    """Of an axis of n pixels, `step` at a time from `first` on, where they hold any of the sorted positions, and
+    these."""
+    owner = pixel_index(positions, n)
+    for pixel in range(first, n, step):
+        start, stop = torch.searchsorted(owner, torch.tensor([pixel, pixel + step])).tolist()
+        if start < stop:
+            yield slice(pixel, min(pixel + step, n)), slice(start, stop)
 
 
 def cell_of(size: Size, input_size: Size | None = None, largest_scale: float | None = None) -> Tensor:

@@ -201,6 +201,19 @@ class PixelWindow:
             columns = _widened(columns, math.ceil(least / len(rows)), size[1])
         return cls(size, rows.start, columns.start, len(rows), len(columns))
 
+    @classmethod
+    def of_slices(cls, size: Size, rows: slice, columns: slice) -> "PixelWindow":
+        """These rows and columns."""
+        return cls(size, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+
+    def clipped(self, outer: "PixelWindow") -> "PixelWindow":
+        """What of it is in `outer`, which it meets."""
+        rows, columns = (
+            slice(max(a.start, b.start), min(a.stop, b.stop))
+            for a, b in ((self.rows, outer.rows), (self.columns, outer.columns))
+        )
+        return PixelWindow.of_slices(self.size, rows, columns)
+
     def grown(self, margin: int) -> "PixelWindow":
         """With `margin` more rows and columns on each side, as far as the picture goes."""
         rows, columns = (range(span.start, span.stop) for span in (self.rows, self.columns))

@@ -1,15 +1,24 @@
-// Requests to the server; an answer that is a mistake becomes an Error with its text.
+// Requests to the server; an answer that is a mistake becomes an Error with its text. It is `lost` when the server no
+// longer has the picture, which the page is told as an event, and `passing` when the same request may succeed later.
 
 export async function ask(path, options = {}) {
-  const answer = await fetch(path, options);
-  if (answer.ok) return answer;
-  let text = `${answer.status} ${answer.statusText}`;
+  let answer;
   try {
-    text = (await answer.json()).error ?? text;
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw Object.assign(new Error("The server does not answer; is app.py still running?"), { passing: true });
+  }
+  if (answer.ok) return answer;
+  let [text, lost] = [`${answer.status} ${answer.statusText}`, false];
+  try {
+    const { error, missing } = await answer.json();
+    [text, lost] = [error ?? text, missing === "picture"];
   } catch {
     // not JSON: the status says all there is
   }
-  throw new Error(text);
+  if (lost) dispatchEvent(new CustomEvent("lost", { detail: path }));
+  throw Object.assign(new Error(text), { lost, passing: answer.status === 429 || answer.status >= 500 });
 }
 
 export const askJson = async (path, options) => (await ask(path, options)).json();
@@ -33,6 +42,8 @@ export function element(tag, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
+
+export const failed = (error) => error.lost || tell(error.message, true);
 
 let hiding;
 

@@ -59,4 +59,6 @@ export function isConvex(corners) {
   return turns.every((turn) => turn > 40) || turns.every((turn) => turn < -40);
 }
 
-export const textOf = (matrix) => matrix.map((value) => String(Number(value.toPrecision(12)))).join(",");
+/** Nine numbers; what is left of 0 after rounding is 0. */
+export const textOf = (matrix) =>
+  matrix.map((value) => String(Math.abs(value) < 1e-14 ? 0 : Number(value.toPrecision(12)))).join(",");

@@ -1,6 +1,6 @@
 // The page: opens pictures, and lets the controls of the panel say how they are shown.
 
-import { ask, askJson, byId, copy, element, sendJson, tell, withQuery } from "./api.js";
+import { ask, askJson, byId, copy, element, failed, sendJson, tell, withQuery } from "./api.js";
 import { order } from "./downloads.js";
 import { Panes } from "./panes.js";
 import { Warp } from "./warp.js";
@@ -17,6 +17,8 @@ let matrix = null;
 let warpSize = null;
 let scoring = 0;
 let commanding = 0;
+let restoring = false;
+const LOST_AGAIN = 10_000; // milliseconds
 
 const panes = new Panes(byId("views"), changed);
 const warp = new Warp(byId("warp"), (text, size, sharp) => {
@@ -29,15 +31,20 @@ const warp = new Warp(byId("warp"), (text, size, sharp) => {
 const offered = () => [...catalogue.models, ...(picture?.reference ? [REFERENCE] : [])];
 const labelOf = (name) => offered().find((model) => model.name === name)?.label ?? name;
 const shownModels = () => (mode === "single" || mode === "warp" ? [chosen[1]] : chosen.slice(0, SHOWN[mode]));
-const failed = (error) => tell(error.message, true);
 
-async function open(request, name) {
+/** Sends a picture, and encodes it; `file` says how it is sent, and may be asked again. */
+async function send(file, version = 0) {
+  const sent = { ...(await file.send()), file, version };
+  tell("Encoding …");
+  const model = chosen[1] === "reference" ? "bicubic" : chosen[1];
+  await ask(withQuery(`/api/pictures/${sent.picture}/encode`, { model }), { method: "POST" });
+  return sent;
+}
+
+async function open(file, name) {
   tell(`Opening ${name} …`);
   try {
-    const opened = await request();
-    picture = { ...opened, version: 0 };
-    tell("Encoding …");
-    await ask(withQuery(`/api/pictures/${picture.picture}/encode`, { model: chosen[1] }), { method: "POST" });
+    picture = await send(file);
   } catch (error) {
     failed(error);
     return;
@@ -54,14 +61,43 @@ async function open(request, name) {
   draw(false);
 }
 
+/** The server has lost the picture: it was started again, or needed the memory. It is sent again, and shown in the same
+ *  place; where it is lost again at once, the user decides. */
+async function reopen({ detail: path }) {
+  if (restoring || !picture || !path.includes(picture.picture)) return;
+  const { file, version } = picture;
+  if (Date.now() - (file.restored ?? 0) < LOST_AGAIN) {
+    tell("The server has dropped this picture again to free memory: open it again", true);
+    return;
+  }
+  restoring = true;
+  tell("Opening again …");
+  try {
+    let sent = await send(file, version);
+    if (file.reference) sent = { ...sent, ...(await sendReference(sent, file.reference)) };
+    tell("");
+    if (picture?.file !== file) return; // the user has gone on
+    file.restored = Date.now();
+    picture = sent;
+    draw();
+  } catch (error) {
+    failed(error);
+  } finally {
+    restoring = false;
+  }
+}
+
 const shrink = () => Number(byId("shrink").value);
-const openFile = (file) =>
-  open(
-    () => askJson(withQuery("/api/pictures", { name: file.name, shrink: shrink() }), { method: "POST", body: file }),
-    file.name,
-  );
-const openSample = (name) =>
-  open(() => askJson(withQuery(`/api/samples/${name}`, { shrink: shrink() }), { method: "POST" }), name);
+function openFile(file) {
+  const path = withQuery("/api/pictures", { name: file.name, shrink: shrink() });
+  return open({ send: () => askJson(path, { method: "POST", body: file }) }, file.name);
+}
+function openSample(name) {
+  const path = withQuery(`/api/samples/${name}`, { shrink: shrink() });
+  return open({ send: () => askJson(path, { method: "POST" }) }, name);
+}
+const sendReference = (to, file) =>
+  askJson(withQuery(`/api/pictures/${to.picture}/reference`, { name: file.name }), { method: "PUT", body: file });
 
 function referenceChanged() {
   if (!picture.reference) chosen = chosen.map((name, index) => (name === "reference" ? FIRST[index] : name));
@@ -254,8 +290,8 @@ function connect() {
     target.value = "";
     if (!file) return;
     try {
-      const path = withQuery(`/api/pictures/${picture.picture}/reference`, { name: file.name });
-      picture = { ...(await askJson(path, { method: "PUT", body: file })), version: picture.version + 1 };
+      picture = { ...picture, ...(await sendReference(picture, file)), version: picture.version + 1 };
+      picture.file.reference = file;
       referenceChanged();
       draw();
     } catch (error) {
@@ -315,6 +351,7 @@ async function start() {
     }),
   );
   connect();
+  addEventListener("lost", reopen);
   window.continua = { panes, warp, get picture() { return picture; } };
 }
 

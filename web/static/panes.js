@@ -1,7 +1,8 @@
 // Viewers of one picture by several models, which zoom and pan together. Tiles that leave the view are not waited for.
 
-import { element, tell, withQuery } from "./api.js";
+import { ask, element, failed, withQuery } from "./api.js";
 
+const AGAIN = 3000; // milliseconds until a tile is asked for again, when the server did not answer
 const LARGEST_LEVEL = 6; // tiles are rendered at scales up to 2 to this power
 const { OpenSeadragon } = window;
 OpenSeadragon.setString("Errors.OpenFailed", "This picture cannot be opened");
@@ -24,13 +25,14 @@ function tileSource(picture, model, other) {
     job.userData.stop = stop;
     source.waiting.add(job);
     try {
-      const answer = await fetch(job.src, { signal: stop.signal });
-      if (!answer.ok) throw new Error((await answer.json()).error);
+      const answer = await ask(job.src, { signal: stop.signal });
       job.finish(await answer.blob(), null, "rasterBlob");
     } catch (error) {
       if (stop.signal.aborted) return;
+      const { tile } = job;
       job.fail(error.message, null);
-      tell(error.message, true);
+      failed(error);
+      if (error.passing) setTimeout(() => source.again(tile), AGAIN);
     } finally {
       source.waiting.delete(job);
     }
@@ -121,7 +123,13 @@ export class Panes {
       else if (index > 0) this.go(viewer, this.place());
       this.onChange();
     });
+    source.again = (tile) => {
+      tile.exists = true;
+      if (this.viewers.includes(viewer)) viewer.forceRedraw();
+    };
     viewer.addHandler("update-viewport", () => leaveInvisible(viewer, source));
+    // OpenSeadragon then still changes the zoom, of each viewer on its own
+    viewer.addHandler("after-resize", () => queueMicrotask(() => this.leading && this.follow(this.leading)));
     for (const event of ["canvas-press", "canvas-scroll", "canvas-key", "canvas-double-click", "canvas-pinch"]) {
       viewer.addHandler(event, () => (this.leading = viewer));
     }

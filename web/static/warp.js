@@ -1,6 +1,6 @@
 // A warp by hand: four corners and a handle to rotate. Coarse while a handle is dragged, sharp when it is let go.
 
-import { ask, element, tell, withQuery } from "./api.js";
+import { ask, element, failed, tell, withQuery } from "./api.js";
 import { cornersOf, isConvex, ofCorners, scaled, textOf } from "./geometry.js";
 
 const COARSE = 1 / 3;
@@ -31,7 +31,7 @@ export class Warp {
   }
 
   show(picture, model) {
-    const fresh = this.picture !== picture;
+    const fresh = this.picture?.file !== picture.file;
     this.picture = picture;
     this.model = model;
     if (fresh) this.reset();
@@ -168,7 +168,7 @@ export class Warp {
         this.canvas.getContext("2d").drawImage(image, 0, 0);
         this.box.dataset.drawn = full ? "sharp" : "coarse";
       } catch (error) {
-        tell(error.message, true);
+        failed(error);
       }
     }
     this.working = false;

@@ -106,7 +106,7 @@ def test_any_strides(model, memory_format) -> None:
     Homography.rotation(100, (23, 11), (61, 50), (2, 3)).grid((23, 11), (61, 50)),
 ], ids=["x4", "x2.7", "smaller", "wide", "window", "warp"])  # fmt: skip
 @pytest.mark.parametrize("lr_skip", [False, True])
-def test_a_field_of_some_rows_at_a_time_changes_nothing(monkeypatch, model, backend, grid, lr_skip) -> None:
+def test_a_field_of_some_pixels_at_a_time_changes_nothing(monkeypatch, model, backend, grid, lr_skip) -> None:
     model.lr_skip = lr_skip
     with torch.inference_mode(), native.using(backend):
         latent = model.encode(torch.rand(2, 3, 23, 11))
@@ -114,10 +114,37 @@ def test_a_field_of_some_rows_at_a_time_changes_nothing(monkeypatch, model, back
         for rows in (1, 5):
             monkeypatch.setattr(lmf, "FIELD_BYTES", rows * 4 * model.imnet.mod_dim * 2 * 11)
             assert_close(model.render(latent, grid, outside=7.0), whole, 1e-5)
+        for side in (1, 4):
+            monkeypatch.setattr(lmf, "BLOCK", side)
+            assert_close(model.render(latent, grid, outside=7.0), whole, 1e-5)
     inside = whole != 7
     assert inside.float().mean() > 0.2
     assert inside.all() == isinstance(grid, Grid)
     assert whole[inside].std() > 0.01
+
+
+@torch.inference_mode()
+def test_a_window_has_the_pixels_of_the_whole_and_costs_what_is_around_it(monkeypatch, model) -> None:
+    monkeypatch.setattr(lmf, "BLOCK", 16)
+    latent, grid, prepared = model.encode(torch.rand(1, 3, 37, 51)), Grid.of_size((150, 100)), []
+    with native.using("native"):
+        whole = model.render(latent, grid)
+        field_of_part = model.field_of_part
+        monkeypatch.setattr(
+            model,
+            "field_of_part",
+            lambda *given: prepared.append((given[2].rows, given[2].columns)) or field_of_part(*given),
+        )
+        for top, left, (height, width) in ((0, 0, (20, 20)), (66, 40, (5, 30)), (130, 95, (20, 5))):
+            window = model.render(latent, grid.window(top, left, (height, width)))
+            assert torch.equal(window, whole[:, :, top : top + height, left : left + width])
+    # Blocks and the pixels beside them; the second window is in two of them
+    assert prepared == [
+        (slice(0, 14), slice(0, 14)),
+        (slice(12, 27), slice(12, 27)),
+        (slice(12, 27), slice(25, 40)),
+        (slice(25, 37), slice(38, 51)),
+    ]
 
 
 @torch.inference_mode()

@@ -52,6 +52,11 @@ def test_a_grid_is_split_by_the_rows_that_hold_its_positions(n, m, step) -> None
         assert bool(((owner >= rows.start) & (owner < rows.stop)).all())
         found[place[1]] = owner
     assert torch.equal(found, coords.pixel_index(grid.rows, n))
+    across = coords.Grid(grid.columns, grid.rows, (2, m))
+    split = list(across.by_pixel_columns(n, step))
+    assert [columns for columns, _, _ in split] == [rows for rows, _, _ in grid.by_pixel_rows(n, step)]
+    assert torch.equal(torch.cat([part.columns for _, part, _ in split]), across.columns)
+    assert all(torch.equal(across.columns[place[-1]], part.columns) for _, part, place in split)
 
 
 def test_rows_are_counted_from_the_first_of_a_part() -> None:

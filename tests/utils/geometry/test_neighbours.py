@@ -49,14 +49,18 @@ def test_gather_keeps_pictures_apart() -> None:
     assert torch.equal(coords.sample_nearest(table, coord).flatten(), table.flatten())
 
 
-def test_neighbours_in_some_rows_are_those_of_the_whole() -> None:
-    table = torch.rand(2, 7, 4, 3)
-    coord = torch.rand(2, 50, 2) * torch.tensor([2 / 7, 2.0]) + torch.tensor([-1 / 7, -1.0])  # in the middle row
-    gathered = [
-        lookups.Neighbours.of_points(coord, pixels, local_ensemble=True).gather(rows.contiguous())
-        for pixels, rows in ((whole((7, 4)), table), (lookups.PixelWindow((7, 4), 2, 0, 3, 4), table[:, 2:5]))
+def test_neighbours_in_some_rows_and_columns_are_those_of_the_whole() -> None:
+    table = torch.rand(2, 7, 9, 3)
+    coord = torch.rand(2, 50, 2) * torch.tensor([2 / 7, 4 / 9]) + torch.tensor([-1 / 7, -1 / 9])  # row 3, columns 4, 5
+    of_whole, *of_parts = [
+        lookups.Neighbours.of_points(coord, pixels, local_ensemble=True).gather(part.contiguous())
+        for pixels, part in (
+            (whole((7, 9)), table),
+            (lookups.PixelWindow((7, 9), 2, 0, 3, 9), table[:, 2:5]),
+            (lookups.PixelWindow((7, 9), 2, 3, 3, 4), table[:, 2:5, 3:7]),
+        )
     ]
-    assert torch.equal(*gathered)
+    assert all(torch.equal(gathered, of_whole) for gathered in of_parts)
 
 
 def test_taps_reach_every_pixel_within_support() -> None:
