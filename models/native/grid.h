@@ -69,12 +69,15 @@ class Spans {
     std::vector<float> distance;  // (taps, steps, lanes)
     std::vector<float> inside;    // (taps, steps, lanes): 1 or 0
     std::vector<int32_t> place;   // index of each column in (steps, lanes)
-    int64_t even_lane = 0, even_lanes = 0, even_column = 0;  // the first lanes in a row that have all steps, and their first column
+    int64_t even_lane = 0, even_lanes = 0;  // the first lanes in a row of which all have all steps
+    int64_t even_column = 0;                // the first of their columns
 
   private:
     void find_even(const std::vector<int64_t> &starts) {
         const int64_t spans = int64_t(starts.size());
-        const auto full = [&](int64_t i) { return (i + 1 < spans ? starts[i + 1] : int64_t(place.size())) - starts[i] == steps; };
+        const auto full = [&](int64_t i) {
+            return (i + 1 < spans ? starts[i + 1] : int64_t(place.size())) - starts[i] == steps;
+        };
         while (even_lane < spans && !full(even_lane)) ++even_lane;
         while (even_lane + even_lanes < spans && full(even_lane + even_lanes)) ++even_lanes;
         even_column = even_lanes ? starts[even_lane] : 0;
@@ -85,7 +88,8 @@ class Spans {
 template <class Kernel, class Value>
 class RowsOfGrid {
   public:
-    RowsOfGrid(const AxisTaps &y, const Spans &x, int64_t width) : y(y), x(x), width(width), padded((width + LANES - 1) / LANES * LANES) {
+    RowsOfGrid(const AxisTaps &y, const Spans &x, int64_t width)
+        : y(y), x(x), width(width), padded((width + LANES - 1) / LANES * LANES) {
         pixels.resize(PARTS * padded);
         fetched.resize(y.taps * x.taps * PARTS * x.lanes);
         held.resize(y.taps);

@@ -53,9 +53,10 @@ def table_stage(
     """Output of a stage's LUTs for the four pixels around each pixel, by simplex interpolation: the sum, exact in
     integers, / `divisor` + `offset`, rounded half to even and clipped to 0..255, (K, N, h, w) uint8.
 
-    `levels` (N, h, w) uint8, border replicated; `entries`, the LUTs, from `lay_out`. `offsets` are
-    (dy, dx) of the four pixels of each pattern; every LUT serves as many patterns, one after another. A LUT is also read at the same offsets turned by 180 degrees; seen from the last pixel
-    they must be the four in reverse order. ValueError for a picture without pixels.
+    `levels` (N, h, w) uint8, border replicated; `entries`, the LUTs, from `lay_out`. `offsets` are (dy, dx) of the four
+    pixels of each pattern; every LUT serves as many patterns, one after another. A LUT is also read at the same offsets
+    turned by 180 degrees; seen from the last pixel they must be the four in reverse order. ValueError for a picture
+    without pixels.
     """
     check_shape("a picture", levels, (None, None, None))
     if not levels.shape[1] or not levels.shape[2]:
@@ -72,6 +73,6 @@ def table_stage(
     places = torch.tensor(offsets, dtype=torch.int32, device="cpu")  # (units, 4, 2)
     out = levels.new_empty(values, *levels.shape)
     threads = torch.get_num_threads()
-    arguments = entries, entries[0].numel(), len(entries), places, len(offsets), values, levels, *levels.shape, divisor, offset, out, threads
-    library.call("lerf_stage", *arguments)
+    luts = entries, entries[0].numel(), len(entries), places, len(offsets), values
+    library.call("lerf_stage", *luts, levels, *levels.shape, divisor, offset, out, threads)
     return out

@@ -27,8 +27,8 @@ constexpr int BLOCK = 64;             // pixels of a row that are looked up at a
 
 // How a LUT of VALUES values per sample is laid out. An entry holds, for a sample and those next to it along the last
 // INNER pixels, the values in order, then those in reverse (see Unit), each with the bytes of its HELD corners side by
-// side. Four or two such entries are a cell. Samples are held several times so that a pixel needs few loads, all as wide
-// as a vector and at constant distances.
+// side. Four or two such entries are a cell. Samples are held several times so that a pixel needs few loads, all as
+// wide as a vector and at constant distances.
 template <int VALUES>
 struct Entries {
     static_assert(VALUES == 1 || VALUES == 3, "entries are as wide as a vector for these");
@@ -123,7 +123,8 @@ class Block {
             last_low[x] = word(std::max(c, d), c, d, 0);
         }
         uint32_t groups[4][BLOCK];
-        for (int number = 0; number < 4; ++number) weigh(high[number], last_high, low[number], last_low, groups[number]);
+        for (int number = 0; number < 4; ++number)
+            weigh(high[number], last_high, low[number], last_low, groups[number]);
         constexpr int WORDS = Layout::HELD / 4;
         for (int number = 0; number < Layout::LOADS; ++number)
             for (int x = 0; x < BLOCK; ++x)
