@@ -147,7 +147,8 @@ def paint_film(film: FilmJob, arguments: Any) -> None:
 def torch_painter(arguments: Any, output: TextIO) -> Any:
     """What paints with PyTorch: every model, every option."""
     threads.settle(arguments.threads)
-    from evaluation.painter import Painter
+    with threads.uncollected():
+        from evaluation.painter import Painter
     from utils.devices import select_device
 
     device, notice = select_device(arguments.device, arguments.gpu)
