@@ -93,8 +93,10 @@ class Painter(PicturePainter):
         self, job: Job, picture: Picture, size: Size, window: Window, kind: Kind, metadata: Metadata
     ) -> list[str]:
         rows = strip_rows(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
+        background = parse_colour(self.arguments.background or "white")
         painted = (
-            layers.pixels(kind.depth, kind.channels) for layers in strips(self.upscaler, picture, size, window, rows)
+            (layers if kind.has_alpha else layers.over(background)).pixels(kind.depth, kind.channels)
+            for layers in strips(self.upscaler, picture, size, window, rows)
         )
         banded = BandedPicture(window[2], kind, painted, metadata, picture.span)
         return lines_of_lost(job, job.write(banded, self.arguments.compression))

@@ -112,7 +112,8 @@ def test_the_compiler_is_asked_beside_imports(monkeypatch, failure) -> None:
     monkeypatch.setattr(build, "toolchain", toolchain)
     with build.looking_for_compiler():
         pass
-    assert len(asked) == 1 and asked[0] is not threading.current_thread()
+    (thread,) = asked
+    assert thread is not threading.current_thread()
 
 
 def test_without_a_compiler_one_line(tmp_path) -> None:
