@@ -153,8 +153,11 @@ def paint_film(film: FilmJob, arguments: Any) -> None:
 
 def torch_painter(arguments: Any, output: TextIO) -> Any:
     """What paints with PyTorch: every model, every option."""
-    threads.settle(arguments.threads)
-    from evaluation.painter import Painter
+    from utils.compiling import looking_for_compiler
+
+    with looking_for_compiler(), threads.uncollected():
+        threads.settle(arguments.threads)
+        from evaluation.painter import Painter
     from utils.devices import select_device
 
     device, notice = select_device(arguments.device, arguments.gpu)

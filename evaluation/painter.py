@@ -85,8 +85,10 @@ class Painter(PicturePainter):
     def _write_in_strips(self, order: Order, metadata: Metadata) -> list[str]:
         job, picture, kind, size, window = order.job, order.picture, order.kind, order.size, order.window
         rows = strip_rows(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
+        background = parse_colour(self.arguments.background or "white")
         painted = (
-            layers.pixels(kind.depth, kind.channels) for layers in strips(self.upscaler, picture, size, window, rows)
+            (layers if kind.has_alpha else layers.over(background)).pixels(kind.depth, kind.channels)
+            for layers in strips(self.upscaler, picture, size, window, rows)
         )
         banded = BandedPicture(window[2], kind, painted, metadata, picture.span)
         with progress.stage("painting", window[2][0]):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from models.painting import paint
+from models.painting import alpha_upscaler, paint
 from models.safeguards import GREY
 from models.upscaler import MARGIN, Upscaler
 from utils import progress
@@ -24,8 +24,9 @@ NETWORK_PIXEL, OTHER_PIXEL, OUTPUT_PIXEL = 1000, 150, 60
 
 def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
     """Whether the picture at `size` can be painted in strips: by models that say how far they look, when it is
-    enlarged, and without transparency, below which colours continue from all over the picture."""
-    return is_enlarged(picture.size, size) and upscaler.context is not None and not picture.kind.has_alpha
+    enlarged, and where no pixel is all transparent, below which colours continue from all over the picture."""
+    continued = picture.kind.has_alpha and not picture.pixels[:, :, -1].all()
+    return is_enlarged(picture.size, size) and upscaler.context is not None and not continued
 
 
 def strip_rows(upscaler: Upscaler, input_size: Size, window: Size, size: Size, memory: int) -> int:
@@ -51,6 +52,8 @@ def strips(
     draws on the whole grid."""
     top, left, (height, width) = window
     around, grey = upscaler.context + MARGIN, _is_grey(picture)
+    if picture.kind.has_alpha:
+        around = max(around, alpha_upscaler(upscaler).context + MARGIN)
     grid = Grid.of_size(size)
     for start in range(top, top + height, rows):
         part = grid.window(start, left, (min(rows, top + height - start), width))

@@ -46,7 +46,7 @@ def paint(upscaler: Upscaler, layers: Layers, draw: Draw, draw_alpha: Draw | Non
         return Layers(painted)
     if layers.alpha.min() == 1:
         return Layers(painted, torch.ones_like(painted[:1]))
-    alpha = _draw_part(_alpha_upscaler(upscaler), layers.alpha, draw_alpha or draw)
+    alpha = _draw_part(alpha_upscaler(upscaler), layers.alpha, draw_alpha or draw)
     return Layers(painted, torch.where(alpha < EXACT, 0, torch.where(alpha > 1 - EXACT, 1, alpha)))
 
 
@@ -80,7 +80,8 @@ def _draw_part(upscaler: Upscaler, part: Tensor, draw: Draw) -> Tensor:
     return draw(upscaler, part.expand(3, -1, -1))[: len(part)]
 
 
-def _alpha_upscaler(upscaler: Upscaler) -> Upscaler:
+def alpha_upscaler(upscaler: Upscaler) -> Upscaler:
+    """What alpha is drawn with beside an upscaler, see `paint`."""
     if isinstance(upscaler.model, Filter | Nearest):
         return upscaler
     return Upscaler(CatmullRom().eval(), device=upscaler.device, backend=upscaler.backend)

@@ -18,9 +18,10 @@ import signal
 import stat
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from utils.errors import InputError
@@ -192,6 +193,22 @@ def toolchain() -> tuple[tuple[str, ...], tuple[str, ...], bytes]:
         is_gcc = b"__GNUC__" in macros and b"__clang__" not in macros
         return tuple(found), (*flags, OPENMP) if is_gcc and links(found, OPENMP) else flags, macros
     raise failure
+
+
+@contextmanager
+def looking_for_compiler() -> Iterator[None]:
+    """While the block imports what native routines compute for, the compiler is run that `toolchain` asks."""
+
+    def look() -> None:
+        with suppress(BuildError, InputError):  # who needs it hears of it
+            toolchain()
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        looking.join()
 
 
 def links(compiler: Sequence[str], flag: str) -> bool:

@@ -1,7 +1,10 @@
 """How many threads compute, and that those without work leave the processor to others."""
 
+import gc
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from utils.processes import local_count
@@ -9,6 +12,8 @@ from utils.processes import local_count
 # Of a container, version 2 and version 1: microseconds of processor time in a period, and the period's length.
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+_chosen: list[int] = []  # what --threads says, if anything
 
 MOST_WORKERS = 8  # more rarely help one training, and each takes memory
 
@@ -22,19 +27,47 @@ def settle(number: int | None = None) -> None:
     """
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
         os.environ["OMP_WAIT_POLICY"] = "passive"  # read by OpenMP when PyTorch loads it
-    import torch
+    with uncollected():
+        import torch
 
+    _choose(number)
     if number is None and "OMP_NUM_THREADS" not in os.environ:
         number = min(torch.get_num_threads(), available_processors())
     if number is not None:
         torch.set_num_threads(number)
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """A block of imports without garbage collection, and without any of what they made ever after: it stays until the
+    end. Collections took a third of the time in which PyTorch is imported and left again."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def without_torch(number: int | None = None) -> int:
     """How many threads compute where PyTorch is not needed: `number`, else OMP_NUM_THREADS where it is set, else one a
     processor."""
+    _choose(number)
+    return in_use()
+
+
+def in_use() -> int:
+    """How many threads this process uses beside PyTorch's: what its options say, else as `without_torch`."""
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return number or (int(given) if given.isdecimal() and int(given) else available_processors())
+    chosen = _chosen[0] if _chosen else None
+    return chosen or (int(given) if given.isdecimal() and int(given) else available_processors())
+
+
+def _choose(number: int | None) -> None:
+    _chosen[:] = [] if number is None else [number]
 
 
 def available_processors() -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from models import precision
 from models.continuous import Latent
 from models.decoders.lmf import LMFDecoder, hidden_width
 from models.encoders import make_encoder
@@ -53,10 +54,12 @@ class LMLIIF(LMFDecoder):
     def modulate(self, latent: Latent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         first = self.hypernet.layers[0]
         of_latent, of_cell = first.weight.split([self.latent_dim, first.in_features - self.latent_dim], dim=1)
-        hidden = unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold)
-        if self.cell_decode:
-            hidden += linear_on_map(cell, of_cell)
-        modulation, code = self.split_output(self.hypernet.after_first_on_map(hidden))
+        with precision.reduced(cell.device) as rounded:
+            hidden = unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold)
+            if self.cell_decode:
+                hidden += linear_on_map(cell, of_cell)
+            output = self.hypernet.after_first_on_map(hidden)
+        modulation, code = self.split_output(output.float() if rounded else output)
         return modulation, code if self.mod_input else latent.features
 
     def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:

@@ -97,7 +97,8 @@ class LookUpLeRF(EnsembleLeRF):
         """A stage by the native routine: (N, h, w) uint8 -> (K, N, h, w) uint8."""
         turns = [(mode, turn) for mode in self.modes for turn in range(ROTATIONS // 2)]
         offsets = [[turned(offset, turn) for offset in PATTERNS[mode]] for mode, turn in turns]
-        entries = self.laid_out(library, stage, [getattr(self, f"s{stage}_{m}r{turn % stage}") for m, turn in turns])
+        names = dict.fromkeys(f"s{stage}_{mode}r{turn % stage}" for mode, turn in turns)
+        entries = self.laid_out(library, stage, [getattr(self, name) for name in names])
         terms = len(self.modes) * (1 if stage == 1 else ROTATIONS)
         return table_stage(library, levels, entries, offsets, INTERVAL * terms, 0 if stage == 1 else 127)
 

@@ -32,7 +32,7 @@ class Spans {
             if (i == 0 || !same(i - 1, i) || i - starts.back() == steps) starts.push_back(i);
         lanes = (int64_t(starts.size()) + LANES - 1) / LANES * LANES;
         require(steps * lanes <= INT32_MAX, "the output has too many columns");
-        index.resize(taps * lanes);
+        std::vector<int32_t> index(taps * lanes);
         distance.resize(taps * steps * lanes);
         inside.resize(taps * steps * lanes);
         place.resize(x.positions);
@@ -44,27 +44,53 @@ class Spans {
                 const int64_t column = std::min(starts[span] + step, end - 1);
                 if (lane == span && column == starts[span] + step) place[column] = int32_t(step * lanes + lane);
                 for (int64_t t = 0; t < taps; ++t) {
-                    index[t * lanes + lane] = x.index[t * x.positions + column];
+                    if (step == 0) index[t * lanes + lane] = x.index[t * x.positions + column];
                     distance[(t * steps + step) * lanes + lane] = x.distance[t * x.positions + column];
                     inside[(t * steps + step) * lanes + lane] = x.inside[t * x.positions + column];
                 }
             }
         }
+        for (int64_t i = 0; i < taps * lanes; ++i)
+            if (i % lanes && index[i] == index[i - 1] + 1)
+                ++runs.back().length;
+            else
+                runs.push_back({i / lanes, i % lanes, index[i], 1});
+        find_even(starts);
     }
 
+    // Neighbouring lanes whose tap number `tap` reads neighbouring pixels: all of them between two borders of a picture
+    // that is enlarged.
+    struct Run {
+        int64_t tap, lane, pixel, length;
+    };
+
     int64_t taps, lanes, steps;
-    std::vector<int32_t> index;   // (taps, lanes)
+    std::vector<Run> runs;
     std::vector<float> distance;  // (taps, steps, lanes)
     std::vector<float> inside;    // (taps, steps, lanes): 1 or 0
     std::vector<int32_t> place;   // index of each column in (steps, lanes)
+    int64_t even_lane = 0, even_lanes = 0;  // the first lanes in a row of which all have all steps
+    int64_t even_column = 0;                // the first of their columns
+
+  private:
+    void find_even(const std::vector<int64_t> &starts) {
+        const int64_t spans = int64_t(starts.size());
+        const auto full = [&](int64_t i) {
+            return (i + 1 < spans ? starts[i + 1] : int64_t(place.size())) - starts[i] == steps;
+        };
+        while (even_lane < spans && !full(even_lane)) ++even_lane;
+        while (even_lane + even_lanes < spans && full(even_lane + even_lanes)) ++even_lanes;
+        even_column = even_lanes ? starts[even_lane] : 0;
+    }
 };
 
 // Resamples one channel on a grid, row by row from the top.
 template <class Kernel, class Value>
 class RowsOfGrid {
   public:
-    RowsOfGrid(const AxisTaps &y, const Spans &x, int64_t width) : y(y), x(x), width(width) {
-        pixels.resize(PARTS * width);
+    RowsOfGrid(const AxisTaps &y, const Spans &x, int64_t width)
+        : y(y), x(x), width(width), padded((width + LANES - 1) / LANES * LANES) {
+        pixels.resize(PARTS * padded);
         fetched.resize(y.taps * x.taps * PARTS * x.lanes);
         held.resize(y.taps);
         terms.resize(y.taps * x.taps);
@@ -89,7 +115,7 @@ class RowsOfGrid {
                 lanes(2, 2, lane);
             else
                 lanes(count, x.taps, lane);
-        for (int64_t column = 0; column < int64_t(x.place.size()); ++column) out[column] = rendered[x.place[column]];
+        put_columns(out);
     }
 
   private:
@@ -111,19 +137,52 @@ class RowsOfGrid {
         float *to = &fetched[slot * x.taps * PARTS * x.lanes];
         if (held[slot] == lr_row) return to;
         held[slot] = lr_row;
-        for (int64_t column = 0; column < width; ++column) {
-            float hyper[Kernel::HYPER], coefficient[Kernel::HYPER];
-            for (int k = 0; k < Kernel::HYPER; ++k)
-                hyper[k] = in_range(hyper_planes[k * hyper_stride + lr_row * width + column]);
+        float *row = pixels.data();
+        read(plane + lr_row * width, row);
+        for (int k = 0; k < Kernel::HYPER; ++k)
+            read(hyper_planes + k * hyper_stride + lr_row * width, row + (1 + k) * padded);
+        for (int64_t column = padded; column < 2 * padded; column += LANES) {
+            Floats hyper[Kernel::HYPER], coefficient[Kernel::HYPER];
+            for (int k = 0; k < Kernel::HYPER; ++k) hyper[k] = load<Floats>(row + k * padded + column);
             Kernel::prepare(hyper, coefficient);
-            pixels[column] = in_range(plane[lr_row * width + column]);
-            for (int k = 0; k < Kernel::HYPER; ++k) pixels[(1 + k) * width + column] = coefficient[k];
+            for (int k = 0; k < Kernel::HYPER; ++k) store(row + k * padded + column, coefficient[k]);
         }
-        for (int64_t t = 0; t < x.taps; ++t)
+        for (const Spans::Run &run : x.runs)
             for (int part = 0; part < PARTS; ++part)
-                for (int64_t lane = 0; lane < x.lanes; ++lane)
-                    to[(t * PARTS + part) * x.lanes + lane] = pixels[part * width + x.index[t * x.lanes + lane]];
+                std::copy_n(&pixels[part * padded + run.pixel], run.length,
+                            to + (run.tap * PARTS + part) * x.lanes + run.lane);
         return to;
+    }
+
+    void read(const Value *from, float *to) const {
+        for (int64_t column = 0; column < width; ++column) to[column] = in_range(from[column]);
+    }
+
+    // Puts what is rendered in the order of columns.
+    void put_columns(float *out) const {
+        const int64_t columns = int64_t(x.place.size()), end = x.even_column + x.even_lanes * x.steps;
+        const auto one_by_one = [&](int64_t from, int64_t to) {
+            for (int64_t column = from; column < to; ++column) out[column] = rendered[x.place[column]];
+        };
+        // Compilers vectorise loops over a known number of steps.
+        switch (x.steps) {
+            case 1: put_even<1>(out); break;
+            case 2: put_even<2>(out); break;
+            case 3: put_even<3>(out); break;
+            case 4: put_even<4>(out); break;
+            case 8: put_even<8>(out); break;
+            default: return one_by_one(0, columns);
+        }
+        one_by_one(0, x.even_column);
+        one_by_one(end, columns);
+    }
+
+    template <int STEPS>
+    void put_even(float *__restrict out) const {
+        const float *from = rendered.data() + x.even_lane;
+        out += x.even_column;
+        for (int64_t lane = 0; lane < x.even_lanes; ++lane)
+            for (int step = 0; step < STEPS; ++step) out[lane * STEPS + step] = from[step * x.lanes + lane];
     }
 
     __attribute__((always_inline)) void lanes(int64_t count, int64_t taps, int64_t lane) {
@@ -154,10 +213,10 @@ class RowsOfGrid {
 
     const AxisTaps &y;
     const Spans &x;
-    const int64_t width;
+    const int64_t width, padded;
     const Value *plane = nullptr, *hyper_planes = nullptr;
     int64_t hyper_stride = 0;
-    std::vector<float> pixels;    // (PARTS, w)
+    std::vector<float> pixels;    // (PARTS, padded w)
     std::vector<float> fetched;   // (y taps, x taps, PARTS, lanes)
     std::vector<int64_t> held;    // the LR row in each slot of `fetched`
     std::vector<ActiveRow> active;

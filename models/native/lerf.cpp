@@ -8,36 +8,44 @@
 #include "lut.h"
 #include "parallel.h"
 
-// Lays out the LUTs of a stage for lookups: `entries` gets ENTRIES * WORDS words of each.
-extern "C" const char *lerf_entries(const float *const *luts, int32_t count, int32_t values, int32_t *entries,
-                                    int32_t threads) {
+// Bytes of a laid out LUT.
+static int64_t bytes_of(int32_t values) {
+    require(values == 1 || values == 3, "a LUT has 1 or 3 values");
+    return values == 1 ? Entries<1>::LUT_BYTES : Entries<3>::LUT_BYTES;
+}
+
+// Lays out the LUTs of a stage for lookups: `entries` has `bytes` of each.
+extern "C" const char *lerf_entries(const float *const *luts, int32_t count, int32_t values, uint8_t *entries,
+                                    int64_t bytes, int32_t threads) {
     return completed([&] {
-        require(count > 0 && count <= MOST_UNITS && (values == 1 || values == 3), "no such stage");
-        uint32_t *words = reinterpret_cast<uint32_t *>(entries);
+        require(count > 0 && count <= MOST_UNITS, "no such stage");
+        require(bytes == bytes_of(values), "LUTs are laid out in another number of bytes");
         parallel(count, threads, [&] {
             return [&](int64_t number) {
                 if (values == 1)
-                    make_entries<1>(luts[number], words + number * ENTRY_WORDS<1>);
+                    make_entries<1>(luts[number], entries + number * bytes);
                 else
-                    make_entries<3>(luts[number], words + number * ENTRY_WORDS<3>);
+                    make_entries<3>(luts[number], entries + number * bytes);
             };
         });
     });
 }
 
-extern "C" const char *lerf_stage(const int32_t *entries, const int32_t *offsets, int32_t count, int32_t values,
-                                  const uint8_t *levels, int64_t planes, int64_t height, int64_t width, float divisor,
-                                  float offset, uint8_t *out, int32_t threads) {
+// `count` patterns, of which each LUT of `entries` serves as many, one after another.
+extern "C" const char *lerf_stage(const uint8_t *entries, int64_t bytes, int32_t luts, const int32_t *offsets,
+                                  int32_t count, int32_t values, const uint8_t *levels, int64_t planes, int64_t height, int64_t width,
+                                  float divisor, float offset, uint8_t *out, int32_t threads) {
     return completed([&] {
-        require(count > 0 && count <= MOST_UNITS && (values == 1 || values == 3), "no such stage");
+        require(count > 0 && count <= MOST_UNITS, "no such stage");
+        require(bytes == bytes_of(values), "LUTs are laid out in another number of bytes");
+        require(luts > 0 && count % luts == 0, "no LUT for each pattern");
         require(height > 0 && width > 0, "the picture has no pixels");
         require(divisor > 0 && std::isfinite(offset), "the divisor or the offset is not possible");
         for (int i = 0; i < 2 * PIXELS * count; ++i)
             require(offsets[i] >= -FARTHEST && offsets[i] <= FARTHEST, "a pattern reaches too far");
         std::vector<Unit> units(count);
         for (int number = 0; number < count; ++number) {
-            const int64_t words = values == 1 ? ENTRY_WORDS<1> : ENTRY_WORDS<3>;
-            units[number].lut = reinterpret_cast<const uint32_t *>(entries) + number * words;
+            units[number].lut = entries + number / (count / luts) * bytes;
             for (int i = 0; i < PIXELS; ++i) {
                 units[number].y[i] = offsets[(number * PIXELS + i) * 2];
                 units[number].x[i] = offsets[(number * PIXELS + i) * 2 + 1];

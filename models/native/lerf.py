@@ -10,6 +10,7 @@ from models.native.calls import Library, address, check_shape
 
 ENTRIES = 17**4
 PIXELS = 4
+LUT_BYTES = {1: 17 * 16 * (16**2 * 16 + 64), 3: 17**2 * (16**2 * 32 + 64)}  # of a LUT of 1 or 3 values, laid out
 
 
 def to_levels(library: Library, values: Tensor) -> Tensor:
@@ -27,7 +28,7 @@ def write_values(library: Library, levels: Tensor, values: Tensor) -> None:
 
 def lay_out(library: Library, tables: Sequence[Tensor]) -> Tensor:
     """The LUTs of a stage, each (83521, K) float32, K 1 or 3, rounded to integers in -127..127, as `table_stage` reads
-    them: (units, 83521 * words) int32. ValueError for NaN in a LUT."""
+    them: (LUTs, bytes) uint8. ValueError for NaN in a LUT."""
     if not tables:
         raise ValueError("a stage without LUTs")
     values = tables[0].shape[-1]
@@ -35,9 +36,9 @@ def lay_out(library: Library, tables: Sequence[Tensor]) -> Tensor:
         raise ValueError(f"a LUT has {values} values per entry; expected 1 or 3")
     for table in tables:
         check_shape("a LUT", table, (ENTRIES, values))
-    entries = torch.empty(len(tables), ENTRIES * ((values + 1) // 2), dtype=torch.int32, device="cpu")
+    entries = torch.empty(len(tables), LUT_BYTES[values], dtype=torch.uint8, device="cpu")
     addresses = (ctypes.c_void_p * len(tables))(*(address(table, torch.float32) for table in tables))
-    library.call("lerf_entries", addresses, len(tables), values, entries, torch.get_num_threads())
+    library.call("lerf_entries", addresses, len(tables), values, entries, entries.shape[1], torch.get_num_threads())
     return entries
 
 
@@ -52,26 +53,26 @@ def table_stage(
     """Output of a stage's LUTs for the four pixels around each pixel, by simplex interpolation: the sum, exact in
     integers, / `divisor` + `offset`, rounded half to even and clipped to 0..255, (K, N, h, w) uint8.
 
-    `levels` (N, h, w) uint8, border replicated; `entries`, the LUTs, from `lay_out`. `offsets`, one for each LUT, are
-    (dy, dx) of its four pixels. A LUT is also read at the same offsets turned by 180 degrees; seen from the last pixel
-    they must be the four in reverse order. ValueError for a picture without pixels.
+    `levels` (N, h, w) uint8, border replicated; `entries`, the LUTs, from `lay_out`. `offsets` are (dy, dx) of the four
+    pixels of each pattern; every LUT serves as many patterns, one after another. A LUT is also read at the same offsets
+    turned by 180 degrees; seen from the last pixel they must be the four in reverse order. ValueError for a picture
+    without pixels.
     """
     check_shape("a picture", levels, (None, None, None))
     if not levels.shape[1] or not levels.shape[2]:
         raise ValueError(f"a picture of {levels.shape[2]}x{levels.shape[1]} has no pixels")
-    if not offsets or len(entries) != len(offsets):
-        raise ValueError(f"{len(entries)} LUTs for {len(offsets)} patterns; expected one for each")
-    words, rest = divmod(entries[0].numel(), ENTRIES)
-    if rest or words not in (1, 2):
-        raise ValueError(f"a LUT laid out in {entries[0].numel()} words; expected {ENTRIES} or twice as many")
+    if not offsets or not len(entries) or len(offsets) % len(entries):
+        raise ValueError(f"{len(entries)} LUTs for {len(offsets)} patterns; expected as many for each")
+    values = next((values for values, size in LUT_BYTES.items() if size == entries[0].numel()), None)
+    if values is None:
+        raise ValueError(f"a LUT laid out in {entries[0].numel()} bytes; expected one of {list(LUT_BYTES.values())}")
     for pixels in offsets:
         turned = [(pixels[-1][0] - dy, pixels[-1][1] - dx) for dy, dx in reversed(pixels)]
         if len(pixels) != PIXELS or list(pixels) != turned:
             raise ValueError(f"pattern {pixels} is not the same from its last pixel")
     places = torch.tensor(offsets, dtype=torch.int32, device="cpu")  # (units, 4, 2)
-    values = 2 * words - 1
     out = levels.new_empty(values, *levels.shape)
     threads = torch.get_num_threads()
-    arguments = entries, places, len(offsets), values, levels, *levels.shape, divisor, offset, out, threads
-    library.call("lerf_stage", *arguments)
+    luts = entries, entries[0].numel(), len(entries), places, len(offsets), values
+    library.call("lerf_stage", *luts, levels, *levels.shape, divisor, offset, out, threads)
     return out

@@ -11,6 +11,7 @@ import demo
 import models
 from evaluation.strips import can_strip, strip_rows, strips
 from models import Upscaler
+from models.painting import drawing, paint
 from tests.commands import call, mistake
 from tests.golden_cases import assert_close
 from tests.registered import small_spec
@@ -54,6 +55,40 @@ def test_strips_are_the_whole_picture(name, window) -> None:
     assert_close(torch.cat(parts, dim=1), whole, 2e-6 if upscaler.model.encodes or name == "lerf-g" else 1e-12)
 
 
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("opaque", [False, True])
+def test_strips_with_alpha(name, opaque) -> None:
+    """All of them, or some, are opaque; the pixels that are half transparent are drawn by what draws alpha."""
+    upscaler, generator = upscaler_of(name), np.random.default_rng(1)
+    pixels = np.dstack([picture_of(3).pixels, generator.integers(1, 256, (60, 31), dtype=np.uint8)])
+    pixels[30 if not opaque else 0 :, :, 3] = 255
+    picture = Picture(pixels, "RGBA")
+    if not can_strip(upscaler, picture, SIZE):
+        pytest.skip("needs the native routines")
+    whole = paint(upscaler, Layers.of(picture), drawing(SIZE))
+    parts = list(strips(upscaler, picture, SIZE, (0, 0, SIZE), 23))
+    assert (whole.alpha.min() == 1) == opaque
+    for all_rows, rows in ((whole.colour, [part.colour for part in parts]), (whole.alpha, [p.alpha for p in parts])):
+        assert_close(torch.cat(rows, dim=1), all_rows, 2e-6)
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize(("output", "background"), [("o.png", None), ("o.ppm", "red")])
+def test_demo_writes_strips_of_alpha(output, background) -> None:
+    pixels = np.dstack([picture_of(3).pixels, np.full((60, 31), 100, np.uint8)])
+    Image.fromarray(pixels).save("in.png")
+    options = ("--input", "in.png", "--scale", 9, "--model", "lanczos", "--output", output)
+    options += ("--background", background) if background else ()
+    call(demo, *options, "--memory", "2G")
+    whole = read_picture(output).pixels
+    call(demo, *options, "--memory", "1500K", "--overwrite")
+    assert np.array_equal(read_picture(output).pixels, whole)
+    pixels[5, 5, 3] = 0
+    Image.fromarray(pixels).save("in.png")
+    with pytest.raises(InputError, match="--memory"):
+        demo.main([*map(str, options), "--memory", "1500K", "--overwrite"])
+
+
 def test_a_strip_without_colours_is_grey_only_in_a_grey_picture() -> None:
     upscaler, picture = upscaler_of("lmliif"), picture_of(3)
     if not can_strip(upscaler, picture, SIZE):
@@ -66,9 +101,11 @@ def test_a_strip_without_colours_is_grey_only_in_a_grey_picture() -> None:
 
 
 def test_what_has_to_be_whole() -> None:
-    lerf, rgba = upscaler_of("lerf-g"), Picture(np.zeros((60, 31, 4), np.uint8), "RGBA")
+    lerf, rgba = upscaler_of("lerf-g"), Picture(np.full((60, 31, 4), 9, np.uint8), "RGBA")
     assert can_strip(lerf, picture_of(1), SIZE)
     assert not can_strip(lerf, picture_of(3), (150, 20))
+    assert can_strip(lerf, rgba, SIZE)
+    rgba.pixels[50, 3, 3] = 0
     assert not can_strip(lerf, rgba, SIZE)
     assert not can_strip(Upscaler(models.make(small_spec("lmciaosr")).eval()), picture_of(3), SIZE)
 

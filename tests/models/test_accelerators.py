@@ -115,5 +115,6 @@ def test_fakes_notice_what_they_are_for() -> None:
         assert int(torch.ones(3).sum()) == 3
 
 
-def test_every_encoder_is_tested() -> None:
+def test_everything_registered_is_tested() -> None:
     assert ENCODERS.keys() == set(models.names("encoders"))
+    assert SPECS.keys() == {name for kind in ("decoders", "resampling", "lerf") for name in models.names(kind)}

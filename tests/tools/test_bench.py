@@ -36,7 +36,8 @@ def test_cost_table_and_plot(capsys) -> None:
         ("encode", "encoder runs saved"),
         ("train", "step / encoder"),
         ("precision", "small bfloat16 / float32"),
-        ("end-to-end", "whole / encoder"),
+        ("end-to-end", "whole bfloat16 / float32"),
+        ("busy", "small 64x64 encoder busy / quiet"),
         ("crop", "small crop / whole"),
         ("memory", "small warp beyond input and output, MB"),
     ],
@@ -45,7 +46,7 @@ def test_benchmarks_run(checkpoint, command, figure) -> None:
     options = ("--model", checkpoint, "--repeats", 1)
     if command == "memory":
         options = ("--models", checkpoint, "--size", "48x32")
-    elif command in ("precision", "crop"):
+    elif command in ("precision", "busy", "crop"):
         options = ("--models", checkpoint, "--repeats", 1)
     call(bench, command, *options, "--input", "16x16", "--json", "b.json")
     report = json.loads(Path("b.json").read_text())

@@ -90,6 +90,30 @@ def test_data_workers_leave_a_processor_to_the_training(quota, monkeypatch) -> N
     assert threads.data_workers() == 3, "processes of one machine share its processors"
 
 
+def test_imports_are_not_collected() -> None:
+    """Nor is what they made, ever after; what follows is."""
+    code = (
+        "import gc; from utils import threads;"
+        "before = gc.get_freeze_count();\n"
+        "with threads.uncollected(): made = [[] for _ in range(9999)]; inside = gc.isenabled()\n"
+        "assert not inside and gc.isenabled() and gc.get_freeze_count() > before + 9999;"
+        "gc.disable();\n"
+        "with threads.uncollected(): pass\n"
+        "assert not gc.isenabled(), 'who has switched it off wants it off'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT)})
+
+
+def test_threads_beside_pytorch(quota, monkeypatch) -> None:
+    quota("max 100000")
+    monkeypatch.setattr(threads, "_chosen", [])
+    monkeypatch.setenv("OMP_NUM_THREADS", "6")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)))
+    assert threads.in_use() == 6
+    assert threads.without_torch(3) == threads.in_use() == 3
+    assert threads.without_torch() == 6, "the run before is forgotten"
+
+
 def test_openmp_reads_that_its_threads_sleep() -> None:
     """What OpenMP shows when it starts, with the environment that it has read."""
     settled = [sys.executable, "-c", "from utils import threads; threads.settle(3); import torch; torch.rand(9)"]

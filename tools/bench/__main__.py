@@ -58,6 +58,7 @@ MEASURES = {
     "end-to-end": benchmarks.end_to_end,
     "crop": crop,
     "memory": benchmarks.memory,
+    "busy": lambda arguments: import_module("tools.bench.busy").busy(arguments),  # its process needs a POSIX system
     "web": lambda arguments: import_module("tools.bench.web").web(arguments),  # needs the packages of the page
 }
 COUNTED = ("configs/train-lmf/train_*.yaml", "configs/train-original/train_*.yaml")
@@ -113,6 +114,9 @@ def add_measures(commands: Any) -> None:
     train.add_argument("--queries", type=int, default=1024, help="positions per picture")
     train.add_argument("--pictures", default="load/samples", help="folder to load from, by 0, 1 and 2 data workers")
     train.add_argument("--steps", type=cli.count, default=10, help="steps per round of each way of loading")
+    beside = "encoders and whole pictures, 64x64 and at the input size, alone and beside a process that spins"
+    busy = add("busy", beside, models=(BASELINE, LERF[0]))
+    busy.add_argument("--scale", type=cli.count, default=4, help="of whole pictures")
     peak = "peak resident memory of upscaling one picture, in a process of its own"
     memory = add("memory", peak, "960x540", models=(BASELINE, LERF[0]))
     served = "the page's server: tiles, compared with one render of the same window"
@@ -122,9 +126,9 @@ def add_measures(commands: Any) -> None:
     page.add_argument("--memory", type=cli.positive, default=1, metavar="GIB", help="the server's budget")
     for command, size in ((lerf, "1280x720"), (whole, "1280x720"), (part, "5120x3840"), (memory, "3840x2160")):
         command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
-    for command in (encode, render, lerf, whole, part, memory):
+    for command in (encode, render, lerf, whole, part, memory, busy):
         cli.add_backend_option(command)
-    for command in (encode, precision, render, lerf, whole, part, train, page):
+    for command in (encode, precision, render, lerf, whole, part, train, page, busy):
         command.add_argument(
             "--repeats", type=cli.count, default=5, help="rounds after a warm-up; the median is reported"
         )

@@ -146,20 +146,27 @@ def latent_stage(upscaler: Upscaler, latent: models.Latent, size: Size) -> Calla
 
 
 def end_to_end(arguments: Any) -> dict[str, Figure]:
-    """A whole picture, compared with its encoder alone."""
+    """A whole picture, compared with its encoder alone, and with the same in bfloat16."""
     upscaler = load(arguments.model, arguments.backend)
     picture, size = torch.rand(3, *arguments.input), arguments.size
     latent = upscaler.encode(picture)
-    times = in_turn(
-        {
-            "encoder": lambda: upscaler.encode(picture),
-            "field and rendering": lambda: upscaler.render(latent, size),
-            "whole": lambda: upscaler(picture, size),
-        },
-        arguments.repeats,
-    )
+    runs = {
+        "encoder": lambda: upscaler.encode(picture),
+        "field and rendering": lambda: upscaler.render(latent, size),
+        "whole": lambda: upscaler(picture, size),
+    }
+    if upscaler.model.encodes:
+        quick = replace(upscaler, precision="bfloat16")
+        coarse = quick.encode(picture)
+        runs["encoder bfloat16"] = lambda: quick.encode(picture)
+        runs["field and rendering bfloat16"] = lambda: quick.render(coarse, size)
+        runs["whole bfloat16"] = lambda: quick(picture, size)
+    times = in_turn(runs, arguments.repeats)
     figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
-    return {**figures, "whole / encoder": ratio(times["whole"], times["encoder"])}
+    figures["whole / encoder"] = ratio(times["whole"], times["encoder"])
+    if "whole bfloat16" in times:
+        figures["whole bfloat16 / float32"] = ratio(times["whole bfloat16"], times["whole"])
+    return figures
 
 
 def lerf(arguments: Any) -> dict[str, Figure]:

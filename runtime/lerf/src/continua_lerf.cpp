@@ -51,7 +51,7 @@ struct continua_lerf {
     float radius;
     bool antialias;
     int modes;
-    std::vector<uint32_t> entries;
+    std::vector<uint8_t> entries;
     std::vector<Unit> units[2];
 };
 
@@ -77,9 +77,9 @@ std::unique_ptr<Tables> make(const std::string &kernel, const std::string &modes
     tables->radius = float(support) / 2;
     tables->antialias = antialias;
     tables->modes = int(modes.size());
-    const int64_t large = tables->hyper == 1 ? ENTRY_WORDS<1> : ENTRY_WORDS<3>, count = tables->modes;
-    tables->entries.resize(size_t(count * (ENTRY_WORDS<1> + 2 * large)));
-    uint32_t *entries = tables->entries.data();
+    const int64_t large = tables->hyper == 1 ? Entries<1>::LUT_BYTES : Entries<3>::LUT_BYTES, count = tables->modes;
+    tables->entries.resize(size_t(count * (Entries<1>::LUT_BYTES + 2 * large)));
+    uint8_t *entries = tables->entries.data();
     for (int number = 0; number < 3 * int(count); ++number) {
         const bool first_stage = number < int(count);
         require(luts[number] != nullptr, "a look-up table is missing");
@@ -97,7 +97,7 @@ std::unique_ptr<Tables> make(const std::string &kernel, const std::string &modes
             }
             tables->units[first_stage ? 0 : 1].push_back(unit);
         }
-        entries += first_stage ? ENTRY_WORDS<1> : large;
+        entries += first_stage ? Entries<1>::LUT_BYTES : large;
     }
     return tables;
 }
@@ -192,7 +192,7 @@ std::vector<uint8_t> encode(const Tables &tables, const continua_picture &pictur
             (picture.bits == 8 ? read_levels<uint8_t> : read_levels<uint16_t>)(
                 place(picture, channel, row, 0), picture.pixel_stride, width,
                 &levels[size_t((channel * height + row) * width)]);
-    const float first = float(int(::INTERVAL) * tables.modes), second = first * DIRECTIONS;
+    const float first = float(INTERVAL * tables.modes), second = first * DIRECTIONS;
     uint8_t *hyper = planes.data() + channels * area;
     stage<1>(tables.units[0], levels.data(), channels, height, width, first, 0, planes.data(), threads);
     (tables.hyper == 1 ? stage<1> : stage<3>)(tables.units[1], planes.data(), channels, height, width, second, 127,

@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,23 @@ def test_two_processes_on_an_empty_cache(forgetful, sources, caplog, tmp_path) -
     forgetful.setenv("CONTINUA_CACHE", str(library.parent))
     assert build.compiled("squares") == library
     assert not caplog.messages  # nothing is compiled
+
+
+@pytest.mark.parametrize("failure", [None, build.BuildError("no compiler"), InputError("no home")])
+def test_the_compiler_is_asked_beside_imports(monkeypatch, failure) -> None:
+    """Once the block ends it has answered; that there is none is no matter yet."""
+    asked = []
+
+    def toolchain() -> None:
+        asked.append(threading.current_thread())
+        if failure:
+            raise failure
+
+    monkeypatch.setattr(build, "toolchain", toolchain)
+    with build.looking_for_compiler():
+        pass
+    (thread,) = asked
+    assert thread is not threading.current_thread()
 
 
 def test_without_a_compiler_one_line(tmp_path) -> None:

@@ -80,7 +80,7 @@ def test_wrong_arrays_are_refused() -> None:
     for wrong in (
         (levels.float(), entries, [PATTERNS["s"]]),
         (levels, entries[:, :5], [PATTERNS["s"]]),
-        (levels, entries, [PATTERNS["s"]] * 2),
+        (levels, entries.expand(2, -1).contiguous(), [PATTERNS["s"]] * 3),
     ):
         with pytest.raises(ValueError, match="expected"):
             table_stage(library, *wrong, 16, 0)

@@ -65,6 +65,22 @@ def test_grids(kernel, support, antialias, batch, channels, input_size, size, se
             assert kernel == "gauss" or torch.equal(native_picture, picture)  # no exponential: the same to the last bit
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 8, 2.5])
+@pytest.mark.parametrize("support", [2, 4])
+def test_columns_of_whole_scales(scale, support) -> None:
+    """Spans of as many columns each, but at the borders, are put in order by loops of their own."""
+    torch.manual_seed(0)
+    model = make("linear", support=support)
+    latent, size = random_latent(model, 1, 3, (5, 37)), (int(5 * scale), int(37 * scale))
+    grid, cell = Grid.of_size(size), cell_of(size)[None]
+    with torch.inference_mode():
+        pictures = {}
+        for backend in ("native", "torch"):
+            with native.using(backend):
+                pictures[backend] = painted(model, model.field(latent, cell), grid)
+    assert torch.equal(pictures["native"], pictures["torch"])
+
+
 @examples(150)
 @given(
     kernel=KERNELS,
