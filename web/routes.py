@@ -37,7 +37,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         return request.state.session
 
     async def compute(request: Request, priority: tuple[int, ...], call: Callable[[], Any]) -> Any:
-        return await worker.run(priority, call, left(request))
+        return await worker.run(priority, call, lambda: left(request))
 
     async def body(request: Request) -> bytes:
         declared = request.headers.get("content-length", "0")

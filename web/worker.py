@@ -54,10 +54,13 @@ class Worker:
             self._changed.notify()
         return future
 
-    async def run(self, priority: Priority, call: Callable[[], Result], gone: Awaitable[object]) -> Result:
-        """The result of a call; given up, when it has not begun, as soon as `gone` says that the client is."""
+    async def run(
+        self, priority: Priority, call: Callable[[], Result], gone: Callable[[], Awaitable[object]]
+    ) -> Result:
+        """The result of a call; given up, when it has not begun, as soon as `gone`, which waits until the client is,
+        ends."""
         future = self.submit(priority, call)
-        waited, left = asyncio.wrap_future(future), asyncio.ensure_future(gone)
+        waited, left = asyncio.wrap_future(future), asyncio.ensure_future(gone())
         try:
             await asyncio.wait([waited, left], return_when=asyncio.FIRST_COMPLETED)
             if not waited.done() and future.cancel():

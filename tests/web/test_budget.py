@@ -1,5 +1,9 @@
 """Memory stays under the budget, and what was used last stays longest."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -53,3 +57,22 @@ def test_made_once_and_not_kept_when_large() -> None:
         budget.kept(("small",), lambda: made.append("small") or bytes(100), 0.5)
         budget.kept(("large",), lambda: made.append("large") or bytes(6000), 0.5)
     assert made == ["small", "large", "large"]
+
+
+def test_who_wants_a_value_that_is_being_made_waits_for_it() -> None:
+    budget, made, release = Budget(10_000), [], threading.Event()
+
+    def make() -> bytes:
+        made.append(1)
+        release.wait(60)
+        return bytes(100)
+
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(budget.kept, ("a",), make) for _ in range(3)]
+        while budget._makers.get(("a",), (None, 0))[1] < 3:
+            time.sleep(0.001)
+        assert budget.kept(("b",), lambda: bytes(7)) == bytes(7)  # others are made meanwhile
+        release.set()
+        assert [future.result(60) for future in asked] == [bytes(100)] * 3
+    assert made == [1]
+    assert not budget._makers

@@ -41,9 +41,9 @@ def test_what_a_client_left_is_not_computed(held) -> None:
 
     async def left() -> None:
         with pytest.raises(Refused) as refused:
-            await worker.run((0, 1), lambda: done.append("left"), asyncio.sleep(0))
+            await worker.run((0, 1), lambda: done.append("left"), lambda: asyncio.sleep(0))
         assert refused.value.status == 499
-        asked = asyncio.create_task(worker.run((0, 1), lambda: done.append("cancelled"), asyncio.Event().wait()))
+        asked = asyncio.create_task(worker.run((0, 1), lambda: done.append("cancelled"), asyncio.Event().wait))
         await asyncio.sleep(0)
         asked.cancel()
 
