@@ -20,8 +20,9 @@ from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels
 
 CHANNELS = 3
 LATENT_MLP = {"name": "mlp", "args": {"hidden_list": [128]}}
-# Of an untrained kernel, before the sigmoid: correlation 0, and inverse widths of 1.5 per LR pixel.
-START = {"rho": 0.0, "sigma_x": -1.73, "sigma_y": -1.73}
+# Of an untrained kernel, before the sigmoid: correlation 0, and inverse widths of 2.4 per LR pixel, as wide as that
+# of bilinear interpolation.
+START = {"rho": 0.0, "sigma_x": -1.15, "sigma_y": -1.15}
 
 
 class WindowedGaussian(SteerableGaussian):
