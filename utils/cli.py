@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -70,10 +71,11 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
     """Run a program and print what it returns, if anything: a user's mistake (InputError), and a disk, a file or a
     memory that does not do what is asked, end in one line and exit status 2, work that was Stopped in its status,
-    Ctrl-C in 130."""
+    Ctrl-C in 130, a reader that has gone (`| head -1`) silently in 141, as shells count SIGPIPE."""
     try:
         if said := main(None):
             print(said)
+        sys.stdout.flush()  # at exit, a reader that has gone would end in Python's own words
     except Stopped as stopped:
         if not follows():
             print(f"{_program()}: {stopped}", file=sys.stderr)
@@ -83,12 +85,24 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
             print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            sys.exit(141)
         message = explained(error)
         if message is None:
             raise
         if not repeats_others():
             print(f"{_program()}: {one_line(message)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads standard output any more; what is left for it then goes nowhere."""
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), select.POLLOUT)
+    gone = any(event & select.POLLERR for _, event in pipe.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def _program() -> str:

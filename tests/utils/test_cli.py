@@ -1,5 +1,6 @@
 """What is said of options that do not exist."""
 
+import os
 import subprocess
 import sys
 
@@ -46,3 +47,13 @@ def test_a_package_that_is_missing_is_one_line_and_a_module_of_ours_a_bug() -> N
     assert said == "the Python package torch is not installed; pip install -r requirements.txt"
     assert cli.explained(ModuleNotFoundError("No module named 'models.x'", name="models.x")) is None
     assert cli.explained(ModuleNotFoundError("No module named 'train'", name="train")) is None
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])  # found at the end, and on the way
+def test_a_reader_that_has_gone_ends_a_program_silently(lines: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = f"from utils import cli; cli.run(lambda _: [print('line') for _ in range({lines})] and None)"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
