@@ -20,6 +20,10 @@ from PIL import Image
 import models
 from models.checkpoints.loading import save_checkpoint
 
+# The first backward pass starts a thread for each device, and a fake CUDA device counts as one: after that, processes
+# that are forked cannot train. Here there is none yet.
+torch.zeros(1, requires_grad=True).sum().backward()
+
 SHARED = Path(__file__).parents[2] / "shared"
 SMALL_LMLIIF = {
     "name": "lmliif",

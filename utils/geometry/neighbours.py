@@ -216,8 +216,10 @@ class PixelWindow:
 
     def grown(self, margin: int) -> "PixelWindow":
         """With `margin` more rows and columns on each side, as far as the picture goes."""
-        rows, columns = (range(span.start, span.stop) for span in (self.rows, self.columns))
-        return PixelWindow.around(self.size, (rows, columns), margin)
+        # By slices, not ranges, whose ends are numbers: a graph that is traced is made for other sizes, too
+        ends = ((self.rows, self.size[0]), (self.columns, self.size[1]))
+        rows, columns = (slice(max(span.start - margin, 0), min(span.stop + margin, n)) for span, n in ends)
+        return PixelWindow.of_slices(self.size, rows, columns)
 
     @property
     def rows(self) -> slice:
