@@ -1,4 +1,4 @@
-"""Models trained alike and compared: `python -m tools.trial configs/trials/lm-lerf.yaml --seeds 0 1`."""
+"""Models trained alike and compared: `python -m tools.trial configs/trials/encoders.yaml --seeds 0 1`."""
 
 import json
 import time
