@@ -19,7 +19,7 @@ ALLOWED = {
     "hubconf": set(),
     "web": {"utils", "datasets", "models", "evaluation", "web"},
     "app": {"utils", "web"},
-    "tools": {"utils", "datasets", "models", "evaluation", "training", "web", "tools"},
+    "tools": {"utils", "datasets", "models", "evaluation", "training", "train", "web", "tools"},
 }
 
 

@@ -19,11 +19,13 @@ DEVICE = torch.device("cuda", 0)
 COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
 INPUT, OUTPUT, WARPED = (5, 4), (7, 9), (3, 4)
 ENCODERS = {
-    "edsr-baseline": {"n_resblocks": 1, "n_feats": 8},
-    "edsr": {"n_resblocks": 1, "n_feats": 8},
-    "rcan": {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16},
-    "rdn": {"G0": 8, "RDNconfig": "A"},
+    "edsr-baseline": {"n_resblocks": 1, "n_feats": 8, "no_upsampling": True},
+    "edsr": {"n_resblocks": 1, "n_feats": 8, "no_upsampling": True},
+    "rcan": {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "no_upsampling": True},
+    "rdn": {"G0": 8, "RDNconfig": "A", "no_upsampling": True},
     "swinir": {"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 4},
+    "span": {"n_blocks": 1, "n_feats": 8},
+    "edsr-half": {"n_resblocks": 1, "n_feats": 8, "out_dim": 8},
 }
 MLP = {"name": "mlp", "args": {"hidden_list": [16]}}
 OTHERS = {
@@ -96,7 +98,7 @@ def test_forward(name) -> None:
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_encoders(name) -> None:
-    encoder = {"name": name, "args": {**ENCODERS[name], "no_upsampling": True}}
+    encoder = {"name": name, "args": ENCODERS[name]}
     upscaler = on_device({"name": "liif", "args": {"encoder_spec": encoder, "imnet_spec": MLP}})
     with FakeDevice():
         features = upscaler.encode(torch.rand(1, 3, *INPUT)).features
