@@ -94,7 +94,7 @@ class LocalEnsembleModel(ContinuousModel):
             blocks = part.by_pixel_columns(latent.size[1], step_x, held.left) if isinstance(part, Grid) else whole
             for columns, block, within in blocks:
                 # What positions in these pixels look at, as far as it is here
-                pixels = PixelWindow.of_slices(latent.size, rows, columns).grown(1).clipped(held)
+                pixels = PixelWindow.of_spans(latent.size, rows, columns).grown(1).clipped(held)
                 self._paint_in_turn(self.field_of_part(latent, cell, pixels), block, output[place][within])
 
     def _paint_in_turn(self, field: Field, grid: OutputGrid, output: Tensor) -> None:

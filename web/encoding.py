@@ -1,8 +1,8 @@
 """A picture that a model has encoded: any window at any scale, as demo.py paints it."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor
 
@@ -69,7 +69,7 @@ def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key) -> Upscaler:
     The model is shared with the one that is given; blocks of LR pixels are prepared as it does, so that the pictures
     are the same bit for bit.
     """
-    model = _shallow_copy(upscaler.model)
+    model = copy.copy(upscaler.model)
 
     def kept(make: Callable[..., Field]) -> Callable[..., Field]:
         def field(latent: Latent, cell: Tensor, *part: PixelWindow) -> Field:
@@ -85,22 +85,15 @@ def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key) -> Upscaler:
     )
     name = "field_of_part" if in_parts else "field"
     model.__dict__[name] = kept(getattr(model, name))
-    copied = _shallow_copy(upscaler)
+    copied = copy.copy(upscaler)  # unlike `replace`, it neither checks nor moves anything again
     copied.__dict__["model"] = model
     return copied
 
 
 def _with_grey(upscaler: Upscaler, latent: Latent) -> Latent:
-    """The latent as a strip of all rows, where there are strips: of these it is known whether the picture is grey,
-    which otherwise would be looked for in all of it for each tile."""
+    """The latent as an excerpt of all pixels, where there are excerpts: of these it is known whether the picture is
+    grey, which otherwise would be looked for in all of it for each tile."""
     if upscaler.context is None:
         return latent
     grey = bool(is_grey(upscaler.normalization.inp.invert(latent.image)[0]))
     return replace(latent, excerpt=Excerpt(PixelWindow.whole(latent.size), grey))
-
-
-def _shallow_copy(value: Any) -> Any:
-    """The same parts in another object, of which other parts can be set; nothing is checked or moved again."""
-    copied = object.__new__(type(value))
-    copied.__dict__.update(value.__dict__)
-    return copied

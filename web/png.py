@@ -1,11 +1,12 @@
 """PNG of what is shown, quickly."""
 
-import struct
 import zlib
 
 import numpy as np
 
-COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG's numbers of grey, grey with alpha, RGB, RGB with alpha
+from utils.pictures.deep import PNG_SIGNATURE, png_chunk, png_header
+from utils.pictures.picture import CHANNELS, Kind
+
 NOTHING, LEFT = 0, 1  # filters: the pixel itself, and less the one to the left
 
 
@@ -24,10 +25,6 @@ def png(pixels: np.ndarray, small: bool = True) -> bytes:
         filtered[:, 1 + channels :] -= rows[:, :-channels]
     packer = zlib.compressobj(int(small), strategy=zlib.Z_HUFFMAN_ONLY)
     packed = packer.compress(filtered) + packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, 8, COLOURS[channels], 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    checked = zlib.crc32(content, zlib.crc32(name))
-    return b"".join((struct.pack(">I", len(content)), name, content, struct.pack(">I", checked)))
+    header = png_header((height, width), Kind(CHANNELS[channels], 8))
+    chunks = (b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")
+    return PNG_SIGNATURE + b"".join(png_chunk(name, data) for name, data in chunks)

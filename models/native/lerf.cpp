@@ -33,8 +33,9 @@ extern "C" const char *lerf_entries(const float *const *luts, int32_t count, int
 
 // `count` patterns, of which each LUT of `entries` serves as many, one after another.
 extern "C" const char *lerf_stage(const uint8_t *entries, int64_t bytes, int32_t luts, const int32_t *offsets,
-                                  int32_t count, int32_t values, const uint8_t *levels, int64_t planes, int64_t height, int64_t width,
-                                  float divisor, float offset, uint8_t *out, int32_t threads) {
+                                  int32_t count, int32_t values, const uint8_t *levels, int64_t planes,
+                                  int64_t height, int64_t width, float divisor, float offset, uint8_t *out,
+                                  int32_t threads) {
     return completed([&] {
         require(count > 0 && count <= MOST_UNITS, "no such stage");
         require(bytes == bytes_of(values), "LUTs are laid out in another number of bytes");

@@ -1,8 +1,6 @@
 """Bars for single pictures: what is counted comes to the whole, and short work shows nothing."""
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -15,6 +13,7 @@ from evaluation import stage_bars, table_painter
 from evaluation.stage_bars import SLOW, StageBars
 from models import Upscaler
 from tests.commands import call
+from tests.listener import Listener
 from tests.registered import small_spec
 from tests.utils.pictures.making import noise
 from utils import progress
@@ -27,20 +26,6 @@ GRIDS = {
     "plain": Grid.of_size((70, 90)),
     "turned": Homography.rotation(90, (31, 40), (70, 90), (2, 2)).grid((31, 40), (70, 90)),
 }
-
-
-class Listener:
-    """Remembers the stages, what they come to, and how often something was counted."""
-
-    def __init__(self) -> None:
-        self.stages: list[tuple[str, float]] = []
-        self.counted: list[list[float]] = []
-
-    @contextmanager
-    def __call__(self, name: str, total: float) -> Iterator[progress.Advance]:
-        self.stages.append((name, total))
-        self.counted.append([])
-        yield self.counted[-1].append
 
 
 @pytest.mark.parametrize("name", ["lmliif", "liif", "lmciaosr", "metasr", "lerf-net"])

@@ -1,28 +1,9 @@
 """Progress that is told, once, to who listens."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
+from tests.listener import Listener
 from utils import progress
-
-
-class Listener:
-    """Remembers stages, what is counted in them, and which are over."""
-
-    def __init__(self) -> None:
-        self.stages: list[tuple[str, float]] = []
-        self.counted: list[float] = []
-        self.ended = 0
-
-    @contextmanager
-    def __call__(self, name: str, total: float) -> Iterator[progress.Advance]:
-        self.stages.append((name, total))
-        try:
-            yield self.counted.append
-        finally:
-            self.ended += 1
 
 
 def test_stages_within_a_stage_are_not_told() -> None:
@@ -35,11 +16,11 @@ def test_stages_within_a_stage_are_not_told() -> None:
         assert progress.is_told()
         progress.advance(6)
     assert listener.stages == [("painting", 10)]
-    assert listener.counted == [4, 6]
+    assert listener.counted == [[4, 6]]
     progress.advance(1)
     with progress.stage("painting", 2):  # nobody listens
         progress.advance(2)
-    assert (len(listener.stages), listener.counted) == (1, [4, 6])
+    assert (len(listener.stages), listener.counted) == (1, [[4, 6]])
 
 
 def test_a_failure_ends_the_stage_and_the_listening() -> None:

@@ -192,17 +192,17 @@ class PixelWindow:
     def around(cls, size: Size, pixels: tuple[range, range], margin: int, least: int = 0) -> "PixelWindow":
         """The rows and columns `pixels`, `margin` more on each side, and still more where those are not `least` pixels:
         as far as the picture goes."""
-        rows, columns = (
-            range(max(span.start - margin, 0), min(span.stop + margin, n)) for span, n in zip(pixels, size, strict=True)
-        )
-        if len(rows) * len(columns) < least:  # towards a square, or as long as a narrow picture needs
-            columns = _widened(columns, math.isqrt(least), size[1])
-            rows = _widened(rows, math.ceil(least / len(columns)), size[0])
-            columns = _widened(columns, math.ceil(least / len(rows)), size[1])
-        return cls(size, rows.start, columns.start, len(rows), len(columns))
+        near = cls.of_spans(size, *pixels).grown(margin)
+        if near.height * near.width >= least:
+            return near
+        rows, columns = (range(span.start, span.stop) for span in (near.rows, near.columns))
+        columns = _widened(columns, math.isqrt(least), size[1])  # towards a square
+        rows = _widened(rows, math.ceil(least / len(columns)), size[0])
+        columns = _widened(columns, math.ceil(least / len(rows)), size[1])  # as long as a narrow picture needs
+        return cls.of_spans(size, rows, columns)
 
     @classmethod
-    def of_slices(cls, size: Size, rows: slice, columns: slice) -> "PixelWindow":
+    def of_spans(cls, size: Size, rows: slice | range, columns: slice | range) -> "PixelWindow":
         """These rows and columns."""
         return cls(size, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
 
@@ -212,14 +212,14 @@ class PixelWindow:
             slice(max(a.start, b.start), min(a.stop, b.stop))
             for a, b in ((self.rows, outer.rows), (self.columns, outer.columns))
         )
-        return PixelWindow.of_slices(self.size, rows, columns)
+        return PixelWindow.of_spans(self.size, rows, columns)
 
     def grown(self, margin: int) -> "PixelWindow":
         """With `margin` more rows and columns on each side, as far as the picture goes."""
         # By slices, not ranges, whose ends are numbers: a graph that is traced is made for other sizes, too
         ends = ((self.rows, self.size[0]), (self.columns, self.size[1]))
         rows, columns = (slice(max(span.start - margin, 0), min(span.stop + margin, n)) for span, n in ends)
-        return PixelWindow.of_slices(self.size, rows, columns)
+        return PixelWindow.of_spans(self.size, rows, columns)
 
     @property
     def rows(self) -> slice:

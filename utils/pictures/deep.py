@@ -29,6 +29,7 @@ _SPACE = rb"(?:\s|#[^\n\r]*[\n\r])+"
 PPM_HEADER = re.compile(rb"P6" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
 CODESTREAM = b"\xff\x4f\xff\x51"  # how JPEG 2000's begins; the bits of the first channel, less one, follow there
 CODESTREAM_HEAD, CODESTREAM_BITS = 1 << 16, 42
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
 PNG_COLOURS = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
 COMPRESSION = 4  # of PNG, 0 to 9: a fifth of the time of zlib's own, 6, for a twentieth more bytes
@@ -174,23 +175,29 @@ def write_png(
     compression: int = COMPRESSION,
 ) -> None:
     """Rows of a picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PNG; `frame` is `png_frame`'s."""
-    header = struct.pack(">IIBBBBB", size[1], size[0], kind.depth, PNG_COLOURS[kind.channels], 0, 0, 0)
-    stream.write(frame[:8])
-    position = 8
+    header = png_header(size, kind)
+    stream.write(PNG_SIGNATURE)
+    position = len(PNG_SIGNATURE)
     while position < len(frame):
         (length,) = struct.unpack_from(">I", frame, position)
         name = frame[position + 4 : position + 8]
         if name == b"IDAT":
             rows = _filtered_rows(bands, size[1] * len(kind.channels))
             for data in compressed(rows, compression, threads.in_use()):
-                stream.write(_chunk(name, data))
+                stream.write(png_chunk(name, data))
         else:
             data = header if name == b"IHDR" else frame[position + 8 : position + 8 + length]
-            stream.write(_chunk(name, data))
+            stream.write(png_chunk(name, data))
         position += 12 + length
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def png_header(size: tuple[int, int], kind: Kind) -> bytes:
+    """What a PNG of a size (H, W) has in its IHDR chunk."""
+    return struct.pack(">IIBBBBB", size[1], size[0], kind.depth, PNG_COLOURS[kind.channels], 0, 0, 0)
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG: its length, name, data and checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
