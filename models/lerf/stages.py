@@ -15,6 +15,7 @@ from utils.kinds import Kind
 
 KERNELS: dict[str, type[Kernel]] = {"linear": AmplifiedLinear, "gauss": SteerableGaussian}
 Support = Literal[2, 4]  # pixels
+SMALLEST_REST = 1e-3  # of a level: numbers of 8 bits are no farther from one, those of 16 bits at least 1 / 257
 Modes = Annotated[
     str,
     Kind(
@@ -46,6 +47,17 @@ class StraightThroughRound(torch.autograd.Function):
 def round_through(x: Tensor) -> Tensor:
     """Rounding, half to even, through which gradients pass where there are any."""
     return StraightThroughRound.apply(x) if torch.is_grad_enabled() else x.round()
+
+
+def between_levels(image: Tensor) -> Tensor:
+    """By how much pictures in [0, 1] are above (below 0: under) their nearest of 256 grey levels: 0 for 8 bits.
+
+    Stages see levels alone, as published. What is between them is added to the pre-filtered picture, so that gradients
+    of 16 bits stay smooth.
+    """
+    levels = image.clamp(0, 1) * 255
+    rest = levels - levels.round()
+    return torch.where(rest.abs() < SMALLEST_REST, 0, rest) / 255
 
 
 class LeRF(Resampler):
@@ -88,6 +100,10 @@ class EnsembleLeRF(LeRF):
         kernel = next(name for name, kind in KERNELS.items() if type(self.kernel) is kind)
         support = round(2 * self.kernel.radius)
         return {"kernel": kernel, "modes": self.modes, "support": support, "antialias": self.antialias}
+
+    def encode(self, image: Tensor) -> Latent:
+        feature, hyper = self.stages(image)
+        return Latent(torch.cat([feature / 255 + between_levels(image), hyper.flatten(1, 2)], dim=1), image)
 
     def units(self) -> Iterator[tuple[str, int, str, int]]:
         """(name, stage, pattern, number of output values) of every unit."""

@@ -28,6 +28,7 @@ namespace {
 
 constexpr int MOST_CHANNELS = 64, MOST_THREADS = 1024, DIRECTIONS = 4;
 constexpr int64_t MOST_PIXELS = int64_t(1) << 40;
+constexpr float SMALLEST_REST = 1e-3f;  // of a grey level
 
 // The patterns of models/lerf/patterns.py, (dy, dx) from the pixel itself.
 struct Pattern {
@@ -158,6 +159,23 @@ void read_levels(const char *from, int64_t stride, int64_t count, uint8_t *level
     }
 }
 
+// Adds to at(channel, pixel) by how much a picture's values are above or under their grey levels: what 16 bits hold
+// more than 8. See models/lerf/stages.py.
+template <class At>
+void add_between_levels(const continua_picture &picture, const At &at) {
+    if (picture.bits == 8) return;
+    for (int64_t channel = 0; channel < picture.channels; ++channel)
+        for (int64_t row = 0; row < picture.height; ++row) {
+            const char *from = place(picture, channel, row, 0);
+            for (int64_t column = 0; column < picture.width; ++column, from += picture.pixel_stride) {
+                uint16_t value;
+                std::memcpy(&value, from, sizeof value);
+                const float in_unit = float(value) / 65535.f, rest = in_unit * 255.f - float(to_level(in_unit));
+                if (std::abs(rest) >= SMALLEST_REST) at(channel, row * picture.width + column) += rest / 255.f;
+            }
+        }
+}
+
 // `count` values as those of a row of a picture, rounded half to even.
 template <class Value>
 void write_values(const float *values, int64_t count, char *to, int64_t stride) {
@@ -259,9 +277,18 @@ void upscale(const Tables &tables, const continua_picture &picture, int64_t heig
             write(output, channel, row, 0, output.width, values.data());
         };
     };
-    with_kernel(tables, [&](auto kernel) {
-        grid<decltype(kernel)>(planes.data(), output.channels, part.height, part.width, y, x, make_paint, threads);
+    const auto paint = [&](const auto *values) {
+        with_kernel(tables, [&](auto kernel) {
+            grid<decltype(kernel)>(values, output.channels, part.height, part.width, y, x, make_paint, threads);
+        });
+    };
+    if (part.bits == 8) return paint(planes.data());
+    std::vector<float> values(planes.size());
+    std::transform(planes.begin(), planes.end(), values.begin(), [](uint8_t level) { return in_range(level); });
+    add_between_levels(part, [&](int64_t channel, int64_t pixel) -> float & {
+        return values[size_t(channel * part.height * part.width + pixel)];
     });
+    paint(values.data());
 }
 
 void warp(const Tables &tables, const continua_picture &picture, const double *matrix, const continua_picture &output,
@@ -282,6 +309,9 @@ void warp(const Tables &tables, const continua_picture &picture, const double *m
             for (int64_t i = 0; i < area; ++i)
                 table[size_t(i * parts + part)] = in_range(planes[size_t(part * area + i)]);
     }
+    add_between_levels(picture, [&](int64_t channel, int64_t pixel) -> float & {
+        return table[size_t(pixel * parts + channel)];
+    });
     if (inside)
         for (int64_t row = 0; row < output.height; ++row)
             std::memset(inside + row * inside_stride, 0, size_t(output.width));
