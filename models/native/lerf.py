@@ -10,7 +10,7 @@ from models.native.calls import Library, address, check_shape
 
 ENTRIES = 17**4
 PIXELS = 4
-LUT_BYTES = {1: 17 * 16 * (16**2 * 16 + 64), 3: 17**2 * (16**2 * 32 + 64)}  # of a LUT of 1 or 3 values, laid out
+LUT_BYTES = {1: 17**3 * 16 * 4, 3: 17**3 * 16 * 16}  # of a LUT of 1 or 3 values, laid out
 
 
 def to_levels(library: Library, values: Tensor) -> Tensor:
