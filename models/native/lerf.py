@@ -26,6 +26,12 @@ def write_values(library: Library, levels: Tensor, values: Tensor) -> None:
     library.call("lerf_values", levels, levels.numel(), values)
 
 
+def add_rests(library: Library, values: Tensor, to: Tensor) -> None:
+    """Add `models.lerf.stages.between_levels` of `values`, float32, to `to`, float32 of the same shape."""
+    check_shape("the sum", to, values.shape)
+    library.call("lerf_add_rests", values, values.numel(), to)
+
+
 def lay_out(library: Library, tables: Sequence[Tensor]) -> Tensor:
     """The LUTs of a stage, each (83521, K) float32, K 1 or 3, rounded to integers in -127..127, as `table_stage` reads
     them: (LUTs, bytes) uint8. ValueError for NaN in a LUT."""
