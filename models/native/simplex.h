@@ -101,7 +101,6 @@ class Block {
             store(node[0] + x, start);
             store(node[1] + x, start + (first & STEP_MASK));
             store(node[2] + x, start + (first & STEP_MASK) + (second & STEP_MASK));
-            store(node[3] + x, start + (Layout::STEP[0] + Layout::STEP[1] + Layout::STEP[2]));
             const Ints edges[] = {Ints{} + INTERVAL, first >> SHIFT, second >> SHIFT, third >> SHIFT, Ints{}};
             for (int number = 0; number < NODES; ++number) {
                 const Ints high = edges[number], low = edges[number + 1];
@@ -120,7 +119,8 @@ class Block {
             Sums sum = {};
 #pragma GCC unroll 4
             for (int number = 0; number < NODES; ++number) {
-                const auto entry = [&](int64_t i) { return lut + node[number][i]; };
+                const uint8_t *from = lut + (number == NODES - 1 ? TO_LAST : 0);
+                const auto entry = [&](int64_t i) { return from + node[number % (NODES - 1)][i]; };
                 if constexpr (TOGETHER == 1)
                     sum += products(Quarters{} + weights[number][x], load<Quarters>(entry(x)));
                 else
@@ -145,6 +145,7 @@ class Block {
     static constexpr int NODES = 4, HALF = 4;
     static constexpr int TOGETHER = HALF / Layout::SUMS;  // pixels whose sums fill a vector
     static constexpr int BOTH = 0x00010001;               // times a pair: it twice
+    static constexpr int TO_LAST = Layout::STEP[0] + Layout::STEP[1] + Layout::STEP[2];  // from a first node
 
     static Ints larger(Ints a, Ints b) { return a > b ? a : b; }
     static Ints smaller(Ints a, Ints b) { return a < b ? a : b; }
@@ -174,6 +175,6 @@ class Block {
 #endif
     }
 
-    alignas(VECTOR_BYTES) int32_t node[NODES][BLOCK];  // bytes from the LUT's begin to the entry
-    alignas(VECTOR_BYTES) int32_t weights[NODES][BLOCK];  // of a pair, twice
+    int32_t node[NODES - 1][BLOCK];  // bytes from the LUT's begin to the entry; the last node follows from the first
+    int32_t weights[NODES][BLOCK];   // of a pair, twice
 };
