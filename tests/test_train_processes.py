@@ -15,7 +15,7 @@ from models.checkpoints.loading import load_checkpoint
 from tests.commands import ROOT, call, mistake
 from tests.faults import equal
 from tests.several import in_processes, kill_at
-from tests.test_train import checkpoint_of, train_config
+from tests.trainings import checkpoint_of, train_config
 from training import loop
 
 pytestmark = [pytest.mark.usefixtures("empty_folder"), pytest.mark.slow]

@@ -11,7 +11,7 @@ from PIL import Image
 import models
 from models.checkpoints.loading import save_checkpoint
 from tests.commands import ROOT, call
-from tests.test_train import train_config
+from tests.trainings import train_config
 from tools.bench import __main__ as bench
 from tools.bench import measures as benchmarks
 
