@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils import _pytree as trees
 
 import models
+from models.safeguards import reduces_nowhere
 from models.upscaler import Upscaler
 from tests.registered import DECODERS, FILTERS, SMALL_ENCODER, small_spec
 from utils.geometry.homographies import Homography
@@ -77,8 +78,10 @@ def is_on_device(tensor: torch.Tensor, shape: tuple[int, ...]) -> bool:
 @pytest.mark.parametrize("name", SPECS)
 def test_grids_and_warps_are_rendered_without_asking_the_device(name) -> None:
     upscaler = on_device(SPECS[name])
-    # Some output pixels are larger than the LR pixels, and some lie outside
-    warp = Homography.rotation(20, INPUT, WARPED, (0.8, 0.3)).grid(INPUT, WARPED)
+    # Some output pixels are larger than the LR pixels, but no more than that: a filter's taps grow with their size
+    warp = Homography.rotation(20, INPUT, WARPED, (0.9, 0.8)).grid(INPUT, WARPED)
+    assert not reduces_nowhere(warp, INPUT)
+    assert not warp.inside().all()
     with FakeDevice():
         latent = upscaler.encode(torch.rand(1, 3, *INPUT))
         assert is_on_device(upscaler.render(latent, OUTPUT), (1, 3, *OUTPUT))
