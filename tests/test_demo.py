@@ -13,6 +13,7 @@ from models.checkpoints.loading import save_checkpoint
 from models.lerf.tables import tabulated
 from tests.commands import ROOT, call, mistake
 from tests.demos import run
+from tests.pairs import paired
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -118,7 +119,10 @@ def test_weights_and_tables_are_found_from_anywhere(pictures, checkpoint, monkey
 SMALL_LERF = {"name": "lerf-g", "args": {"nf": 4}}
 
 
-@pytest.fixture(params=["lerf-g", "lerf-lut", "lmliif", "bicubic"])
+MODELS = ["lerf-g", "lerf-lut", "lmliif", "bicubic"]
+
+
+@pytest.fixture(params=MODELS)
 def model(request, checkpoint) -> str:
     """A model of every kind, as --model takes it."""
     torch.manual_seed(0)
@@ -133,8 +137,15 @@ def model(request, checkpoint) -> str:
     return "m.pth"
 
 
-@pytest.mark.parametrize("kind", ["grey", "rgba", "1x1", "2x2"])
-@pytest.mark.parametrize("options", [("--scale", 3), ("--scale", 1), ("--scale", 0.5), ("--rotate", 90)])
+@pytest.mark.parametrize(
+    ("model", "kind", "options"),
+    paired(
+        MODELS,
+        ["grey", "rgba", "1x1", "2x2"],
+        [("--scale", 3), ("--scale", 1), ("--scale", 0.5), ("--rotate", 90)],
+    ),
+    indirect=["model"],
+)
 def test_pictures_of_every_kind(pictures, model, kind, options) -> None:
     picture = Image.open(pictures / "a.png")
     picture = picture.convert({"grey": "L", "rgba": "RGBA"}.get(kind, "RGB"))

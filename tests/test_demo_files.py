@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ import demo
 from evaluation.painter import Painter
 from tests.commands import ROOT, call, mistake
 from tests.demos import run
+from tests.forks import ended, fork
 from utils import cli
+from utils.pictures import writing
 from utils.pictures.reading import read_rgb
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -24,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
 
 def test_demo_folder_goes_on_past_a_broken_picture(pictures, capsys) -> None:
     (pictures / "b.png").write_text("broken")
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         call(demo, "--input", pictures, "--output", "out", "--model", "bicubic", "--scale", 2)
-    assert ended.value.code == 1
+    assert stopped.value.code == 1
     said = capsys.readouterr()
     assert "wrote 2 pictures" in said.out
     assert "1 of 3 pictures failed:" in said.err
@@ -81,9 +83,9 @@ def test_a_tree_with_broken_pictures(pictures, capsys) -> None:
         (pictures / name).write_bytes(content)
     for number in range(10):
         (pictures / f"x/y/{number}.png").write_bytes((pictures / "a.png").read_bytes())
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         run("--input", pictures, "--output", "out", "--suffix", "_x2", "--format", "jpg")
-    assert ended.value.code == 1
+    assert stopped.value.code == 1
     said = capsys.readouterr()
     assert "wrote 13 pictures" in said.out
     first, *lines = [line for line in said.err.splitlines() if "pictures" in line and "|" not in line]
@@ -98,9 +100,9 @@ def test_a_tree_with_broken_pictures(pictures, capsys) -> None:
 def test_too_large_for_the_memory(pictures, capsys, monkeypatch) -> None:
     monkeypatch.setattr("utils.memory.available_memory", lambda: 4 * 10**6)
     Image.new("RGB", (8, 8)).save(pictures / "small.png")
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         run("--input", pictures, "--output", "out", "--scale", 12, "--format", "jpg")
-    assert ended.value.code == 1
+    assert stopped.value.code == 1
     said = capsys.readouterr()
     assert "wrote 1 pictures" in said.out
     assert re.search(r"a\.png: an output of 576x768 needs about [\d.]+ MiB of memory", said.err)
@@ -120,23 +122,14 @@ def test_streams(pictures, monkeypatch) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
 def test_a_stream_onto_a_full_disk_is_one_line(pictures) -> None:
-    command = [
-        sys.executable,
-        "demo.py",
-        "--input",
-        pictures / "a.png",
-        "--scale",
-        "2",
-        "--model",
-        "nearest",
-        "--output",
-        "-",
-    ]
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2
-    assert "standard output" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    def prepare() -> None:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+    said = Path("said.txt")
+    options = ("--input", pictures / "a.png", "--scale", "2", "--model", "nearest", "--output", "-")
+    assert ended(fork(demo, options, said, prepare)) == 2
+    assert "standard output" in said.read_text().splitlines()[-1]
+    assert "Traceback" not in said.read_text()
 
 
 def test_an_output_that_nobody_reads_is_one_line(pictures) -> None:
@@ -162,52 +155,61 @@ def test_ctrl_c_leaves_whole_files_and_says_what_is_done(pictures, capsys, monke
         return painted(self, job, picture)
 
     monkeypatch.setattr(Painter, "paint", stop_at_c)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         cli.run(lambda _: run("--input", pictures, "--output", "out"))
-    assert ended.value.code == 130
+    assert stopped.value.code == 130
     said = capsys.readouterr().err.splitlines()[-1]
     assert "stopped by Ctrl-C after 1 of 3 pictures; --skip-existing goes on" in said
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "b.png"]
     assert all(read_rgb(path).size for path in Path("out").iterdir())
 
 
-def program(*options) -> subprocess.Popen:
-    """demo.py in a process of its own."""
-    command = [sys.executable, ROOT / "demo.py", "--model", "nearest", "--scale", "4", *options]
-    return subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def send_itself(stop: int, number: int) -> None:
+    """Makes this process send itself a signal when so many pictures are written but for half of the last one."""
+    begun, encode = [], writing.encode
 
+    def encode_and_stop(stream, path, *arguments):
+        content = io.BytesIO()
+        lost = encode(content, path, *arguments)
+        half = content.tell() // 2
+        stream.write(content.getvalue()[:half])
+        stream.flush()
+        begun.append(path)
+        if len(begun) == number:
+            os.kill(os.getpid(), stop)
+        stream.write(content.getvalue()[half:])
+        return lost
 
-def wait_for(condition, process: subprocess.Popen) -> None:
-    while process.poll() is None and not condition():
-        time.sleep(0.02)
+    writing.encode = encode_and_stop
 
 
 def test_kills_leave_whole_files_only(pictures) -> None:
-    for number in range(25):
+    for number in range(5):
         (pictures / f"{number}.png").write_bytes((pictures / "a.png").read_bytes())
-    folder = Path("out")
-    for moment, stop in ((2, signal.SIGTERM), (9, signal.SIGKILL)):
-        process = program("--input", pictures, "--output", folder, "--skip-existing")
-        wait_for(lambda moment=moment: folder.is_dir() and len(list(folder.glob("[!.]*"))) >= moment, process)
-        process.send_signal(stop)
-        said = process.communicate()[1]
+    folder, said = Path("out"), Path("said.txt")
+    options = ("--model", "nearest", "--scale", 4, "--input", pictures, "--output", folder, "--skip-existing")
+    for stop in (signal.SIGTERM, signal.SIGKILL):
+        status = ended(fork(demo, options, said, partial(send_itself, stop, 3)))
         assert all(read_rgb(path).shape[2] == 3 for path in folder.glob("[!.]*"))
         if stop == signal.SIGTERM:
             assert not list(folder.glob(".*"))
-            assert process.returncode == 128 + signal.SIGTERM
-            assert "stopped by SIGTERM after" in said.splitlines()[-1]
-    run("--input", pictures, "--output", folder, "--scale", 4, "--skip-existing")
-    assert len(list(folder.glob("[!.]*"))) == 28
+            assert status == 128 + signal.SIGTERM
+            assert "stopped by SIGTERM after" in said.read_text().splitlines()[-1]
+        else:
+            assert status == -signal.SIGKILL
+            assert list(folder.glob(".*")), "half a picture"
+    call(demo, *options)
+    assert len(list(folder.glob("[!.]*"))) == 8
 
 
 def test_ctrl_c_during_the_start_is_one_line(pictures) -> None:
-    process = program("--input", pictures, "--output", "out")
-    started = Path(f"/proc/{process.pid}/maps")
-    if not started.exists():
-        process.kill()
-        pytest.skip("needs Linux")
-    wait_for(lambda: "libtorch" in started.read_text(), process)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate()[1].splitlines() == ["interrupted"]
-    assert process.returncode == 130
+    """While PyTorch is imported, by a process that sends it to itself."""
+    program = (
+        "import os, signal, sys, demo; from utils import cli;"
+        "sys.addaudithook(lambda event, given: event == 'import' and given[0] == 'torch.nn'"
+        " and os.kill(os.getpid(), signal.SIGINT)); cli.run(demo.main)"
+    )
+    options = ("--model", "nearest", "--scale", "4", "--input", pictures, "--output", Path("out").resolve())
+    done = subprocess.run([sys.executable, "-c", program, *options], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
     assert not Path("out").exists()

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import train
 from models.checkpoints.loading import load_checkpoint
+from tests import dying_train
 from tests.commands import ROOT, call, mistake
 from tests.faults import equal
+from tests.forks import ended, fork
 from tests.several import in_processes, kill_at
 from tests.trainings import checkpoint_of, train_config
 from training import loop
@@ -102,16 +105,39 @@ def test_a_silent_process_ends_the_job_after_the_timeout(pictures) -> None:
     assert "did not answer; save/r/epoch-last.pth holds step 1" in said[0]
 
 
-def test_torchrun_starts_a_job_again_that_goes_on_exactly(pictures) -> None:
+def torchrun(options: list) -> None:
+    """As users call it."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--max-restarts", 1]
+    command = [sys.executable, "-m", *launcher, "-m", "tests.dying_train", *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def torchrun_of_forks(options: list) -> None:
+    """What starts and watches the processes under torchrun, with processes that have imported PyTorch."""
+    output = Path("torchrun.txt")
+    assert ended(fork(ForkingTorchrun, options, output)) == 0, output.read_text()
+
+
+class ForkingTorchrun:
+    @staticmethod
+    def main(options: list[str]) -> None:
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        config = LaunchConfig(
+            min_nodes=1, max_nodes=1, nproc_per_node=2, run_id="job", max_restarts=1, start_method="fork",
+            rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        )  # fmt: skip
+        elastic_launch(config, dying_train.main)(options)
+
+
+@pytest.mark.parametrize("launch", [torchrun_of_forks, pytest.param(torchrun, marks=pytest.mark.thorough)])
+def test_torchrun_starts_a_job_again_that_goes_on_exactly(pictures, launch) -> None:
     config = train_config(pictures, epoch_max=1, multi_step_lr=None)
     options = ["--config", config, "--device", "cpu", "--save-every", 1]
     statuses, said = in_processes(2, train, [*options, "--name", "whole"])
     assert statuses == [0, 0], said
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--max-restarts", 1]
-    command = [sys.executable, "-m", *launcher, "-m", "tests.dying_train", *options, "--name", "parts", "--overwrite"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    launch([*options, "--name", "parts", "--overwrite"])
     assert "epoch-last.pth continued from step 2" in Path("save/parts/log.txt").read_text()
     assert equal(checkpoint_of("parts"), checkpoint_of("whole"))
 

@@ -2,8 +2,6 @@
 
 import multiprocessing
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,8 @@ from torch.nn.functional import dropout
 import train
 from models.checkpoints import loading as checkpoints
 from models.checkpoints.loading import load_checkpoint
-from tests.commands import ROOT, call, failure, mistake
+from tests import faults
+from tests.commands import call, failure, mistake
 from tests.faults import equal
 from tests.several import in_processes, kill_at
 from tests.trainings import checkpoint_of, train_config
@@ -110,9 +109,16 @@ def noisy(monkeypatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.usefixtures("noisy")
-@pytest.mark.parametrize(("number", "word"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
+@pytest.mark.parametrize(
+    ("workers", "number", "word"),
+    [
+        (0, signal.SIGTERM, "SIGTERM"),
+        (2, signal.SIGINT, "Ctrl-C"),  # which a shell sends to the workers, too
+        pytest.param(2, signal.SIGTERM, "SIGTERM", marks=pytest.mark.thorough),
+        pytest.param(0, signal.SIGINT, "Ctrl-C", marks=pytest.mark.thorough),
+    ],
+)
 def test_runs_that_a_signal_stops_go_on_exactly(pictures, monkeypatch, capsys, workers, number, word) -> None:
     """In the middle of an epoch, and without workers in the uninterrupted run."""
     config = train_config(pictures)
@@ -192,10 +198,11 @@ def test_six_steps_are_three_then_kill_and_three_more(pictures, batch_size, work
 
 
 @pytest.mark.slow
-def test_random_interruptions_change_nothing() -> None:
-    command = [sys.executable, "-m", "tests.faults", "--count", "5", "--seed", "7", "--events-only"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout.count(": 0 differ\n")) == (0, 1), done.stdout + done.stderr
+def test_random_interruptions_change_nothing(capsys) -> None:
+    with pytest.raises(SystemExit) as done:
+        faults.main(["--count", "5", "--seed", "7", "--events-only"])
+    said = capsys.readouterr()
+    assert (done.value.code, said.out.count(": 0 differ\n")) == (False, 1), said.out + said.err
 
 
 @pytest.mark.slow
