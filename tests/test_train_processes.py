@@ -1,14 +1,16 @@
 """train.py in several processes, as under torchrun."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
-import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import distributed_c10d
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import train
@@ -89,17 +91,29 @@ def test_a_signal_to_one_process_stops_all_in_order(pictures) -> None:
 
 
 def test_a_silent_process_ends_the_job_after_the_timeout(pictures) -> None:
+    """Which is shortened when the other process waits, so that nothing depends on how fast both have come there."""
+
+    def lock() -> None:
+        """Until this process ends; waits while another one has it."""
+        fcntl.lockf(os.open("alive", os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
+
     def prepare(rank: int) -> None:
         def train_step(run, batch):
-            while run.step == 1 and rank == 1 and "did not answer" not in Path("process-0.txt").read_text():
-                time.sleep(0.1)
+            if run.step == 1 and rank == 0:
+                group = distributed_c10d._get_default_group()
+                assert group._get_backend(torch.device("cpu")).options._timeout == timedelta(minutes=10)
+                distributed_c10d._set_pg_timeout(timedelta(seconds=1), group)
+            elif run.step == 1:
+                lock()
             return step_of_loop(run, batch)
 
+        if rank == 0:
+            lock()
         step_of_loop = loop.train_step
         loop.train_step = train_step
 
     config = train_config(pictures, epoch_max=1, val_dataset=None)
-    options = ["--config", config, "--device", "cpu", "--name", "r", "--timeout", 0.1]
+    options = ["--config", config, "--device", "cpu", "--name", "r", "--timeout", 10]
     statuses, said = in_processes(2, train, options, prepare)
     assert statuses == [1, 1], said
     assert "did not answer; save/r/epoch-last.pth holds step 1" in said[0]

@@ -111,7 +111,7 @@ def broken_library(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("breakage", "words"),
     [
-        (no_compiler, "no C++ compiler"),
+        (no_compiler, "name it in CXX"),
         (broken_compiler, "compiler false fails"),
         (unknown_flag, "no-such-flag"),
         (unwritable_cache, "CONTINUA_CACHE"),
