@@ -47,9 +47,7 @@ def measured(pictures, *names) -> list[float]:
 @pytest.mark.parametrize(("kind", "kernel"), [("lerf-g", "gauss"), ("lerf-l", "linear")])
 def test_train_export_fine_tune_evaluate(pictures, capsys, kind, kernel) -> None:
     small = "model.args.modes=st"
-    train_lerf(
-        pictures, f"train_{kind}.yaml", "net", small, "model.args.nf=8", "epoch_max=6", "optimizer.args.lr=0.01"
-    )
+    train_lerf(pictures, f"train_{kind}.yaml", "net", small, "model.args.nf=8", "epoch_max=6", "optimizer.args.lr=0.01")
     network = "save/net/epoch-last.pth"
     call(export_lut, "--model", network, "--output", "tables", "--npy")
     assert "MiB of LUTs" in capsys.readouterr().out
