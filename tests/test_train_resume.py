@@ -1,6 +1,7 @@
 """Trainings that were interrupted go on exactly, and with other settings only when those are named."""
 
 import multiprocessing
+import shutil
 import signal
 from pathlib import Path
 
@@ -148,11 +149,13 @@ def test_runs_that_a_signal_stops_go_on_exactly(pictures, monkeypatch, capsys, w
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["validate", "epoch-best.pth", "epoch-4.pth"])
-def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch, moment) -> None:
+def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch) -> None:
     """The validation of a run's last epoch is made up, and a better epoch-best.pth is never lost."""
     config = train_config(pictures, epoch_max=4)
     call(train, "--config", config, "--name", "whole", "--device", "cpu")
+    options = ("--config", config, "--name", "parts", "--device", "cpu")
+    call(train, *options, "--set", "epoch_max=3")
+    shutil.copytree("save/parts", "before")
 
     class Killed(Exception):
         pass
@@ -160,22 +163,24 @@ def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch, moment) -
     def killed(*_) -> None:
         raise Killed
 
-    def save(run, name):
-        saved(run, name)
-        if name == moment:
-            raise Killed
-
     saved = Run.save
-    options = ("--config", config, "--name", "parts", "--device", "cpu")
-    call(train, *options, "--set", "epoch_max=3")
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "validate", killed) if moment == "validate" else patch.setattr(Run, "save", save)
-        with pytest.raises(Killed):
-            call(train, *options, "--resume")
-    assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 12
-    call(train, *options, "--resume")
-    for file in ("epoch-last.pth", "epoch-best.pth", "epoch-2.pth", "epoch-4.pth"):
-        assert equal(checkpoint_of("parts", file), checkpoint_of("whole", file)), file
+    for moment in ("validate", "epoch-best.pth", "epoch-4.pth"):
+
+        def save(run, name, moment=moment):
+            saved(run, name)
+            if name == moment:
+                raise Killed
+
+        shutil.rmtree("save/parts")
+        shutil.copytree("before", "save/parts")
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "validate", killed) if moment == "validate" else patch.setattr(Run, "save", save)
+            with pytest.raises(Killed):
+                call(train, *options, "--resume")
+        assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 12, moment
+        call(train, *options, "--resume")
+        for file in ("epoch-last.pth", "epoch-best.pth", "epoch-2.pth", "epoch-4.pth"):
+            assert equal(checkpoint_of("parts", file), checkpoint_of("whole", file)), (moment, file)
 
 
 @pytest.mark.slow

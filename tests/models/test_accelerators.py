@@ -51,13 +51,15 @@ class FakeDevice(FakeTensorMode):
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
         named = named or {}
-        tensors = [leaf for leaf in trees.tree_leaves((arguments, named)) if isinstance(leaf, torch.Tensor)]
-        onto = [leaf.type for leaf in trees.tree_leaves((arguments, named)) if isinstance(leaf, torch.device)]
-        if DEVICE.type not in onto and not any(isinstance(tensor, FakeTensor) for tensor in tensors):
+        leaves = trees.tree_leaves((arguments, named))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        fakes = [tensor for tensor in tensors if isinstance(tensor, FakeTensor)]
+        if not fakes and not any(isinstance(leaf, torch.device) and leaf.type == DEVICE.type for leaf in leaves):
             return function(*arguments, **named)
         if function not in COPIES and len({tensor.device for tensor in tensors if tensor.dim()}) > 1:
             raise RuntimeError(f"{function} on tensors of two devices")
-        arguments, named = trees.tree_map(self._faked, (arguments, named))
+        if len(fakes) < len(tensors):
+            arguments, named = trees.tree_map(self._faked, (arguments, named))
         return super().__torch_dispatch__(function, types, arguments, named)
 
     def _faked(self, leaf):
