@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all set-up on a fresh machine: a virtual environment in .venv with the requirements.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup
 
 .PHONY: demo web test test-all lint format clean lerf-runtime
 

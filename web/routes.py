@@ -34,7 +34,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     settings = studio.settings
 
     def session_of(request: Request) -> Session:
-        return request.state.session
+        return request.state.visitor.session
 
     async def compute(request: Request, priority: tuple[int, ...], call: Callable[[], Any]) -> Any:
         return await worker.run(priority, call, lambda: left(request))
@@ -66,10 +66,11 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             raise Refused(f"shrink is one of {', '.join(map(str, SHRINKS))}", 422)
         with studio.budget.working(len(content)):
             upload = await compute(request, (ENCODE,), lambda: open_upload(content, name, settings, shrink))
-        return described(studio.add(session_of(request), upload), upload)
+        return described(studio.add(request.state.visitor.begin(), upload), upload)
 
     @router.get("/")
-    def index() -> FileResponse:
+    def index(request: Request) -> FileResponse:
+        request.state.visitor.begin()
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
     @router.get("/api/catalogue")

@@ -47,6 +47,26 @@ class Session:
     exports: OrderedDict[str, "object"] = field(default_factory=OrderedDict)
 
 
+class Visitor:
+    """Who asks: the `session` that the request's cookie names, or an empty one, which `begin` replaces.
+
+    Only what opens the page or a picture begins a session. Of many requests at once with a cookie that this server
+    does not know, each would otherwise be answered with a session of its own, and the last answer would take away the
+    picture that was opened after the first.
+    """
+
+    def __init__(self, studio: "Studio", name: str | None):
+        self._studio, known = studio, studio.session(name)
+        self.name = name if known else None
+        self.session = known or Session()
+
+    def begin(self) -> Session:
+        """The session, which from now on has a name."""
+        if self.name is None:
+            self.name, self.session = self._studio.begin()
+        return self.session
+
+
 def level_size(size: Size, level: int) -> Size:
     """(H, W) of an (h, w) picture at the scale 2^level, rounded up, as the viewer has it."""
     height, width = (n << level if level >= 0 else -(-n >> -level) for n in size)
@@ -66,20 +86,26 @@ class Studio:
 
     # Sessions and pictures
 
-    def session(self, name: str | None) -> tuple[str, Session]:
-        """The session of a name, or a new one with its name where there is none."""
+    def session(self, name: str | None) -> Session | None:
+        """The session of a name, if there is one."""
         with self._lock:
-            if name is None or name not in self._sessions:
-                name = secrets.token_urlsafe(24)
-                self._sessions[name] = Session()
+            if name not in self._sessions:
+                return None
             self._sessions.move_to_end(name)
+            return self._sessions[name]
+
+    def begin(self) -> tuple[str, Session]:
+        """A new session and its name; the one that was used least recently ends when there are very many."""
+        name, session = secrets.token_urlsafe(24), Session()
+        with self._lock:
+            self._sessions[name] = session
             while len(self._sessions) > MOST_SESSIONS:
                 _, left = self._sessions.popitem(last=False)
                 for picture in left.pictures:
                     self.budget.drop((picture,))
                 for export in left.exports:
                     self.budget.drop(("export", export))
-            return name, self._sessions[name]
+        return name, session
 
     def add(self, session: Session, upload: Upload) -> str:
         """Keep a picture of a session; its name. The oldest of very many is closed."""

@@ -2,7 +2,7 @@
 
 import { ask, askJson, byId, copy, element, failed, sendJson, tell, withQuery } from "./api.js";
 import { order } from "./downloads.js";
-import { Panes } from "./panes.js";
+import { AGAIN, Panes } from "./panes.js";
 import { Warp } from "./warp.js";
 
 const SHOWN = { single: 1, slider: 2, four: 4, difference: 2, warp: 1 };
@@ -18,7 +18,9 @@ let warpSize = null;
 let scoring = 0;
 let commanding = 0;
 let restoring = false;
-const LOST_AGAIN = 10_000; // milliseconds
+const LOST_AGAIN = 10_000; // milliseconds, in which a picture that is lost
+const MOST_SENT = 4; // is sent again so often
+const PATIENCE = 10; // times a server that does not answer is asked again, AGAIN apart
 
 const panes = new Panes(byId("views"), changed);
 const warp = new Warp(byId("warp"), (text, size, sharp) => {
@@ -32,12 +34,19 @@ const offered = () => [...catalogue.models, ...(picture?.reference ? [REFERENCE]
 const labelOf = (name) => offered().find((model) => model.name === name)?.label ?? name;
 const shownModels = () => (mode === "single" || mode === "warp" ? [chosen[1]] : chosen.slice(0, SHOWN[mode]));
 
-/** Sends a picture, and encodes it; `file` says how it is sent, and may be asked again. */
-async function send(file, version = 0) {
-  const sent = { ...(await file.send()), file, version };
+/** Sends a picture, and encodes it; `file` says how it is sent, and may be asked again. Where the server loses it
+ *  meanwhile, for another tab's picture began the visitor's session, it is sent once more. */
+async function send(file, version = 0, attempt = 1) {
+  let sent = { ...(await file.send()), file, version };
   tell("Encoding …");
   const model = chosen[1] === "reference" ? "bicubic" : chosen[1];
-  await ask(withQuery(`/api/pictures/${sent.picture}/encode`, { model }), { method: "POST" });
+  try {
+    await ask(withQuery(`/api/pictures/${sent.picture}/encode`, { model }), { method: "POST" });
+    if (file.reference) sent = { ...sent, ...(await sendReference(sent, file.reference)) };
+  } catch (error) {
+    if (!error.lost || attempt === MOST_SENT) throw error;
+    return send(file, version, attempt + 1);
+  }
   return sent;
 }
 
@@ -46,7 +55,7 @@ async function open(file, name) {
   try {
     picture = await send(file);
   } catch (error) {
-    failed(error);
+    tell(error.message, true);
     return;
   }
   tell("");
@@ -62,29 +71,40 @@ async function open(file, name) {
 }
 
 /** The server has lost the picture: it was started again, or needed the memory. It is sent again, and shown in the same
- *  place; where it is lost again at once, the user decides. */
+ *  place; where it is lost again and again, the user decides. */
 async function reopen({ detail: path }) {
   if (restoring || !picture || !path.includes(picture.picture)) return;
   const { file, version } = picture;
-  if (Date.now() - (file.restored ?? 0) < LOST_AGAIN) {
+  file.lost = [...(file.lost ?? []), Date.now()].filter((time) => Date.now() - time < LOST_AGAIN);
+  if (file.lost.length > MOST_SENT) {
     tell("The server has dropped this picture again to free memory: open it again", true);
     return;
   }
   restoring = true;
   tell("Opening again …");
   try {
-    let sent = await send(file, version);
-    if (file.reference) sent = { ...sent, ...(await sendReference(sent, file.reference)) };
+    const sent = await patiently(() => picture?.file === file && send(file, version));
     tell("");
-    if (picture?.file !== file) return; // the user has gone on
-    file.restored = Date.now();
+    if (!sent || picture?.file !== file) return; // the user has gone on
     picture = sent;
     draw();
   } catch (error) {
-    failed(error);
+    tell(error.message, true);
   } finally {
     restoring = false;
   }
+}
+
+/** The result of a call, which is tried again while the server does not answer. */
+async function patiently(call, attempt = 1) {
+  try {
+    return await call();
+  } catch (error) {
+    if (!error.passing || attempt === PATIENCE) throw error;
+    tell(error.message, true);
+  }
+  await new Promise((resolve) => setTimeout(resolve, AGAIN));
+  return patiently(call, attempt + 1);
 }
 
 const shrink = () => Number(byId("shrink").value);

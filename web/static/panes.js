@@ -2,7 +2,7 @@
 
 import { ask, element, failed, withQuery } from "./api.js";
 
-const AGAIN = 3000; // milliseconds until a tile is asked for again, when the server did not answer
+export const AGAIN = 3000; // milliseconds until a tile is asked for again, when the server did not answer
 const LARGEST_LEVEL = 6; // tiles are rendered at scales up to 2 to this power
 const { OpenSeadragon } = window;
 OpenSeadragon.setString("Errors.OpenFailed", "This picture cannot be opened");
@@ -90,7 +90,7 @@ export class Panes {
 
   /** Takes the viewers away; where they were is kept for those that are shown next. */
   hide() {
-    if (this.main?.world.getItemCount()) this.kept = this.place();
+    if (this.main?.world.getItemCount()) this.kept = this.place(this.main, false);
     for (const viewer of this.viewers) viewer.destroy();
     this.viewers = [];
     this.container.replaceChildren();
@@ -138,8 +138,9 @@ export class Panes {
     return viewer;
   }
 
-  place(viewer = this.main) {
-    return { zoom: viewer.viewport.getZoom(true), center: viewer.viewport.getCenter(true) };
+  /** What a viewer shows at this moment, or when it has come to rest. */
+  place(viewer = this.main, now = true) {
+    return { zoom: viewer.viewport.getZoom(now), center: viewer.viewport.getCenter(now) };
   }
 
   go(viewer, { zoom, center }) {
