@@ -1,9 +1,10 @@
 """What requests ask for, computed: pictures of sessions, their encodings, tiles, warps and scores, in one budget."""
 
 import io
+import itertools
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock, RLock
 
 import numpy as np
@@ -24,7 +25,7 @@ from utils.pictures.tensors import Layers, to_pixels, to_tensor
 from utils.pictures.writing import encode as write
 from web.budget import Budget
 from web.catalogue import FILTERS, Catalogue
-from web.encoding import Encoding, with_kept_fields
+from web.encoding import Encoding, Processors, with_kept_fields
 from web.errors import Refused, missing
 from web.png import png
 from web.settings import Settings
@@ -83,6 +84,7 @@ class Studio:
         self.budget = Budget(settings.memory)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock, self._encoding = RLock(), Lock()
+        self._processors, self._references = Processors(), itertools.count(1)
 
     # Sessions and pictures
 
@@ -142,9 +144,9 @@ class Studio:
             )
         for part in ("drawn", "tile", REFERENCE):
             self.budget.drop((name, part))
-        self.budget.keep(
-            (name, "upload"), Upload(upload.name, upload.picture, Picture(colours_of(reference.picture), "RGB"))
-        )
+        # What is being made of the one before is kept by its turn, so that nobody takes it for the new one's
+        chosen = replace(upload, reference=Picture(colours_of(reference.picture), "RGB"), turn=next(self._references))
+        self.budget.keep((name, "upload"), chosen)
 
     # Encodings and windows
 
@@ -160,10 +162,10 @@ class Studio:
             with self._encoding, self.budget.working(needed), memory_errors(upload.name):
                 return Encoding.of(upscaler, Layers.of(picture))
 
-        key = (name, REFERENCE, "encoding") if model == REFERENCE else (name, model, "encoding")
+        key = (name, REFERENCE, upload.turn) if model == REFERENCE else (name, model, "encoding")
         encoding = self.budget.kept(key, encode)
         if model not in FILTERS and model != REFERENCE:
-            upscaler = with_kept_fields(upscaler, self.budget, (name, model))
+            upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._processors)
         return upscaler, encoding
 
     def window(self, name: str, upload: Upload, model: str, full: Size, top: int, left: int, size: Size) -> Layers:
@@ -188,7 +190,7 @@ class Studio:
             drawn = [self.window(name, upload, model, full, top, left, size) for model in models]
             return png(difference(*drawn) if len(drawn) == 2 else shown(drawn[0]), small)
 
-        return self.budget.kept((name, "tile", models, level, column, row, small), draw, 0.01)
+        return self.budget.kept((name, "tile", upload.turn, models, level, column, row, small), draw, 0.01)
 
     def warp(self, name: str, upload: Upload, model: str, homography: Homography, size: Size) -> bytes:
         """The warped picture as PNG, transparent outside."""
@@ -215,9 +217,9 @@ class Studio:
         height, width = upload.reference.size
         target = upload.reference.pixels
         drawn = self.budget.kept(
-            (name, "drawn", model), lambda: self._drawn(name, upload, model, (height, width)), 0.25
+            (name, "drawn", upload.turn, model), lambda: self._drawn(name, upload, model, (height, width)), 0.25
         )
-        whole = self.budget.kept((name, "drawn", model, "scores"), lambda: _measured(drawn, target))
+        whole = self.budget.kept((name, "drawn", upload.turn, model, "scores"), lambda: _measured(drawn, target))
         left, right = sorted(min(max(x, 0), 1) * width for x in part[::2])
         top, bottom = sorted(min(max(y, 0), 1) * height for y in part[1::2])
         rows, columns = (

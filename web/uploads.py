@@ -27,11 +27,13 @@ MOST_SHRUNK = 8  # times as many pixels as a picture may have, may what is shrun
 
 @dataclass(frozen=True)
 class Upload:
-    """A `picture` in RGB or grey, with alpha or without, and the name of its file; `reference` where it was shrunk."""
+    """A `picture` in RGB or grey, with alpha or without, and the name of its file; `reference` where it was shrunk or
+    one was chosen, for the time that `turn` says."""
 
     name: str
     picture: Picture
     reference: Picture | None = None
+    turn: int = 0
 
 
 def check_length(length: int, settings: Settings) -> None:
