@@ -200,6 +200,20 @@ def test_windows_and_whole_pictures_are_downloaded(page) -> None:
     assert "--size 130x100" in page.input_value("#command")
 
 
+def test_downloads_outlive_what_the_server_forgets(page) -> None:
+    open_picture(page, blobs(40, 52))
+    page.fill("#width", "130")
+    page.context.clear_cookies()
+    with page.expect_download() as download:
+        page.click("#save-whole")  # of a picture that has to be sent again
+    first = Path(download.value.path()).read_bytes()
+    page.context.clear_cookies()
+    with page.expect_download() as download:
+        page.get_by_text("Save again").click()
+    assert Path(download.value.path()).read_bytes() == first
+    assert download.value.suggested_filename == "photo_130x100.png"
+
+
 def test_a_long_download_is_cancelled(page) -> None:
     open_picture(page, blobs(40, 52))
     page.fill("#width", "5200")

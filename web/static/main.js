@@ -1,8 +1,8 @@
 // The page: opens pictures, and lets the controls of the panel say how they are shown.
 
-import { ask, askJson, byId, copy, element, failed, sendJson, tell, withQuery } from "./api.js";
+import { ask, askJson, byId, copy, element, failed, patiently, sendJson, tell, withQuery } from "./api.js";
 import { order } from "./downloads.js";
-import { AGAIN, Panes } from "./panes.js";
+import { Panes } from "./panes.js";
 import { Warp } from "./warp.js";
 
 const SHOWN = { single: 1, slider: 2, four: 4, difference: 2, warp: 1 };
@@ -17,10 +17,9 @@ let matrix = null;
 let warpSize = null;
 let scoring = 0;
 let commanding = 0;
-let restoring = false;
+let restoring = null; // a promise, while a picture is sent again
 const LOST_AGAIN = 10_000; // milliseconds, in which a picture that is lost
 const MOST_SENT = 4; // is sent again so often
-const PATIENCE = 10; // times a server that does not answer is asked again, AGAIN apart
 
 const panes = new Panes(byId("views"), changed);
 const warp = new Warp(byId("warp"), (text, size, sharp) => {
@@ -72,15 +71,18 @@ async function open(file, name) {
 
 /** The server has lost the picture: it was started again, or needed the memory. It is sent again, and shown in the same
  *  place; where it is lost again and again, the user decides. */
-async function reopen({ detail: path }) {
+function reopen({ detail: path }) {
   if (restoring || !picture || !path.includes(picture.picture)) return;
-  const { file, version } = picture;
+  const { file } = picture;
   file.lost = [...(file.lost ?? []), Date.now()].filter((time) => Date.now() - time < LOST_AGAIN);
   if (file.lost.length > MOST_SENT) {
     tell("The server has dropped this picture again to free memory: open it again", true);
     return;
   }
-  restoring = true;
+  restoring = sendAgain(picture).finally(() => (restoring = null));
+}
+
+async function sendAgain({ file, version }) {
   tell("Opening again …");
   try {
     const sent = await patiently(() => picture?.file === file && send(file, version));
@@ -90,21 +92,7 @@ async function reopen({ detail: path }) {
     draw();
   } catch (error) {
     tell(error.message, true);
-  } finally {
-    restoring = false;
   }
-}
-
-/** The result of a call, which is tried again while the server does not answer. */
-async function patiently(call, attempt = 1) {
-  try {
-    return await call();
-  } catch (error) {
-    if (!error.passing || attempt === PATIENCE) throw error;
-    tell(error.message, true);
-  }
-  await new Promise((resolve) => setTimeout(resolve, AGAIN));
-  return patiently(call, attempt + 1);
 }
 
 const shrink = () => Number(byId("shrink").value);
@@ -256,10 +244,21 @@ async function describeCommand() {
   }
 }
 
-const save = (window) => {
-  if (mode === "warp" && !matrix) tell("The corners cross: pull them apart first", true);
-  else order(picture, wanted(window)).catch(failed);
-};
+async function save(window) {
+  if (mode === "warp" && !matrix) {
+    tell("The corners cross: pull them apart first", true);
+    return;
+  }
+  const asked = wanted(window);
+  try {
+    await order(picture, asked);
+  } catch (error) {
+    failed(error);
+    if (!error.lost) return;
+    await restoring;
+    if (picture) order(picture, asked).catch(failed);
+  }
+}
 
 function split(percent) {
   const value = Math.min(100, Math.max(0, percent));

@@ -1,8 +1,7 @@
 // Viewers of one picture by several models, which zoom and pan together. Tiles that leave the view are not waited for.
 
-import { ask, element, failed, withQuery } from "./api.js";
+import { PAUSE, ask, element, failed, withQuery } from "./api.js";
 
-export const AGAIN = 3000; // milliseconds until a tile is asked for again, when the server did not answer
 const LARGEST_LEVEL = 6; // tiles are rendered at scales up to 2 to this power
 const { OpenSeadragon } = window;
 OpenSeadragon.setString("Errors.OpenFailed", "This picture cannot be opened");
@@ -32,7 +31,7 @@ function tileSource(picture, model, other) {
       const { tile } = job;
       job.fail(error.message, null);
       failed(error);
-      if (error.passing) setTimeout(() => source.again(tile), AGAIN);
+      if (error.passing) setTimeout(() => source.again(tile), PAUSE);
     } finally {
       source.waiting.delete(job);
     }
