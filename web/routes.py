@@ -59,6 +59,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             "depth": upload.picture.kind.depth,
             "notes": list(upload.picture.losses),
             "reference": upload.reference is not None,
+            "version": upload.turn,
         }
 
     async def opened(request: Request, content: bytes, name: str, shrink: int) -> dict[str, Any]:
@@ -108,6 +109,10 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         if sample not in known:
             raise missing("sample")
         return FileResponse(known[sample], headers=KEPT)
+
+    @router.get("/api/pictures/{picture}")
+    def describe(request: Request, picture: str) -> dict[str, Any]:
+        return described(picture, studio.upload(session_of(request), picture))
 
     @router.put("/api/pictures/{picture}/reference")
     async def set_reference(request: Request, picture: str, name: str = "reference") -> dict[str, Any]:

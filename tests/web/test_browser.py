@@ -264,7 +264,7 @@ def test_a_picture_that_is_lost_again_while_it_is_sent_is_sent_once_more(page) -
 
     page.route("**/encode?*", forget)
     page.context.clear_cookies()
-    page.evaluate("continua.panes.zoomBy(3)")
+    page.evaluate("continua.panes.zoomTo(9)")
     until(page, f"continua.picture.picture !== '{before}'")
     settle(page)
     assert len(sent) == 2
@@ -277,12 +277,37 @@ def test_a_lost_picture_waits_for_a_server_that_does_not_answer(page) -> None:
     before = page.evaluate("continua.picture.picture")
     page.route("**/api/pictures?*", lambda route: route.abort())
     page.context.clear_cookies()
-    page.evaluate("continua.panes.zoomBy(3)")
+    page.evaluate("continua.panes.zoomTo(9)")
     page.wait_for_selector("#status.bad")
     assert "does not answer" in page.inner_text("#status")
     page.unroute("**/api/pictures?*")
     until(page, f"continua.picture.picture !== '{before}'")
     settle(page)
+
+
+def test_reload_back_and_forward_show_what_was_shown(page) -> None:
+    open_picture(page, blobs(80, 104), shrink=2)
+    page.reload()
+    page.wait_for_selector("#tools:not([hidden])")
+    settle(page)
+    assert page.inner_text("#title").startswith("photo_x1-2.png")
+    assert page.evaluate("continua.picture.reference")
+    page.go_back()
+    page.wait_for_selector("#start:not([hidden])")
+    page.locator("#sample-list button").first.click()
+    page.wait_for_selector("#tools:not([hidden])")
+    page.click("#samples")
+    page.wait_for_selector("#start:not([hidden])")
+    page.context.clear_cookies()
+    page.go_back()  # what this page has opened itself it can send again
+    page.wait_for_selector("#tools:not([hidden])")
+    settle(page)
+    assert page.inner_text("#title").startswith("astronaut")
+    page.context.clear_cookies()
+    page.reload()
+    page.wait_for_selector("#status.bad")
+    assert "open it again" in page.inner_text("#status")
+    assert page.locator("#start").is_visible()
 
 
 def test_the_place_of_a_picture_is_the_one_it_was_on_its_way_to(page) -> None:

@@ -21,6 +21,9 @@ let restoring = null; // a promise, while a picture is sent again
 const LOST_AGAIN = 10_000; // milliseconds, in which a picture that is lost
 const MOST_SENT = 4; // is sent again so often
 
+const GONE = "The server no longer has this picture: open it again";
+const files = new Map(); // what was opened in this tab, by the names of its pictures
+
 const panes = new Panes(byId("views"), changed);
 const warp = new Warp(byId("warp"), (text, size, sharp) => {
   matrix = text;
@@ -35,8 +38,8 @@ const shownModels = () => (mode === "single" || mode === "warp" ? [chosen[1]] : 
 
 /** Sends a picture, and encodes it; `file` says how it is sent, and may be asked again. Where the server loses it
  *  meanwhile, for another tab's picture began the visitor's session, it is sent once more. */
-async function send(file, version = 0, attempt = 1) {
-  let sent = { ...(await file.send()), file, version };
+async function send(file, attempt = 1) {
+  let sent = { ...(await file.send()), file };
   tell("Encoding …");
   const model = chosen[1] === "reference" ? "bicubic" : chosen[1];
   try {
@@ -44,7 +47,7 @@ async function send(file, version = 0, attempt = 1) {
     if (file.reference) sent = { ...sent, ...(await sendReference(sent, file.reference)) };
   } catch (error) {
     if (!error.lost || attempt === MOST_SENT) throw error;
-    return send(file, version, attempt + 1);
+    return send(file, attempt + 1);
   }
   return sent;
 }
@@ -58,6 +61,47 @@ async function open(file, name) {
     return;
   }
   tell("");
+  files.set(picture.picture, file);
+  history.pushState(null, "", `#${picture.picture}`);
+  show();
+}
+
+/** Shows what the address names, as after a reload and where the user goes back: a picture that the server still has,
+ *  or that this page can send again, or else the start. */
+async function visit() {
+  const name = location.hash.slice(1);
+  if (!name) close();
+  if (!name || picture?.picture === name) return;
+  const file = files.get(name) ?? { send: () => Promise.reject(new Error(GONE)) };
+  const known = async () => ({ ...(await askJson(`/api/pictures/${encodeURIComponent(name)}`)), file });
+  try {
+    picture = await known().catch((error) => (error.lost ? send(file) : Promise.reject(error)));
+  } catch (error) {
+    close();
+    tell(error.message, true);
+    return;
+  }
+  tell("");
+  rename(name);
+  show();
+}
+
+/** The picture that the address names has another name now. */
+function rename(name) {
+  files.set(picture.picture, picture.file);
+  if (location.hash.slice(1) === name) history.replaceState(null, "", `#${picture.picture}`);
+}
+
+function close() {
+  byId("start").hidden = false;
+  for (const part of ["panel", "samples", "tools", "views", "divider", "warp"]) byId(part).hidden = true;
+  byId("title").textContent = "";
+  byId("stage").classList.add("empty");
+  panes.hide();
+  picture = null;
+}
+
+function show() {
   byId("start").hidden = true;
   byId("panel").hidden = byId("samples").hidden = false;
   byId("stage").classList.remove("empty");
@@ -82,13 +126,14 @@ function reopen({ detail: path }) {
   restoring = sendAgain(picture).finally(() => (restoring = null));
 }
 
-async function sendAgain({ file, version }) {
+async function sendAgain({ file, picture: name }) {
   tell("Opening again …");
   try {
-    const sent = await patiently(() => picture?.file === file && send(file, version));
+    const sent = await patiently(() => picture?.file === file && send(file));
     tell("");
     if (!sent || picture?.file !== file) return; // the user has gone on
     picture = sent;
+    rename(name);
     draw();
   } catch (error) {
     tell(error.message, true);
@@ -295,13 +340,8 @@ function connect() {
     target.value = "";
   };
   byId("samples").onclick = () => {
-    byId("start").hidden = false;
-    byId("panel").hidden = byId("samples").hidden = byId("tools").hidden = byId("views").hidden = byId("divider").hidden = byId("warp").hidden = true;
-    byId("title").textContent = "";
-    byId("stage").classList.add("empty");
-    panes.hide();
-    if (picture) ask(`/api/pictures/${picture.picture}`, { method: "DELETE" }).catch(() => {});
-    picture = null;
+    history.pushState(null, "", location.pathname);
+    close();
   };
   byId("reference").onclick = () => byId("reference-file").click();
   byId("reference-file").onchange = async ({ target }) => {
@@ -309,7 +349,7 @@ function connect() {
     target.value = "";
     if (!file) return;
     try {
-      picture = { ...picture, ...(await sendReference(picture, file)), version: picture.version + 1 };
+      picture = { ...picture, ...(await sendReference(picture, file)) };
       picture.file.reference = file;
       referenceChanged();
       draw();
@@ -371,6 +411,8 @@ async function start() {
   );
   connect();
   addEventListener("lost", reopen);
+  addEventListener("popstate", visit);
+  if (location.hash) visit();
   window.continua = { panes, warp, get picture() { return picture; } };
 }
 
