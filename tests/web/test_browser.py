@@ -25,10 +25,7 @@ AXE = ROOT / "build/axe-core/package/axe.min.js"
 SHIPPED = "save/pretrained_models/edsr-s_lm-liif.pth"
 MILLISECONDS = 1000 * LONG
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which .ci/run installs"),
-    pytest.mark.xdist_group("browser"),  # one browser and one server for all
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which .ci/run installs")
 
 
 @pytest.fixture(scope="module")
