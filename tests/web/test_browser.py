@@ -136,6 +136,20 @@ def test_the_slider_moves_by_mouse_and_keyboard(page) -> None:
     assert divider.get_attribute("aria-valuenow") == "0"
 
 
+def test_two_fingers_pinch_across_the_border_of_the_slider(page) -> None:
+    open_picture(page, blobs(40, 52))
+    before, box = page.evaluate("continua.panes.scale()"), page.locator("#divider").bounding_box()
+    middle, y = box["x"] + box["width"] / 2, box["y"] + 150
+    fingers = page.context.new_cdp_session(page)
+    for kind, apart in (("Start", 50), ("Move", 80), ("Move", 110), ("Move", 140), ("End", None)):
+        points = (
+            [] if apart is None else [{"x": middle - apart, "y": y, "id": 0}, {"x": middle + apart, "y": y, "id": 1}]
+        )
+        fingers.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+        page.wait_for_timeout(50)
+    until(page, f"continua.panes.scale() > {1.3 * before}")
+
+
 def test_viewers_go_together_and_scores_follow(page) -> None:
     open_picture(page, blobs(80, 104), shrink=2)
     page.locator("[name=mode][value=four]").check(force=True)
