@@ -6,7 +6,6 @@ from dataclasses import replace
 import torch
 
 from models.painting import alpha_upscaler, paint
-from models.safeguards import GREY
 from models.upscaler import MARGIN, Upscaler
 from utils import progress
 from utils.errors import InputError
@@ -14,10 +13,9 @@ from utils.geometry.grids import Grid, Size
 from utils.geometry.neighbours import PixelWindow
 from utils.geometry.scales import is_enlarged
 from utils.memory import amount
-from utils.pictures.picture import PEAKS, Picture
+from utils.pictures.picture import Picture
 from utils.pictures.tensors import Layers
 
-ROWS = 256  # of a picture looked at together
 # Bytes, about, of an LR pixel that is encoded by a network, and by others, and of an output pixel
 NETWORK_PIXEL, OTHER_PIXEL, OUTPUT_PIXEL = 1000, 150, 60
 
@@ -51,7 +49,7 @@ def strips(
     """The `window` (top, left, its size) of the picture at `size`, so many rows at a time; what `models.painting.paint`
     draws on the whole grid."""
     top, left, (height, width) = window
-    around, grey = upscaler.context + MARGIN, _is_grey(picture)
+    around = upscaler.context + MARGIN
     if picture.kind.has_alpha:
         around = max(around, alpha_upscaler(upscaler).context + MARGIN)
     grid = Grid.of_size(size)
@@ -60,23 +58,10 @@ def strips(
         pixels = PixelWindow.around(picture.size, part.pixels(picture.size), around)
 
         def draw(upscaler: Upscaler, lr: torch.Tensor, pixels=pixels, part=part) -> torch.Tensor:
-            return upscaler.render(upscaler.encode_part(lr[None], pixels, grey or lr.stride(0) == 0), part)[0].cpu()
+            return upscaler.render(upscaler.encode_part(lr[None], pixels), part)[0].cpu()
 
         layers = Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns]))
         with progress.inner():
             painted = paint(upscaler, layers, draw)
         progress.advance(part.size[0])
         yield painted
-
-
-def _is_grey(picture: Picture) -> bool:
-    """Whether all colours of a picture are grey, as `models.safeguards.is_grey` says of the first three."""
-    colours = picture.pixels[:, :, :3]
-    if colours.shape[2] < 3:
-        return True
-    peak = PEAKS[picture.kind.depth]
-    for top in range(0, len(colours), ROWS):
-        values = colours[top : top + ROWS].astype("float32") / peak
-        if abs(values - values[:, :, :1]).max() >= GREY:
-            return False
-    return True

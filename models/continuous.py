@@ -17,31 +17,23 @@ CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
-class Excerpt:
-    """Some `pixels` of a larger picture, and what has to be known of all of it: whether it is `grey`."""
-
-    pixels: PixelWindow
-    grey: bool
-
-
-@dataclass(frozen=True)
 class Latent:
     """An encoded picture: `features` (B, C, h, w) and the normalised `image` (B, 3, h, w) itself; of a larger picture
-    the pixels that `excerpt` says."""
+    the pixels that `window` says."""
 
     features: Tensor
     image: Tensor
-    excerpt: Excerpt | None = field(default=None, kw_only=True)
+    window: PixelWindow | None = field(default=None, kw_only=True)
 
     @property
     def size(self) -> Size:
         """(h, w) of the whole LR picture."""
-        return self.excerpt.pixels.size if self.excerpt else tuple(self.image.shape[-2:])
+        return self.window.size if self.window else tuple(self.image.shape[-2:])
 
     @property
     def pixels(self) -> PixelWindow:
         """Which LR pixels are here."""
-        return self.excerpt.pixels if self.excerpt else PixelWindow.whole(self.size)
+        return self.window or PixelWindow.whole(self.size)
 
     def part(self, rows: slice, columns: slice) -> "Latent":
         """Some rows and columns of LR pixels; the image stays whole."""

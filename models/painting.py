@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.resampling.filters import CatmullRom, Filter, Nearest
-from models.safeguards import is_grey
 from models.upscaler import Upscaler
 from utils.geometry.grids import OutputGrid, Size
 from utils.geometry.neighbours import PixelWindow
@@ -22,10 +21,8 @@ def drawing(grid: OutputGrid | Size, queries: int | None = None, pixels: PixelWi
     """Draws on a grid, as `Upscaler.render`; the grid of a window by these LR `pixels` alone."""
 
     def draw(upscaler: Upscaler, picture: Tensor) -> Tensor:
-        if pixels is None:
-            latent = upscaler.encode(picture)
-        else:
-            latent = upscaler.encode_part(pixels.of(picture)[None], pixels, bool(is_grey(picture)))
+        whole = pixels is None
+        latent = upscaler.encode(picture) if whole else upscaler.encode_part(pixels.of(picture)[None], pixels)
         return upscaler.render(latent, grid, queries)[0].cpu()
 
     return draw

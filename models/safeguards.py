@@ -15,6 +15,7 @@ from torch import Tensor
 from models.continuous import Latent
 from models.normalization import IDENTITY, Affine
 from models.resampling.filters import Bilinear, CatmullRom
+from utils import progress
 from utils.geometry.grids import Grid, OutputGrid, Size, pixel_index
 from utils.geometry.neighbours import PixelWindow
 
@@ -53,22 +54,31 @@ def filter_share(size: Tensor, grid: OutputGrid) -> Tensor:
     return Bilinear(antialias=False).render(Latent(share, share), grid)
 
 
-def keep_grey(painted: Tensor, picture: Tensor, known: bool | None = None) -> None:
-    """Make grey, in place, what was `painted` (B, C, H, W) of grey pictures (B, C, h, w), both in [0, 1]; where it is
-    `known` whether they are, only their channels are counted."""
-    for output, encoded in zip(painted, picture, strict=True):
-        if len(encoded) == 1:
-            continue
-        grey = is_grey(encoded) if known is None else torch.tensor(known)
-        if not grey.is_cpu:  # asking a device means to wait for it
-            output[:] = torch.where(grey, output.mean(0), output)
-        elif grey:
-            output[:] = output.mean(0)
-
-
-def is_grey(picture: Tensor) -> Tensor:
-    """Whether the channels of (C, h, w) are the same: a tensor of one bool."""
-    return (picture - picture[0]).abs().max() < GREY
+def keep_grey(
+    painted: Tensor,
+    picture: Tensor,
+    grid: OutputGrid,
+    window: PixelWindow | None = None,
+    normalised: Affine = IDENTITY,
+) -> None:
+    """Make grey, in place, what was `painted` (B, C, H, W) in [0, 1] where the LR pixels around are: 5x5 around each of
+    the four around a position; from there the colours of the model return within one LR pixel. Pictures (B, C, h, w)
+    and their `window` as for `limit_overshoot`."""
+    window = window or PixelWindow.whole(tuple(picture.shape[2:]))
+    near = _near(window, grid)
+    values = normalised.invert(near.within(window).of(picture))
+    grey = 1 - _highest(1 - ((values - values[:, :1]).abs().amax(1, keepdim=True) < GREY).to(values.dtype))
+    if grey.is_cpu and not grey.any():  # asking a device means to wait for it
+        return
+    if isinstance(grid, Grid):
+        latent = Latent(grey, grey, window=near)
+    else:  # filters read the whole picture for a warp
+        whole = grey.new_zeros(len(grey), 1, *window.size)
+        near.of(whole)[:] = grey
+        latent = Latent(whole, whole)
+    with progress.inner():
+        share = Bilinear(antialias=False).render(latent, grid)
+    painted.lerp_(painted.mean(1, keepdim=True), share.mul_(1 + 1e-6).clamp_(max=1))
 
 
 def limit_overshoot(
@@ -82,24 +92,27 @@ def limit_overshoot(
     to what the LR pixels around each position support. The time is that of one pass over the output: bounds are looked
     up once per LR row. `window` says which LR pixels `picture` holds of a larger one."""
     window = window or PixelWindow.whole(tuple(picture.shape[2:]))
-    (height, width), offset = window.size, window.top
-    pixels = pixel_index(grid.rows, height) - offset, pixel_index(grid.columns, width) - window.left
-    # A window of a large picture looks at the LR pixels around it alone
-    reach = NEIGHBOURHOOD // 2
-    top, left = (max(int(along[0]) - reach, 0) for along in pixels)
-    bottom, right = (int(along[-1]) + reach + 1 for along in pixels)
-    near, columns = normalised.invert(picture[:, :, top:bottom, left:right]), (pixels[1] - left).to(picture.device)
-    highest, lowest = _highest(near), -_highest(-near)
+    (height, width), near = window.size, _near(window, grid)
+    columns = (pixel_index(grid.columns, width) - near.left).to(picture.device)
+    values = normalised.invert(near.within(window).of(picture))
+    highest, lowest = _highest(values), -_highest(-values)
     margin = highest - lowest + OVERSHOOT
     lowest, highest = lowest - margin, highest + margin
     for chunk, part, place in grid.by_pixel_rows(height, LR_ROWS):
-        first = max(chunk.start - offset, top)
-        inner = slice(first - top, chunk.stop - offset - top)
+        first = max(chunk.start, near.top)
+        inner = slice(first - near.top, chunk.stop - near.top)
         bounds = [extreme[:, :, inner].index_select(3, columns) for extreme in (lowest, highest)]
-        owners, counts = (pixel_index(part.rows, height) - offset - first).unique_consecutive(return_counts=True)
+        owners, counts = (pixel_index(part.rows, height) - first).unique_consecutive(return_counts=True)
         for owner, output in zip(owners.tolist(), painted[place].split(counts.tolist(), dim=2), strict=True):
             smallest, largest = (bound[:, :, owner : owner + 1] for bound in bounds)
             torch.clamp(output, smallest, largest, out=output)
+
+
+def _near(window: PixelWindow, grid: OutputGrid) -> PixelWindow:
+    """The pixels of a window that the values of a grid depend on here: a few for a window of a large picture."""
+    if not isinstance(grid, Grid):
+        return window
+    return PixelWindow.around(window.size, grid.pixels(window.size), NEIGHBOURHOOD // 2 + 1).clipped(window)
 
 
 def _highest(picture: Tensor) -> Tensor:

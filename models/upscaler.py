@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models import native, precision
 from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
-from models.continuous import ContinuousModel, Excerpt, Latent, paint_positions
+from models.continuous import ContinuousModel, Latent, paint_positions
 from models.layers.convolution import cut_at
 from models.normalization import Normalization
 from models.safeguards import (
@@ -107,9 +107,9 @@ class Upscaler:
         with self.computing():
             return self.model.context
 
-    def encode_part(self, pictures: Tensor, pixels: PixelWindow, grey: bool) -> Latent:
-        """As `encode`, of some `pixels` of pictures, `grey` or not: (B, 3, height, width) in [0, 1], of which as many
-        as `context` at a cut do not become a part of the latent.
+    def encode_part(self, pictures: Tensor, pixels: PixelWindow) -> Latent:
+        """As `encode`, of some `pixels` of pictures: (B, 3, height, width) in [0, 1], of which as many as `context` at
+        a cut do not become a part of the latent.
 
         It renders those positions of enlarging grids of the whole picture that are MARGIN LR pixels away from a cut,
         and the values are those of the whole picture.
@@ -118,7 +118,7 @@ class Upscaler:
         with cut_at(pixels.top, pixels.left):
             encoded = self.encode(pictures)
         inner = kept.within(pixels)
-        return Latent(inner.of(encoded.features), inner.of(encoded.image), excerpt=Excerpt(kept, grey))
+        return Latent(inner.of(encoded.features), inner.of(encoded.image), window=kept)
 
     def render(self, latent: Latent, grid: OutputGrid | Size, queries: int | None = None) -> Tensor:
         """Latent -> (B, 3, H, W) in [0, 1], clipped, on a grid: of an output size (H, W), or of a homography
@@ -165,10 +165,10 @@ class Upscaler:
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
         if not self.model.averages:
-            excerpt = latent.excerpt
+            encoded = latent.image, grid, latent.pixels, self.normalization.inp
             if isinstance(grid, Grid):
-                limit_overshoot(picture, latent.image, grid, latent.pixels, self.normalization.inp)
-            keep_grey(picture, latent.image if excerpt else self._input(latent), excerpt and excerpt.grey)
+                limit_overshoot(picture, *encoded)
+            keep_grey(picture, *encoded)
         return picture
 
     def __call__(self, pictures: Tensor, grid: OutputGrid | Size) -> Tensor:

@@ -67,8 +67,7 @@ def judge(upscaler: Upscaler, samples: ImplicitDataset) -> tuple[float, float]:
 
 
 def on_coloured_page(lr: Tensor) -> Tensor:
-    """A picture (3, h, w) above a red stripe, far enough away for no encoder of small models to see it: pages without
-    any colour are kept grey whatever the weights."""
+    """A picture (3, h, w) above a red stripe, far enough away for no encoder of small models to see it."""
     gap = lr[:, -1:].expand(-1, GAP, -1)
     stripe = lr.new_tensor([1, 0, 0])[:, None, None].expand(-1, 4, lr.shape[2])
     return torch.cat([lr, gap, stripe], dim=1)

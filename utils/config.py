@@ -1,7 +1,7 @@
 """Configs: YAML with `extends:`, command-line overrides, and keys that are checked."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,11 +22,11 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
 
     `extends: FILE` (relative to the config, or a list, later ones win) names configs that this one changes. Mappings
     are merged key by key, except that a mapping with another `name` replaces the old one: its `args` belong to that
-    name.
+    name. The path of an override names elements of lists by their number, from 0.
     """
     config = _load(Path(path), (), [])
     for override in overrides:
-        config = merge(config, _parse_override(override))
+        config = merge(config, _change(config, *_parse_override(override)))
     return config
 
 
@@ -157,15 +157,25 @@ def _load(path: Path, above: tuple[Path, ...], read: list[int]) -> dict[str, Any
     return merge(merged, config)
 
 
-def _parse_override(override: str) -> dict[str, Any]:
-    """`a.b=value` -> {a: {b: value}}, the value read as YAML."""
+def _parse_override(override: str) -> tuple[list[str], Any]:
+    """`a.b=value` -> ([a, b], value), the value read as YAML."""
     keys, equals, value = override.partition("=")
     if not equals or not keys:
         raise InputError(f"--set {override}: expected key.path=value")
     try:
-        nested: Any = read_yaml(value)
+        return keys.split("."), read_yaml(value)
     except yaml.YAMLError:
         raise InputError(f"--set {shortened(override)}: the value is not YAML") from None
-    for key in reversed(keys.split(".")):
-        nested = {key: nested}
-    return nested
+
+
+def _change(config: Any, path: Sequence[str], value: Any) -> Any:
+    """What is to be laid over a config for a value at a path."""
+    if not path:
+        return value
+    key, *below = path
+    if not isinstance(config, list):
+        return {key: _change(config.get(key) if isinstance(config, Mapping) else None, below, value)}
+    if not key.isdecimal() or int(key) >= len(config):
+        raise InputError(f"--set ...{'.'.join(path)}: '{key}' is no element of a list of {len(config)}; count from 0")
+    number = int(key)
+    return [*config[:number], merge(config[number], _change(config[number], below, value)), *config[number + 1 :]]

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from models.continuous import Excerpt, Field, Latent
+from models.continuous import Field, Latent
 from models.local_ensemble import LocalEnsembleModel
 from models.painting import continued, paint, with_outside
-from models.safeguards import is_grey
 from models.upscaler import Upscaler
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import WarpedGrid
@@ -36,7 +35,7 @@ class Encoding:
         latents: list[Latent] = []
 
         def encode(part_upscaler: Upscaler, part: Tensor) -> Tensor:
-            latents.append(_with_grey(part_upscaler, part_upscaler.encode(part)))
+            latents.append(part_upscaler.encode(part))
             return part
 
         paint(upscaler, layers, encode)
@@ -88,12 +87,3 @@ def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key) -> Upscaler:
     copied = copy.copy(upscaler)  # unlike `replace`, it neither checks nor moves anything again
     copied.__dict__["model"] = model
     return copied
-
-
-def _with_grey(upscaler: Upscaler, latent: Latent) -> Latent:
-    """The latent as an excerpt of all pixels, where there are excerpts: of these it is known whether the picture is
-    grey, which otherwise would be looked for in all of it for each tile."""
-    if upscaler.context is None:
-        return latent
-    grey = bool(is_grey(upscaler.normalization.inp.invert(latent.image)[0]))
-    return replace(latent, excerpt=Excerpt(PixelWindow.whole(latent.size), grey))

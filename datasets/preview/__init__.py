@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from datasets.implicit import ImplicitDataset
+from utils.pictures.captions import fitting
 from utils.random_state import mixed, repeatable
 
 SIDE = 192  # pixels of the square that a picture is shown in
@@ -42,10 +43,3 @@ def shown(pixels: np.ndarray) -> Image.Image:
     size = tuple(max(1, round(side * factor)) for side in (pixels.shape[1], pixels.shape[0]))
     kernel = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BICUBIC
     return Image.fromarray(np.ascontiguousarray(pixels)).resize(size, kernel)
-
-
-def fitting(text: str, font: ImageFont.ImageFont, width: float) -> str:
-    """The beginning of a text that fits into so many pixels."""
-    while font.getlength(text) > width:
-        text = text[:-1]
-    return text

@@ -55,7 +55,7 @@ class Resampler(ContinuousModel):
         if not ((cell >= 0) & (cell <= LARGEST)).all():
             raise InputError(f"an output pixel has a size beyond 0..{LARGEST:g} (the picture's side is 2)")
         channels, hyper = latent.features.shape[1], self.kernel.hyper_parameters
-        size = latent.size if latent.excerpt else tuple(latent.features.shape[-2:])
+        size = latent.size if latent.window else tuple(latent.features.shape[-2:])
         if channels % (1 + len(hyper)):
             raise ValueError(f"{channels} channels are not values with {len(hyper)} hyper-parameters each")
         output_pixel = cell_in_pixels(cell, size) / 2
@@ -67,7 +67,7 @@ class Resampler(ContinuousModel):
             stretch = stretch.new_ones(len(stretch), 2, 1, 1)
         elif cell.dim() == 4:
             stretch = stretch.to(latent.features.device)
-        about = {"window": latent.excerpt and latent.excerpt.pixels, "stretch": stretch, "largest_stretch": largest}
+        about = {"window": latent.window, "stretch": stretch, "largest_stretch": largest}
         # The native routines read planes for grids, so the table is a view of planes. For positions, which a map of
         # cells is made for, they read pixels; a view would be copied at every call.
         if cell.dim() == 2 and self.library(latent.features) is not None:

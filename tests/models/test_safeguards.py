@@ -88,6 +88,33 @@ def test_black_and_white_stays_black_and_white(model) -> None:
         assert painted.std() > 0.2
 
 
+def test_black_and_white_beside_colours_stays_black_and_white(monkeypatch) -> None:
+    """To a pixel of colours: 5x5 LR pixels around the four around a position have none."""
+    picture = (torch.rand(1, 20, 24) < 0.5).float().expand(3, -1, -1).clone()
+    picture[:, 15, 20] = torch.tensor([1.0, 0.2, 0.1])
+    upscaler = load_upscaler(SHIPPED[0])
+    grid = Grid.of_size((80, 96))
+    warped = Homography.rotation(20, (20, 24), (90, 90), (3, 3)).grid((20, 24), (90, 90))
+    painted = upscaler(picture, grid)[0]
+    with monkeypatch.context() as patched:
+        patched.setattr("models.upscaler.keep_grey", lambda *args: None)
+        by_model = upscaler(picture, grid)[0]
+    chroma, false = (drawn.amax(0) - drawn.amin(0) for drawn in (painted, by_model))
+    near = torch.zeros(80, 96, dtype=torch.bool)
+    near[50:74, 70:94] = True
+    assert chroma[~near].max() == 0
+    assert false[~near].max() > 0.05
+    assert chroma[60:64, 80:84].min() > 0.1
+    assert torch.equal(painted[:, 54:70, 74:90], by_model[:, 54:70, 74:90])
+    window = upscaler(picture, grid.window(40, 60, (30, 30)))[0]
+    assert torch.allclose(window, painted[:, 40:70, 60:90], atol=1e-6)
+    turned, (position, _) = upscaler(picture, warped)[0], warped.positions(range(90))
+    row, column = ((axis + 1) / 2 * n - 0.5 for axis, n in zip(position, (20, 24), strict=True))  # in LR pixels
+    far = torch.maximum((row - 15).abs(), (column - 20).abs()) > 3
+    assert torch.equal(turned[:, far], turned[:1, far].expand(3, -1))
+    assert (turned != turned[0]).any()
+
+
 @pytest.mark.parametrize("model", SHIPPED, ids=lambda path: path.stem)
 def test_a_flat_pattern_stays_within_what_its_surroundings_support(model) -> None:
     """A checkerboard that was reduced to an even grey with a tint."""

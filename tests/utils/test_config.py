@@ -106,6 +106,15 @@ def test_values_are_what_is_written(tmp_path, text, value) -> None:
     assert load_config(tmp_path / "c.yaml", [f"b={text}"]) == {"a": value, "b": value}
 
 
+def test_elements_of_lists_are_changed_by_their_number(tmp_path) -> None:
+    (tmp_path / "c.yaml").write_text("parts: [{name: a, args: {n: 1, m: 2}}, {name: b}]\nsides: [1, 2]\n")
+    config = load_config(tmp_path / "c.yaml", ["parts.0.args.n=5", "parts.1.name=c", "sides.1=7"])
+    assert config == {"parts": [{"name": "a", "args": {"n": 5, "m": 2}}, {"name": "c"}], "sides": [1, 7]}
+    for path in ("parts.2.name", "parts.name", "parts.-1", "sides.1e0"):
+        with pytest.raises(InputError, match="no element of a list of 2"):
+            load_config(tmp_path / "c.yaml", [f"{path}=x"])
+
+
 def test_settings_that_are_no_settings(tmp_path) -> None:
     for value in (".nan", ".inf", "-.inf", "1e300", "'2'", "true"):
         (tmp_path / "c.yaml").write_text(f"a: {value}")

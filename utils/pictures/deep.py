@@ -28,7 +28,12 @@ OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L
 _SPACE = rb"(?:\s|#[^\n\r]*[\n\r])+"
 PPM_HEADER = re.compile(rb"P6" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
 CODESTREAM = b"\xff\x4f\xff\x51"  # how JPEG 2000's begins; the bits of the first channel, less one, follow there
-CODESTREAM_HEAD, CODESTREAM_BITS = 1 << 16, 42
+CODESTREAM_BITS = 42
+AVIF_CONFIGURATION, AVIF_BITS = (
+    b"av1C",
+    6,
+)  # box, and where from its name the flags of 10 and 12 bits are
+HEAD = 1 << 16  # bytes of a file in which these are
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
 PNG_COLOURS = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
@@ -48,7 +53,7 @@ def layouts(file: Image.Image) -> list[Any]:
 def is_reduced(file: Image.Image) -> bool:
     """Whether Pillow is going to reduce 16-bit channels of an opened file, not yet loaded, to its 8-bit modes.
 
-    Read off the decoder's layout of the pixels, or JPEG 2000's own head; AVIF has neither.
+    Read off the decoder's layout of the pixels, or JPEG 2000's own head.
     """
     if file.mode.startswith(("I", "F")):
         return False
@@ -62,13 +67,25 @@ def is_reduced(file: Image.Image) -> bool:
 
 def _jpeg2000_bits(file: Image.Image) -> int:
     """Bits of an opened JPEG 2000 file's first channel, 8 where its head does not say."""
+    bits = _byte_of_head(file, CODESTREAM, CODESTREAM_BITS)
+    return 8 if bits is None else (bits & 0x7F) + 1
+
+
+def avif_bits(file: Image.Image) -> int:
+    """Bits of an opened AVIF file's channels, which Pillow reduces to 8 without a word; 8 of other files."""
+    flags = (_byte_of_head(file, AVIF_CONFIGURATION, AVIF_BITS) or 0) if file.format == "AVIF" else 0
+    return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
+
+
+def _byte_of_head(file: Image.Image, mark: bytes, offset: int) -> int | None:
+    """The byte so far behind the beginning of a mark, which an opened file has near its beginning."""
     position = file.fp.tell()
     file.fp.seek(0)
-    head = file.fp.read(CODESTREAM_HEAD)
+    head = file.fp.read(HEAD)
     file.fp.seek(position)
-    place = head.find(CODESTREAM)
-    bits = head[place + CODESTREAM_BITS : place + CODESTREAM_BITS + 1] if place >= 0 else b""
-    return (bits[0] & 0x7F) + 1 if bits else 8
+    place = head.find(mark)
+    found = head[place + offset : place + offset + 1] if place >= 0 else b""
+    return found[0] if found else None
 
 
 def is_misread(file: Image.Image) -> bool:

@@ -158,6 +158,8 @@ def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Pictur
         if picture is not None:
             return _with_transparent_colour(picture, file)
         losses = ("16 bits reduced to 8",)
+    if (bits := deep.avif_bits(file)) > 8:
+        losses = (f"{bits} bits reduced to 8",)
     if file.mode == "F":
         return _unit_floats(Picture(np.array(file)[:, :, None], "L"), name)
     if file.mode.startswith("I"):

@@ -1,5 +1,6 @@
 """Pictures from files: kinds, depth, orientation, broken ones, and folders."""
 
+import base64
 import io
 import os
 import struct
@@ -116,6 +117,23 @@ def test_grey_of_16_bits(tmp_path) -> None:
     Image.fromarray(np.array([[0, 70000]], dtype=np.int32)).save(tmp_path / "p.tiff")
     with pytest.raises(InputError, match="0 to 70000"):
         read_picture(tmp_path / "p.tiff")
+
+
+# 64x64 of one grey in 10 bits, by libavformat and SVT-AV1
+AVIF_OF_10_BITS = (
+    "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAAD5bWV0YQAAAAAAAAAvaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAAAFBpY3R1cmVI"
+    "YW5kbGVyAAAAAA5waXRtAAAAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAASEAAAAdAAAAKGlpbmYAAAAAAAEAAAAaaW5mZQIAAAAAAQAAYXYw"
+    "MUNvbG9yAAAAAGppcHJwAAAAS2lwY28AAAAUaXNwZQAAAAAAAABAAAAAQAAAABBwaXhpAAAAAAMKCgoAAAAMYXYxQ4EATAAAAAATY29scm5jbHgA"
+    "AgACAAIAAAAAF2lwbWEAAAAAAAAAAQABBAECgwQAAAAlbWRhdAoKAAAAAq//jV84CDIPEAC6AgssUUEAAAgAlddI"
+)
+
+
+def test_avif_of_more_than_8_bits_is_said_to_be_reduced(tmp_path) -> None:
+    read = read_picture(base64.b64decode(AVIF_OF_10_BITS))
+    assert read.pixels.shape == (64, 64, 3)
+    assert read.losses == ("10 bits reduced to 8",)
+    Image.new("RGB", (16, 16), (9, 200, 3)).save(tmp_path / "p.avif")
+    assert read_picture(tmp_path / "p.avif").losses == ()
 
 
 def test_what_pillow_reduces_is_said(tmp_path) -> None:
