@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all set-up on a fresh machine: a virtual environment in .venv with the requirements.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 .PHONY: demo web test test-all lint format clean lerf-runtime
 
@@ -12,9 +12,9 @@ web: .venv/.installed-web
 	$(BIN)/python app.py --open
 
 test: lint
-	$(PYTEST) -m "not sanitizer"
+	$(PYTEST) -m "not sanitizer and not thorough"
 
-# With all cases of the native routines on other builds, for minutes.
+# With all cases of the native routines on other builds and all combinations of parameters, for minutes.
 test-all: lint
 	$(PYTEST)
 

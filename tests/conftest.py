@@ -1,7 +1,14 @@
-"""Fixtures that many tests share, and threads that fit small tensors."""
+"""Fixtures that many tests share, threads that fit small tensors, and native routines that are compiled once.
+
+PyTorch is imported by who needs it: with pytest-xdist, the process that hands out the tests does not.
+"""
 
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 # Read when PyTorch is imported: threads that wait, here and in the programs that tests start, leave the processor free.
@@ -14,15 +21,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-import models
-from models.checkpoints.loading import save_checkpoint
-
-# The first backward pass starts a thread for each device, and a fake CUDA device counts as one: after that, processes
-# that are forked cannot train. Here there is none yet.
-torch.zeros(1, requires_grad=True).sum().backward()
+from evaluation.lerf_tables import find_library
+from utils import compiling
+from utils.errors import InputError
 
 SHARED = Path(__file__).parents[2] / "shared"
 SMALL_LMLIIF = {
@@ -43,6 +46,31 @@ SMALL_LIIF = {
 }
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test file is imported."""
+    if config.getoption("numprocesses", None):  # of pytest-xdist: its workers have none
+        compile_routines()
+        return
+    import torch
+
+    # The first backward pass starts a thread for each device, and a fake CUDA device counts as one: after that,
+    # processes that are forked cannot train. Here there is none yet.
+    torch.zeros(1, requires_grad=True).sum().backward()
+
+
+def compile_routines() -> None:
+    """Fill the cache, two at a time, so that not every worker compiles them; who needs them hears that it failed."""
+
+    def attempt(make: Callable[[], object]) -> None:
+        with suppress(compiling.BuildError, InputError, OSError):
+            make()
+
+    names = [path.stem for path in compiling.SOURCES.glob("*.cpp")]
+    attempt(compiling.toolchain)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(attempt, [find_library, *(partial(compiling.compiled, name) for name in names)]))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of other people's data beside the project."""
@@ -52,8 +80,12 @@ def shared() -> Path:
 
 
 @pytest.fixture(params=[SMALL_LMLIIF, SMALL_LIIF], ids=["lmliif", "liif"])
-def small_model(request: pytest.FixtureRequest) -> models.ContinuousModel:
-    """A decoder small enough for property tests, random weights."""
+def small_model(request: pytest.FixtureRequest):
+    """A ContinuousModel small enough for property tests, random weights."""
+    import torch
+
+    import models
+
     torch.manual_seed(0)
     return models.make(request.param).eval()
 
@@ -61,6 +93,11 @@ def small_model(request: pytest.FixtureRequest) -> models.ContinuousModel:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A checkpoint file of a small LM-LIIF."""
+    import torch
+
+    import models
+    from models.checkpoints.loading import save_checkpoint
+
     torch.manual_seed(0)
     path = tmp_path / "small.pth"
     save_checkpoint(path, {"model": {**SMALL_LMLIIF, "sd": models.make(SMALL_LMLIIF).state_dict()}})

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 
 import train
 from training import loop
@@ -14,7 +15,12 @@ def train_step(run, batch) -> float:
     return step_of_loop(run, batch)
 
 
-if __name__ == "__main__":
-    step_of_loop = loop.train_step
+def main(arguments: Sequence[str] | None = None) -> None:
     loop.train_step = train_step
-    cli.run(train.main)
+    train.main(arguments)
+
+
+step_of_loop = loop.train_step
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from PIL import Image
 import train
 from models.checkpoints.loading import load_checkpoint
 from tests.conftest import SMALL_LMLIIF
-from utils import cli
+from tests.forks import ended, fork
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # The exit statuses that each leads to; before it listens, SIGTERM ends a program at once.
@@ -58,33 +58,19 @@ def make_config(folder: Path) -> Path:
     return path
 
 
-def start(config: Path, name: str, workers: int, prepare: Callable[[], None] = lambda: None) -> int:
+def start(config: Path, name: str, workers: int, prepare: Callable[[], None] | None = None) -> int:
     """The number of a process that trains the run of that name, from its checkpoint if there is one."""
+    return fork(train, options(config, name, workers), config.parent / f"{name}.txt", prepare)
+
+
+def options(config: Path, name: str, workers: int) -> list[str]:
+    """What train.py is given for it."""
     root = config.parent / "save"
     arguments = ["--config", str(config), "--name", name, "--save-root", str(root), "--device", "cpu"]
     arguments += ["--set", f"num_workers={workers}"]
     if (root / name / "epoch-last.pth").exists():
         arguments.append("--resume")
-    process = os.fork()
-    if process:
-        return process
-    output = os.open(config.parent / f"{name}.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    status = 1
-    torch.set_num_threads(1)
-    try:
-        prepare()
-        cli.run(lambda _: train.main(arguments))
-        status = 0
-    except SystemExit as ended:
-        status = ended.code
-    except KeyboardInterrupt:
-        status = 130
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    return arguments
 
 
 def at_event(number: int, which: int, folder: Path) -> Callable[[], None]:
@@ -102,7 +88,7 @@ def at_event(number: int, which: int, folder: Path) -> Callable[[], None]:
 
 def wait(process: int, output: Path) -> int:
     """Exit status of the process that writes to `output`; 0 also where the run turned out to be complete."""
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    status = ended(process)
     return 0 if status == 2 and output.read_text().endswith("raise epoch_max to train on\n") else status
 
 
@@ -148,17 +134,18 @@ def equal(one: Any, other: Any) -> bool:
     return one == other
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100, help="interruptions")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--events-only", action="store_true", help="at random file operations, never by the clock")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     choose = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as place:
         config = make_config(Path(place).resolve())
         began = time.monotonic()
-        complete(config, "whole", 0)
+        # In this process, so that those forked from it find imported what a training imports
+        train.main(options(config, "whole", 0))
         seconds = time.monotonic() - began
         whole = content(config.parent / "save/whole")
         found: Counter[str] = Counter()

@@ -3,15 +3,13 @@
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from tests.forks import ended, fork
 from training import loop
-from utils import cli
 
 
 def in_processes(count: int, program: Any, arguments: Sequence[Any], prepare: Callable[[int], None] | None = None):
@@ -20,41 +18,21 @@ def in_processes(count: int, program: Any, arguments: Sequence[Any], prepare: Ca
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    started = [_start(rank, count, port, program, [str(a) for a in arguments], prepare) for rank in range(count)]
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process, _ in started]
-    return statuses, [output.read_text() for _, output in started]
+    outputs = [Path(f"process-{rank}.txt").resolve() for rank in range(count)]
+    started = [
+        fork(program, arguments, output, partial(_prepare, rank, count, port, prepare))
+        for rank, output in enumerate(outputs)
+    ]
+    return [ended(process) for process in started], [output.read_text() for output in outputs]
 
 
-def _start(rank: int, count: int, port: int, program: Any, arguments: list[str], prepare: Any) -> tuple[int, Path]:
-    output = Path(f"process-{rank}.txt").resolve()
-    process = os.fork()
-    if process:
-        return process, output
-    status = 1
-    try:
-        os.environ |= {
-            "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count),
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
-        }  # fmt: skip
-        file = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115, pytest has others
-        torch.set_num_threads(1)
-        if prepare:
-            prepare(rank)
-        cli.run(lambda _: program.main(arguments))
-        status = 0
-    except SystemExit as ended:
-        status = ended.code
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+def _prepare(rank: int, count: int, port: int, prepare: Callable[[int], None] | None) -> None:
+    os.environ |= {
+        "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
+    }  # fmt: skip
+    if prepare:
+        prepare(rank)
 
 
 def kill_at(step: int, rank: int = 0, number: int = signal.SIGKILL) -> Callable[[int], None]:

@@ -1,21 +1,26 @@
 """train.py in several processes, as under torchrun."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
-import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import distributed_c10d
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import train
 from models.checkpoints.loading import load_checkpoint
+from tests import dying_train
 from tests.commands import ROOT, call, mistake
 from tests.faults import equal
+from tests.forks import ended, fork
 from tests.several import in_processes, kill_at
-from tests.test_train import checkpoint_of, train_config
+from tests.trainings import checkpoint_of, train_config
 from training import loop
 
 pytestmark = [pytest.mark.usefixtures("empty_folder"), pytest.mark.slow]
@@ -86,32 +91,67 @@ def test_a_signal_to_one_process_stops_all_in_order(pictures) -> None:
 
 
 def test_a_silent_process_ends_the_job_after_the_timeout(pictures) -> None:
+    """Which is shortened when the other process waits, so that nothing depends on how fast both have come there."""
+
+    def lock() -> None:
+        """Until this process ends; waits while another one has it."""
+        fcntl.lockf(os.open("alive", os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
+
     def prepare(rank: int) -> None:
         def train_step(run, batch):
-            while run.step == 1 and rank == 1 and "did not answer" not in Path("process-0.txt").read_text():
-                time.sleep(0.1)
+            if run.step == 1 and rank == 0:
+                group = distributed_c10d._get_default_group()
+                assert group._get_backend(torch.device("cpu")).options._timeout == timedelta(minutes=10)
+                distributed_c10d._set_pg_timeout(timedelta(seconds=1), group)
+            elif run.step == 1:
+                lock()
             return step_of_loop(run, batch)
 
+        if rank == 0:
+            lock()
         step_of_loop = loop.train_step
         loop.train_step = train_step
 
     config = train_config(pictures, epoch_max=1, val_dataset=None)
-    options = ["--config", config, "--device", "cpu", "--name", "r", "--timeout", 0.1]
+    options = ["--config", config, "--device", "cpu", "--name", "r", "--timeout", 10]
     statuses, said = in_processes(2, train, options, prepare)
     assert statuses == [1, 1], said
     assert "did not answer; save/r/epoch-last.pth holds step 1" in said[0]
 
 
-def test_torchrun_starts_a_job_again_that_goes_on_exactly(pictures) -> None:
+def torchrun(options: list) -> None:
+    """As users call it."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--max-restarts", 1]
+    command = [sys.executable, "-m", *launcher, "-m", "tests.dying_train", *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def torchrun_of_forks(options: list) -> None:
+    """What starts and watches the processes under torchrun, with processes that have imported PyTorch."""
+    output = Path("torchrun.txt")
+    assert ended(fork(ForkingTorchrun, options, output)) == 0, output.read_text()
+
+
+class ForkingTorchrun:
+    @staticmethod
+    def main(options: list[str]) -> None:
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        config = LaunchConfig(
+            min_nodes=1, max_nodes=1, nproc_per_node=2, run_id="job", max_restarts=1, start_method="fork",
+            rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        )  # fmt: skip
+        elastic_launch(config, dying_train.main)(options)
+
+
+@pytest.mark.parametrize("launch", [torchrun_of_forks, pytest.param(torchrun, marks=pytest.mark.thorough)])
+def test_torchrun_starts_a_job_again_that_goes_on_exactly(pictures, launch) -> None:
     config = train_config(pictures, epoch_max=1, multi_step_lr=None)
     options = ["--config", config, "--device", "cpu", "--save-every", 1]
     statuses, said = in_processes(2, train, [*options, "--name", "whole"])
     assert statuses == [0, 0], said
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--max-restarts", 1]
-    command = [sys.executable, "-m", *launcher, "-m", "tests.dying_train", *options, "--name", "parts", "--overwrite"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    launch([*options, "--name", "parts", "--overwrite"])
     assert "epoch-last.pth continued from step 2" in Path("save/parts/log.txt").read_text()
     assert equal(checkpoint_of("parts"), checkpoint_of("whole"))
 

@@ -32,9 +32,9 @@ FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-con
 # Options that compile for this CPU, first for x86, then for ARM; the last choice is code for any CPU.
 CPU_FLAGS = (("-march=native",), ("-mcpu=native",), ())
 OPENMP = "-fopenmp"
-# PyTorch rounds every product before adding it. When the resampler does the same, LeRF-L's output is identical to the
-# last bit, and positions at the end of a support have the same taps.
-FLAGS_OF = {"resampler": ("-ffp-contract=off",)}
+# PyTorch rounds every product before adding it. When the resampler and the LUT stages do the same, LeRF-L's output is
+# identical to the last bit, and positions at the end of a support have the same taps.
+FLAGS_OF = {"resampler": ("-ffp-contract=off",), "lerf": ("-ffp-contract=off",)}
 PATIENCE = 5  # seconds of a compiler's run until the user is told
 LONGEST_BUILD = 60  # seconds that the compiler may run in all, for one process
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -20,10 +20,10 @@ from web.catalogue import Catalogue
 from web.errors import Refused
 from web.routes import make_router
 from web.settings import STATIC, Settings, is_loopback
-from web.studio import Studio
+from web.studio import Studio, Visitor
 from web.worker import Worker
 
-SESSION, TOKEN = "continua_session", "continua_token"
+SESSION, TOKEN = "continua_session", "continua_token"  # and the port: cookies of a host are those of all its ports
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -51,38 +51,38 @@ class Gate:
             return
         request = Request(scope)
         settings = self.studio.settings
-        cookies = _cookies(request)
+        cookies, port = _cookies(request), _port(request)
+        given = cookies.get(SESSION + port)
+        visitor = Visitor(self.studio, given)
+        added: dict[str, str] = {}
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if visitor.name not in (None, given):
+                    added["Set-Cookie"] = _cookie(SESSION + port, visitor.name)
                 message["headers"] = [
                     *message["headers"],
                     *((name.lower().encode(), value.encode()) for name, value in (HEADERS | added).items()),
                 ]
             await send(message)
 
-        added: dict[str, str] = {}
         if refusal := _refusal(request, settings):
             await JSONResponse({"error": refusal}, 403)(scope, receive, answer)
             return
         public = request.url.path.startswith("/static/")
         if settings.token and not public:
-            given = parse_qs(request.url.query).get("token", [""])[0]
-            if request.url.path == "/" and _equal(given, settings.token):
-                added["Set-Cookie"] = _cookie(TOKEN, settings.token)
+            shown = parse_qs(request.url.query).get("token", [""])[0]
+            if request.url.path == "/" and _equal(shown, settings.token):
+                added["Set-Cookie"] = _cookie(TOKEN + port, settings.token)
                 await RedirectResponse("/", 303)(scope, receive, answer)
                 return
-            if not _equal(cookies.get(TOKEN, ""), settings.token):
+            if not _equal(cookies.get(TOKEN + port, ""), settings.token):
                 page = request.url.path == "/"
                 refused = {"error": "this server asks for its token; open the page anew"}
                 response = HTMLResponse(LOCKED, 401) if page else JSONResponse(refused, 401)
                 await response(scope, receive, answer)
                 return
-        if not public:
-            name, session = self.studio.session(cookies.get(SESSION))
-            scope.setdefault("state", {})["session"] = session
-            if name != cookies.get(SESSION):
-                added["Set-Cookie"] = _cookie(SESSION, name)
+        scope.setdefault("state", {})["visitor"] = visitor
         await self.app(scope, receive, answer)
 
 
@@ -91,6 +91,11 @@ def _cookies(request: Request) -> dict[str, str]:
         return {name: morsel.value for name, morsel in SimpleCookie(request.headers.get("cookie", "")).items()}
     except CookieError:
         return {}
+
+
+def _port(request: Request) -> str:
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"_{port}" if port.isdecimal() and port.isascii() else ""
 
 
 def _cookie(name: str, value: str) -> str:

@@ -1,6 +1,7 @@
 """The models that the page offers, loaded when they are first asked for."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -47,7 +48,7 @@ class Catalogue:
 
     def entries(self) -> dict[str, Entry]:
         """By name, in the order in which they are shown."""
-        known = list(self._fixed().values())
+        known = list(self._fixed.values())
         shipped = {PROJECT / entry.source for entry in known}
         for path in sorted(self._save.rglob("*.pth")):
             if path.is_file() and path not in shipped and path.parent not in shipped:
@@ -57,7 +58,7 @@ class Catalogue:
 
     def find(self, name: str) -> Entry:
         """The entry of a name; Refused (404) for any other."""
-        entry = self._fixed().get(name) or self.entries().get(name)
+        entry = self._fixed.get(name) or self.entries().get(name)
         if entry is None:
             raise Refused(f"no model '{name[:60]}'; choose one of the list", 404)
         return entry
@@ -83,6 +84,7 @@ class Catalogue:
         """Whether CMSR's map can be shown: a scale table is there, and the model has modulations."""
         return self.find(name).table is not None and isinstance(self.upscaler(name).model, LMFDecoder)
 
+    @cached_property
     def _fixed(self) -> dict[str, Entry]:
         """The filters and the shipped models, by name."""
         known = [Entry(name, label, name) for name, label in FILTERS.items()]

@@ -1,9 +1,12 @@
 """A picture that a model has encoded: any window at any scale, as demo.py paints it."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import Lock
 
+import torch
 from torch import Tensor
 
 from models.continuous import Field, Latent
@@ -61,7 +64,30 @@ class Encoding:
         return with_outside(self.draw(upscaler, grid), grid.inside(), None)
 
 
-def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key) -> Upscaler:
+class Processors:
+    """Shares as many processors as PyTorch now computes with among the calls that prepare fields side by side: tiles,
+    which themselves have one each, wait for the field that they have in common."""
+
+    def __init__(self) -> None:
+        self._count, self._running, self._lock = torch.get_num_threads(), 0, Lock()
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Within the block this thread computes with its share."""
+        before = torch.get_num_threads()
+        with self._lock:
+            self._running += 1
+            share = max(before, self._count // self._running)
+        torch.set_num_threads(share)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            with self._lock:
+                self._running -= 1
+
+
+def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key, processors: Processors) -> Upscaler:
     """The upscaler, whose model looks up in the budget what it has prepared for an output pixel size: all tiles of a
     scale, and beyond the largest trained scale of all scales, need the same.
 
@@ -75,7 +101,12 @@ def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key) -> Upscaler:
             if cell.dim() > 2:  # of a warp, for which no second one asks
                 return make(latent, cell, *part)
             name = tuple(cell.flatten().tolist()), *part
-            return budget.kept((*key, "field", *name), lambda: make(latent, cell, *part), FIELD_SHARE)
+
+            def prepared() -> Field:
+                with processors.shared():
+                    return make(latent, cell, *part)
+
+            return budget.kept((*key, "field", *name), prepared, FIELD_SHARE)
 
         return field
 

@@ -34,7 +34,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     settings = studio.settings
 
     def session_of(request: Request) -> Session:
-        return request.state.session
+        return request.state.visitor.session
 
     async def compute(request: Request, priority: tuple[int, ...], call: Callable[[], Any]) -> Any:
         return await worker.run(priority, call, lambda: left(request))
@@ -59,6 +59,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             "depth": upload.picture.kind.depth,
             "notes": list(upload.picture.losses),
             "reference": upload.reference is not None,
+            "version": upload.turn,
         }
 
     async def opened(request: Request, content: bytes, name: str, shrink: int) -> dict[str, Any]:
@@ -66,10 +67,11 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             raise Refused(f"shrink is one of {', '.join(map(str, SHRINKS))}", 422)
         with studio.budget.working(len(content)):
             upload = await compute(request, (ENCODE,), lambda: open_upload(content, name, settings, shrink))
-        return described(studio.add(session_of(request), upload), upload)
+        return described(studio.add(request.state.visitor.begin(), upload), upload)
 
     @router.get("/")
-    def index() -> FileResponse:
+    def index(request: Request) -> FileResponse:
+        request.state.visitor.begin()
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
     @router.get("/api/catalogue")
@@ -107,6 +109,10 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         if sample not in known:
             raise missing("sample")
         return FileResponse(known[sample], headers=KEPT)
+
+    @router.get("/api/pictures/{picture}")
+    def describe(request: Request, picture: str) -> dict[str, Any]:
+        return described(picture, studio.upload(session_of(request), picture))
 
     @router.put("/api/pictures/{picture}/reference")
     async def set_reference(request: Request, picture: str, name: str = "reference") -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What requests ask for, computed: pictures of sessions, their encodings, tiles, warps and scores, in one budget."""
 
 import io
+import itertools
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock, RLock
 
 import numpy as np
@@ -24,7 +25,7 @@ from utils.pictures.tensors import Layers, to_pixels, to_tensor
 from utils.pictures.writing import encode as write
 from web.budget import Budget
 from web.catalogue import FILTERS, Catalogue
-from web.encoding import Encoding, with_kept_fields
+from web.encoding import Encoding, Processors, with_kept_fields
 from web.errors import Refused, missing
 from web.png import png
 from web.settings import Settings
@@ -47,6 +48,26 @@ class Session:
     exports: OrderedDict[str, "object"] = field(default_factory=OrderedDict)
 
 
+class Visitor:
+    """Who asks: the `session` that the request's cookie names, or an empty one, which `begin` replaces.
+
+    Only what opens the page or a picture begins a session. Of many requests at once with a cookie that this server
+    does not know, each would otherwise be answered with a session of its own, and the last answer would take away the
+    picture that was opened after the first.
+    """
+
+    def __init__(self, studio: "Studio", name: str | None):
+        self._studio, known = studio, studio.session(name)
+        self.name = name if known else None
+        self.session = known or Session()
+
+    def begin(self) -> Session:
+        """The session, which from now on has a name."""
+        if self.name is None:
+            self.name, self.session = self._studio.begin()
+        return self.session
+
+
 def level_size(size: Size, level: int) -> Size:
     """(H, W) of an (h, w) picture at the scale 2^level, rounded up, as the viewer has it."""
     height, width = (n << level if level >= 0 else -(-n >> -level) for n in size)
@@ -63,23 +84,30 @@ class Studio:
         self.budget = Budget(settings.memory)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock, self._encoding = RLock(), Lock()
+        self._processors, self._references = Processors(), itertools.count(1)
 
     # Sessions and pictures
 
-    def session(self, name: str | None) -> tuple[str, Session]:
-        """The session of a name, or a new one with its name where there is none."""
+    def session(self, name: str | None) -> Session | None:
+        """The session of a name, if there is one."""
         with self._lock:
-            if name is None or name not in self._sessions:
-                name = secrets.token_urlsafe(24)
-                self._sessions[name] = Session()
+            if name not in self._sessions:
+                return None
             self._sessions.move_to_end(name)
+            return self._sessions[name]
+
+    def begin(self) -> tuple[str, Session]:
+        """A new session and its name; the one that was used least recently ends when there are very many."""
+        name, session = secrets.token_urlsafe(24), Session()
+        with self._lock:
+            self._sessions[name] = session
             while len(self._sessions) > MOST_SESSIONS:
                 _, left = self._sessions.popitem(last=False)
                 for picture in left.pictures:
                     self.budget.drop((picture,))
                 for export in left.exports:
                     self.budget.drop(("export", export))
-            return name, self._sessions[name]
+        return name, session
 
     def add(self, session: Session, upload: Upload) -> str:
         """Keep a picture of a session; its name. The oldest of very many is closed."""
@@ -116,9 +144,9 @@ class Studio:
             )
         for part in ("drawn", "tile", REFERENCE):
             self.budget.drop((name, part))
-        self.budget.keep(
-            (name, "upload"), Upload(upload.name, upload.picture, Picture(colours_of(reference.picture), "RGB"))
-        )
+        # What is being made of the one before is kept by its turn, so that nobody takes it for the new one's
+        chosen = replace(upload, reference=Picture(colours_of(reference.picture), "RGB"), turn=next(self._references))
+        self.budget.keep((name, "upload"), chosen)
 
     # Encodings and windows
 
@@ -134,10 +162,10 @@ class Studio:
             with self._encoding, self.budget.working(needed), memory_errors(upload.name):
                 return Encoding.of(upscaler, Layers.of(picture))
 
-        key = (name, REFERENCE, "encoding") if model == REFERENCE else (name, model, "encoding")
+        key = (name, REFERENCE, upload.turn) if model == REFERENCE else (name, model, "encoding")
         encoding = self.budget.kept(key, encode)
         if model not in FILTERS and model != REFERENCE:
-            upscaler = with_kept_fields(upscaler, self.budget, (name, model))
+            upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._processors)
         return upscaler, encoding
 
     def window(self, name: str, upload: Upload, model: str, full: Size, top: int, left: int, size: Size) -> Layers:
@@ -162,7 +190,7 @@ class Studio:
             drawn = [self.window(name, upload, model, full, top, left, size) for model in models]
             return png(difference(*drawn) if len(drawn) == 2 else shown(drawn[0]), small)
 
-        return self.budget.kept((name, "tile", models, level, column, row, small), draw, 0.01)
+        return self.budget.kept((name, "tile", upload.turn, models, level, column, row, small), draw, 0.01)
 
     def warp(self, name: str, upload: Upload, model: str, homography: Homography, size: Size) -> bytes:
         """The warped picture as PNG, transparent outside."""
@@ -189,9 +217,9 @@ class Studio:
         height, width = upload.reference.size
         target = upload.reference.pixels
         drawn = self.budget.kept(
-            (name, "drawn", model), lambda: self._drawn(name, upload, model, (height, width)), 0.25
+            (name, "drawn", upload.turn, model), lambda: self._drawn(name, upload, model, (height, width)), 0.25
         )
-        whole = self.budget.kept((name, "drawn", model, "scores"), lambda: _measured(drawn, target))
+        whole = self.budget.kept((name, "drawn", upload.turn, model, "scores"), lambda: _measured(drawn, target))
         left, right = sorted(min(max(x, 0), 1) * width for x in part[::2])
         top, bottom = sorted(min(max(y, 0), 1) * height for y in part[1::2])
         rows, columns = (

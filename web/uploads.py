@@ -27,11 +27,13 @@ MOST_SHRUNK = 8  # times as many pixels as a picture may have, may what is shrun
 
 @dataclass(frozen=True)
 class Upload:
-    """A `picture` in RGB or grey, with alpha or without, and the name of its file; `reference` where it was shrunk."""
+    """A `picture` in RGB or grey, with alpha or without, and the name of its file; `reference` where it was shrunk or
+    one was chosen, for the time that `turn` says."""
 
     name: str
     picture: Picture
     reference: Picture | None = None
+    turn: int = 0
 
 
 def check_length(length: int, settings: Settings) -> None:
@@ -58,7 +60,8 @@ def open_upload(content: bytes, name: str, settings: Settings, shrink: int = 1) 
     check_length(len(content), settings)
     if not content:
         raise Refused(f"{name} is empty; choose a picture", 422)
-    _check_header(content, name, settings.pixels * min(shrink**2, MOST_SHRUNK))
+    remedy = f", or choose to shrink it first ({MOST_SHRUNK} times as many)" if shrink == 1 else ""
+    _check_header(content, name, settings.pixels * min(shrink**2, MOST_SHRUNK), remedy)
     try:
         picture = read_picture(content)
     except InputError as error:
@@ -89,7 +92,7 @@ def colours_of(picture: Picture) -> np.ndarray:
     return pixels[:, :, :1].repeat(3, axis=2) if pixels.shape[2] < 3 else np.ascontiguousarray(pixels[:, :, :3])
 
 
-def _check_header(content: bytes, name: str, most_pixels: int) -> None:
+def _check_header(content: bytes, name: str, most_pixels: int, remedy: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -106,6 +109,6 @@ def _check_header(content: bytes, name: str, most_pixels: int) -> None:
     if width * height > most_pixels or max(width, height) > LONGEST_SIDE:
         raise Refused(
             f"{name} has {width}x{height} pixels; at most {most_pixels / 1e6:g} megapixels and sides of {LONGEST_SIDE} "
-            "are taken (--max-megapixels): send a smaller picture",
+            f"are taken (--max-megapixels): send a smaller picture{remedy}",
             413,
         )

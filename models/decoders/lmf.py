@@ -26,7 +26,7 @@ from utils.geometry.neighbours import Neighbours, PixelWindow
 
 # Size of the modulations of the LR rows held at a time: with few of them, much is computed twice at their seams.
 FIELD_BYTES = 48 << 20
-BLOCK = 128  # LR pixels of a side of what is held on a CPU: fits its caches, and a small window needs few
+BLOCK = 96  # LR pixels of a side of what is held on a CPU: fits its caches, and a small window needs few
 
 
 def hidden_width(imnet_spec: Mapping[str, Any]) -> int:

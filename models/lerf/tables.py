@@ -11,9 +11,9 @@ from models import native
 from models.continuous import Latent
 from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
-from models.lerf.stages import EnsembleLeRF, Modes, Support, between_levels, round_through
+from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
 from models.native.calls import Library
-from models.native.lerf import lay_out, table_stage, to_levels, write_values
+from models.native.lerf import add_rests, lay_out, table_stage, to_levels, write_values
 from models.registry import register
 
 INTERVAL = 16  # grey levels between samples
@@ -90,7 +90,7 @@ class LookUpLeRF(EnsembleLeRF):
         for picture, values in zip(image.contiguous(), features, strict=True):
             feature = self.look_up(library, 1, to_levels(library, picture))
             write_values(library, feature, values[:1])
-            values[0] += between_levels(picture)
+            add_rests(library, picture, values[0])
             write_values(library, self.look_up(library, 2, feature[0]), values[1:])
         return Latent(features.flatten(1, 2), image)
 

@@ -68,8 +68,19 @@ extern "C" const char *lerf_values(const uint8_t *levels, int64_t count, float *
     return nullptr;
 }
 
+// Adds to `to` by how much `values` in 0..1 are above their nearest grey level, as models.lerf.stages.between_levels.
+extern "C" const char *lerf_add_rests(const float *values, int64_t count, float *to) {
+    constexpr float SMALLEST = 1e-3f;  // of a level
+    for (int64_t i = 0; i < count; ++i) {
+        const float level = clipped(values[i], 0, 1) * 255.f, rest = level - std::rint(level);
+        to[i] += std::abs(rest) < SMALLEST ? 0.f : rest / 255.f;
+    }
+    return nullptr;
+}
+
 extern "C" const char *native_interface() {
     static const std::string text = signature("lerf_entries", lerf_entries) + signature("lerf_stage", lerf_stage) +
-                                    signature("lerf_levels", lerf_levels) + signature("lerf_values", lerf_values);
+                                    signature("lerf_levels", lerf_levels) + signature("lerf_values", lerf_values) +
+                                    signature("lerf_add_rests", lerf_add_rests);
     return text.c_str();
 }

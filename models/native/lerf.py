@@ -10,7 +10,7 @@ from models.native.calls import Library, address, check_shape
 
 ENTRIES = 17**4
 PIXELS = 4
-LUT_BYTES = {1: 17 * 16 * (16**2 * 16 + 64), 3: 17**2 * (16**2 * 32 + 64)}  # of a LUT of 1 or 3 values, laid out
+LUT_BYTES = {1: 17**3 * 16 * 4, 3: 17**3 * 16 * 16}  # of a LUT of 1 or 3 values, laid out
 
 
 def to_levels(library: Library, values: Tensor) -> Tensor:
@@ -24,6 +24,12 @@ def write_values(library: Library, levels: Tensor, values: Tensor) -> None:
     """Write grey levels, uint8, divided by 255 into `values`, float32 of the same shape."""
     check_shape("values", values, levels.shape)
     library.call("lerf_values", levels, levels.numel(), values)
+
+
+def add_rests(library: Library, values: Tensor, to: Tensor) -> None:
+    """Add `models.lerf.stages.between_levels` of `values`, float32, to `to`, float32 of the same shape."""
+    check_shape("the sum", to, values.shape)
+    library.call("lerf_add_rests", values, values.numel(), to)
 
 
 def lay_out(library: Library, tables: Sequence[Tensor]) -> Tensor:

@@ -12,7 +12,7 @@
 
 constexpr int CHUNK = 32;  // rows whose sums are kept at a time, few enough for the cache
 constexpr int MOST_UNITS = 8, FARTHEST = 64;  // units of a stage, and steps from a pixel to those it is looked up with
-static_assert(2 * MOST_UNITS * INTERVAL * 255 <= UINT16_MAX, "sums of all units must fit 16 bits");
+static_assert(2 * MOST_UNITS * INTERVAL * LARGEST <= INT16_MAX, "sums of all units must fit 16 bits");
 
 // A pattern in one direction and in the opposite one. In the opposite direction the four pixels are the same, seen from
 // the last of them and in reverse order. Every LUT entry holds the values for both orders, so one simplex lookup serves
@@ -32,7 +32,7 @@ class RowChunk {
             for (int i = 0; i < PIXELS; ++i) reach = std::max({reach, std::abs(unit.y[i]), std::abs(unit.x[i])});
         stride = width + 2 * reach;
         levels.resize((CHUNK + 2 * reach) * stride + reach + BLOCK);  // the last block may begin at the last pixel
-        totals.resize((CHUNK + 2 * reach) * stride * Layout::SUMS);
+        totals.resize(((CHUNK + 2 * reach) * stride + LANES) * Layout::SUMS);  // some beyond the last pixel are written
     }
 
     // Computes rows `top` and following; the planes of `out` are `out_stride` apart.
@@ -41,10 +41,9 @@ class RowChunk {
         pad(plane, top, rows);
         std::fill(totals.begin(), totals.end(), 0);
         for (const Unit &unit : units) add(unit, rows);
-        const int bias = 2 * int(units.size()) * int(INTERVAL) * BIAS;
         for (int64_t y = 0; y < rows; ++y)
             for (int k = 0; k < VALUES; ++k)
-                mean(&totals[place(y, 0) * Layout::SUMS + k * Layout::PARTS], width, bias, divisor, offset,
+                mean(&totals[place(y, 0) * Layout::SUMS + k], width, divisor, offset,
                      out + k * out_stride + (top + y) * width);
     }
 
@@ -66,12 +65,11 @@ class RowChunk {
     }
 
     // The levels of a row from one value's sums.
-    static void mean(const uint16_t *__restrict total, int64_t count, int bias, float divisor, float offset,
+    static void mean(const int16_t *__restrict total, int64_t count, float divisor, float offset,
                      uint8_t *__restrict level) {
         for (int64_t x = 0; x < count; ++x) {
-            int sum = -bias;
-            for (int part = 0; part < Layout::PARTS; ++part) sum += total[x * Layout::SUMS + part];
-            level[x] = uint8_t(int(std::rint(std::clamp(float(sum) / divisor + offset, 0.f, 255.f))));
+            const float value = float(total[x * Layout::SUMS]) / divisor + offset;
+            level[x] = uint8_t(int(std::rint(std::clamp(value, 0.f, 255.f))));
         }
     }
 
@@ -86,9 +84,10 @@ class RowChunk {
             for (int64_t x = left; x < right; x += BLOCK) {
                 const uint8_t *pixels[PIXELS];
                 for (int i = 0; i < PIXELS; ++i) pixels[i] = &levels[place(y + unit.y[i], x + unit.x[i])];
-                block.find(pixels);
-                uint16_t *first = &totals[place(y, x) * Layout::SUMS];
-                block.add(unit.lut, std::min<int64_t>(BLOCK, right - x), first, first + to_last * Layout::SUMS);
+                const int64_t count = std::min<int64_t>(BLOCK, right - x);
+                block.find(pixels, count);
+                int16_t *first = &totals[place(y, x) * Layout::SUMS];
+                block.add(unit.lut, count, first, first + to_last * Layout::SUMS);
             }
     }
 
@@ -97,7 +96,7 @@ class RowChunk {
     int64_t stride = 0;
     int reach = 0;
     std::vector<uint8_t> levels;   // (CHUNK + 2 reach, stride)
-    std::vector<uint16_t> totals;  // (CHUNK + 2 reach, stride, SUMS)
+    std::vector<int16_t> totals;   // (CHUNK + 2 reach, stride, SUMS)
 };
 
 // Output of a stage for planes (planes, height, width) of grey levels: out[k] (planes, height, width), the sum of all

@@ -9,7 +9,7 @@ import train
 from datasets.check import __main__ as check
 from tests.commands import call, mistake
 from tests.datasets.making import write_pictures
-from tests.test_train import train_config
+from tests.trainings import train_config
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

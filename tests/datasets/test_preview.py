@@ -11,7 +11,7 @@ from PIL import Image
 from datasets.preview import CAPTION, GAP, SIDE, spread
 from datasets.preview import __main__ as preview
 from tests.commands import call, mistake
-from tests.test_train import train_config
+from tests.trainings import train_config
 from training.parts import SeededItems
 from training.run import prepare_data
 

@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 
 import demo
 from tests.commands import call, mistake
+from tests.pairs import paired
 from tests.utils.pictures.making import deep_png, described, noise, small_cmyk_profile
 from utils.pictures.formats import format_of
 from utils.pictures.metadata import Metadata
@@ -69,10 +70,12 @@ def make(name: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("ending", [".png", ".tif", ".webp", ".jpg", ".jp2", ".exr"])
+LARGER, TURNED = ("--scale", 2.5), ("--rotate", 10, "--background", "white")
+
+
 @pytest.mark.parametrize(
-    "options", [("--scale", 2.5), ("--rotate", 10, "--background", "white")], ids=["larger", "turned"]
+    ("options", "ending", "name"),
+    paired([LARGER, TURNED], [".png", ".tif", ".webp", ".jpg", ".jp2", ".exr"], [*KINDS]),
 )
 def test_kinds(capsys, name, ending, options) -> None:
     if ending == ".exr":
@@ -112,10 +115,11 @@ def test_what_is_lost_is_an_error_when_strict(capsys, name) -> None:
     assert read_picture("o.tif").kind == KINDS[name]
 
 
-@pytest.mark.parametrize("ending", [".png", ".tif"])
-@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
-    "model", [("bicubic",), ("s",), ("lerf-l",), ("lerf-g",), ("lerf-g", "--backend", "torch")], ids=" ".join
+    ("model", "channels", "ending"),
+    paired(
+        [("bicubic",), ("s",), ("lerf-l",), ("lerf-g",), ("lerf-g", "--backend", "torch")], [1, 3], [".png", ".tif"]
+    ),
 )
 def test_a_ramp_of_16_bits_stays_smooth(model, channels, ending) -> None:
     """No step is one of 8 bits, 257 of 65535, although LUTs see 8 bits alone."""

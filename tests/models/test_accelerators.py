@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils import _pytree as trees
 
 import models
+from models.safeguards import reduces_nowhere
 from models.upscaler import Upscaler
 from tests.registered import DECODERS, FILTERS, SMALL_ENCODER, small_spec
 from utils.geometry.homographies import Homography
@@ -50,13 +51,15 @@ class FakeDevice(FakeTensorMode):
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
         named = named or {}
-        tensors = [leaf for leaf in trees.tree_leaves((arguments, named)) if isinstance(leaf, torch.Tensor)]
-        onto = [leaf.type for leaf in trees.tree_leaves((arguments, named)) if isinstance(leaf, torch.device)]
-        if DEVICE.type not in onto and not any(isinstance(tensor, FakeTensor) for tensor in tensors):
+        leaves = trees.tree_leaves((arguments, named))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        fakes = [tensor for tensor in tensors if isinstance(tensor, FakeTensor)]
+        if not fakes and not any(isinstance(leaf, torch.device) and leaf.type == DEVICE.type for leaf in leaves):
             return function(*arguments, **named)
         if function not in COPIES and len({tensor.device for tensor in tensors if tensor.dim()}) > 1:
             raise RuntimeError(f"{function} on tensors of two devices")
-        arguments, named = trees.tree_map(self._faked, (arguments, named))
+        if len(fakes) < len(tensors):
+            arguments, named = trees.tree_map(self._faked, (arguments, named))
         return super().__torch_dispatch__(function, types, arguments, named)
 
     def _faked(self, leaf):
@@ -77,8 +80,10 @@ def is_on_device(tensor: torch.Tensor, shape: tuple[int, ...]) -> bool:
 @pytest.mark.parametrize("name", SPECS)
 def test_grids_and_warps_are_rendered_without_asking_the_device(name) -> None:
     upscaler = on_device(SPECS[name])
-    # Some output pixels are larger than the LR pixels, and some lie outside
-    warp = Homography.rotation(20, INPUT, WARPED, (0.8, 0.3)).grid(INPUT, WARPED)
+    # Some output pixels are larger than the LR pixels, but no more than that: a filter's taps grow with their size
+    warp = Homography.rotation(20, INPUT, WARPED, (0.9, 0.8)).grid(INPUT, WARPED)
+    assert not reduces_nowhere(warp, INPUT)
+    assert not warp.inside().all()
     with FakeDevice():
         latent = upscaler.encode(torch.rand(1, 3, *INPUT))
         assert is_on_device(upscaler.render(latent, OUTPUT), (1, 3, *OUTPUT))

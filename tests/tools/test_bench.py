@@ -11,7 +11,7 @@ from PIL import Image
 import models
 from models.checkpoints.loading import save_checkpoint
 from tests.commands import ROOT, call
-from tests.test_train import train_config
+from tests.trainings import train_config
 from tools.bench import __main__ as bench
 from tools.bench import measures as benchmarks
 
@@ -29,7 +29,15 @@ def test_cost_table_and_plot(capsys) -> None:
     assert Image.open("c.png").size == (960, 600)
 
 
+@pytest.fixture
+def forked(monkeypatch) -> None:
+    """Processes that are to import everything anew, for honest figures of memory, start with what is imported here."""
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize(
     ("command", "figure"),
     [
@@ -48,6 +56,8 @@ def test_benchmarks_run(checkpoint, command, figure) -> None:
         options = ("--models", checkpoint, "--size", "48x32")
     elif command in ("precision", "busy", "crop"):
         options = ("--models", checkpoint, "--repeats", 1)
+    if command in ("crop", "end-to-end"):
+        options += ("--size", "64x48")
     call(bench, command, *options, "--input", "16x16", "--json", "b.json")
     report = json.loads(Path("b.json").read_text())
     assert figure in report["figures"]

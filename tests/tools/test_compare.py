@@ -1,5 +1,7 @@
 """tools.bench compare: one table, one front."""
 
+import multiprocessing
+
 import pytest
 
 from tests.commands import call
@@ -38,6 +40,8 @@ def test_size_of_a_folder_and_of_a_filter(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_models_are_compared_and_written(monkeypatch, pictures, checkpoint, tmp_path) -> None:
+    context = multiprocessing.get_context("fork")  # what measures memory need not import everything anew here
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
     config = tmp_path / "t.yaml"
     config.write_text(f"{{protocol: benchmark, scales: [2], datasets: {{N: {{hr: {pictures}}}}}}}")
     monkeypatch.setattr(comparison, "SETS", {"Set5": ((str(config), (2,)),), "samples": ((str(config), (3,)),)})

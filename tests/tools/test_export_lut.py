@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def train_lerf(pictures, config: str, name: str, *changes: str) -> None:
-    dataset = f"{{name: image-folder, args: {{root_path: {pictures}, repeat: 8, cache: in_memory}}}}"
+    dataset = f"{{name: image-folder, args: {{root_path: {pictures}, repeat: 16, cache: in_memory}}}}"
     call(
         train, "--config", ROOT / "configs/train-lerf" / config, "--name", name,
         "--set", f"train_dataset.dataset={dataset}", "--set", f"val_dataset.dataset={dataset}",
@@ -47,15 +47,13 @@ def measured(pictures, *names) -> list[float]:
 @pytest.mark.parametrize(("kind", "kernel"), [("lerf-g", "gauss"), ("lerf-l", "linear")])
 def test_train_export_fine_tune_evaluate(pictures, capsys, kind, kernel) -> None:
     small = "model.args.modes=st"
-    train_lerf(
-        pictures, f"train_{kind}.yaml", "net", small, "model.args.nf=8", "epoch_max=12", "optimizer.args.lr=0.01"
-    )
+    train_lerf(pictures, f"train_{kind}.yaml", "net", small, "model.args.nf=8", "epoch_max=6", "optimizer.args.lr=0.01")
     network = "save/net/epoch-last.pth"
     call(export_lut, "--model", network, "--output", "tables", "--npy")
     assert "MiB of LUTs" in capsys.readouterr().out
     train_lerf(
         pictures, "train_lerf-lut.yaml", "tuned", small, f"model.args.kernel={kernel}", "init=tables/tables.pth",
-        "epoch_max=6", "optimizer.args.lr=0.5",
+        "epoch_max=3", "optimizer.args.lr=0.5",
     )  # fmt: skip
     call(export_lut, "--model", "save/tuned/epoch-best.pth", "--output", "tables-ft")
     scores = measured(pictures, "nearest", network, "tables", "tables/tables.pth", "tables-ft")

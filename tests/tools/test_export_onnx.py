@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,14 @@ def made(name: str) -> Upscaler:
     return Upscaler(model, backend="torch")
 
 
-def write(upscaler: Upscaler, folder: str) -> str:
-    files, note = exported(upscaler)
+@cache
+def exported_once(name: str) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """What `made(name)` is as files; not to be changed."""
+    return exported(made(name))
+
+
+def write(name: str, folder: str) -> str:
+    files, note = exported_once(name)
     Path(folder).mkdir()
     for file, content in files.items():
         Path(folder, file).write_bytes(content)
@@ -64,14 +71,13 @@ def write(upscaler: Upscaler, folder: str) -> str:
 @pytest.fixture
 def export() -> str:
     """The folder of a small LM-LIIF."""
-    return write(made("lmliif"), "export")
+    return write("lmliif", "export")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_onnxruntime_gives_what_pytorch_gives(name) -> None:
     """Within 1e-4, for two sizes, batches and scales, one asymmetric and beyond the trained ones; and turned."""
-    upscaler = made(name)
-    other = load_upscaler(write(upscaler, "export"))
+    upscaler, other = made(name), load_upscaler(write(name, "export"))
     for shape, size in (((2, 3, 13, 12), (26, 30)), ((1, 3, 9, 20), (50, 31))):
         pictures = torch.rand(shape)
         expected, found = upscaler(pictures, size), other(pictures, size)
@@ -129,7 +135,7 @@ def test_export_and_demo(checkpoint, pictures, capsys) -> None:
 
 
 def test_sides_that_a_graph_cannot_take() -> None:
-    other = load_upscaler(write(made("ciaosr"), "export"))
+    other = load_upscaler(write("ciaosr", "export"))
     for size in ((1, 9), (5, 96)):
         with pytest.raises(InputError, match="from 2 to 95 pixels"):
             other.encode(torch.rand(3, *size))

@@ -9,7 +9,7 @@ import pytest
 
 import train
 from tests.commands import ROOT, call, mistake
-from tests.test_train import HOLDER, train_config
+from tests.trainings import HOLDER, train_config
 from tools import runs
 from training.watching import add_to_history, read_history
 

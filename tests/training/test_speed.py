@@ -10,7 +10,7 @@ import train
 from models.checkpoints.loading import load_checkpoint
 from tests.commands import call, mistake
 from tests.faults import equal
-from tests.test_train import checkpoint_of, train_config
+from tests.trainings import checkpoint_of, train_config
 from training import run, speed
 from utils.errors import InputError
 

@@ -36,10 +36,10 @@ def test_a_value_is_not_taken_for_an_option() -> None:
 
 
 def test_a_module_is_named_as_it_was_called() -> None:
-    command = [sys.executable, "-m", "datasets.check", "nowhere"]
+    command = [sys.executable, "-m", "tools.runs", "nowhere"]
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-    assert ended.stderr.startswith("datasets.check: ")
+    assert ended.stderr.startswith("tools.runs: ")
 
 
 def test_a_package_that_is_missing_is_one_line_and_a_module_of_ours_a_bug() -> None:

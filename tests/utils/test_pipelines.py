@@ -17,9 +17,9 @@ def test_next_is_read_and_last_is_written_during_the_work() -> None:
 
     def working(item: int, content: int) -> int:
         if item < 2:
-            assert read[item + 1].wait(10)
+            assert read[item + 1].wait(300)
         if item > 0:
-            assert written[item - 1].wait(10)
+            assert written[item - 1].wait(300)
         return content + 1
 
     def writing(item: int, result: int) -> str:

@@ -30,7 +30,7 @@ def test_processes_that_are_started_again_do_not_meet_those_that_ended() -> None
     names = []
 
     def meet(own: int, meeting: dict[int, str]) -> None:
-        meeting[own] = processes._meet(store, own, 2, 0.2)
+        meeting[own] = processes._meet(store, own, 2, 5)
 
     for _ in range(3):
         meeting: dict[int, str] = {}

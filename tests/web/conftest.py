@@ -17,6 +17,7 @@ from web.application import create_app
 from web.settings import Settings
 
 HOME = "http://127.0.0.1"
+LONG = 600  # seconds, which only a fault takes, however busy the machine is
 
 
 def png_of(pixels: np.ndarray) -> bytes:

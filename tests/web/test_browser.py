@@ -14,7 +14,7 @@ from PIL import Image
 
 import demo
 from tests.commands import ROOT, call
-from tests.web.conftest import blobs, png_of
+from tests.web.conftest import LONG, blobs, png_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
 
@@ -23,7 +23,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 AXE = ROOT / "build/axe-core/package/axe.min.js"
 SHIPPED = "save/pretrained_models/edsr-s_lm-liif.pth"
-LONG = 60_000  # milliseconds, on a busy machine
+MILLISECONDS = 1000 * LONG
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which .ci/run installs")
 
@@ -35,13 +35,13 @@ def address() -> Iterator[str]:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         yield server.stdout.readline().split()[1]
         server.terminate()
-        assert server.wait(30) in (0, -15)
+        assert server.wait(LONG) in (0, -15)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["playwright.Browser"]:
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=MILLISECONDS)
         yield browser
         browser.close()
 
@@ -51,7 +51,7 @@ def page(browser, address: str) -> Iterator["playwright.Page"]:
     """The page, which asks no other server for anything and has no error."""
     context = browser.new_context(viewport={"width": 1000, "height": 700}, accept_downloads=True)
     page, asked, errors = context.new_page(), [], []
-    page.set_default_timeout(LONG)
+    page.set_default_timeout(MILLISECONDS)
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
@@ -71,7 +71,7 @@ def open_picture(page: "playwright.Page", pixels: np.ndarray, shrink: int = 1) -
 
 def until(page: "playwright.Page", condition: str) -> None:
     """Wait until JavaScript says so; the page's own policy forbids what playwright would wait with."""
-    for _ in range(LONG // 50):
+    for _ in range(MILLISECONDS // 50):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(50)
@@ -136,6 +136,20 @@ def test_the_slider_moves_by_mouse_and_keyboard(page) -> None:
     assert divider.get_attribute("aria-valuenow") == "0"
 
 
+def test_two_fingers_pinch_across_the_border_of_the_slider(page) -> None:
+    open_picture(page, blobs(40, 52))
+    before, box = page.evaluate("continua.panes.scale()"), page.locator("#divider").bounding_box()
+    middle, y = box["x"] + box["width"] / 2, box["y"] + 150
+    fingers = page.context.new_cdp_session(page)
+    for kind, apart in (("Start", 50), ("Move", 80), ("Move", 110), ("Move", 140), ("End", None)):
+        points = (
+            [] if apart is None else [{"x": middle - apart, "y": y, "id": 0}, {"x": middle + apart, "y": y, "id": 1}]
+        )
+        fingers.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+        page.wait_for_timeout(50)
+    until(page, f"continua.panes.scale() > {1.3 * before}")
+
+
 def test_viewers_go_together_and_scores_follow(page) -> None:
     open_picture(page, blobs(80, 104), shrink=2)
     page.locator("[name=mode][value=four]").check(force=True)
@@ -197,6 +211,20 @@ def test_windows_and_whole_pictures_are_downloaded(page) -> None:
     assert "--size 130x100" in page.input_value("#command")
 
 
+def test_downloads_outlive_what_the_server_forgets(page) -> None:
+    open_picture(page, blobs(40, 52))
+    page.fill("#width", "130")
+    page.context.clear_cookies()
+    with page.expect_download() as download:
+        page.click("#save-whole")  # of a picture that has to be sent again
+    first = Path(download.value.path()).read_bytes()
+    page.context.clear_cookies()
+    with page.expect_download() as download:
+        page.get_by_text("Save again").click()
+    assert Path(download.value.path()).read_bytes() == first
+    assert download.value.suggested_filename == "photo_130x100.png"
+
+
 def test_a_long_download_is_cancelled(page) -> None:
     open_picture(page, blobs(40, 52))
     page.fill("#width", "5200")
@@ -231,6 +259,73 @@ def test_a_picture_that_the_server_has_lost_is_opened_again(page) -> None:
     assert page.evaluate("continua.picture.reference")
     assert page.inner_text("#status") == ""
     assert page.locator("#views").get_attribute("class") == "slider"
+
+
+def test_a_picture_that_is_lost_again_while_it_is_sent_is_sent_once_more(page) -> None:
+    """As when another tab has opened one at the same time, and its answer brought another cookie."""
+    open_picture(page, blobs(80, 104), shrink=2)
+    before = page.evaluate("continua.picture.picture")
+    sent = []
+
+    def forget(route: "playwright.Route") -> None:
+        sent.append(route.request.url)
+        if len(sent) == 1:
+            page.context.clear_cookies()
+        route.continue_()
+
+    page.route("**/encode?*", forget)
+    page.context.clear_cookies()
+    page.evaluate("continua.panes.zoomTo(9)")
+    until(page, f"continua.picture.picture !== '{before}'")
+    settle(page)
+    assert len(sent) == 2
+    assert page.evaluate("continua.picture.reference")
+    assert page.inner_text("#status") == ""
+
+
+def test_a_lost_picture_waits_for_a_server_that_does_not_answer(page) -> None:
+    open_picture(page, blobs(40, 52))
+    before = page.evaluate("continua.picture.picture")
+    page.route("**/api/pictures?*", lambda route: route.abort())
+    page.context.clear_cookies()
+    page.evaluate("continua.panes.zoomTo(9)")
+    page.wait_for_selector("#status.bad")
+    assert "does not answer" in page.inner_text("#status")
+    page.unroute("**/api/pictures?*")
+    until(page, f"continua.picture.picture !== '{before}'")
+    settle(page)
+
+
+def test_reload_back_and_forward_show_what_was_shown(page) -> None:
+    open_picture(page, blobs(80, 104), shrink=2)
+    page.reload()
+    page.wait_for_selector("#tools:not([hidden])")
+    settle(page)
+    assert page.inner_text("#title").startswith("photo_x1-2.png")
+    assert page.evaluate("continua.picture.reference")
+    page.go_back()
+    page.wait_for_selector("#start:not([hidden])")
+    page.locator("#sample-list button").first.click()
+    page.wait_for_selector("#tools:not([hidden])")
+    page.click("#samples")
+    page.wait_for_selector("#start:not([hidden])")
+    page.context.clear_cookies()
+    page.go_back()  # what this page has opened itself it can send again
+    page.wait_for_selector("#tools:not([hidden])")
+    settle(page)
+    assert page.inner_text("#title").startswith("astronaut")
+    page.context.clear_cookies()
+    page.reload()
+    page.wait_for_selector("#status.bad")
+    assert "open it again" in page.inner_text("#status")
+    assert page.locator("#start").is_visible()
+
+
+def test_the_place_of_a_picture_is_the_one_it_was_on_its_way_to(page) -> None:
+    open_picture(page, blobs(40, 52))
+    page.evaluate("continua.panes.zoomTo(50); document.querySelector('[name=mode][value=four]').click()")
+    settle(page)
+    assert page.evaluate("continua.panes.main.viewport.getZoom()") > 3
 
 
 def test_tiles_are_asked_for_again_when_the_server_did_not_answer(page) -> None:

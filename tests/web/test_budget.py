@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from tests.web.conftest import LONG
 from web.budget import ENTRY, Budget
 from web.errors import Refused
 
@@ -64,7 +65,7 @@ def test_who_wants_a_value_that_is_being_made_waits_for_it() -> None:
 
     def make() -> bytes:
         made.append(1)
-        release.wait(60)
+        release.wait(LONG)
         return bytes(100)
 
     with ThreadPoolExecutor(3) as pool:
@@ -73,6 +74,6 @@ def test_who_wants_a_value_that_is_being_made_waits_for_it() -> None:
             time.sleep(0.001)
         assert budget.kept(("b",), lambda: bytes(7)) == bytes(7)  # others are made meanwhile
         release.set()
-        assert [future.result(60) for future in asked] == [bytes(100)] * 3
+        assert [future.result(LONG) for future in asked] == [bytes(100)] * 3
     assert made == [1]
     assert not budget._makers

@@ -11,7 +11,7 @@ from httpx import ASGITransport, AsyncClient, Response
 from starlette.testclient import TestClient
 
 import web.studio
-from tests.web.conftest import HOME, blobs, finished, opened, png_of
+from tests.web.conftest import HOME, LONG, blobs, finished, opened, png_of
 from utils.errors import InputError
 from web.application import create_app
 from web.budget import Budget, Key, size_of
@@ -41,9 +41,27 @@ def test_the_cookie_is_not_for_scripts_or_other_sites(other_client) -> None:
     assert "set-cookie" not in other_client.get("/").headers
 
 
+def test_only_what_opens_something_begins_a_session(other_client) -> None:
+    """Requests at once that find nothing, for the server has been started again, do not undo what one of them opens."""
+    for path in ("pictures/gone/tiles/0/0/0", "pictures/gone/scores?model=nearest", "catalogue", "exports/gone"):
+        assert "set-cookie" not in other_client.get(f"/api/{path}").headers
+    assert "set-cookie" not in other_client.post("/api/pictures/gone/command", json={}).headers
+    assert "set-cookie" in other_client.post("/api/pictures", content=png_of(blobs(8, 8))).headers
+
+
+def test_servers_at_two_ports_have_cookies_of_their_own(client) -> None:
+    """Browsers keep them by host alone."""
+    names = []
+    for port in ("", ":8000", ":9000"):
+        guest = TestClient(client.app, base_url=HOME + port)
+        names.append(guest.get("/").headers["set-cookie"].partition("=")[0])
+        assert opened(guest, png_of(blobs(8, 8)))
+    assert len(set(names)) == 3
+
+
 def test_invented_cookies_open_no_session(client) -> None:
     guest = TestClient(client.app, base_url=HOME, cookies={"continua_session": "mine"})
-    assert guest.get("/api/catalogue").headers["set-cookie"] != "mine"
+    assert "continua_session=mine" not in guest.get("/").headers["set-cookie"]
 
 
 def test_the_oldest_sessions_and_pictures_are_forgotten(monkeypatch) -> None:
@@ -160,14 +178,14 @@ def test_a_cancelled_download_gives_its_memory_back(client, monkeypatch) -> None
 
     def held(self: Export, top: int, rows: int) -> np.ndarray:
         begun.set()
-        release.wait(60)
+        release.wait(LONG)
         return paint(self, top, rows)
 
     monkeypatch.setattr(Export, "_paint", held)
     reserved = client.app.state.studio.budget._reserved
     order = {"width": 1300, "height": 1000, "ending": ".png", "model": "bicubic"}
     export = client.post(f"/api/pictures/{name}/exports", json=order).json()
-    assert begun.wait(60)
+    assert begun.wait(LONG)
     assert client.app.state.studio.budget._reserved > reserved
     assert client.delete(f"/api/exports/{export['name']}").status_code == 204
     assert client.get(f"/api/exports/{export['name']}").json()["state"] == "cancelled"
@@ -238,7 +256,7 @@ def test_the_address_is_said_when_it_can_be_connected_to() -> None:
 
     def say(line: str) -> None:
         port = int(re.search(r":(\d+)/", line)[1])
-        socket.create_connection(("127.0.0.1", port), 60).close()
+        socket.create_connection(("127.0.0.1", port), LONG).close()
         raise Connected
 
     with pytest.raises(Connected):

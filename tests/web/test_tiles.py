@@ -11,6 +11,9 @@ from PIL import Image
 import demo
 from tests.commands import call
 from tests.web.conftest import blobs, finished, opened, png_of
+from web.settings import Settings
+from web.studio import Studio
+from web.uploads import open_upload
 
 SHIPPED = "save/pretrained_models/edsr-s_lm-liif.pth"
 SOURCES = {"lm-liif": SHIPPED, "lerf-g": "save/pretrained_models/lerf-g", "bicubic": "bicubic"}
@@ -115,6 +118,26 @@ def test_difference_and_scores(client) -> None:
     assert scores["pixels"] == [64, 96]
     reference = picture_of(client.get(f"{tile}?model=reference").content)
     assert np.array_equal(reference, pixels)
+
+
+def test_what_was_begun_before_the_reference_was_replaced_is_not_shown_after() -> None:
+    """A request looks its picture up, waits for others, and is computed when another reference has been chosen."""
+    settings = Settings()
+    studio, pixels = Studio(settings), [np.full((32, 40, 3), level, np.uint8) for level in (50, 200)]
+    _, session = studio.begin()
+    name = studio.add(session, open_upload(png_of(blobs(16, 20)), "x.png", settings))
+    begun = []
+    for level in pixels:
+        studio.set_reference(session, name, open_upload(png_of(level), "r.png", settings))
+        begun.append(studio.upload(session, name))
+    for upload, level in zip(begun, pixels, strict=True):
+        tile = picture_of(studio.tile(name, upload, ("reference",), 1, 0, 0, False))
+        assert np.array_equal(tile, level)
+        error = (
+            (picture_of(studio.tile(name, upload, ("nearest",), 1, 0, 0, False)) - level.astype(float)) ** 2
+        ).mean()
+        psnr = studio.scores(name, upload, "nearest", (0, 0, 1, 1))["whole"]["psnr"]
+        assert psnr == pytest.approx(10 * np.log10(255**2 / error), abs=1e-4)
 
 
 def test_the_map_has_the_size_of_the_picture_and_its_shares_sum_to_1(client, photo) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import web.worker
+from tests.web.conftest import LONG
 from web.errors import Refused
 from web.worker import Worker
 
@@ -15,8 +16,8 @@ from web.worker import Worker
 def held():
     """A worker at a call that ends when it is released, so that others queue behind it."""
     worker, begun, release = Worker(1), threading.Event(), threading.Event()
-    worker.submit((0,), lambda: begun.set() or release.wait(60))
-    assert begun.wait(60)
+    worker.submit((0,), lambda: begun.set() or release.wait(LONG))
+    assert begun.wait(LONG)
     yield worker, release
     release.set()
     worker.stop()
@@ -31,7 +32,7 @@ def test_coarse_before_fine_before_exports_and_in_order(held) -> None:
     ]
     release.set()
     for future in futures:
-        future.result(60)
+        future.result(LONG)
     assert done == ["coarse", "fine", "fine too", "export"]
 
 
@@ -49,7 +50,7 @@ def test_what_a_client_left_is_not_computed(held) -> None:
 
     asyncio.run(left())
     release.set()
-    worker.submit((9,), lambda: None).result(60)
+    worker.submit((9,), lambda: None).result(LONG)
     assert not done
 
 
@@ -57,8 +58,8 @@ def test_errors_reach_who_asked_and_the_worker_goes_on(held) -> None:
     worker, release = held
     release.set()
     with pytest.raises(ZeroDivisionError):
-        worker.submit((0,), lambda: 1 / 0).result(60)
-    assert worker.submit((0,), lambda: 7).result(60) == 7
+        worker.submit((0,), lambda: 1 / 0).result(LONG)
+    assert worker.submit((0,), lambda: 7).result(LONG) == 7
 
 
 def test_too_many_are_refused(held, monkeypatch) -> None:
@@ -76,25 +77,25 @@ def test_tiles_run_side_by_side_and_of_long_work_one_call() -> None:
     worker, together, release, running, most = Worker(3), threading.Barrier(3), threading.Event(), [], []
 
     def tile() -> int:
-        together.wait(60)  # all three run, or this fails
+        together.wait(LONG)  # all three run, or this fails
         return torch.get_num_threads()
 
     def long() -> None:
         running.append(1)
         most.append(len(running))
-        release.wait(60)
+        release.wait(LONG)
         running.pop()
 
     try:
         before = torch.get_num_threads()
-        assert [future.result(60) for future in [worker.submit((0, 3), tile) for _ in range(3)]][2] == 1
+        assert [future.result(LONG) for future in [worker.submit((0, 3), tile) for _ in range(3)]][2] == 1
         kept = [worker.submit((4,), long) for _ in range(3)]
-        assert worker.submit((0, 3), lambda: "tile").result(60) == "tile"  # while another works and waits
+        assert worker.submit((0, 3), lambda: "tile").result(LONG) == "tile"  # while another works and waits
         release.set()
         for future in kept:
-            future.result(60)
+            future.result(LONG)
         assert most == [1, 1, 1]
-        assert worker.submit((0, 3), torch.get_num_threads).result(60) == 3
+        assert worker.submit((0, 3), torch.get_num_threads).result(LONG) == 3
         assert torch.get_num_threads() == before
     finally:
         release.set()

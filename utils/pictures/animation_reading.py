@@ -24,7 +24,7 @@ def read_animation(source: str | Path | bytes) -> Animation | None:
     if not isinstance(source, bytes) and not Path(source).is_file():
         return None
     name = STREAM if isinstance(source, bytes) else str(source)
-    if not _is_animation(source):
+    if not _is_animation(source, name):
         return None
     with reading_errors(name):
         with opened(source) as file:
@@ -50,10 +50,12 @@ def read_animation(source: str | Path | bytes) -> Animation | None:
             return Animation(tuple(pictures), tuple(durations), _plays(file))
 
 
-def _is_animation(source: str | Path | bytes) -> bool:
+def _is_animation(source: str | Path | bytes, name: str) -> bool:
     try:
-        with opened(source) as file:
+        with reading_errors(name), opened(source) as file:
             if file.format not in ANIMATED:
+                return False
+            if file.format == "PNG" and not file.is_animated:  # said before the pixels, which need not be decoded
                 return False
             file.load()
             return has_more_frames(file)

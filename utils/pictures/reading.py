@@ -22,6 +22,7 @@ from utils.pictures.picture import PEAKS, Picture, levels
 # Formats Pillow recognises but needs Ghostscript, Windows or a plug-in of the user's to decode.
 UNDECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 EXR = ".exr"
+ROWS = 256  # of a picture that are copied together
 STREAM = "-"  # what a picture is called that comes as bytes
 # How rows and columns are put upright, by EXIF's number
 UPRIGHT = {
@@ -180,8 +181,18 @@ def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Pictur
     if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
         losses = (*losses, f"mode {mode} read as RGB")
         mode = "RGB"
-    pixels = np.array(file if mode == file.mode else file.convert(mode))
-    return _with_transparent_colour(Picture(pixels.reshape(*pixels.shape[:2], -1), mode, losses=losses), file)
+    pixels = _copied(file if mode == file.mode else file.convert(mode))
+    return _with_transparent_colour(Picture(pixels, mode, losses=losses), file)
+
+
+def _copied(image: Image.Image) -> np.ndarray:
+    """(h, w, C) uint8, some rows after the other: copying all at once takes twice the memory of the result."""
+    pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+    for top in range(0, image.height, ROWS):
+        bottom = min(top + ROWS, image.height)
+        rows = np.asarray(image.crop((0, top, image.width, bottom)))
+        pixels[top:bottom] = rows.reshape(-1, *pixels.shape[1:])
+    return pixels
 
 
 def _with_transparent_colour(picture: Picture, file: Image.Image) -> Picture:

@@ -1,6 +1,9 @@
 // Requests to the server; an answer that is a mistake becomes an Error with its text. It is `lost` when the server no
 // longer has the picture, which the page is told as an event, and `passing` when the same request may succeed later.
 
+const PATIENCE = 10; // times that a server that does not answer is asked
+export const PAUSE = 3000; // milliseconds in between
+
 export async function ask(path, options = {}) {
   let answer;
   try {
@@ -19,6 +22,18 @@ export async function ask(path, options = {}) {
   }
   if (lost) dispatchEvent(new CustomEvent("lost", { detail: path }));
   throw Object.assign(new Error(text), { lost, passing: answer.status === 429 || answer.status >= 500 });
+}
+
+/** The result of a call, which is tried again, PAUSE apart, while the server does not answer. */
+export async function patiently(call, attempt = 1) {
+  try {
+    return await call();
+  } catch (error) {
+    if (!error.passing || attempt === PATIENCE) throw error;
+    tell(error.message, true);
+  }
+  await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  return patiently(call, attempt + 1);
 }
 
 export const askJson = async (path, options) => (await ask(path, options)).json();

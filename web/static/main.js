@@ -1,6 +1,6 @@
 // The page: opens pictures, and lets the controls of the panel say how they are shown.
 
-import { ask, askJson, byId, copy, element, failed, sendJson, tell, withQuery } from "./api.js";
+import { ask, askJson, byId, copy, element, failed, patiently, sendJson, tell, withQuery } from "./api.js";
 import { order } from "./downloads.js";
 import { Panes } from "./panes.js";
 import { Warp } from "./warp.js";
@@ -17,8 +17,12 @@ let matrix = null;
 let warpSize = null;
 let scoring = 0;
 let commanding = 0;
-let restoring = false;
-const LOST_AGAIN = 10_000; // milliseconds
+let restoring = null; // a promise, while a picture is sent again
+const LOST_AGAIN = 10_000; // milliseconds, in which a picture that is lost
+const MOST_SENT = 4; // is sent again so often
+
+const GONE = "The server no longer has this picture: open it again";
+const files = new Map(); // what was opened in this tab, by the names of its pictures
 
 const panes = new Panes(byId("views"), changed);
 const warp = new Warp(byId("warp"), (text, size, sharp) => {
@@ -32,12 +36,19 @@ const offered = () => [...catalogue.models, ...(picture?.reference ? [REFERENCE]
 const labelOf = (name) => offered().find((model) => model.name === name)?.label ?? name;
 const shownModels = () => (mode === "single" || mode === "warp" ? [chosen[1]] : chosen.slice(0, SHOWN[mode]));
 
-/** Sends a picture, and encodes it; `file` says how it is sent, and may be asked again. */
-async function send(file, version = 0) {
-  const sent = { ...(await file.send()), file, version };
+/** Sends a picture, and encodes it; `file` says how it is sent, and may be asked again. Where the server loses it
+ *  meanwhile, for another tab's picture began the visitor's session, it is sent once more. */
+async function send(file, attempt = 1) {
+  let sent = { ...(await file.send()), file };
   tell("Encoding …");
   const model = chosen[1] === "reference" ? "bicubic" : chosen[1];
-  await ask(withQuery(`/api/pictures/${sent.picture}/encode`, { model }), { method: "POST" });
+  try {
+    await ask(withQuery(`/api/pictures/${sent.picture}/encode`, { model }), { method: "POST" });
+    if (file.reference) sent = { ...sent, ...(await sendReference(sent, file.reference)) };
+  } catch (error) {
+    if (!error.lost || attempt === MOST_SENT) throw error;
+    return send(file, attempt + 1);
+  }
   return sent;
 }
 
@@ -46,10 +57,51 @@ async function open(file, name) {
   try {
     picture = await send(file);
   } catch (error) {
-    failed(error);
+    tell(error.message, true);
     return;
   }
   tell("");
+  files.set(picture.picture, file);
+  history.pushState(null, "", `#${picture.picture}`);
+  show();
+}
+
+/** Shows what the address names, as after a reload and where the user goes back: a picture that the server still has,
+ *  or that this page can send again, or else the start. */
+async function visit() {
+  const name = location.hash.slice(1);
+  if (!name) close();
+  if (!name || picture?.picture === name) return;
+  const file = files.get(name) ?? { send: () => Promise.reject(new Error(GONE)) };
+  const known = async () => ({ ...(await askJson(`/api/pictures/${encodeURIComponent(name)}`)), file });
+  try {
+    picture = await known().catch((error) => (error.lost ? send(file) : Promise.reject(error)));
+  } catch (error) {
+    close();
+    tell(error.message, true);
+    return;
+  }
+  tell("");
+  rename(name);
+  show();
+}
+
+/** The picture that the address names has another name now. */
+function rename(name) {
+  files.set(picture.picture, picture.file);
+  if (location.hash.slice(1) === name) history.replaceState(null, "", `#${picture.picture}`);
+}
+
+function close() {
+  byId("start").hidden = false;
+  for (const part of ["panel", "samples", "tools", "views", "divider", "warp"]) byId(part).hidden = true;
+  byId("title").textContent = "";
+  byId("stage").classList.add("empty");
+  panes.hide();
+  picture = null;
+}
+
+function show() {
   byId("start").hidden = true;
   byId("panel").hidden = byId("samples").hidden = false;
   byId("stage").classList.remove("empty");
@@ -62,28 +114,29 @@ async function open(file, name) {
 }
 
 /** The server has lost the picture: it was started again, or needed the memory. It is sent again, and shown in the same
- *  place; where it is lost again at once, the user decides. */
-async function reopen({ detail: path }) {
+ *  place; where it is lost again and again, the user decides. */
+function reopen({ detail: path }) {
   if (restoring || !picture || !path.includes(picture.picture)) return;
-  const { file, version } = picture;
-  if (Date.now() - (file.restored ?? 0) < LOST_AGAIN) {
+  const { file } = picture;
+  file.lost = [...(file.lost ?? []), Date.now()].filter((time) => Date.now() - time < LOST_AGAIN);
+  if (file.lost.length > MOST_SENT) {
     tell("The server has dropped this picture again to free memory: open it again", true);
     return;
   }
-  restoring = true;
+  restoring = sendAgain(picture).finally(() => (restoring = null));
+}
+
+async function sendAgain({ file, picture: name }) {
   tell("Opening again …");
   try {
-    let sent = await send(file, version);
-    if (file.reference) sent = { ...sent, ...(await sendReference(sent, file.reference)) };
+    const sent = await patiently(() => picture?.file === file && send(file));
     tell("");
-    if (picture?.file !== file) return; // the user has gone on
-    file.restored = Date.now();
+    if (!sent || picture?.file !== file) return; // the user has gone on
     picture = sent;
+    rename(name);
     draw();
   } catch (error) {
-    failed(error);
-  } finally {
-    restoring = false;
+    tell(error.message, true);
   }
 }
 
@@ -236,10 +289,21 @@ async function describeCommand() {
   }
 }
 
-const save = (window) => {
-  if (mode === "warp" && !matrix) tell("The corners cross: pull them apart first", true);
-  else order(picture, wanted(window)).catch(failed);
-};
+async function save(window) {
+  if (mode === "warp" && !matrix) {
+    tell("The corners cross: pull them apart first", true);
+    return;
+  }
+  const asked = wanted(window);
+  try {
+    await order(picture, asked);
+  } catch (error) {
+    failed(error);
+    if (!error.lost) return;
+    await restoring;
+    if (picture) order(picture, asked).catch(failed);
+  }
+}
 
 function split(percent) {
   const value = Math.min(100, Math.max(0, percent));
@@ -276,13 +340,8 @@ function connect() {
     target.value = "";
   };
   byId("samples").onclick = () => {
-    byId("start").hidden = false;
-    byId("panel").hidden = byId("samples").hidden = byId("tools").hidden = byId("views").hidden = byId("divider").hidden = byId("warp").hidden = true;
-    byId("title").textContent = "";
-    byId("stage").classList.add("empty");
-    panes.hide();
-    if (picture) ask(`/api/pictures/${picture.picture}`, { method: "DELETE" }).catch(() => {});
-    picture = null;
+    history.pushState(null, "", location.pathname);
+    close();
   };
   byId("reference").onclick = () => byId("reference-file").click();
   byId("reference-file").onchange = async ({ target }) => {
@@ -290,7 +349,7 @@ function connect() {
     target.value = "";
     if (!file) return;
     try {
-      picture = { ...picture, ...(await sendReference(picture, file)), version: picture.version + 1 };
+      picture = { ...picture, ...(await sendReference(picture, file)) };
       picture.file.reference = file;
       referenceChanged();
       draw();
@@ -352,6 +411,8 @@ async function start() {
   );
   connect();
   addEventListener("lost", reopen);
+  addEventListener("popstate", visit);
+  if (location.hash) visit();
   window.continua = { panes, warp, get picture() { return picture; } };
 }
 

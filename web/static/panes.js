@@ -1,8 +1,7 @@
 // Viewers of one picture by several models, which zoom and pan together. Tiles that leave the view are not waited for.
 
-import { ask, element, failed, withQuery } from "./api.js";
+import { PAUSE, ask, element, failed, withQuery } from "./api.js";
 
-const AGAIN = 3000; // milliseconds until a tile is asked for again, when the server did not answer
 const LARGEST_LEVEL = 6; // tiles are rendered at scales up to 2 to this power
 const { OpenSeadragon } = window;
 OpenSeadragon.setString("Errors.OpenFailed", "This picture cannot be opened");
@@ -32,7 +31,7 @@ function tileSource(picture, model, other) {
       const { tile } = job;
       job.fail(error.message, null);
       failed(error);
-      if (error.passing) setTimeout(() => source.again(tile), AGAIN);
+      if (error.passing) setTimeout(() => source.again(tile), PAUSE);
     } finally {
       source.waiting.delete(job);
     }
@@ -90,7 +89,7 @@ export class Panes {
 
   /** Takes the viewers away; where they were is kept for those that are shown next. */
   hide() {
-    if (this.main?.world.getItemCount()) this.kept = this.place();
+    if (this.main?.world.getItemCount()) this.kept = this.place(this.main, false);
     for (const viewer of this.viewers) viewer.destroy();
     this.viewers = [];
     this.container.replaceChildren();
@@ -138,8 +137,9 @@ export class Panes {
     return viewer;
   }
 
-  place(viewer = this.main) {
-    return { zoom: viewer.viewport.getZoom(true), center: viewer.viewport.getCenter(true) };
+  /** What a viewer shows at this moment, or when it has come to rest. */
+  place(viewer = this.main, now = true) {
+    return { zoom: viewer.viewport.getZoom(now), center: viewer.viewport.getCenter(now) };
   }
 
   go(viewer, { zoom, center }) {

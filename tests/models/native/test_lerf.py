@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(native.library("lerf") is None, reason="needs a 
     kernel=KERNELS,
     modes=st.sampled_from(["s", "c", "t", "sc", "ts", "sct"]),
     batch=st.integers(1, 2),
-    size=st.tuples(st.integers(1, 36), st.integers(1, 80)),
+    size=st.tuples(st.integers(1, 36), st.integers(1, 80) | st.integers(120, 140)),
     smooth=st.booleans(),
     seed=st.integers(0, 1000),
 )
@@ -32,6 +32,19 @@ def test_stages_are_exact(kernel, modes, batch, size, smooth, seed) -> None:
     with torch.inference_mode():
         with native.using("native"):
             features = model.encode(picture).features
+        with native.using("torch"):
+            assert torch.equal(features, model.encode(picture).features)
+
+
+@pytest.mark.parametrize("value", [-127, 127])
+def test_the_largest_sums_are_exact(value) -> None:
+    model = with_tables("gauss", "sct", 1)
+    for table in model.parameters():
+        table.data.fill_(value)
+    picture = torch.rand(1, 3, 6, 9)
+    with torch.inference_mode():
+        with native.using("native"):
+            features = model.train().encode(picture).features
         with native.using("torch"):
             assert torch.equal(features, model.encode(picture).features)
 

@@ -77,14 +77,13 @@ def check_cases(flags: str, without: str = "", *options: str) -> None:
 
 
 def test_some_cases_pass(compiler) -> None:
-    """Those that take no time, both builds at once."""
+    """Those that take no time and run routines, both builds at once."""
     builds = (CHECKED, NARROWER)
     for flags in builds:
         compile_with(compiler, flags)
+    short = (" or some_pixels or nan or torch", "--hypothesis-profile=short", "-m", "not thorough")
     with ThreadPoolExecutor(2) as threads:
-        list(
-            threads.map(lambda flags: check_cases(flags, " or some_rows or nan", "--hypothesis-profile=short"), builds)
-        )
+        list(threads.map(lambda flags: check_cases(flags, *short), builds))
 
 
 @pytest.mark.sanitizer

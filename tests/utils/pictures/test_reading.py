@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 from tests.utils.pictures.making import deep_png, noise, small_cmyk_profile
 from utils.errors import InputError
 from utils.pictures import deep
+from utils.pictures.animation_reading import read_animation
 from utils.pictures.picture import Kind
 from utils.pictures.reading import list_pictures, read_picture, read_rgb
 
@@ -263,6 +264,7 @@ def test_too_large_pictures_are_not_called_broken(tmp_path, monkeypatch, recwarn
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
     Image.new("L", (1500, 1000)).save(tmp_path / "large.png")
     assert read_picture(tmp_path / "large.png").size == (1000, 1500)
+    assert read_animation(tmp_path / "large.png") is None
     assert not recwarn.list
     Image.new("L", (1500, 1400)).save(tmp_path / "larger.png")
     with pytest.raises(InputError, match=r"larger\.png is too large: over 2 megapixels"):

@@ -1,0 +1,41 @@
+"""Calls from Python into C++."""
+
+import ctypes
+
+import pytest
+import torch
+
+from models import native
+from models.native import build, calls
+from models.native.calls import Library
+from tests.models.native.building import needs_compiler
+
+
+@needs_compiler
+def test_structures_of_another_size_are_noticed(monkeypatch) -> None:
+    class Longer(ctypes.Structure):
+        _fields_ = (*calls.STRUCTURES["Field"]._fields_, ("more", ctypes.c_int64))
+
+    monkeypatch.setitem(calls.STRUCTURES, "Field", Longer)
+    with pytest.raises(RuntimeError, match=r"structure Field has \d+ bytes in C\+\+ and \d+ in structures.py"):
+        Library(build.load("lmf"))
+
+
+@needs_compiler
+def test_every_routine_has_types() -> None:
+    """ctypes guesses neither arguments nor results, and calls with too few or wrong ones do not reach C++."""
+    for name in ("lmf", "lerf", "resampler", "convolution"):
+        library = native.library(name)
+        assert library.routines
+        for routine in library.routines.values():
+            assert routine.restype is ctypes.c_char_p
+            assert len(routine.argtypes) > 2
+    library, values = native.library("lerf"), torch.zeros(3)
+    with pytest.raises(TypeError, match="takes 3 arguments"):
+        library.call("lerf_levels", values, 3)
+    with pytest.raises(ctypes.ArgumentError):
+        library.call("lerf_levels", values, 3.5, values.to(torch.uint8))
+    with pytest.raises(ValueError, match=r"torch\.float32.*expected torch\.uint8"):
+        library.call("lerf_levels", values, 3, values)
+    with pytest.raises(ValueError, match="not contiguous"):
+        library.call("lerf_levels", torch.zeros(6)[::2], 3, values.to(torch.uint8))

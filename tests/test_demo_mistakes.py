@@ -1,0 +1,94 @@
+"""One line of demo.py for every mistake, and nothing written."""
+
+from pathlib import Path
+
+import pytest
+
+import demo
+from tests.commands import mistake
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"--input": "nothere.png"}, ["nothere.png"]),
+        ({"--input": "text.png"}, ["text.png"]),
+        ({"--model": "nothere.pth"}, ["nothere.pth"]),
+        ({"--model": "bicubik"}, ["bicubik", "'bicubic'"]),
+        ({"--model": "text.png"}, ["text.png", "checkpoint"]),
+        ({"--scale": "0"}, ["--scale", "above 0"]),
+        ({"--scale": "two"}, ["--scale"]),
+        ({"--scale": "1000000"}, ["pixels"]),
+        ({"--size": "10x10"}, ["--size", "--scale"]),
+        ({"--scale": None}, ["--scale", "--size"]),
+        ({"--output": "o.nonsense"}, ["o.nonsense"]),
+        ({"--fast": "maybe"}, ["--fast", "maybe"]),
+        ({"--scal": "2"}, ["--scal"]),
+        ({"--device": "tpu"}, ["tpu"]),
+        ({"--device": "cuda:99"}, ["cuda:99"]),
+        ({"--gpu": "first"}, ["--gpu"]),
+        ({"--backend": "cuda"}, ["--backend", "cuda"]),
+        ({"--upsampler": "bilinear"}, ["lerf-net", "Bicubic"]),
+        ({"--homography": "1,0,0,0,1,0,0,0"}, ["--homography", "--scale"]),
+        ({"--scale": None, "--homography": "1,0,0,0,1,0,0,0"}, ["1,0,0,0,1,0,0,0", "nine", "8"]),
+        ({"--scale": None, "--homography": "1,2,3,2,4,6,0,0,1"}, ["1,2,3,2,4,6,0,0,1", "singular"]),
+        ({"--scale": None, "--homography": "nothere.txt"}, ["nothere.txt"]),
+        ({"--rotate": "10", "--homography": "nothere.txt"}, ["--homography", "--rotate"]),
+        ({"--rotate": "much"}, ["--rotate"]),
+        ({"--rotate": "inf"}, ["--rotate"]),
+        ({"--rotate": "10", "--background": "blackish"}, ["blackish", "#rrggbb"]),
+        ({"--rotate": "10", "--output": "o.jpg"}, ["o.jpg", "--background"]),
+        ({"--rotate": "10", "--cmsr": "True"}, ["--cmsr"]),
+        ({"--mask": "m.png"}, ["--mask", "--rotate"]),
+        ({"--cmsr-map": "m.png"}, ["--cmsr-map", "--cmsr"]),
+        ({"--cmsr_from": "3"}, ["--cmsr-from", "--cmsr"]),
+        ({"--cmsr_mse": "3"}, ["--cmsr-mse", "--cmsr"]),
+        ({"--cmsr-report": ""}, ["--cmsr-report", "--cmsr"]),
+        ({"--force": ""}, ["--force", "--cmsr"]),
+        ({"--compare-at": "0,0,8,8"}, ["--compare-at", "--compare"]),
+        ({"--compare_at": "0,0,8"}, ["X,Y,WIDTH,HEIGHT"]),
+        ({"--compare-at": "0,0,0,8"}, ["X,Y,WIDTH,HEIGHT"]),
+        ({"--compare": "", "--compare-at": "90,0,8,8"}, ["--compare-at", "96x128"]),
+        ({"--rotate": "5", "--compare": ""}, ["--compare", "upright"]),
+        ({"--cmsr": "", "--fast": "False"}, ["--fast"]),
+        ({"--background": "red"}, ["--background", "o.png"]),
+        ({"--suffix": "_x2"}, ["--suffix", "folder"]),
+        ({"--format": "jpg"}, ["--format", "o.png"]),
+        ({"--overwrite": "", "--skip-existing": ""}, ["--overwrite", "--skip-existing"]),
+        ({"--scale": None, "--size": "10"}, ["1920x"]),
+        ({"--scale": None, "--rotate": "5", "--size": "10x"}, ["--size", "both"]),
+        ({"--scale": None, "--rotate": "5", "--fit": "10x10"}, ["--fit", "--size"]),
+        ({"--scale": None, "--long_side": "0"}, ["--long-side"]),
+        ({"--output": "o.ico"}, ["o.ico", "'.png'"]),
+        ({"--scale": None, "--size": "65501x1", "--output": "o.jpg"}, ["o.jpg", "65500"]),
+        ({"--scale": "260", "--output": "o.webp"}, ["o.webp", "16383"]),
+        ({"--rotate": "10", "--mask": "o.png"}, ["--mask", "different"]),
+        ({"--rotate": "10", "--background": "rgb(300,0,0)"}, ["rgb(300,0,0)"]),
+        ({"--scale": "1e308"}, ["pixels"]),
+        ({"--scale": "1e308", "--rotate": "10"}, ["pixels"]),
+        ({"--model": "text.pth"}, ["text.pth", "checkpoint"]),
+    ],
+)
+def test_demo_mistakes(pictures, capsys, change, words) -> None:
+    Path("text.png").write_text("just text")
+    Path("text.pth").write_text("junk")
+    options = {"--input": str(pictures / "a.png"), "--output": "o.png", "--model": "bicubic", "--scale": "2", **change}
+    parts = (part for pair in options.items() if pair[1] is not None for part in pair)
+    line = mistake(capsys, demo, *(part for part in parts if part))
+    assert all(word in line for word in words)
+    assert not Path("o.png").exists()
+
+
+def test_impossible_crops(pictures, capsys) -> None:
+    common = ("--input", pictures / "a.png", "--output", "o.png", "--model", "bicubic", "--scale", "2")
+    assert "not within 96x128" in mistake(capsys, demo, *common, "--crop", "90,0,10,10")
+    assert "--compare" in mistake(capsys, demo, *common, "--crop", "0,0,10,10", "--compare")
+
+
+def test_a_suffix_names_no_folder(pictures, capsys) -> None:
+    options = ("--output", "out/", "--scale", 2, "--model", "bicubic")
+    for suffix in ("/../x", "a/b"):
+        assert "--suffix" in mistake(capsys, demo, "--input", pictures, *options, "--suffix", suffix)
+    assert not Path("out").exists()

@@ -1,0 +1,234 @@
+"""Trainings that were interrupted go on exactly, and with other settings only when those are named."""
+
+import multiprocessing
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch.nn.functional import dropout
+
+import train
+from models.checkpoints import loading as checkpoints
+from models.checkpoints.loading import load_checkpoint
+from tests import faults
+from tests.commands import call, failure, mistake
+from tests.faults import equal
+from tests.several import in_processes, kill_at
+from tests.trainings import checkpoint_of, train_config
+from training import loop
+from training.run import Run
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+CHANGES = [  # as --set, and the settings that the line names
+    ("seed=5", ["seed"]),
+    ("loss=mse", ["loss"]),
+    ("precision=bfloat16", ["precision"]),
+    ("multi_step_lr={milestones: [1], gamma: 0.5}", ["multi_step_lr.milestones", "multi_step_lr.gamma"]),
+    ("train_dataset.wrapper.args.inp_size=9", ["train_dataset.wrapper.args.inp_size"]),
+    ("train_dataset.wrapper.args.sample_q=32", ["train_dataset.wrapper.args.sample_q"]),
+    ("train_dataset.wrapper.args.scale_max=3", ["train_dataset.wrapper.args.scale_max"]),
+    ("val_dataset.dataset.args.first_k=1", ["val_dataset.dataset.args.first_k"]),
+    ("train_dataset={batch_size: 2, dataset: {args: {repeat: 2}}}", ["train_dataset.batch_size", "args.repeat"]),
+    ("model.args.local_ensemble=false", ["model.args.local_ensemble"]),
+    ("data_norm={inp: {sub: [0], div: [1]}}", ["data_norm.inp.sub", "data_norm.inp.div"]),
+    ("optimizer={name: sgd, args: {lr: 0.1}}", ["optimizer.name", "optimizer.args.lr"]),
+    ("optimizer.args.weight_decay=0.1", ["optimizer.args.weight_decay"]),
+]
+
+
+@pytest.mark.slow
+def test_resume_names_every_other_setting(pictures, capsys) -> None:
+    config = train_config(pictures, epoch_max=1, multi_step_lr=None)
+    call(train, "--config", config, "--name", "r", "--device", "cpu")
+    before = {path: path.read_bytes() for path in Path("save/r").iterdir() if path.is_file()}
+    resume = ("--config", config, "--name", "r", "--resume", "--set", "epoch_max=2")
+    for change, keys in CHANGES:
+        line = mistake(capsys, train, *resume, "--set", change)
+        assert [key for key in keys if key not in line] == []
+        assert line.count(" -> ") == len(keys)
+    assert "epoch_max" in mistake(capsys, train, *resume, "--set", "epoch_max=1")
+    assert "--resume" in mistake(capsys, train, "--config", config, "--name", "new", "--allow-changes", "seed")
+    assert {path: path.read_bytes() for path in Path("save/r").iterdir() if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_resume_takes_changes_on_record(pictures, capsys) -> None:
+    config = train_config(pictures, epoch_max=1, multi_step_lr=None, val_dataset=None)
+    call(train, "--config", config, "--name", "r", "--device", "cpu")
+    resume = ("--config", config, "--name", "r", "--resume", "--set", "epoch_max=2")
+    changes = ("--set", "seed=5", "--set", "optimizer.args={lr: 0, weight_decay: 0.1}")
+    line = mistake(capsys, train, *resume, *changes, "--allow-changes", "seed", "optimizer.args.l")
+    assert "seed" not in line
+    before = load_checkpoint("save/r/epoch-last.pth")
+    call(train, *resume, *changes, "--allow-changes", "seed", "optimizer.args")
+    log = Path("save/r/log.txt").read_text()
+    assert "seed: None -> 5" in log
+    assert "optimizer.args.lr: 0.001 -> 0" in log
+    former, now = (
+        yaml.safe_load(Path("save/r", name).read_text()) for name in ("config-until-step-3.yaml", "config.yaml")
+    )
+    assert (former["optimizer"]["args"], former.get("seed")) == ({"lr": 0.001}, None)
+    assert (now["optimizer"]["args"], now["seed"]) == ({"lr": 0, "weight_decay": 0.1}, 5)
+    state = load_checkpoint("save/r/epoch-last.pth")
+    assert state["optimizer"]["sd"]["param_groups"][0]["weight_decay"] == 0.1
+    for name, value in before["model"]["sd"].items():
+        assert torch.equal(state["model"]["sd"][name], value)  # at a learning rate of 0
+    call(train, *resume, *changes, "--set", "epoch_max=3")  # they are the run's own now
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_without_a_picture_that_broke(pictures, capsys) -> None:
+    config = train_config(pictures, epoch_max=2, multi_step_lr=None, val_dataset=None)
+    no_cache = ("--set", "train_dataset.dataset.args.cache=none", "--set", "train_dataset.dataset.args.repeat=8")
+    options = ("--config", config, "--name", "r", "--device", "cpu", *no_cache)
+    call(train, *options, "--set", "epoch_max=1")  # 6 steps
+    (pictures / "c.png").write_text("broken")
+    assert "c.png" in failure(capsys, train, *options, "--resume")[-1]
+    assert 6 <= load_checkpoint("save/r/epoch-last.pth")["step"] < 12
+    (pictures / "c.png").unlink()
+    call(train, *options, "--resume")
+    assert "steps an epoch: 6 -> 4" in Path("save/r/log.txt").read_text()
+    assert load_checkpoint("save/r/epoch-last.pth")["step"] == 8
+
+
+@pytest.fixture
+def noisy(monkeypatch) -> None:
+    """Models that draw random numbers themselves, in training."""
+
+    def make(spec, **options):
+        model = make_continuous(spec, **options)
+        model.encoder.register_forward_hook(lambda module, _, features: dropout(features, 0.2, module.training))
+        return model
+
+    make_continuous = checkpoints.make_continuous
+    monkeypatch.setattr(checkpoints, "make_continuous", make)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("noisy")
+@pytest.mark.parametrize(
+    ("workers", "number", "word"),
+    [
+        (0, signal.SIGTERM, "SIGTERM"),
+        (2, signal.SIGINT, "Ctrl-C"),  # which a shell sends to the workers, too
+        pytest.param(2, signal.SIGTERM, "SIGTERM", marks=pytest.mark.thorough),
+        pytest.param(0, signal.SIGINT, "Ctrl-C", marks=pytest.mark.thorough),
+    ],
+)
+def test_runs_that_a_signal_stops_go_on_exactly(pictures, monkeypatch, capsys, workers, number, word) -> None:
+    """In the middle of an epoch, and without workers in the uninterrupted run."""
+    config = train_config(pictures)
+    call(train, "--config", config, "--name", "whole", "--device", "cpu")
+
+    def step(run, batch):
+        if run.step == 4:
+            signal.raise_signal(number)
+        return train_step(run, batch)
+
+    train_step = loop.train_step
+    options = ("--config", config, "--name", "parts", "--device", "cpu", "--set", f"num_workers={workers}")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", step)
+        with pytest.raises(SystemExit) as ended:
+            call(train, *options)
+    assert ended.value.code == 128 + number
+    assert not multiprocessing.active_children()  # they would hold up the end of the program
+    assert (
+        f"step 5: stopped by {word}; save/parts/epoch-last.pth holds step 5, from which --resume"
+        in capsys.readouterr().err
+    )
+    assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 5
+    call(train, *options, "--resume")
+    for file in ("epoch-last.pth", "epoch-best.pth", "epoch-2.pth", "epoch-4.pth"):
+        assert equal(checkpoint_of("parts", file), checkpoint_of("whole", file)), file
+
+
+@pytest.mark.slow
+def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch) -> None:
+    """The validation of a run's last epoch is made up, and a better epoch-best.pth is never lost."""
+    config = train_config(pictures, epoch_max=4)
+    call(train, "--config", config, "--name", "whole", "--device", "cpu")
+    options = ("--config", config, "--name", "parts", "--device", "cpu")
+    call(train, *options, "--set", "epoch_max=3")
+    shutil.copytree("save/parts", "before")
+
+    class Killed(Exception):
+        pass
+
+    def killed(*_) -> None:
+        raise Killed
+
+    saved = Run.save
+    for moment in ("validate", "epoch-best.pth", "epoch-4.pth"):
+
+        def save(run, name, moment=moment):
+            saved(run, name)
+            if name == moment:
+                raise Killed
+
+        shutil.rmtree("save/parts")
+        shutil.copytree("before", "save/parts")
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "validate", killed) if moment == "validate" else patch.setattr(Run, "save", save)
+            with pytest.raises(Killed):
+                call(train, *options, "--resume")
+        assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 12, moment
+        call(train, *options, "--resume")
+        for file in ("epoch-last.pth", "epoch-best.pth", "epoch-2.pth", "epoch-4.pth"):
+            assert equal(checkpoint_of("parts", file), checkpoint_of("whole", file)), (moment, file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("batch_size", "workers", "precision"),
+    [(4, 0, "float32"), (4, 2, "bfloat16"), (3, 2, "float32"), (3, 0, "bfloat16")],
+)
+def test_six_steps_are_three_then_kill_and_three_more(pictures, batch_size, workers, precision) -> None:
+    """At the end of an epoch, of 3 steps, and within one, of 4."""
+    changes = {"precision": precision, "ema": 0.9, "val_dataset": None, "epoch_save": None}
+    config = train_config(pictures, epoch_max=2, **changes)
+    options = ["--config", config, "--device", "cpu", "--set", f"train_dataset.batch_size={batch_size}"]
+    call(train, *options, "--name", "whole")
+    options += ["--name", "parts", "--save-every", "1", "--set", f"num_workers={workers}"]
+    (status,), _ = in_processes(1, train, options, kill_at(3))
+    assert status == -signal.SIGKILL
+    assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 3
+    call(train, *options, "--resume")
+    assert equal(checkpoint_of("parts"), checkpoint_of("whole"))
+
+
+@pytest.mark.slow
+def test_random_interruptions_change_nothing(capsys) -> None:
+    with pytest.raises(SystemExit) as done:
+        faults.main(["--count", "5", "--seed", "7", "--events-only"])
+    said = capsys.readouterr()
+    assert (done.value.code, said.out.count(": 0 differ\n")) == (False, 1), said.out + said.err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("noisy")
+def test_data_workers_change_nothing(pictures) -> None:
+    config = train_config(pictures, epoch_max=2)
+    for workers in (0, 2):
+        call(train, "--config", config, "--name", f"w{workers}", "--device", "cpu", "--set", f"num_workers={workers}")
+    assert equal(checkpoint_of("w2"), checkpoint_of("w0"))
+
+
+@pytest.mark.slow
+def test_steps_are_saved_between_epochs(pictures, monkeypatch) -> None:
+    def step(run, batch):
+        if run.step == 5:
+            raise KeyboardInterrupt
+        return train_step(run, batch)
+
+    train_step = loop.train_step
+    monkeypatch.setattr(loop, "train_step", step)
+    config = train_config(pictures)
+    with pytest.raises(KeyboardInterrupt):
+        call(train, "--config", config, "--name", "r", "--device", "cpu", "--save-every", "2")
+    assert load_checkpoint("save/r/epoch-last.pth")["step"] == 4
