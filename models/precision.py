@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from models.upscaler import Upscaler
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-REDUCED = "encoders, latent MLPs of LM-LIIF and LM-CiaoSR"  # a change is measured anew
+REDUCED = "encoders by convolution.cpp where it is, latent MLPs of LM-LIIF and LM-CiaoSR"  # a change is measured anew
 LARGEST_LOSS = 0.005  # dB on the probes: half of what may be lost on a test set
 PROBES = tuple(PROJECT / "load/samples" / f"{name}.png" for name in ("astronaut", "chelsea", "coffee"))
 PROBE_SIDE = 128  # pixels of the middle of a picture
@@ -94,10 +94,11 @@ def choose(upscaler: "Upscaler") -> str:
 
 
 def kept_losses(upscaler: "Upscaler") -> Mapping[str, float]:
-    """`losses`, measured once for each model, device and version of PyTorch, as far as the result can be kept."""
+    """`losses`, measured once for each model, device, backend and PyTorch, as far as the result can be kept."""
     model, device = upscaler.model, upscaler.device
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     made_of = (type(model).__name__, weights_hash(model), upscaler.normalization, processor, torch.__version__)
+    made_of += (upscaler.backend,)
     key = hashlib.sha256(repr((*made_of, REDUCED, PROBE_SIDE, PROBE_SCALES)).encode()).hexdigest()[:32]
     try:
         path = cache_folder() / f"precision-{key}.json"

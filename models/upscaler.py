@@ -10,6 +10,7 @@ from torch import Tensor
 from models import native, precision
 from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
 from models.continuous import ContinuousModel, Latent, paint_positions
+from models.layers.convolution import cut_at
 from models.normalization import Normalization
 from models.safeguards import (
     LARGEST_PIXEL,
@@ -114,7 +115,9 @@ class Upscaler:
         and the values are those of the whole picture.
         """
         kept = pixels.shrunk(self.context)
-        encoded, inner = self.encode(pictures), kept.within(pixels)
+        with cut_at(pixels.top, pixels.left):
+            encoded = self.encode(pictures)
+        inner = kept.within(pixels)
         return Latent(inner.of(encoded.features), inner.of(encoded.image), window=kept)
 
     def render(self, latent: Latent, grid: OutputGrid | Size, queries: int | None = None) -> Tensor:

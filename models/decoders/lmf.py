@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models import native
 from models.continuous import Field, Latent
+from models.layers.convolution import margin
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
@@ -126,7 +127,7 @@ class LMFDecoder(LocalEnsembleModel):
     @property
     def context(self) -> int | None:
         in_parts = not self.lr_skip or native.choose(self.native_library, *self.imnet.parameters()) is not None
-        return getattr(self.encoder, "reach", None) if in_parts else None
+        return margin(self.encoder) if in_parts else None
 
     def pixels_at_a_time(self, latent: Latent) -> Size:
         across = BLOCK if latent.features.is_cpu else latent.size[1]

@@ -2,19 +2,20 @@
 
 import math
 
-import torch
 from torch import Tensor, nn
 
+from models.layers.convolution import Convolution, in_turn
 from utils.errors import InputError
 
 
-def conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
-    """A convolution with zero padding, (B, in_channels, h, w) -> (B, out_channels, h, w); `kernel_size` is odd."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+def conv(in_channels: int, out_channels: int, kernel_size: int, staggered: bool = False) -> Convolution:
+    """A convolution with zero padding, (B, in_channels, h, w) -> (B, out_channels, h, w); `kernel_size` is odd. Of
+    consecutive ones every second should be `staggered`."""
+    return Convolution(in_channels, out_channels, kernel_size, staggered)
 
 
-def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
-    return conv(in_channels, out_channels, 3)
+def conv3x3(in_channels: int, out_channels: int, staggered: bool = False) -> Convolution:
+    return conv(in_channels, out_channels, 3, staggered)
 
 
 class Residual(nn.Module):
@@ -26,7 +27,7 @@ class Residual(nn.Module):
         self.res_scale = res_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.add(x, self.body(x), alpha=self.res_scale)
+        return in_turn(self.body, x, x, self.res_scale)
 
 
 def upsampler(channels: int, scale: int, in_channels: int | None = None, kernel_size: int = 3) -> nn.Sequential:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models import precision
+from models.layers.convolution import cut_at, margin
 from utils import progress
 
 # A chunk has at least this many pixels, and this many times the rows that are encoded again at its borders.
@@ -21,8 +22,8 @@ def encode_in_chunks(encoder: nn.Module, image: Tensor) -> Tensor:
     as do exported graphs, which have no loops. Computed in the precision in use.
     """
 
-    def encoded(part: Tensor, rows: int) -> Tensor:
-        with precision.reduced(image.device) as rounded, _told_by_layers(encoder, rows):
+    def encoded(part: Tensor, rows: int, top: int = 0) -> Tensor:
+        with precision.reduced(image.device) as rounded, _told_by_layers(encoder, rows), cut_at(top, 0):
             features = encoder(part)
         return features.float() if rounded else features
 
@@ -30,10 +31,10 @@ def encode_in_chunks(encoder: nn.Module, image: Tensor) -> Tensor:
         return _in_chunks(encoder, encoded, image)
 
 
-def _in_chunks(encoder: nn.Module, encoded: Callable[[Tensor, int], Tensor], image: Tensor) -> Tensor:
-    """The chunks `encoded`, each called with how many rows it adds, as one."""
+def _in_chunks(encoder: nn.Module, encoded: Callable[..., Tensor], image: Tensor) -> Tensor:
+    """The chunks `encoded`, each called with how many rows it adds and its first one, as one."""
     height, width = image.shape[-2:]
-    reach = getattr(encoder, "reach", None)
+    reach = margin(encoder)
     if reach is None or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export():
         return encoded(image, height)
     rows = max(CHUNK_PIXELS // (len(image) * width), CHUNK_REACHES * reach, 1)
@@ -43,7 +44,7 @@ def _in_chunks(encoder: nn.Module, encoded: Callable[[Tensor, int], Tensor], ima
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         first, last = max(top - reach, 0), min(bottom + reach, height)
-        chunk = encoded(image[:, :, first:last], bottom - top)
+        chunk = encoded(image[:, :, first:last], bottom - top, first)
         if features is None:
             in_last = chunk.is_contiguous(memory_format=torch.channels_last)
             layout = torch.channels_last if in_last else torch.contiguous_format

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.encoders.blocks import Residual, conv3x3, upsampler
+from models.layers.convolution import in_turn
 from models.registry import register
 from utils.kinds import Count
 
@@ -20,9 +21,8 @@ def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
 
 
 def residual_block(channels: int, res_scale: float) -> Residual:
-    return Residual(
-        conv3x3(channels, channels), nn.ReLU(inplace=True), conv3x3(channels, channels), res_scale=res_scale
-    )
+    first, second = (conv3x3(channels, channels, staggered) for staggered in (False, True))
+    return Residual(first, nn.ReLU(inplace=True), second, res_scale=res_scale)
 
 
 @register("edsr-baseline")
@@ -55,7 +55,7 @@ class EDSR(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         head = self.head(image)
-        features = head + self.body(head)
+        features = in_turn(self.body, head, head)
         return features if self.tail is None else self.tail(features)
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from models.encoders.blocks import conv, conv3x3
 from models.encoders.edsr import residual_block
+from models.layers.convolution import in_turn
 from models.registry import register
 from utils.kinds import Count
 
@@ -14,9 +15,9 @@ class ParameterFreeAttention(nn.Module):
     """Three convolutions whose output also weighs it: (out + x) * (sigmoid(out) - 0.5) (SPAN, Wan et al., CVPRW 2024,
     equations 2 to 4)."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, staggered: bool = False):
         super().__init__()
-        self.convs = nn.ModuleList(conv3x3(channels, channels) for _ in range(3))
+        self.convs = nn.ModuleList(conv3x3(channels, channels, staggered ^ (number == 1)) for number in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
         out = x
@@ -35,9 +36,9 @@ class SPAN(nn.Module):
     def __init__(self, n_blocks: Count = 5, n_feats: Count = 32):
         super().__init__()
         self.head = conv3x3(3, n_feats)
-        self.blocks = nn.ModuleList(ParameterFreeAttention(n_feats) for _ in range(n_blocks))
+        self.blocks = nn.ModuleList(ParameterFreeAttention(n_feats, number % 2 == 1) for number in range(n_blocks))
         self.fuse = conv(4 * n_feats, n_feats, 1)
-        self.last = conv3x3(n_feats, n_feats)
+        self.last = conv3x3(n_feats, n_feats, n_blocks % 2 == 1)
         self.out_dim = n_feats
         self.reach = 2 + 3 * n_blocks
 
@@ -66,4 +67,4 @@ class HalfEDSR(nn.Module):
         height, width = image.shape[-2:]
         even = F.pad(image, (0, width % 2, 0, height % 2), mode="replicate")
         head = self.head(F.pixel_unshuffle(even, 2))
-        return F.pixel_shuffle(self.tail(head + self.body(head)), 2)[:, :, :height, :width]
+        return F.pixel_shuffle(self.tail(in_turn(self.body, head, head)), 2)[:, :, :height, :width]

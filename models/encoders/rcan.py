@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from models.encoders.blocks import Residual, conv, conv3x3, upsampler
+from models.layers.convolution import in_turn
 from models.registry import register
 from utils.kinds import Count
 
@@ -29,7 +30,7 @@ def attention_block(channels: int, reduction: int) -> Residual:
     return Residual(
         conv3x3(channels, channels),
         nn.ReLU(inplace=True),
-        conv3x3(channels, channels),
+        conv3x3(channels, channels, staggered=True),
         ChannelAttention(channels, reduction),
     )
 
@@ -60,5 +61,5 @@ class RCAN(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         head = self.head(image)
-        features = head + self.body(head)
+        features = in_turn(self.body, head, head)
         return features if self.tail is None else self.tail(features)

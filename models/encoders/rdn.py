@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.encoders.blocks import conv, upsampler
+from models.layers.convolution import in_turn
 from models.registry import register
 from utils.errors import InputError, nearest_name
 from utils.kinds import Count
@@ -16,12 +17,12 @@ CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
 class DenseLayer(nn.Module):
     """[x, relu(conv(x))] along the channels: (B, c, h, w) -> (B, c + growth, h, w)."""
 
-    def __init__(self, channels: int, growth: int, kernel_size: int):
+    def __init__(self, channels: int, growth: int, kernel_size: int, staggered: bool = False):
         super().__init__()
-        self.conv = nn.Sequential(conv(channels, growth, kernel_size), nn.ReLU(inplace=True))
+        self.conv = nn.Sequential(conv(channels, growth, kernel_size, staggered), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, self.conv(x)], dim=1)
+        return torch.cat([x, in_turn(self.conv, x)], dim=1)
 
 
 class ResidualDenseBlock(nn.Module):
@@ -32,7 +33,8 @@ class ResidualDenseBlock(nn.Module):
 
     def __init__(self, channels: int, growth: int, layers: int, kernel_size: int):
         super().__init__()
-        self.convs = nn.Sequential(*[DenseLayer(channels + i * growth, growth, kernel_size) for i in range(layers)])
+        dense = [DenseLayer(channels + i * growth, growth, kernel_size, staggered=i % 2 == 0) for i in range(layers)]
+        self.convs = nn.Sequential(*dense)
         self.LFF = conv(channels + layers * growth, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +62,7 @@ class RDN(nn.Module):
         self.SFENet1 = conv(3, G0, RDNkSize)
         self.SFENet2 = conv(G0, G0, RDNkSize)
         self.RDBs = nn.ModuleList([ResidualDenseBlock(G0, growth, layers, RDNkSize) for _ in range(blocks)])
-        self.GFF = nn.Sequential(conv(blocks * G0, G0, 1), conv(G0, G0, RDNkSize))
+        self.GFF = nn.Sequential(conv(blocks * G0, G0, 1), conv(G0, G0, RDNkSize, staggered=True))
         self.upsamples = not no_upsampling
         self.out_dim = G0 if no_upsampling else 3
         convolutions = 3 + blocks * layers  # consecutive ones, without those of 1x1

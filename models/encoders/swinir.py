@@ -136,7 +136,7 @@ class ResidualSwinGroup(nn.Module):
         self.conv = conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + channels_last(self.conv(channels_first(self.residual_group(x))))
+        return channels_last(self.conv(channels_first(self.residual_group(x)), skip=channels_first(x)))
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -196,5 +196,5 @@ class SwinIR(nn.Module):
         height, width = image.shape[2:]
         first = self.conv_first(pad_to_windows(image, self.window))
         deep = self.norm(self.layers(self.patch_embed(channels_last(first))))
-        features = self.conv_before_upsample(first + self.conv_after_body(channels_first(deep)))
+        features = self.conv_before_upsample(self.conv_after_body(channels_first(deep), skip=first))
         return features[:, :, :height, :width]

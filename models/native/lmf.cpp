@@ -148,22 +148,6 @@ private:
     int64_t size() const { return at(depth) + 4 * (hidden + 1); }
 };
 
-// The first `count` floats at `from`, at most a whole vector; the other lanes are zero.
-template <class Vector = Floats>
-inline Vector load_some(const float *from, int count) {
-    if (count * sizeof(float) >= sizeof(Vector)) return load<Vector>(from);
-    Vector vector = {};
-    std::memcpy(&vector, from, count * sizeof(float));
-    return vector;
-}
-
-// Stores the first `count` lanes, at most all.
-template <class Vector>
-inline void store_some(float *to, Vector vector, int count) {
-    if (count * sizeof(float) >= sizeof(Vector)) store(to, vector);
-    else std::memcpy(to, &vector, count * sizeof(float));
-}
-
 // Cosine and sine of pi * turns by Taylor series around the nearest integer; error below 1e-7 for |turns| < 2^22.
 inline void cosine_sine(Eight turns, Eight &cosine, Eight &sine) {
     constexpr float LARGE = 12582912;  // 1.5 * 2^23: floats this large are integers, and the last bit is their parity

@@ -29,3 +29,19 @@ template <class Vector, class Element>
 inline void store(Element *to, Vector vector) {
     std::memcpy(to, &vector, sizeof vector);
 }
+
+// The first `count` floats at `from`, at most a whole vector; the other lanes are zero.
+template <class Vector = Floats>
+inline Vector load_some(const float *from, int count) {
+    if (count * sizeof(float) >= sizeof(Vector)) return load<Vector>(from);
+    Vector vector = {};
+    std::memcpy(&vector, from, count * sizeof(float));
+    return vector;
+}
+
+// Stores the first `count` lanes, at most all.
+template <class Vector>
+inline void store_some(float *to, Vector vector, int count) {
+    if (count * sizeof(float) >= sizeof(Vector)) store(to, vector);
+    else std::memcpy(to, &vector, count * sizeof(float));
+}

@@ -1,5 +1,6 @@
 """A crop is made of the LR pixels that it needs, and is the crop of the whole result to the last bit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +42,11 @@ def shipped(name: str) -> Upscaler:
     return load_upscaler(PROJECT / zoo()[name].file)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_crop_of_every_shipped_model_is_exact(name) -> None:
+@pytest.mark.parametrize(("name", "precision"), [*((name, "float32") for name in SHIPPED), ("s", "bfloat16")])
+def test_a_crop_of_every_shipped_model_is_exact(name, precision) -> None:
     torch.manual_seed(0)
-    upscaler, lr, grid = shipped(name), torch.rand(3, *SIZE), Grid.of_size(OUTPUT)
+    upscaler = replace(shipped(name), precision=precision)
+    lr, grid = torch.rand(3, *SIZE), Grid.of_size(OUTPUT)
     whole = drawing(grid)(upscaler, lr)
     for top, left, (height, width) in PARTS.values():
         part = grid.window(top, left, (height, width))
@@ -114,9 +116,9 @@ def test_windows_are_large_enough_to_be_convolved_alike(size) -> None:
 @pytest.mark.parametrize("channels", ["RGB", "RGBA", "CMYK"])
 def test_demo_writes_exact_crops(monkeypatch, model, channels) -> None:
     """16 bits, transparency below which colours continue, and inks, which are no colours to a network."""
-    pixels = noise(150, 170, len(channels), dtype=np.uint8 if channels == "CMYK" else np.uint16)
+    pixels = noise(190, 230, len(channels), dtype=np.uint8 if channels == "CMYK" else np.uint16)
     if channels == "RGBA":
-        pixels[..., 3] = np.where(np.arange(170) < 90, 65535, 0)
+        pixels[..., 3] = np.where(np.arange(230) < 90, 65535, 0)
     ending = "tif" if channels == "CMYK" else "png"
     write_picture(Path(f"in.{ending}"), Picture(pixels, channels))
     encoded = []

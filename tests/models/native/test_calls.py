@@ -24,7 +24,7 @@ def test_structures_of_another_size_are_noticed(monkeypatch) -> None:
 @needs_compiler
 def test_every_routine_has_types() -> None:
     """ctypes guesses neither arguments nor results, and calls with too few or wrong ones do not reach C++."""
-    for name in ("lmf", "lerf", "resampler"):
+    for name in ("lmf", "lerf", "resampler", "convolution"):
         library = native.library(name)
         assert library.routines
         for routine in library.routines.values():

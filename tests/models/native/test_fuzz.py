@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models import native
 from models.lerf.patterns import PATTERNS
+from models.native.convolution import convolve
 from models.native.lerf import lay_out, table_stage, to_levels, write_values
 from models.native.lmf import RenderStage
 from models.native.resampler import ResamplingKernel, resample_grid, resample_points
@@ -67,6 +68,45 @@ def test_stages(planes, size, patterns, values, seed) -> None:
             table_stage(*arguments)
     else:
         assert table_stage(*arguments).shape == (values, planes, *size)
+
+
+@examples(100)
+@given(
+    batch=st.integers(0, 2),
+    size=SIZES,
+    channels=st.tuples(*2 * [st.sampled_from([0, 1, 2, 3, 15, 16, 17, 33, 65])]),
+    above=st.integers(-1, 4),
+    left=st.integers(0, 3),
+    height=st.sampled_from([None, None, None, -1, 1 << 31, 1 << 62]),
+    seed=SEEDS,
+)
+def test_convolutions(batch, size, channels, above, left, height, seed) -> None:
+    """`height` is a wrong one, of an empty picture."""
+    library, (inputs, outputs) = native.library("convolution"), channels
+    image, weight = random(seed, batch, inputs, *size), random(seed + 1, outputs, inputs, 3, 3)
+    for bfloat16 in (False, True)[: 1 + ("convolve_bfloat16" in library.routines)]:
+        output = (
+            convolve(
+                library,
+                image,
+                weight,
+                None,
+                origin=(above, left),
+                skip=image[:, :1] * random(0, outputs, 1, 1),
+                bfloat16=bfloat16,
+            )
+            if inputs
+            else convolve(library, image, weight, None)
+        )
+        assert output.shape == (batch, outputs, *size)
+        assert output.isfinite().all()
+    sizes = (1, size[0] if height is None else height, size[1], 0, 0, above, left)
+    try:
+        library.call(
+            "convolve", image[:0, 0:0].reshape(-1), weight[:0].flatten(), None, None, torch.empty(0), *sizes, 0, 1.0, 1
+        )
+    except ValueError:
+        assert height is not None or not 0 <= above < 4
 
 
 @examples(150)

@@ -1,0 +1,187 @@
+"""Convolutions of encoders: native ones where they are possible, PyTorch's where not, and the same layers."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import models
+from models import native, precision
+from models.encoders import chunks, rdn
+from models.encoders.chunks import encode_in_chunks
+from models.layers import convolution
+from models.layers.convolution import Convolution, cut_at, in_turn, margin
+from models.upscaler import Upscaler
+from tests.golden_cases import assert_close
+from tests.registered import small_spec
+from utils.errors import InputError
+from utils.geometry.neighbours import PixelWindow
+
+ENCODERS = {
+    "edsr-baseline": {"n_resblocks": 2, "n_feats": 16},
+    "rdn": {"G0": 16, "RDNconfig": "tiny"},
+    "span": {"n_blocks": 3, "n_feats": 16},
+}
+needs_native = pytest.mark.skipif(native.library("convolution") is None, reason="needs a C++ compiler")
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[bool]:
+    """Whether each native convolution multiplied bfloat16."""
+    made, original = [], convolution.convolve
+
+    def spied(*arguments, **options) -> Tensor:
+        made.append(options["bfloat16"])
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(convolution, "convolve", spied)
+    return made
+
+
+@pytest.fixture(params=ENCODERS)
+def encoder(request, monkeypatch) -> nn.Module:
+    monkeypatch.setitem(rdn.CONFIGURATIONS, "tiny", (2, 2, 16))
+    torch.manual_seed(0)
+    args = ENCODERS[request.param]
+    if request.param != "span":
+        args = {**args, "no_upsampling": True}
+    return models.make({"name": request.param, "args": args}).eval()
+
+
+def image(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def layers() -> Iterator[tuple[nn.Module, ...]]:
+    torch.manual_seed(0)
+    first, second = Convolution(16, 20, 3), Convolution(20, 16, 3, staggered=True)
+    yield first, nn.ReLU(), second
+    yield first, second, nn.ReLU()
+    yield first, nn.LeakyReLU(0.1), second, nn.Sigmoid()
+
+
+@needs_native
+def test_layers_in_turn_are_the_layers(calls) -> None:
+    x = image(2, 16, 9, 13)
+    for chain in layers():
+        with torch.no_grad():
+            expected = x + 0.3 * nn.Sequential(*chain)(x)
+            assert torch.equal(in_turn(chain, x), nn.Sequential(*chain)(x))
+            assert_close(in_turn(chain, x, x, 0.3), expected, 1e-6)
+            with native.using("torch"):
+                assert_close(in_turn(chain, x, x, 0.3), expected, 1e-6)
+    assert calls == 24 * [False]
+
+
+@needs_native
+def test_gradients_are_pytorchs(calls) -> None:
+    x = image(1, 16, 9, 13).requires_grad_()
+    for chain in layers():
+        in_turn(chain, x, x, 0.3).sum().backward()
+        found = x.grad.clone()
+        x.grad = None
+        (x + 0.3 * nn.Sequential(*chain)(x)).sum().backward()
+        assert torch.equal(x.grad, found)
+        x.grad = None
+    assert not calls
+
+
+@needs_native
+@pytest.mark.parametrize("shape", [(8, 16, 3), (16, 8, 3), (16, 16, 1), (16, 16, 5)])
+def test_what_is_left_to_pytorch(calls, shape) -> None:
+    layer, x = Convolution(*shape), image(1, shape[0], 6, 7)
+    with torch.no_grad():
+        assert torch.equal(layer(x), nn.Conv2d.forward(layer, x))
+        layer = Convolution(16, 16, 3).double()
+        assert layer(image(1, 16, 6, 7).double()).dtype == torch.float64
+        assert layer.bfloat16()(image(1, 16, 6, 7).bfloat16()).dtype == torch.bfloat16
+    assert not calls
+
+
+@needs_native
+def test_weights_are_never_stale() -> None:
+    layer, x = Convolution(16, 16, 3), image(1, 16, 6, 7)
+    changes = (
+        lambda: layer.load_state_dict(Convolution(16, 16, 3).state_dict()),
+        lambda: layer.weight.data.mul_(2),
+        lambda: layer.weight.numpy().__imul__(3),
+        lambda: layer.bias.add_(1),
+    )
+    with torch.no_grad():
+        for change in changes:
+            layer(x)
+            change()
+            assert_close(layer(x), nn.Conv2d.forward(layer, x), 2e-5)
+
+
+def test_parameters_are_those_of_pytorchs_layer() -> None:
+    torch.manual_seed(0)
+    layer = Convolution(16, 20, 3, staggered=True)
+    torch.manual_seed(0)
+    expected = nn.Conv2d(16, 20, 3, padding=1).state_dict()
+    assert list(layer.state_dict()) == list(expected)
+    assert all(torch.equal(value, expected[name]) for name, value in layer.state_dict().items())
+
+
+@needs_native
+def test_bfloat16(calls, monkeypatch) -> None:
+    layer, x = Convolution(16, 16, 3), image(1, 16, 6, 7)
+    with torch.no_grad(), precision.using("bfloat16"), precision.reduced(torch.device("cpu")):
+        expected = nn.Conv2d.forward(layer, x)
+        output = layer(x, skip=x.bfloat16())
+        assert (output - x - expected).abs().max() < 0.02
+        has_routine = convolution.multiplies_bfloat16(native.library("convolution"))
+        assert calls == has_routine * [True]
+        assert layer(x.bfloat16()).dtype == (torch.float32 if has_routine else torch.bfloat16)
+        monkeypatch.setattr(convolution, "multiplies_bfloat16", lambda library: False)
+        assert torch.equal(layer(x), expected)
+
+
+@needs_native
+@pytest.mark.parametrize("number", ["float32", "bfloat16"])
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_part_with_its_margin_is_exact(encoder, number, backend) -> None:
+    """At every cut, in both directions, and in chunks of rows; one pixel less is not enough everywhere."""
+    whole_image = image(1, 3, 70, 73)
+    with torch.inference_mode(), native.using(backend), precision.using(number):
+        assert margin(encoder) == (encoder.reach if backend == "torch" else 2 * encoder.reach + 2)
+        whole = encode_in_chunks(encoder, whole_image)
+        for row, column in ((0, 0), (1, 2), (2, 3), (3, 1)):
+            kept = PixelWindow((70, 73), 31 + row, 30 + column, 11, 9)
+            around = kept.grown(margin(encoder))
+            with cut_at(around.top, around.left):
+                part = kept.within(around).of(encode_in_chunks(encoder, around.of(whole_image)))
+            if backend == "auto":
+                assert torch.equal(part, kept.of(whole))
+            else:
+                assert_close(part, kept.of(whole), 1e-5 if number == "float32" else 0.05)
+
+
+@needs_native
+@pytest.mark.parametrize("rows", [1, 30])
+def test_chunks_are_exact(encoder, monkeypatch, rows) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_REACHES", 0)
+    tall = image(2, 3, 83, 9)
+    with torch.inference_mode():
+        whole = encode_in_chunks(encoder, tall)
+        monkeypatch.setattr(chunks, "CHUNK_PIXELS", rows * 2 * 9)
+        assert torch.equal(encode_in_chunks(encoder, tall), whole)
+
+
+def test_without_routines_a_margin_is_the_reach(encoder, monkeypatch) -> None:
+    monkeypatch.setattr(native, "choose", lambda *_: None)
+    assert margin(encoder) == encoder.reach
+    assert margin(nn.Conv2d(3, 3, 1)) is None
+
+
+def test_backends() -> None:
+    """What is encoded around a part follows from what computes."""
+    spec = small_spec("lmliif")
+    spec["args"] = {**spec["args"], "encoder_spec": {"name": "edsr-baseline", "args": {"no_upsampling": True}}}
+    model = models.make(spec).eval()
+    assert Upscaler(model, backend="torch").context == model.encoder.reach
+    if native.library("convolution") is not None:
+        assert Upscaler(model).context == 2 * model.encoder.reach + 2
+    with native.using("unknown"), torch.no_grad(), pytest.raises(InputError, match="unknown backend"):
+        Convolution(16, 16, 3)(image(1, 16, 4, 4))
