@@ -35,6 +35,7 @@ def test_a_picture_is_rendered_once_unless_compared(checkpoint, capsys, calls) -
     Path("t.yaml").write_text("{6: {1: 0.2, 3: 0.4, 6: 1}}")
     Image.fromarray(noise(12, 10, 3)).save("in.png")
     options = ("--input", "in.png", "--model", checkpoint, "--scale", 6, "--cmsr", "--cmsr-path", "t.yaml")
+    options += ("--precision", "float32")  # nothing is rendered to choose one
     call(demo, *options, "--output", "once.png", "--cmsr_map", "map.png")
     assert calls == ["render_controlled"]
     said = capsys.readouterr().out
@@ -50,7 +51,7 @@ def test_a_picture_is_rendered_once_unless_compared(checkpoint, capsys, calls) -
 def test_alpha_is_not_for_cmsr(checkpoint, calls) -> None:
     Path("t.yaml").write_text("{6: {1: 0.2, 6: 1}}")
     Image.fromarray(noise(12, 10, 4)).save("in.png")
-    options = ("--model", checkpoint, "--scale", 6, "--cmsr", "--cmsr_path", "t.yaml")
+    options = ("--model", checkpoint, "--scale", 6, "--cmsr", "--cmsr_path", "t.yaml", "--precision", "float32")
     call(demo, "--input", "in.png", "--output", "o.png", *options)
     assert calls == ["render_controlled", "render"]
     assert read_picture("o.png").channels == "RGBA"

