@@ -6,6 +6,7 @@ LR pixels around them: photographs do not notice (Set5 and the samples lose at m
 photograph has do.
 """
 
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.continuous import Latent
-from models.normalization import IDENTITY, Affine
+from models.normalization import Affine
 from models.resampling.filters import Bilinear, CatmullRom
 from utils import progress
 from utils.geometry.grids import Grid, OutputGrid, Size, pixel_index
@@ -54,26 +55,34 @@ def filter_share(size: Tensor, grid: OutputGrid) -> Tensor:
     return Bilinear(antialias=False).render(Latent(share, share), grid)
 
 
-def keep_grey(
-    painted: Tensor,
-    picture: Tensor,
-    grid: OutputGrid,
-    window: PixelWindow | None = None,
-    normalised: Affine = IDENTITY,
-) -> None:
+@dataclass(frozen=True)
+class Encoded:
+    """What a model has seen: the LR pixels in a `window` of pictures, (B, C, height, width), `normalised`."""
+
+    pixels: Tensor
+    window: PixelWindow
+    normalised: Affine
+
+    def near(self, grid: OutputGrid) -> tuple[PixelWindow, Tensor]:
+        """The pixels that safeguards look at for a grid, few for a window of a large picture, and their values in
+        [0, 1]."""
+        window = self.window
+        if isinstance(grid, Grid):
+            window = PixelWindow.around(window.size, grid.pixels(window.size), NEIGHBOURHOOD // 2 + 1).clipped(window)
+        return window, self.normalised.invert(window.within(self.window).of(self.pixels))
+
+
+def keep_grey(painted: Tensor, encoded: Encoded, grid: OutputGrid) -> None:
     """Make grey, in place, what was `painted` (B, C, H, W) in [0, 1] where the LR pixels around are: 5x5 around each of
-    the four around a position; from there the colours of the model return within one LR pixel. Pictures (B, C, h, w)
-    and their `window` as for `limit_overshoot`."""
-    window = window or PixelWindow.whole(tuple(picture.shape[2:]))
-    near = _near(window, grid)
-    values = normalised.invert(near.within(window).of(picture))
+    the four around a position; from there the colours of the model return within one LR pixel."""
+    near, values = encoded.near(grid)
     grey = 1 - _highest(1 - ((values - values[:, :1]).abs().amax(1, keepdim=True) < GREY).to(values.dtype))
     if grey.is_cpu and not grey.any():  # asking a device means to wait for it
         return
     if isinstance(grid, Grid):
         latent = Latent(grey, grey, window=near)
     else:  # filters read the whole picture for a warp
-        whole = grey.new_zeros(len(grey), 1, *window.size)
+        whole = grey.new_zeros(len(grey), 1, *near.size)
         near.of(whole)[:] = grey
         latent = Latent(whole, whole)
     with progress.inner():
@@ -81,20 +90,12 @@ def keep_grey(
     painted.lerp_(painted.mean(1, keepdim=True), share.mul_(1 + 1e-6).clamp_(max=1))
 
 
-def limit_overshoot(
-    painted: Tensor,
-    picture: Tensor,
-    grid: Grid,
-    window: PixelWindow | None = None,
-    normalised: Affine = IDENTITY,
-) -> None:
-    """Clip, in place, what was `painted` (B, C, H, W) in [0, 1] of pictures (B, C, h, w), `normalised`, on a plain grid
-    to what the LR pixels around each position support. The time is that of one pass over the output: bounds are looked
-    up once per LR row. `window` says which LR pixels `picture` holds of a larger one."""
-    window = window or PixelWindow.whole(tuple(picture.shape[2:]))
-    (height, width), near = window.size, _near(window, grid)
-    columns = (pixel_index(grid.columns, width) - near.left).to(picture.device)
-    values = normalised.invert(near.within(window).of(picture))
+def limit_overshoot(painted: Tensor, encoded: Encoded, grid: Grid) -> None:
+    """Clip, in place, what was `painted` (B, C, H, W) in [0, 1] on a plain grid to what the LR pixels around each
+    position support. The time is that of one pass over the output: bounds are looked up once per LR row."""
+    near, values = encoded.near(grid)
+    height, width = near.size
+    columns = (pixel_index(grid.columns, width) - near.left).to(values.device)
     highest, lowest = _highest(values), -_highest(-values)
     margin = highest - lowest + OVERSHOOT
     lowest, highest = lowest - margin, highest + margin
@@ -106,13 +107,6 @@ def limit_overshoot(
         for owner, output in zip(owners.tolist(), painted[place].split(counts.tolist(), dim=2), strict=True):
             smallest, largest = (bound[:, :, owner : owner + 1] for bound in bounds)
             torch.clamp(output, smallest, largest, out=output)
-
-
-def _near(window: PixelWindow, grid: OutputGrid) -> PixelWindow:
-    """The pixels of a window that the values of a grid depend on here: a few for a window of a large picture."""
-    if not isinstance(grid, Grid):
-        return window
-    return PixelWindow.around(window.size, grid.pixels(window.size), NEIGHBOURHOOD // 2 + 1).clipped(window)
 
 
 def _highest(picture: Tensor) -> Tensor:

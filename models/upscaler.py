@@ -15,6 +15,7 @@ from models.normalization import Normalization
 from models.safeguards import (
     LARGEST_PIXEL,
     TRANSITION,
+    Encoded,
     filter_share,
     keep_grey,
     limit_overshoot,
@@ -165,10 +166,10 @@ class Upscaler:
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
         if not self.model.averages:
-            encoded = latent.image, grid, latent.pixels, self.normalization.inp
+            encoded = Encoded(latent.image, latent.pixels, self.normalization.inp)
             if isinstance(grid, Grid):
-                limit_overshoot(picture, *encoded)
-            keep_grey(picture, *encoded)
+                limit_overshoot(picture, encoded, grid)
+            keep_grey(picture, encoded, grid)
         return picture
 
     def __call__(self, pictures: Tensor, grid: OutputGrid | Size) -> Tensor:

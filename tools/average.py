@@ -1,7 +1,6 @@
 """One checkpoint from several of the same model: `python -m tools.average A.pth B.pth --shares 1 2 --output M.pth`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +9,7 @@ from models.checkpoints.loading import load_content, load_upscaler, save_checkpo
 from models.upscaler import Upscaler
 from utils import cli
 from utils.errors import InputError
-from utils.files import check_target
+from utils.files import check_new_target
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -32,9 +31,7 @@ def main(argv: Sequence[str] | None = None) -> str:
     names, shares = arguments.models, arguments.shares or [1.0] * len(arguments.models)
     if len(names) < 2 or len(shares) != len(names):
         raise InputError(f"{len(names)} models and {len(shares)} --shares; give two models or more, a share for each")
-    target = check_target(Path(arguments.output))
-    if target.exists() and not arguments.overwrite:
-        raise InputError(f"{target} is there already; name another file, or --overwrite it")
+    target = check_new_target(arguments.output, arguments.overwrite)
     upscalers = [load_upscaler(name) for name in names]
     abouts = [about(upscaler) for upscaler in upscalers]
     for name, other in zip(names, abouts, strict=True):

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import models
@@ -14,7 +13,7 @@ from models.registry import weights_hash
 from models.upscaler import Upscaler
 from utils import cli
 from utils.errors import InputError
-from utils.files import check_target
+from utils.files import check_new_target
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -35,11 +34,9 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    target = check_target(Path(arguments.output))
+    target = check_new_target(arguments.output, arguments.overwrite)
     if target.suffix.lower() not in ENDINGS:
         raise InputError(f"--output {target}: expected a name that ends in {' or '.join(ENDINGS)}")
-    if target.exists() and not arguments.overwrite:
-        raise InputError(f"{target} is there already; name another file, or --overwrite it")
     if arguments.model in models.names("resampling"):
         raise InputError(f"--model {arguments.model} is a filter, which has no weights; name a checkpoint")
     content, upscaler = load_content(arguments.model), load_upscaler(arguments.model)

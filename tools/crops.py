@@ -20,10 +20,10 @@ from models.upscaler import Upscaler
 from tools.bench.measures import short_name
 from utils import cli
 from utils.errors import InputError
-from utils.files import check_target
+from utils.files import check_new_target
 from utils.pictures.options import crop
 from utils.pictures.reading import list_pictures, read_rgb
-from utils.pictures.tensors import resize_bicubic, to_tensor
+from utils.pictures.tensors import resize_bicubic, to_pixels, to_tensor
 from utils.pictures.writing import write_picture
 
 
@@ -65,9 +65,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> str:
     """Writes the sheet; returns what was written, in words."""
     arguments = parse_arguments(argv)
-    target = check_target(Path(arguments.output))
-    if target.exists() and not arguments.overwrite:
-        raise InputError(f"{target} is there already; name another file, or --overwrite it")
+    target = check_new_target(arguments.output, arguments.overwrite)
     pairs = {each.path: read_pair(each.path, arguments.scale, arguments.lr) for each in arguments.crops}
     for each in arguments.crops:
         check_inside(each, pairs[each.path][1].shape[:2])
@@ -109,7 +107,7 @@ def row(part: Part, lr: np.ndarray, hr: np.ndarray, upscalers: Sequence[Upscaler
     tiles, captions = [], [f"{part.path.stem} {crop_text(part.crop)}"]
     for upscaler in upscalers:
         made = upscaler(to_tensor(lr), hr.shape[:2])[0].cpu()[:, y : y + height, x : x + width]
-        tiles.append(Image.fromarray(made.mul(255).round().byte().permute(1, 2, 0).numpy()))
+        tiles.append(Image.fromarray(to_pixels(made)))
         captions.append(f"{psnr(made, to_tensor(truth)):.2f} dB")
     known = input_of(Image.fromarray(lr), hr.shape[:2], part.crop, Image.Resampling.NEAREST)
     return Row(enlarged([known, *tiles, Image.fromarray(truth)]), captions)

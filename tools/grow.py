@@ -2,7 +2,6 @@
 --output M-start.pth`, for `train.py --config M.yaml --set init=M-start.pth`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from models.encoders.edsr import EDSR
 from utils import cli
 from utils.config import load_config, require
 from utils.errors import InputError
-from utils.files import check_target
+from utils.files import check_new_target
 from utils.random_state import seed_everything
 
 
@@ -33,9 +32,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    target = check_target(Path(arguments.output))
-    if target.exists() and not arguments.overwrite:
-        raise InputError(f"{target} is there already; name another file, or --overwrite it")
+    target = check_new_target(arguments.output, arguments.overwrite)
     small, config = load_upscaler(arguments.model), load_config(arguments.config)
     spec = require(config, "model", arguments.config)
     seed_everything(arguments.seed)

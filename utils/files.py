@@ -93,6 +93,14 @@ def check_target(path: str | Path) -> Path:
     return path
 
 
+def check_new_target(path: str | Path, overwrite: bool) -> Path:
+    """As `check_target`; InputError also for a file that is there, unless it may be overwritten."""
+    path = check_target(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} is there already; name another file, or --overwrite it")
+    return path
+
+
 def refuse_devices(path: Path) -> None:
     """InputError for what is there but no file: a device or a pipe would be replaced by a file."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):

@@ -29,10 +29,8 @@ _SPACE = rb"(?:\s|#[^\n\r]*[\n\r])+"
 PPM_HEADER = re.compile(rb"P6" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
 CODESTREAM = b"\xff\x4f\xff\x51"  # how JPEG 2000's begins; the bits of the first channel, less one, follow there
 CODESTREAM_BITS = 42
-AVIF_CONFIGURATION, AVIF_BITS = (
-    b"av1C",
-    6,
-)  # box, and where from its name the flags of 10 and 12 bits are
+AVIF_CONFIGURATION = b"av1C"  # the box that has flags of 10 and 12 bits
+AVIF_BITS = 6  # where they are, from its name
 HEAD = 1 << 16  # bytes of a file in which these are
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk

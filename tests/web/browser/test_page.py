@@ -1,12 +1,9 @@
 """The page in a real browser: open, zoom, slide, warp, download, by mouse and by keyboard."""
 
 import io
-import shutil
-import subprocess
-import sys
 from base64 import b64decode
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,81 +11,14 @@ from PIL import Image
 
 import demo
 from tests.commands import ROOT, call
-from tests.web.conftest import LONG, blobs, png_of
+from tests.web.browser.conftest import open_picture, screen, settle, until
+from tests.web.conftest import blobs
 
-playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
+if TYPE_CHECKING:
+    from playwright import sync_api as playwright
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 AXE = ROOT / "build/axe-core/package/axe.min.js"
 SHIPPED = "save/pretrained_models/edsr-s_lm-liif.pth"
-MILLISECONDS = 1000 * LONG
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which .ci/run installs")
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Of a server in a process of its own."""
-    command = [sys.executable, "app.py", "--port", "0", "--threads", "1"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        yield server.stdout.readline().split()[1]
-        server.terminate()
-        assert server.wait(LONG) in (0, -15)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=MILLISECONDS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, address: str) -> Iterator["playwright.Page"]:
-    """The page, which asks no other server for anything and has no error."""
-    context = browser.new_context(viewport={"width": 1000, "height": 700}, accept_downloads=True)
-    page, asked, errors = context.new_page(), [], []
-    page.set_default_timeout(MILLISECONDS)
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector("#sample-list button")
-    yield page
-    assert errors == []
-    assert all(url.startswith((address, "blob:", "data:")) for url in asked)
-    context.close()
-
-
-def open_picture(page: "playwright.Page", pixels: np.ndarray, shrink: int = 1) -> None:
-    page.select_option("#shrink", str(shrink))
-    page.set_input_files("#file", {"name": "photo.png", "mimeType": "image/png", "buffer": png_of(pixels)})
-    page.wait_for_selector("#tools:not([hidden])")
-    settle(page)
-
-
-def until(page: "playwright.Page", condition: str) -> None:
-    """Wait until JavaScript says so; the page's own policy forbids what playwright would wait with."""
-    for _ in range(MILLISECONDS // 50):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    pytest.fail(f"never: {condition}")
-
-
-def settle(page: "playwright.Page") -> None:
-    """Wait until all viewers show their picture at full resolution."""
-    until(
-        page,
-        "continua.panes.viewers.length && continua.panes.viewers.every("
-        "v => v.world.getItemCount() && v.world.getItemAt(0).getFullyLoaded())",
-    )
-
-
-def screen(page: "playwright.Page", selector: str) -> np.ndarray:
-    return np.array(Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("RGB")).astype(int)
 
 
 def test_zooming_ends_at_x64_and_what_is_seen_is_what_demo_paints(page, tmp_path) -> None:
@@ -225,6 +155,14 @@ def test_downloads_outlive_what_the_server_forgets(page) -> None:
     assert download.value.suggested_filename == "photo_130x100.png"
 
 
+def unfinished(route: "playwright.Route") -> None:
+    """An export that is never done, however quick the server is."""
+    if route.request.method == "GET":
+        route.fulfill(json={"state": "painting", "done": 0.5})
+    else:
+        route.continue_()
+
+
 def test_a_long_download_is_cancelled(page) -> None:
     open_picture(page, blobs(40, 52))
     page.fill("#width", "5200")
@@ -237,113 +175,6 @@ def test_a_long_download_is_cancelled(page) -> None:
     page.unroute("**/api/exports/*")
     name = started.value.json()["name"]
     until(page, f"fetch('/api/exports/{name}/file').then(answer => answer.status === 404)")
-
-
-def unfinished(route: "playwright.Route") -> None:
-    """An export that is never done, however quick the server is."""
-    if route.request.method == "GET":
-        route.fulfill(json={"state": "painting", "done": 0.5})
-    else:
-        route.continue_()
-
-
-def test_a_picture_that_the_server_has_lost_is_opened_again(page) -> None:
-    """Started again, short of memory, or the cookie is gone: the same place is seen in the same mode."""
-    open_picture(page, blobs(80, 104), shrink=2)
-    before = page.evaluate("continua.picture.picture")
-    page.context.clear_cookies()
-    page.evaluate("continua.panes.zoomTo(9)")
-    until(page, f"continua.picture.picture !== '{before}' && continua.panes.main?.world.getItemCount()")
-    settle(page)
-    assert page.evaluate("continua.panes.scale()") == pytest.approx(9, rel=0.1)
-    assert page.evaluate("continua.picture.reference")
-    assert page.inner_text("#status") == ""
-    assert page.locator("#views").get_attribute("class") == "slider"
-
-
-def test_a_picture_that_is_lost_again_while_it_is_sent_is_sent_once_more(page) -> None:
-    """As when another tab has opened one at the same time, and its answer brought another cookie."""
-    open_picture(page, blobs(80, 104), shrink=2)
-    before = page.evaluate("continua.picture.picture")
-    sent = []
-
-    def forget(route: "playwright.Route") -> None:
-        sent.append(route.request.url)
-        if len(sent) == 1:
-            page.context.clear_cookies()
-        route.continue_()
-
-    page.route("**/encode?*", forget)
-    page.context.clear_cookies()
-    page.evaluate("continua.panes.zoomTo(9)")
-    until(page, f"continua.picture.picture !== '{before}'")
-    settle(page)
-    assert len(sent) == 2
-    assert page.evaluate("continua.picture.reference")
-    assert page.inner_text("#status") == ""
-
-
-def test_a_lost_picture_waits_for_a_server_that_does_not_answer(page) -> None:
-    open_picture(page, blobs(40, 52))
-    before = page.evaluate("continua.picture.picture")
-    page.route("**/api/pictures?*", lambda route: route.abort())
-    page.context.clear_cookies()
-    page.evaluate("continua.panes.zoomTo(9)")
-    page.wait_for_selector("#status.bad")
-    assert "does not answer" in page.inner_text("#status")
-    page.unroute("**/api/pictures?*")
-    until(page, f"continua.picture.picture !== '{before}'")
-    settle(page)
-
-
-def test_reload_back_and_forward_show_what_was_shown(page) -> None:
-    open_picture(page, blobs(80, 104), shrink=2)
-    page.reload()
-    page.wait_for_selector("#tools:not([hidden])")
-    settle(page)
-    assert page.inner_text("#title").startswith("photo_x1-2.png")
-    assert page.evaluate("continua.picture.reference")
-    page.go_back()
-    page.wait_for_selector("#start:not([hidden])")
-    page.locator("#sample-list button").first.click()
-    page.wait_for_selector("#tools:not([hidden])")
-    page.click("#samples")
-    page.wait_for_selector("#start:not([hidden])")
-    page.context.clear_cookies()
-    page.go_back()  # what this page has opened itself it can send again
-    page.wait_for_selector("#tools:not([hidden])")
-    settle(page)
-    assert page.inner_text("#title").startswith("astronaut")
-    page.context.clear_cookies()
-    page.reload()
-    page.wait_for_selector("#status.bad")
-    assert "open it again" in page.inner_text("#status")
-    assert page.locator("#start").is_visible()
-
-
-def test_the_place_of_a_picture_is_the_one_it_was_on_its_way_to(page) -> None:
-    open_picture(page, blobs(40, 52))
-    page.evaluate("continua.panes.zoomTo(50); document.querySelector('[name=mode][value=four]').click()")
-    settle(page)
-    assert page.evaluate("continua.panes.main.viewport.getZoom()") > 3
-
-
-def test_tiles_are_asked_for_again_when_the_server_did_not_answer(page) -> None:
-    open_picture(page, blobs(40, 52))
-    page.route("**/tiles/**", lambda route: route.abort())
-    page.evaluate("continua.panes.zoomTo(40)")
-    page.wait_for_selector("#status.bad")
-    assert "does not answer" in page.inner_text("#status")
-    with page.expect_response(lambda response: "/tiles/6/" in response.url) as answered:
-        page.unroute("**/tiles/**")
-    assert answered.value.status == 200
-
-
-def test_nothing_is_asked_about_a_picture_that_was_closed(page) -> None:
-    open_picture(page, blobs(40, 52), shrink=2)
-    page.evaluate("continua.panes.zoomTo(3)")
-    page.click("#samples")
-    page.wait_for_timeout(500)  # scores are asked for 350 ms after the last movement; the fixture finds errors
 
 
 def test_views_stay_together_when_the_window_changes(page) -> None:
