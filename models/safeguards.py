@@ -57,33 +57,32 @@ def filter_share(size: Tensor, grid: OutputGrid) -> Tensor:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a model has seen: the LR pixels in a `window` of pictures, (B, C, height, width), `normalised`."""
+    """What a model has seen: the LR pixels in a `window` of pictures, (B, C, height, width) in [0, 1]."""
 
     pixels: Tensor
     window: PixelWindow
-    normalised: Affine
 
-    def near(self, grid: OutputGrid) -> tuple[PixelWindow, Tensor]:
-        """The pixels that safeguards look at for a grid, few for a window of a large picture, and their values in
-        [0, 1]."""
-        window = self.window
+    @classmethod
+    def near(cls, latent: Latent, normalised: Affine, grid: OutputGrid) -> "Encoded":
+        """The pixels that safeguards look at for a grid: few for a window of a large picture."""
+        held = window = latent.pixels
         if isinstance(grid, Grid):
-            window = PixelWindow.around(window.size, grid.pixels(window.size), NEIGHBOURHOOD // 2 + 1).clipped(window)
-        return window, self.normalised.invert(window.within(self.window).of(self.pixels))
+            window = PixelWindow.around(held.size, grid.pixels(held.size), NEIGHBOURHOOD // 2 + 1).clipped(held)
+        return cls(normalised.invert(window.within(held).of(latent.image)), window)
 
 
 def keep_grey(painted: Tensor, encoded: Encoded, grid: OutputGrid) -> None:
     """Make grey, in place, what was `painted` (B, C, H, W) in [0, 1] where the LR pixels around are: 5x5 around each of
     the four around a position; from there the colours of the model return within one LR pixel."""
-    near, values = encoded.near(grid)
-    grey = 1 - _highest(1 - ((values - values[:, :1]).abs().amax(1, keepdim=True) < GREY).to(values.dtype))
+    pixels, window = encoded.pixels, encoded.window
+    grey = 1 - _highest(1 - ((pixels - pixels[:, :1]).abs().amax(1, keepdim=True) < GREY).to(pixels.dtype))
     if grey.is_cpu and not grey.any():  # asking a device means to wait for it
         return
     if isinstance(grid, Grid):
-        latent = Latent(grey, grey, window=near)
+        latent = Latent(grey, grey, window=window)
     else:  # filters read the whole picture for a warp
-        whole = grey.new_zeros(len(grey), 1, *near.size)
-        near.of(whole)[:] = grey
+        whole = grey.new_zeros(len(grey), 1, *window.size)
+        window.of(whole)[:] = grey
         latent = Latent(whole, whole)
     with progress.inner():
         share = Bilinear(antialias=False).render(latent, grid)
@@ -93,15 +92,15 @@ def keep_grey(painted: Tensor, encoded: Encoded, grid: OutputGrid) -> None:
 def limit_overshoot(painted: Tensor, encoded: Encoded, grid: Grid) -> None:
     """Clip, in place, what was `painted` (B, C, H, W) in [0, 1] on a plain grid to what the LR pixels around each
     position support. The time is that of one pass over the output: bounds are looked up once per LR row."""
-    near, values = encoded.near(grid)
-    height, width = near.size
-    columns = (pixel_index(grid.columns, width) - near.left).to(values.device)
-    highest, lowest = _highest(values), -_highest(-values)
-    margin = highest - lowest + OVERSHOOT
-    lowest, highest = lowest - margin, highest + margin
+    pixels, window = encoded.pixels, encoded.window
+    height, width = window.size
+    columns = (pixel_index(grid.columns, width) - window.left).to(pixels.device)
+    highest, negated = _highest(torch.cat([pixels, -pixels])).split(len(pixels))
+    margin = highest + negated + OVERSHOOT
+    lowest, highest = -negated - margin, highest + margin
     for chunk, part, place in grid.by_pixel_rows(height, LR_ROWS):
-        first = max(chunk.start, near.top)
-        inner = slice(first - near.top, chunk.stop - near.top)
+        first = max(chunk.start, window.top)
+        inner = slice(first - window.top, chunk.stop - window.top)
         bounds = [extreme[:, :, inner].index_select(3, columns) for extreme in (lowest, highest)]
         owners, counts = (pixel_index(part.rows, height) - first).unique_consecutive(return_counts=True)
         for owner, output in zip(owners.tolist(), painted[place].split(counts.tolist(), dim=2), strict=True):

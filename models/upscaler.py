@@ -166,7 +166,7 @@ class Upscaler:
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
         if not self.model.averages:
-            encoded = Encoded(latent.image, latent.pixels, self.normalization.inp)
+            encoded = Encoded.near(latent, self.normalization.inp, grid)
             if isinstance(grid, Grid):
                 limit_overshoot(picture, encoded, grid)
             keep_grey(picture, encoded, grid)

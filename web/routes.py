@@ -17,7 +17,7 @@ from web.errors import Refused, missing
 from web.exports import Exports, Order
 from web.messages import attachment, data_address, four_whole, json_body, left, whole_pair
 from web.settings import SAMPLES, STATIC, is_loopback
-from web.studio import LARGEST_LEVEL, TILE, Session, Studio
+from web.studio import LARGEST_LEVEL, Session, Studio
 from web.uploads import Upload, check_length, open_upload
 from web.worker import ENCODE, SCORE, WARP, Worker
 from web.worker import TILE as TILE_WORK
@@ -69,6 +69,28 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             upload = await compute(request, (ENCODE,), lambda: open_upload(content, name, settings, shrink))
         return described(studio.add(request.state.visitor.begin(), upload), upload)
 
+    # First, for routes are tried in turn, and nothing else is asked for so often
+    @router.get("/api/pictures/{picture}/tiles/{level}/{column}/{row}")
+    async def tile(
+        request: Request,
+        picture: str,
+        level: int,
+        column: int,
+        row: int,
+        model: str = DEFAULT,
+        other: str | None = None,
+    ) -> Response:
+        upload = studio.upload(session_of(request), picture)
+        models = (model,) if other is None else (model, other)
+        for name in models:
+            if name != "reference":
+                studio.catalogue.find(name)
+        small = request.client is None or not is_loopback(request.client.host)  # it goes over a network
+        content = await compute(
+            request, (TILE_WORK, level), lambda: studio.tile(picture, upload, models, level, column, row, small)
+        )
+        return Response(content, media_type="image/png", headers=KEPT)
+
     @router.get("/")
     def index(request: Request) -> FileResponse:
         request.state.visitor.begin()
@@ -85,7 +107,6 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             "samples": [path.name for path in list_pictures(SAMPLES)] if SAMPLES.is_dir() else [],
             "endings": [ending for ending in ENDINGS if ending in WRITTEN],
             "shrinks": SHRINKS,
-            "tile": TILE,
             "largest_level": LARGEST_LEVEL,
             "megapixels": settings.pixels / 1e6,
             "megabytes": settings.file_bytes / 2**20,
@@ -138,27 +159,6 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         upload = studio.upload(session_of(request), picture)
         content = await compute(request, (WARP,), lambda: studio.input(upload))
         return attachment(content, f"{upload.name.rpartition('.')[0] or upload.name}.png")
-
-    @router.get("/api/pictures/{picture}/tiles/{level}/{column}/{row}")
-    async def tile(
-        request: Request,
-        picture: str,
-        level: int,
-        column: int,
-        row: int,
-        model: str = DEFAULT,
-        other: str | None = None,
-    ) -> Response:
-        upload = studio.upload(session_of(request), picture)
-        models = (model,) if other is None else (model, other)
-        for name in models:
-            if name != "reference":
-                studio.catalogue.find(name)
-        small = request.client is None or not is_loopback(request.client.host)  # it goes over a network
-        content = await compute(
-            request, (TILE_WORK, level), lambda: studio.tile(picture, upload, models, level, column, row, small)
-        )
-        return Response(content, media_type="image/png", headers=KEPT)
 
     @router.get("/api/pictures/{picture}/warp.png")
     async def warp(

@@ -32,6 +32,7 @@ from web.settings import Settings
 from web.uploads import Upload, colours_of
 
 TILE = 256
+LARGE_TILE, LARGE_FROM = 512, 5  # level; a request there would cost a third of what it paints
 PNG = format_of("x.png")
 LARGEST_LEVEL, SMALLEST_LEVEL = 6, -8  # scales 64 and 1/256, as powers of 2
 MOST_SESSIONS, MOST_PICTURES = 256, 32  # and pictures of a session
@@ -66,6 +67,11 @@ class Visitor:
         if self.name is None:
             self.name, self.session = self._studio.begin()
         return self.session
+
+
+def tile_side(level: int) -> int:
+    """Pixels of a side of a level's tiles, the last of a row or column apart; as panes.js has it."""
+    return LARGE_TILE if level >= LARGE_FROM else TILE
 
 
 def level_size(size: Size, level: int) -> Size:
@@ -181,10 +187,11 @@ class Studio:
     ) -> bytes:
         """A tile as PNG, a `small` file or one that is made quickly; of two models, their difference."""
         full = level_size(upload.picture.size, level)
-        top, left = row * TILE, column * TILE
+        side = tile_side(level)
+        top, left = row * side, column * side
         if not (SMALLEST_LEVEL <= level <= LARGEST_LEVEL and 0 <= top < full[0] and 0 <= left < full[1]):
             raise Refused(f"no tile {column}, {row} at level {level}", 404)
-        size = (min(TILE, full[0] - top), min(TILE, full[1] - left))
+        size = (min(side, full[0] - top), min(side, full[1] - left))
 
         def draw() -> bytes:
             drawn = [self.window(name, upload, model, full, top, left, size) for model in models]

