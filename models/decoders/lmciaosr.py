@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from models import precision
 from models.decoders.lmf import LMFDecoder, hidden_width
 from models.decoders.non_local_latent import NonLocalEncoder, NonLocalLatent
+from models.layers.exporting import is_exporting
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import unfolded
 from models.registry import make, register
@@ -74,7 +75,7 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         non_local = None if latent.non_local is None else latent.non_local.permute(0, 2, 3, 1).flatten(0, 2)
         cells = cell.expand(-1, -1, height, width).permute(0, 2, 3, 1).flatten(0, 2)
         outputs = []
-        exported = torch.onnx.is_in_onnx_export()  # graphs have no loops
+        exported = is_exporting()  # graphs have no loops
         for start in (0,) if exported else range(0, len(neighbourhood), CHUNK_PIXELS):
             chunk = slice(None) if exported else slice(start, start + CHUNK_PIXELS)
             extra = None if non_local is None else non_local[chunk]

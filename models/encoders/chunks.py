@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models import precision
 from models.layers.convolution import cut_at, margin
+from models.layers.exporting import is_exporting
 from utils import progress
 
 # A chunk has at least this many pixels, and this many times the rows that are encoded again at its borders.
@@ -35,7 +36,7 @@ def _in_chunks(encoder: nn.Module, encoded: Callable[..., Tensor], image: Tensor
     """The chunks `encoded`, each called with how many rows it adds and its first one, as one."""
     height, width = image.shape[-2:]
     reach = margin(encoder)
-    if reach is None or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export():
+    if reach is None or torch.is_grad_enabled() or is_exporting():
         return encoded(image, height)
     rows = max(CHUNK_PIXELS // (len(image) * width), CHUNK_REACHES * reach, 1)
     if rows >= height:

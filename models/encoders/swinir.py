@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.encoders.blocks import conv3x3
+from models.layers.exporting import is_exporting
 from models.registry import register
 from utils.errors import InputError
 from utils.kinds import Count, Counts, Positive, whole
@@ -54,7 +55,7 @@ def pad_to_windows(image: Tensor, window: int) -> Tensor:
     A picture that is too small for that is reflected whole, and then its last row or column is replicated.
     """
     pads = [-n % window for n in image.shape[2:]]
-    if torch.onnx.is_in_onnx_export():  # for pictures of at least a window
+    if is_exporting():  # for pictures of at least a window
         return F.pad(image, (0, pads[1], 0, pads[0]), mode="reflect")
     reflected = [min(pad, n - 1) for pad, n in zip(pads, image.shape[2:], strict=True)]
     rest = [pad - part for pad, part in zip(pads, reflected, strict=True)]
@@ -117,7 +118,7 @@ class SwinBlock(nn.Module):
         """Apply the block to windows (K, N, C), WINDOWS_AT_A_TIME of them at a time."""
         masks = window_masks(self.window, self.shift, x) if self.shift else None
         done = []
-        if torch.onnx.is_in_onnx_export():  # graphs have no loops
+        if is_exporting():  # graphs have no loops
             attended = x + self.attn(self.norm1(x), None if masks is None else masks[kinds])
             return attended + self.mlp(self.norm2(attended))
         for windows, kind in zip(x.split(WINDOWS_AT_A_TIME), kinds.split(WINDOWS_AT_A_TIME), strict=True):

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import native, precision
+from models.layers.exporting import is_exporting
 from models.native.calls import Library
 from models.native.convolution import TILE, convolve
 
@@ -60,7 +61,7 @@ class Convolution(nn.Conv2d):
     def library(self, *pictures: Tensor | None) -> Library | None:
         """The native routines, where they can take this layer (and pictures); None: PyTorch computes."""
         small = min(self.in_channels, self.out_channels) < LEAST_CHANNELS
-        if small or self.kernel_size != (3, 3) or torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling():
+        if small or self.kernel_size != (3, 3) or is_exporting() or torch.compiler.is_compiling():
             return None
         rounded = [x for x in pictures if x is not None and not (_in_bfloat16() and x.dtype == torch.bfloat16)]
         library = native.choose("convolution", *rounded, self.weight, self.bias)

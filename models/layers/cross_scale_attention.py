@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers.exporting import is_exporting
 from utils.geometry.scales import Size
 
 CROP = 48  # LR pixels: larger pictures are attended crop by crop, as in the published program
@@ -33,7 +34,7 @@ class CrossScaleAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         height, width = features.shape[-2:]
-        if torch.onnx.is_in_onnx_export():  # graphs have no loops: for pictures below two crops
+        if is_exporting():  # graphs have no loops: for pictures below two crops
             return torch.cat([self._attend(features, scale) for scale in self.scales], dim=1)
         rows = [torch.cat([self._crop(features, y, x) for x in spans(width)], dim=3) for y in spans(height)]
         return torch.cat(rows, dim=2)
@@ -67,7 +68,7 @@ class CrossScaleAttention(nn.Module):
 def _fold(patches: Tensor, size: Size, scale: int) -> Tensor:
     """Sum of patches (B, C * 9s², h * w), of which each covers a pixel of (h, w) and the eight around it, each of s x s
     pixels: (B, C, s * h, s * w)."""
-    if not torch.onnx.is_in_onnx_export():
+    if not is_exporting():
         return F.fold(patches, [scale * n for n in size], kernel_size=3 * scale, stride=scale, padding=scale)
     blocks = patches.unflatten(2, size).unflatten(1, (-1, 3, scale, 3, scale))  # (B, C, 3, s, 3, s, h, w)
     padded = F.pad(blocks, (1, 1, 1, 1))
@@ -87,7 +88,7 @@ def pad_to_multiple(features: Tensor, multiple: int) -> Tensor:
     """Pad below and at the right to a multiple of pixels, by reflection where the picture is large enough for it."""
     height, width = features.shape[-2:]
     below, right = -height % multiple, -width % multiple
-    if torch.onnx.is_in_onnx_export():
+    if is_exporting():
         return F.pad(features, (0, right, 0, below), mode="reflect")
     if below or right:
         mode = "reflect" if below < height and right < width else "replicate"

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layers.exporting import is_exporting
 from models.registry import register
 from utils.kinds import Count
 
@@ -44,7 +45,7 @@ def linear_on_map(features: Tensor, weight: Tensor, bias: Tensor | None = None) 
 
 def _known(kernel: Tensor) -> Tensor:
     """`kernel`; for an exported graph, in which a convolution's size has to be known, the numbers themselves."""
-    return torch.from_numpy(kernel.detach().numpy().copy()) if torch.onnx.is_in_onnx_export() else kernel
+    return torch.from_numpy(kernel.detach().numpy().copy()) if is_exporting() else kernel
 
 
 def unfolded(features: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.capabilities import Tiling
 from models.continuous import ContinuousModel
+from models.layers.exporting import is_exporting
 from models.lerf.stages import LeRF, Support, make_kernel
 from models.registry import make, register
 from utils.errors import InputError
@@ -138,7 +139,7 @@ class LeRFNetPlus(LeRFNet):
     @torch.no_grad()
     def enlarged(self, image: Tensor) -> Tensor:
         """(B, 3, h, w) -> (B, 3, 2h, 2w), both in [0, 1]."""
-        if torch.onnx.is_in_onnx_export():
+        if is_exporting():
             return self._sampled(image)
         grid = Grid.of_size((2 * image.shape[-2], 2 * image.shape[-1]))
         sub, div = self.upsampler.normalization

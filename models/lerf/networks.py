@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.continuous import CHUNK_BYTES
+from models.layers.exporting import is_exporting
 from models.lerf.patterns import PATTERNS, ROTATIONS
 from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
 from models.registry import register
@@ -69,7 +70,7 @@ class SRUnit(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         # The intermediates of a part fit the cache; more columns at once would not be faster.
-        if torch.onnx.is_in_onnx_export():  # graphs have no loops
+        if is_exporting():  # graphs have no loops
             return self.model(pixels)
         columns = max(1, CHUNK_BYTES // (4 * self.widest))
         return torch.cat([self.model(part) for part in pixels.split(columns, dim=1)], dim=1)

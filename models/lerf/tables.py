@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models import native
 from models.continuous import Latent
+from models.layers.exporting import is_exporting
 from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
 from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
@@ -41,7 +42,7 @@ def interpolate(lut: Tensor, pixels: Tensor) -> Tensor:
     vertices = torch.cat([start[None], start + steps[order].cumsum(0)])  # (5, N)
     edges = torch.cat([torch.full_like(fraction[:1], INTERVAL), fraction, torch.zeros_like(fraction[:1])])
     weights = (edges[:-1] - edges[1:]) / INTERVAL  # (5, N)
-    if torch.onnx.is_in_onnx_export():  # ONNX has no sum of looked up rows
+    if is_exporting():  # ONNX has no sum of looked up rows
         rows = lut.index_select(0, vertices.flatten()).unflatten(0, vertices.shape)  # (5, N, K)
         return (rows * weights[..., None]).sum(0).T
     return nn.functional.embedding_bag(vertices.T, lut, per_sample_weights=weights.T, mode="sum").T

@@ -29,7 +29,9 @@ def painted(folder: Path, photo: Path, *options: object) -> np.ndarray:
 
 
 @pytest.mark.parametrize("model", SOURCES)
-@pytest.mark.parametrize(("level", "column", "row"), [(-1, 0, 0), (0, 0, 0), (2, 0, 0), (4, 1, 2), (5, 2, 1), (6, 0, 4)])
+@pytest.mark.parametrize(
+    ("level", "column", "row"), [(-1, 0, 0), (0, 0, 0), (2, 0, 0), (4, 1, 2), (5, 2, 1), (6, 0, 4)]
+)
 def test_a_tile_is_the_crop_of_the_whole_result(client, photo, tmp_path, model, level, column, row) -> None:
     name = opened(client, photo.read_bytes())
     tile = picture_of(client.get(f"/api/pictures/{name}/tiles/{level}/{column}/{row}?model={model}").content)
