@@ -1,5 +1,5 @@
 """The cases of this folder once more: on routines that check every memory access and every undefined operation, and on
-narrower vectors. Few examples of each property in `make test`, all of them in .ci/run (marker `sanitizer`)."""
+narrower vectors. `make test` runs the former on few examples of each property, .ci/run all (marker `sanitizer`)."""
 
 import os
 import subprocess
@@ -77,13 +77,10 @@ def check_cases(flags: str, without: str = "", *options: str) -> None:
 
 
 def test_some_cases_pass(compiler) -> None:
-    """Those that take no time and run routines, both builds at once."""
-    builds = (CHECKED, NARROWER)
-    for flags in builds:
-        compile_with(compiler, flags)
-    short = (" or some_pixels or nan or torch", "--hypothesis-profile=short", "-m", "not thorough")
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda flags: check_cases(flags, *short), builds))
+    """Those that take no time and run routines."""
+    compile_with(compiler, CHECKED)
+    without = " or some_pixels or nan or torch"
+    check_cases(CHECKED, without, "--hypothesis-profile=short", "-m", "not thorough")
 
 
 @pytest.mark.sanitizer

@@ -23,7 +23,7 @@ FLAGS += ["--disable-background-networking", "--disable-component-update", "--di
 MILLISECONDS = 1000 * LONG
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address() -> Iterator[str]:
     """Of a server in a process of its own."""
     command = [sys.executable, "app.py", "--port", "0", "--threads", "1"]
@@ -33,7 +33,7 @@ def address() -> Iterator[str]:
         assert server.wait(LONG) in (0, -15)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator["playwright.Browser"]:
     playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
     if CHROMIUM is None:
