@@ -4,13 +4,15 @@ import math
 
 from torch import Tensor
 
-from models.continuous import ContinuousModel, Field, Latent
+from models.continuous import ContinuousModel, Field, Latent, paint_positions
+from models.native.convolution import TILE
 from models.native.lmf import RenderStage
 from utils import progress
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.neighbours import AxisSpans, Neighbours, PixelWindow, look_up, look_up_spans
 
 PAINTED_POSITIONS = 1 << 21  # together: half a second at most, where routines are native
+SAMPLED_POSITIONS = 1 << 17  # of a warp together, where routines are native: chunks themselves cost time
 
 
 class LocalEnsembleModel(ContinuousModel):
@@ -55,7 +57,8 @@ class LocalEnsembleModel(ContinuousModel):
         """As every model; with `chosen` (B, h, w), bool, only where those LR pixels hold a position, on a plain grid
         and a field of all rows."""
         if not isinstance(grid, Grid):
-            super().paint(field, grid, output)
+            queries = self._chunk_queries(field) if self.native_stage(field) is None else SAMPLED_POSITIONS
+            paint_positions(self, field, grid, output, queries)
             return
         rows, columns = (
             look_up_spans(positions, n, self.local_ensemble, within_pixels=chosen is not None)
@@ -87,8 +90,11 @@ class LocalEnsembleModel(ContinuousModel):
             self._paint_in_turn(self.field(latent, self.cell(latent, grid)), grid, output)
             return
         cell = self.cell(latent, grid)
-        # Of about one size, because few pixels are convolved by another routine, whose last bits differ
-        step_y, step_x = (math.ceil(n / math.ceil(n / m)) for n, m in zip((held.height, held.width), most, strict=True))
+        # Of about one size, because few pixels are convolved by another routine, whose last bits differ, and in whole
+        # tiles of what is native
+        step_y, step_x = (
+            math.ceil(n / math.ceil(n / m) / TILE) * TILE for n, m in zip((held.height, held.width), most, strict=True)
+        )
         for rows, part, place in grid.by_pixel_rows(latent.size[0], step_y, held.top):
             whole = [(held.columns, part, ...)]
             blocks = part.by_pixel_columns(latent.size[1], step_x, held.left) if isinstance(part, Grid) else whole

@@ -15,6 +15,7 @@ from models.layers.mlp import unfolded
 from models.registry import make, register
 from utils.errors import InputError
 from utils.geometry.grids import Size
+from utils.geometry.neighbours import PixelWindow
 from utils.kinds import Counts, Positive
 
 # LR pixels attended at a time: the attention needs about 8000 numbers for each.
@@ -69,10 +70,11 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         """The render MLP, under its name in the other LMF decoders."""
         return self.imnet_q
 
-    def modulate(self, latent: NonLocalLatent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
-        batch, _, height, width = latent.features.shape
-        neighbourhood = unfolded(latent.features).flatten(0, 2)  # (B * h * w, 576)
-        non_local = None if latent.non_local is None else latent.non_local.permute(0, 2, 3, 1).flatten(0, 2)
+    def modulate(self, latent: NonLocalLatent, inner: PixelWindow, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+        neighbourhood = unfolded(latent.features)[:, inner.rows, inner.columns]
+        batch, height, width, _ = neighbourhood.shape
+        neighbourhood = neighbourhood.flatten(0, 2)  # (B * h * w, 576)
+        non_local = None if latent.non_local is None else inner.of(latent.non_local).permute(0, 2, 3, 1).flatten(0, 2)
         cells = cell.expand(-1, -1, height, width).permute(0, 2, 3, 1).flatten(0, 2)
         outputs = []
         exported = is_exporting()  # graphs have no loops

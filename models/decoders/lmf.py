@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from models import native
 from models.continuous import Field, Latent
-from models.layers.convolution import margin
+from models.layers.convolution import cut_at, in_tiles, margin
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
@@ -74,10 +73,11 @@ class LMFDecoder(LocalEnsembleModel):
         """The latent MLP's output (B, mod_dim + c, h, w) -> modulations and what follows them."""
         return output.split([self.imnet.mod_dim, output.shape[1] - self.imnet.mod_dim], dim=1)
 
-    def modulate(self, latent: Latent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
-        """Latent -> modulations (B, mod_dim, h, w) and code (B, code_dim, h, w).
+    def modulate(self, latent: Latent, inner: PixelWindow, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+        """Latent -> modulations (B, mod_dim, h, w) and code (B, code_dim, h, w) of its pixels `inner`.
 
-        The latent may be some rows of a picture of `size`; `cell` (B, 2, h or 1, w or 1) is in LR pixels.
+        The latent may be a part of a picture of `size`, in which all 3x3 pixels around `inner` are; `cell` (B, 2, h or
+        1, w or 1), that of `inner`, is in LR pixels.
         """
         raise NotImplementedError
 
@@ -106,17 +106,14 @@ class LMFDecoder(LocalEnsembleModel):
 
     def field_of_part(self, latent: Latent, cell: Tensor, pixels: PixelWindow) -> ModulatedField:
         size, held = latent.size, latent.pixels
-        around = pixels.grown(1).clipped(held)  # latent MLPs read 3x3 pixels
+        around = in_tiles(pixels).clipped(held)
         here, inner = around.within(held), pixels.within(around)
-        cell, varies = cell_in_pixels(cell, size), cell.dim() == 4
-        cell_around, cell_inside = (around.of(cell), pixels.of(cell)) if varies else (cell, cell)
-        modulation, code = self.modulate(latent.part(here.rows, here.columns), cell_around, size)
-        # In one piece each, as what paints takes it, and without what is beside
-        modulation, code = (
-            inner.of(values).contiguous(memory_format=torch.channels_last) for values in (modulation, code)
-        )
+        varies, cell = cell.dim() == 4, cell_in_pixels(cell, size)
+        cell = pixels.of(cell) if varies else cell
+        with cut_at(around.top, around.left):
+            modulation, code = self.modulate(latent.part(here.rows, here.columns), inner, cell, size)
         return ModulatedField(
-            table=self.tabulate(code, cell_inside),
+            table=self.tabulate(code, cell),
             skip=latent.image if self.lr_skip else None,
             skip_window=held,
             window=pixels,

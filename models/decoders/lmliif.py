@@ -12,6 +12,7 @@ from models.encoders import make_encoder
 from models.layers.mlp import linear_on_map, unfolded_linear
 from models.registry import make, register
 from utils.geometry.grids import Size
+from utils.geometry.neighbours import PixelWindow
 
 
 @register("lmliif")
@@ -51,16 +52,15 @@ class LMLIIF(LMFDecoder):
         emitted = self.imnet.mod_dim + (self.code_dim if mod_input else 0)
         self.hypernet = make(hypernet_spec, in_dim=self.latent_dim + cell_dim, out_dim=emitted)
 
-    def modulate(self, latent: Latent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+    def modulate(self, latent: Latent, inner: PixelWindow, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         first = self.hypernet.layers[0]
         of_latent, of_cell = first.weight.split([self.latent_dim, first.in_features - self.latent_dim], dim=1)
         with precision.reduced(cell.device) as rounded:
-            hidden = unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold)
-            if self.cell_decode:
-                hidden += linear_on_map(cell, of_cell)
+            hidden = inner.of(unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold))
+            hidden = hidden + linear_on_map(cell, of_cell) if self.cell_decode else hidden.clone()  # in one piece
             output = self.hypernet.after_first_on_map(hidden)
         modulation, code = self.split_output(output.float() if rounded else output)
-        return modulation, code if self.mod_input else latent.features
+        return modulation, code if self.mod_input else inner.of(latent.features)
 
     def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:
         return [(self.hypernet, pixels)]

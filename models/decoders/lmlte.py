@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from models.continuous import Latent
 from models.decoders.lmf import LMFDecoder, ModulatedField, hidden_width
 from models.encoders import make_encoder
+from models.layers.convolution import LATENT_TILES, Convolution
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
 from utils.geometry.grids import Size
-from utils.geometry.neighbours import Neighbours
+from utils.geometry.neighbours import Neighbours, PixelWindow
 from utils.kinds import Even
 
 
@@ -43,8 +44,8 @@ class LMLTE(LMFDecoder):
         self.cell_decode = cell_decode
         self.mod_input = mod_input
         self.encoder = make_encoder(encoder_spec)
-        self.coef = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
-        self.freq = nn.Conv2d(self.encoder.out_dim, hidden_dim, 3, padding=1)
+        self.coef = Convolution(self.encoder.out_dim, hidden_dim, 3, LATENT_TILES)
+        self.freq = Convolution(self.encoder.out_dim, hidden_dim, 3, LATENT_TILES)
         self.waves = wave_dim = hidden_width(imnet_spec) if mod_input else hidden_dim
         self.imnet = self.make_render_mlp(imnet_spec, in_dim=wave_dim)
         emitted = self.imnet.mod_dim + (2 * wave_dim if mod_input else 0)
@@ -52,8 +53,8 @@ class LMLTE(LMFDecoder):
         self.phase = nn.Linear(2, hidden_dim // 2, bias=False) if cell_decode else None
         self.imphase = nn.Linear(2, wave_dim // 2, bias=False) if cell_decode and mod_input else None
 
-    def modulate(self, latent: Latent, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
-        coef, freq = self.coef(latent.features), self.freq(latent.features)
+    def modulate(self, latent: Latent, inner: PixelWindow, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+        coef, freq = (inner.of(layer(latent.features)) for layer in (self.coef, self.freq))
         waves = fourier_features(fourier_table(coef, freq, phases(freq, cell, self.phase)), 1.0, 1.0)
         modulation, code = self.split_output(self.hypernet(waves).permute(0, 3, 1, 2))
         return modulation, code if self.mod_input else torch.cat([coef, freq], dim=1)

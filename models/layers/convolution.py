@@ -1,4 +1,4 @@
-"""Convolutions of encoders: PyTorch's, or on the CPU without gradients Winograd's minimal filtering, which takes a
+"""Convolutions of feature maps: PyTorch's, or on the CPU without gradients Winograd's minimal filtering, which takes a
 quarter of the multiplications (`models.native.convolution`).
 
 Winograd's sums of a tile of 4x4 pixels are rounded together. So that a part of a picture is convolved to the same bits
@@ -18,8 +18,16 @@ from models import native, precision
 from models.layers.exporting import is_exporting
 from models.native.calls import Library
 from models.native.convolution import TILE, convolve
+from utils.geometry.neighbours import PixelWindow
 
 LEAST_CHANNELS = 16  # of inputs and of outputs: PyTorch is as fast with fewer
+
+# Where tiles of every second layer begin: a cut through the picture then reaches two pixels per layer, instead of four.
+STAGGERED_TILES = TILE // 2
+
+# Where tiles of the one convolution behind an encoder begin: what blocks of a multiple of TILE pixels look at begins a
+# pixel before them.
+LATENT_TILES = TILE - 1
 
 _cut = ContextVar("cut", default=(0, 0))
 
@@ -35,37 +43,48 @@ def cut_at(top: int, left: int) -> Iterator[None]:
         _cut.reset(token)
 
 
+def convolved(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    first: int = 0,
+    relu: bool = False,
+    skip: Tensor | None = None,
+    scale: float = 1.0,
+) -> Tensor:
+    """relu(convolution) that keeps the size, zero padding, and with `skip` (B, out, h, w) that * scale + skip:
+    (B, in, h, w) -> (B, out, h, w), weight (out, in, k, k). `first` is where tiles begin, modulo TILE."""
+    library = native_library(weight, bias, x, skip)
+    if library is not None:
+        origin = tuple(first - cut for cut in _cut.get())
+        skip = None if skip is None else skip.float()
+        options = {"relu": relu, "skip": skip, "scale": scale, "bfloat16": _in_bfloat16()}
+        return convolve(library, x.float(), weight, bias, origin=origin, **options)
+    x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+    x = F.relu_(x) if relu else x
+    return x if skip is None else torch.add(skip, x, alpha=scale)
+
+
+def native_library(weight: Tensor, bias: Tensor | None, *pictures: Tensor | None) -> Library | None:
+    """The native routines, where they can convolve with such a weight (and pictures); None: PyTorch does."""
+    small = min(weight.shape[:2]) < LEAST_CHANNELS
+    if small or weight.shape[2:] != (3, 3) or is_exporting() or torch.compiler.is_compiling():
+        return None
+    rounded = [x for x in pictures if x is not None and not (_in_bfloat16() and x.dtype == torch.bfloat16)]
+    library = native.choose("convolution", *rounded, weight, bias)
+    return library if library is None or not _in_bfloat16() or multiplies_bfloat16(library) else None
+
+
 class Convolution(nn.Conv2d):
-    """A convolution that keeps the size, zero padding: (B, in, h, w) -> (B, out, h, w); `kernel_size` is odd.
+    """`convolved` with a weight of its own; `kernel_size` is odd."""
 
-    Tiles of one that is `staggered` lie half a tile beside those of others: where such layers alternate, a cut through
-    the picture reaches two pixels per layer, instead of four.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, staggered: bool = False):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, first: int = 0):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-        self.staggered = staggered
+        self.first = first
 
     def forward(self, x: Tensor, relu: bool = False, skip: Tensor | None = None, scale: float = 1.0) -> Tensor:
-        """relu(convolution), and with `skip` (B, out, h, w) that * scale + skip."""
-        library = self.library(x, skip)
-        if library is not None:
-            first = tuple((TILE // 2 if self.staggered else 0) - cut for cut in _cut.get())
-            skip = None if skip is None else skip.float()
-            options = {"relu": relu, "skip": skip, "scale": scale, "bfloat16": _in_bfloat16()}
-            return convolve(library, x.float(), self.weight, self.bias, origin=first, **options)
-        x = super().forward(x)
-        x = F.relu_(x) if relu else x
-        return x if skip is None else torch.add(skip, x, alpha=scale)
-
-    def library(self, *pictures: Tensor | None) -> Library | None:
-        """The native routines, where they can take this layer (and pictures); None: PyTorch computes."""
-        small = min(self.in_channels, self.out_channels) < LEAST_CHANNELS
-        if small or self.kernel_size != (3, 3) or is_exporting() or torch.compiler.is_compiling():
-            return None
-        rounded = [x for x in pictures if x is not None and not (_in_bfloat16() and x.dtype == torch.bfloat16)]
-        library = native.choose("convolution", *rounded, self.weight, self.bias)
-        return library if library is None or not _in_bfloat16() or multiplies_bfloat16(library) else None
+        return convolved(x, self.weight, self.bias, first=self.first, relu=relu, skip=skip, scale=scale)
 
 
 def in_turn(layers: Iterable[nn.Module], x: Tensor, skip: Tensor | None = None, scale: float = 1.0) -> Tensor:
@@ -95,8 +114,17 @@ def margin(encoder: nn.Module) -> int | None:
     if reach is None:
         return None
     with precision.reduced(torch.device("cpu")):
-        tiled = any(isinstance(layer, Convolution) and layer.library() is not None for layer in encoder.modules())
+        layers = [layer for layer in encoder.modules() if isinstance(layer, Convolution)]
+        tiled = any(native_library(layer.weight, layer.bias) is not None for layer in layers)
     return TILE // 2 * (reach + 1) if tiled else reach
+
+
+def in_tiles(pixels: PixelWindow) -> PixelWindow:
+    """The pixels whose features decide, to the last bit, what one convolution with `first` at LATENT_TILES gives at
+    `pixels`; to be convolved within `cut_at` of their first row and column."""
+    if is_exporting() or torch.compiler.is_compiling():
+        return pixels.grown(1)
+    return pixels.grown_to(TILE, LATENT_TILES).grown(1)
 
 
 def multiplies_bfloat16(library: Library) -> bool:

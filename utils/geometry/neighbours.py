@@ -221,6 +221,16 @@ class PixelWindow:
         rows, columns = (slice(max(span.start - margin, 0), min(span.stop + margin, n)) for span, n in ends)
         return PixelWindow.of_spans(self.size, rows, columns)
 
+    def grown_to(self, step: int, first: int = 0) -> "PixelWindow":
+        """With more rows and columns on each side up to numbers that are `first` modulo `step`, as far as the picture
+        goes."""
+        ends = ((self.rows, self.size[0]), (self.columns, self.size[1]))
+        rows, columns = (
+            slice(max(span.start - (span.start - first) % step, 0), min(span.stop + (first - span.stop) % step, n))
+            for span, n in ends
+        )
+        return PixelWindow.of_spans(self.size, rows, columns)
+
     @property
     def rows(self) -> slice:
         """Rows of the whole picture."""

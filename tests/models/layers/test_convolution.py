@@ -1,5 +1,6 @@
 """Convolutions of encoders: native ones where they are possible, PyTorch's where not, and the same layers."""
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -11,10 +12,10 @@ from models import native, precision
 from models.encoders import chunks, rdn
 from models.encoders.chunks import encode_in_chunks
 from models.layers import convolution
-from models.layers.convolution import Convolution, cut_at, in_turn, margin
+from models.layers.convolution import LATENT_TILES, STAGGERED_TILES, Convolution, cut_at, in_tiles, in_turn, margin
 from models.upscaler import Upscaler
 from tests.golden_cases import assert_close
-from tests.registered import small_spec
+from tests.registered import on_encoder, small_spec
 from utils.errors import InputError
 from utils.geometry.neighbours import PixelWindow
 
@@ -55,7 +56,7 @@ def image(*shape: int) -> Tensor:
 
 def layers() -> Iterator[tuple[nn.Module, ...]]:
     torch.manual_seed(0)
-    first, second = Convolution(16, 20, 3), Convolution(20, 16, 3, staggered=True)
+    first, second = Convolution(16, 20, 3), Convolution(20, 16, 3, STAGGERED_TILES)
     yield first, nn.ReLU(), second
     yield first, second, nn.ReLU()
     yield first, nn.LeakyReLU(0.1), second, nn.Sigmoid()
@@ -117,7 +118,7 @@ def test_weights_are_never_stale() -> None:
 
 def test_parameters_are_those_of_pytorchs_layer() -> None:
     torch.manual_seed(0)
-    layer = Convolution(16, 20, 3, staggered=True)
+    layer = Convolution(16, 20, 3, STAGGERED_TILES)
     torch.manual_seed(0)
     expected = nn.Conv2d(16, 20, 3, padding=1).state_dict()
     assert list(layer.state_dict()) == list(expected)
@@ -167,6 +168,40 @@ def test_chunks_are_exact(encoder, monkeypatch, rows) -> None:
         whole = encode_in_chunks(encoder, tall)
         monkeypatch.setattr(chunks, "CHUNK_PIXELS", rows * 2 * 9)
         assert torch.equal(encode_in_chunks(encoder, tall), whole)
+
+
+@needs_native
+@pytest.mark.parametrize("number", ["float32", "bfloat16"])
+def test_a_part_in_whole_tiles_is_exact(number) -> None:
+    """One convolution, at every cut; the 3x3 pixels alone are not enough everywhere."""
+    torch.manual_seed(0)
+    layer, x, enough = Convolution(16, 24, 3, LATENT_TILES), image(2, 16, 40, 37), []
+    with torch.inference_mode(), precision.using(number), precision.reduced(torch.device("cpu")):
+        whole = layer(x)
+        for row, column in itertools.product(range(5), range(5)):
+            kept = PixelWindow((40, 37), 12 + row, 10 + column, 7, 6)
+            for around in (in_tiles(kept), kept.grown(1)):
+                with cut_at(around.top, around.left):
+                    part = kept.within(around).of(layer(around.of(x)))
+                enough.append(torch.equal(part, kept.of(whole)))
+    assert all(enough[::2])
+    assert not all(enough[1::2])
+
+
+@needs_native
+@pytest.mark.parametrize(("name", "count"), {"liif": 1, "lmliif": 1, "ciaosr": 2, "lte": 2, "lmlte": 2}.items())
+def test_decoders_convolve_features(calls, name, count) -> None:
+    torch.manual_seed(0)
+    args = {"no_upsampling": True, "n_resblocks": 1, "n_feats": 16}
+    model = models.make(on_encoder(name, {"name": "edsr-baseline", "args": args}, small_spec(name)["args"])).eval()
+    with torch.inference_mode():
+        latent = model.encode(image(1, 3, 9, 13))
+        calls.clear()
+        field = model.field(latent, torch.tensor([[0.1, 0.1]]))
+        assert len(calls) == count
+        with native.using("torch"):
+            assert_close(field.table, model.field(latent, torch.tensor([[0.1, 0.1]])).table, 2e-5)
+    assert len(calls) == count
 
 
 def test_without_routines_a_margin_is_the_reach(encoder, monkeypatch) -> None:
