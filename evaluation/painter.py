@@ -13,7 +13,7 @@ from evaluation.cmsr_report import control, level_map, map_legend
 from evaluation.crops import pixels_for
 from evaluation.outputs import Order, PicturePainter, Window, lines_of_lost
 from evaluation.sheets import comparison_sheet
-from evaluation.strips import can_strip, strip_rows, strips
+from evaluation.strips import block_size, can_strip, strips
 from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import find_table
@@ -84,11 +84,11 @@ class Painter(PicturePainter):
 
     def _write_in_strips(self, order: Order, metadata: Metadata) -> list[str]:
         job, picture, kind, size, window = order.job, order.picture, order.kind, order.size, order.window
-        rows = strip_rows(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
+        block = block_size(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
         background = parse_colour(self.arguments.background or "white")
         painted = (
             (layers if kind.has_alpha else layers.over(background)).pixels(kind.depth, kind.channels)
-            for layers in strips(self.upscaler, picture, size, window, rows)
+            for layers in strips(self.upscaler, picture, size, window, block)
         )
         banded = BandedPicture(window[2], kind, painted, metadata, picture.span)
         with progress.stage("painting", window[2][0]):

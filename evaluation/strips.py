@@ -1,6 +1,7 @@
 """Large pictures in strips: some rows of the output after the other, with only what they are made of in memory."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -27,41 +28,59 @@ def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
     return is_enlarged(picture.size, size) and upscaler.context is not None and not continued
 
 
-def strip_rows(upscaler: Upscaler, input_size: Size, window: Size, size: Size, memory: int) -> int:
-    """How many rows of a window (H, W) of an output of `size` fit into so many bytes with what they are made of;
-    InputError when not one does."""
-    per_input = input_size[1] * (NETWORK_PIXEL if upscaler.model.encodes else OTHER_PIXEL)
+def block_size(upscaler: Upscaler, input_size: Size, window: Size, size: Size, memory: int) -> Size:
+    """Rows and columns of a window (H, W) of an output of `size` to paint at a time, within so many bytes and a strip's
+    rows: of those that fit, what encodes fewest LR pixels. InputError when nothing fits."""
+    per_input = NETWORK_PIXEL if upscaler.model.encodes else OTHER_PIXEL
     around = 2 * (upscaler.context + MARGIN) + 1
-    per_output = window[1] * OUTPUT_PIXEL + per_input * input_size[0] / size[0]
-    rows = int((memory - around * per_input) / per_output)
-    if rows < 1:
-        needed = around * per_input + per_output
+    down, across = (n / m for n, m in zip(input_size, size, strict=True))  # LR pixels of an output pixel
+    encoded, least, block = float("inf"), float("inf"), None
+    for count in range(1, max(1, int(window[1] * across / around)) + 1):
+        columns = math.ceil(window[1] / count)
+        lr_columns = min(columns * across + around, input_size[1])
+        beside, per_row = around * lr_columns * per_input, down * lr_columns * per_input + window[1] * OUTPUT_PIXEL
+        least = min(least, beside + per_row)
+        rows = min(int((memory - beside) / per_row), window[0])
+        if rows >= 1 and (down + around / rows) * lr_columns * count < encoded:
+            encoded, block = (down + around / rows) * lr_columns * count, (rows, columns)
+    if block is None:
         raise InputError(
-            f"a strip of an output of {window[1]}x{window[0]} needs about {amount(needed)} of memory, "
+            f"a strip of an output of {window[1]}x{window[0]} needs about {amount(least)} of memory, "
             f"{amount(memory)} may be used; give more by --memory, or ask for a smaller size"
         )
-    return min(rows, window[0])
+    return block
 
 
 def strips(
-    upscaler: Upscaler, picture: Picture, size: Size, window: tuple[int, int, Size], rows: int
+    upscaler: Upscaler, picture: Picture, size: Size, window: tuple[int, int, Size], block: Size
 ) -> Iterator[Layers]:
-    """The `window` (top, left, its size) of the picture at `size`, so many rows at a time; what `models.painting.paint`
-    draws on the whole grid."""
-    top, left, (height, width) = window
+    """The `window` (top, left, its size) of the picture at `size` in strips of the rows of a `block`, each painted in
+    such blocks: what `models.painting.paint` draws on the whole grid."""
     around = upscaler.context + MARGIN
     if picture.kind.has_alpha:
         around = max(around, alpha_upscaler(upscaler).context + MARGIN)
-    grid = Grid.of_size(size)
-    for start in range(top, top + height, rows):
-        part = grid.window(start, left, (min(rows, top + height - start), width))
-        pixels = PixelWindow.around(picture.size, part.pixels(picture.size), around)
+    whole, (height, width), (rows, columns) = Grid.of_size(size).window(*window), window[2], block
 
-        def draw(upscaler: Upscaler, lr: torch.Tensor, pixels=pixels, part=part) -> torch.Tensor:
-            return upscaler.render(upscaler.encode_part(lr[None], pixels), part)[0].cpu()
+    def painted(grid: Grid) -> Layers:
+        pixels = PixelWindow.around(picture.size, grid.pixels(picture.size), around)
+
+        def draw(upscaler: Upscaler, lr: torch.Tensor) -> torch.Tensor:
+            return upscaler.render(upscaler.encode_part(lr[None], pixels), grid)[0].cpu()
 
         layers = Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns]))
         with progress.inner():
-            painted = paint(upscaler, layers, draw)
-        progress.advance(part.size[0])
-        yield painted
+            return paint(upscaler, layers, draw)
+
+    for start in range(0, height, rows):
+        strip = whole.window(start, 0, (min(rows, height - start), width))
+        across = range(0, width, columns)
+        yield beside([painted(strip.window(0, at, (strip.size[0], min(columns, width - at)))) for at in across])
+        progress.advance(strip.size[0])
+
+
+def beside(parts: Sequence[Layers]) -> Layers:
+    """Parts of the same rows as one."""
+    if len(parts) == 1:
+        return parts[0]
+    colour = torch.cat([part.colour for part in parts], dim=2)
+    return Layers(colour, None if parts[0].alpha is None else torch.cat([part.alpha for part in parts], dim=2))

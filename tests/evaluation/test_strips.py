@@ -9,7 +9,7 @@ from PIL import Image
 
 import demo
 import models
-from evaluation.strips import can_strip, strip_rows, strips
+from evaluation.strips import block_size, can_strip, strips
 from models import Upscaler
 from models.painting import drawing, paint
 from tests.commands import call, mistake
@@ -43,13 +43,14 @@ def picture_of(channels: int) -> Picture:
 
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("window", [(0, 0, SIZE), (37, 11, (90, 40))])
-def test_strips_are_the_whole_picture(name, window) -> None:
+@pytest.mark.parametrize("columns", [70, 17])
+def test_strips_are_the_whole_picture(name, window, columns) -> None:
     upscaler, picture = upscaler_of(name), picture_of(3)
     if not can_strip(upscaler, picture, SIZE):
         pytest.skip("needs the native routines")
     top, left, (height, width) = window
     whole = upscaler(Layers.of(picture).colour, SIZE)[0, :, top : top + height, left : left + width]
-    parts = [layers.colour for layers in strips(upscaler, picture, SIZE, window, 23)]
+    parts = [layers.colour for layers in strips(upscaler, picture, SIZE, window, (23, columns))]
     assert len(parts) == -(-height // 23)
     # Convolutions may round the last bit otherwise in a part of a picture; what is not a network is exact
     assert_close(torch.cat(parts, dim=1), whole, 2e-6 if upscaler.model.encodes or name == "lerf-g" else 1e-12)
@@ -66,7 +67,7 @@ def test_strips_with_alpha(name, opaque) -> None:
     if not can_strip(upscaler, picture, SIZE):
         pytest.skip("needs the native routines")
     whole = paint(upscaler, Layers.of(picture), drawing(SIZE))
-    parts = list(strips(upscaler, picture, SIZE, (0, 0, SIZE), 23))
+    parts = list(strips(upscaler, picture, SIZE, (0, 0, SIZE), (23, 30)))
     assert (whole.alpha.min() == 1) == opaque
     for all_rows, rows in ((whole.colour, [part.colour for part in parts]), (whole.alpha, [p.alpha for p in parts])):
         assert_close(torch.cat(rows, dim=1), all_rows, 2e-6)
@@ -98,7 +99,7 @@ def test_strips_are_grey_where_the_whole_picture_is() -> None:
     grey = (whole == whole[:1]).all(dim=0).all(dim=1)
     assert grey[:50].all()
     assert not grey.all()
-    parts = [layers.colour for layers in strips(upscaler, picture, SIZE, (0, 0, SIZE), 20)]
+    parts = [layers.colour for layers in strips(upscaler, picture, SIZE, (0, 0, SIZE), (20, 30))]
     assert_close(torch.cat(parts, dim=1), whole, 2e-6)
 
 
@@ -112,12 +113,14 @@ def test_what_has_to_be_whole() -> None:
     assert not can_strip(Upscaler(models.make(small_spec("lmciaosr")).eval()), picture_of(3), SIZE)
 
 
-def test_rows_follow_from_the_memory() -> None:
-    upscaler = upscaler_of("lerf-g")
-    few, many = (strip_rows(upscaler, (6000, 6000), (12000, 12000), (12000, 12000), n << 20) for n in (50, 200))
+def test_blocks_follow_from_the_memory() -> None:
+    """All columns where rows suffice, fewer where what is around a block would be encoded again and again."""
+    upscaler, size = upscaler_of("lerf-g"), (12000, 12000)
+    (few, narrow), (many, wide) = (block_size(upscaler, (6000, 6000), size, size, n << 20) for n in (20, 2000))
     assert 1 <= few < many < 12000
+    assert narrow < wide == 12000
     with pytest.raises(InputError, match="--memory"):
-        strip_rows(upscaler, (6000, 6000), (12000, 12000), (12000, 12000), 1 << 20)
+        block_size(upscaler, (6000, 6000), size, size, 700_000)
 
 
 @pytest.mark.usefixtures("empty_folder")
