@@ -21,6 +21,7 @@ from models.ensemble import Ensemble
 from models.painting import Draw, drawing, paint, with_outside
 from models.upscaler import Upscaler
 from utils import progress
+from utils.errors import InputError
 from utils.files import from_anywhere
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
@@ -84,7 +85,10 @@ class Painter(PicturePainter):
 
     def _write_in_strips(self, order: Order, metadata: Metadata) -> list[str]:
         job, picture, kind, size, window = order.job, order.picture, order.kind, order.size, order.window
-        block = block_size(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
+        try:
+            block = block_size(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
+        except InputError as error:
+            raise InputError(f"{job.source}: {error}") from None
         background = parse_colour(self.arguments.background or "white")
         painted = (
             (layers if kind.has_alpha else layers.over(background)).pixels(kind.depth, kind.channels)

@@ -90,11 +90,7 @@ class LocalEnsembleModel(ContinuousModel):
             self._paint_in_turn(self.field(latent, self.cell(latent, grid)), grid, output)
             return
         cell = self.cell(latent, grid)
-        # Of about one size, because few pixels are convolved by another routine, whose last bits differ, and in whole
-        # tiles of what is native
-        step_y, step_x = (
-            math.ceil(n / math.ceil(n / m) / TILE) * TILE for n, m in zip((held.height, held.width), most, strict=True)
-        )
+        step_y, step_x = (even_step(n, m) for n, m in zip((held.height, held.width), most, strict=True))
         for rows, part, place in grid.by_pixel_rows(latent.size[0], step_y, held.top):
             whole = [(held.columns, part, ...)]
             blocks = part.by_pixel_columns(latent.size[1], step_x, held.left) if isinstance(part, Grid) else whole
@@ -145,3 +141,12 @@ class LocalEnsembleModel(ContinuousModel):
     def _spans_at_a_time(self, field: Field, rows: AxisSpans, columns: AxisSpans) -> int:
         """How many pairs of spans fit a chunk."""
         return max(1, self._chunk_queries(field) // (rows.longest * columns.longest))
+
+
+def even_step(n: int, most: int) -> int:
+    """The side of blocks of at most `most` of n pixels: of about one size, because few pixels are convolved by another
+    routine of PyTorch, whose last bits differ, and in whole tiles of what is native where that leaves them so."""
+    count = math.ceil(n / most)
+    even = math.ceil(n / count)
+    tiled = math.ceil(even / TILE) * TILE
+    return tiled if tiled <= most and n - (count - 1) * tiled >= even / 2 else even

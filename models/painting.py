@@ -81,4 +81,5 @@ def alpha_upscaler(upscaler: Upscaler) -> Upscaler:
     """What alpha is drawn with beside an upscaler, see `paint`."""
     if isinstance(upscaler.model, Filter | Nearest):
         return upscaler
-    return Upscaler(CatmullRom().eval(), device=upscaler.device, backend=upscaler.backend)
+    backend = "auto" if upscaler.backend == "native" else upscaler.backend  # what the filter may not have
+    return Upscaler(CatmullRom().eval(), device=upscaler.device, backend=backend)

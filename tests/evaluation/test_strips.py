@@ -149,7 +149,9 @@ def test_demo_writes_strips(pictures, ending) -> None:
 def test_what_memory_does_not_suffice_for(pictures, capsys, tmp_path) -> None:
     options = ("--input", pictures / "a.png", "--scale", 9, "--model", "lanczos")
     assert "--memory" in mistake(capsys, demo, *options, "--memory", "2M", "--output", "o.jpg")
-    assert "--memory" in mistake(capsys, demo, *options, "--memory", "10K", "--output", "o.png")
+    line = mistake(capsys, demo, *options, "--memory", "10K", "--output", "o.png")
+    assert "a.png: a strip" in line
+    assert "--memory" in line
     assert "--memory" in mistake(capsys, demo, *options, "--memory", "much", "--output", "o.png")
     assert "--compression is for .png" in mistake(capsys, demo, *options, "--compression", "1", "--output", "o.jpg")
     assert not list(tmp_path.glob("*o.*"))

@@ -5,8 +5,10 @@ import torch
 
 import models
 from evaluation.outputs import needed_memory
+from models import native
 from models.painting import continued, drawing, paint, with_outside
 from models.upscaler import Upscaler
+from tests.registered import small_spec
 from utils.geometry.homographies import Homography
 from utils.pictures.picture import Kind
 from utils.pictures.tensors import Layers
@@ -109,3 +111,10 @@ def test_memory_grows_with_the_output() -> None:
     assert 20e6 < small < 60e6
     assert 390 * small < large
     assert small + 10e6 < clear
+
+
+@pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
+def test_native_models_draw_alpha_by_a_filter_that_has_no_routines() -> None:
+    layers = Layers(torch.rand(3, 24, 24), disc())
+    painted = paint(Upscaler(models.make(small_spec("lmliif")).eval(), backend="native"), layers, LARGER)
+    assert torch.equal(painted.alpha, paint(upscaler("catmull-rom"), layers, LARGER).alpha)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import models
 from models import continuous
+from models.local_ensemble import even_step
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
 from tests.golden_cases import assert_close, painted
@@ -99,3 +100,12 @@ def test_cell_map_equals_constant_cell(small_model) -> None:
         cell_map = cell[:, :, None, None].expand(2, 2, 7, 8)
         varying = painted(small_model, small_model.field(latent, cell_map), Grid.of_size(size))
     assert_close(varying, constant, 1e-5)
+
+
+@pytest.mark.parametrize("most", [4, 95, 96])
+def test_blocks_are_of_about_one_size(most) -> None:
+    for n in range(1, 4000):
+        step = even_step(n, most)
+        assert step <= most
+        assert (n - 1) % step + 1 >= min(n, step / 2 - 1)
+    assert even_step(180, 96) == 92

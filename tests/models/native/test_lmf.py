@@ -145,10 +145,10 @@ def test_a_window_has_the_pixels_of_the_whole_and_costs_what_is_around_it(monkey
             assert torch.equal(window, whole[:, :, top : top + height, left : left + width])
     # Blocks and the pixels beside them; the second window is in two of them
     assert prepared == [
-        (slice(0, 17), slice(0, 17)),
-        (slice(15, 33), slice(15, 33)),
-        (slice(15, 33), slice(31, 49)),
-        (slice(31, 37), slice(47, 51)),
+        (slice(0, 14), slice(0, 14)),
+        (slice(12, 27), slice(12, 27)),
+        (slice(12, 27), slice(25, 40)),
+        (slice(25, 37), slice(38, 51)),
     ]
 
 
