@@ -17,20 +17,26 @@ ENTRY = 512  # bytes of an entry beside its content
 
 
 def size_of(value: Any) -> int:
-    """Bytes of the arrays, tensors and texts in a value of dataclasses and sequences; metadata included."""
+    """Bytes of the arrays, tensors and texts in a value of dataclasses and sequences; metadata included. What tensors
+    share counts once."""
+    return _size(value, set())
+
+
+def _size(value: Any, counted: set[int]) -> int:
     if isinstance(value, Tensor):
-        return value.untyped_storage().nbytes()
+        storage = value.untyped_storage()
+        new = storage.data_ptr() not in counted
+        counted.add(storage.data_ptr())
+        return storage.nbytes() if new else 0
     if isinstance(value, np.ndarray):
         return value.nbytes
     if isinstance(value, bytes | str):
         return len(value)
-    if isinstance(value, list | tuple):
-        return sum(map(size_of, value))
     if isinstance(value, dict):
-        return sum(size_of(key) + size_of(part) for key, part in value.items())
-    if is_dataclass(value):
-        return sum(size_of(getattr(value, field.name)) for field in fields(value))
-    return 8
+        value = list(value.items())
+    elif is_dataclass(value):
+        value = [getattr(value, field.name) for field in fields(value)]
+    return sum(_size(part, counted) for part in value) if isinstance(value, list | tuple) else 8
 
 
 class Budget:

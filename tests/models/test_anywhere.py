@@ -136,7 +136,7 @@ def test_what_is_no_picture(upscaler, given) -> None:
 
 
 def test_fields_of_the_model(upscaler) -> None:
-    assert (upscaler.tiling, upscaler.scale_range, upscaler.input_channels) == (Tiling.INTERNAL, (1.0, 4.0), 3)
+    assert (upscaler.tiling, upscaler.scale_range, upscaler.input_channels) == (Tiling.INTERNAL, (1.0, 5.0), 3)
     with pytest.raises(AttributeError, match="'nothing'"):
         _ = upscaler.nothing
 

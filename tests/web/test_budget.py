@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from tests.web.conftest import LONG
-from web.budget import ENTRY, Budget
+from web.budget import ENTRY, Budget, size_of
 from web.errors import Refused
 
 
@@ -77,3 +78,8 @@ def test_who_wants_a_value_that_is_being_made_waits_for_it() -> None:
         assert [future.result(LONG) for future in asked] == [bytes(100)] * 3
     assert made == [1]
     assert not budget._makers
+
+
+def test_what_tensors_share_counts_once() -> None:
+    whole = torch.zeros(10, 4)
+    assert size_of([whole, whole[:2], (whole[3:], b"12"), {"a": torch.zeros(2)}]) == 160 + 2 + 1 + 8

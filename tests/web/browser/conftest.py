@@ -33,7 +33,7 @@ def address() -> Iterator[str]:
         assert server.wait(LONG) in (0, -15)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its driver leaves an event loop behind, which others' tests could not start
 def browser() -> Iterator["playwright.Browser"]:
     playwright = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright")
     if CHROMIUM is None:
