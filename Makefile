@@ -12,9 +12,10 @@ web: .venv/.installed-web
 	$(BIN)/python app.py --open
 
 test: lint
-	$(PYTEST) -m "not sanitizer and not thorough"
+	$(PYTEST) -m "not sanitizer and not thorough and not browser"
 
-# With all cases of the native routines on other builds and all combinations of parameters, for minutes.
+# With all cases of the native routines on other builds, all combinations of parameters, and the page in chromium, where
+# that is installed, for minutes.
 test-all: lint
 	$(PYTEST)
 

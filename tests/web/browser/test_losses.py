@@ -10,6 +10,8 @@ from tests.web.conftest import blobs
 if TYPE_CHECKING:
     from playwright import sync_api as playwright
 
+pytestmark = pytest.mark.browser
+
 
 def test_a_picture_that_the_server_has_lost_is_opened_again(page) -> None:
     """Started again, short of memory, or the cookie is gone: the same place is seen in the same mode."""

@@ -17,6 +17,7 @@ from tests.web.conftest import blobs
 if TYPE_CHECKING:
     from playwright import sync_api as playwright
 
+pytestmark = pytest.mark.browser
 AXE = ROOT / "build/axe-core/package/axe.min.js"
 SHIPPED = "save/pretrained_models/edsr-s_lm-liif.pth"
 
