@@ -32,7 +32,7 @@ from web.settings import Settings
 from web.uploads import Upload, colours_of
 
 TILE = 256
-LARGE_TILE, LARGE_FROM = 512, 5  # level; a request there would cost a third of what it paints
+LARGER_TILES = (5, 2.0), (3, 1.5)  # from a level on, in TILE; a request there would cost a third of what it paints
 PNG = format_of("x.png")
 LARGEST_LEVEL, SMALLEST_LEVEL = 6, -8  # scales 64 and 1/256, as powers of 2
 MOST_SESSIONS, MOST_PICTURES = 256, 32  # and pictures of a session
@@ -71,7 +71,7 @@ class Visitor:
 
 def tile_side(level: int) -> int:
     """Pixels of a side of a level's tiles, the last of a row or column apart; as panes.js has it."""
-    return LARGE_TILE if level >= LARGE_FROM else TILE
+    return int(TILE * next((factor for first, factor in LARGER_TILES if level >= first), 1))
 
 
 def level_size(size: Size, level: int) -> Size:

@@ -199,7 +199,7 @@ def test_a_cancelled_download_gives_its_memory_back(client, monkeypatch) -> None
 def test_eight_visitors_of_200_tiles_stay_under_the_budget(monkeypatch) -> None:
     """Together their pictures need more than the budget, in whatever order they come, and all tiles are answered."""
     monkeypatch.setattr(web.studio, "TILE", 64)
-    app = create_app(Settings(memory=2 << 20))
+    app = create_app(Settings(memory=7 << 18))
     budget, needed, keep = app.state.studio.budget, {}, Budget.keep
 
     def observed(self: Budget, key: Key, value: object) -> None:
@@ -214,7 +214,7 @@ def test_eight_visitors_of_200_tiles_stay_under_the_budget(monkeypatch) -> None:
             if which not in pictures:
                 answer = await client.post("/api/pictures", content=png_of(blobs(16, 20)))
                 pictures[which] = answer.json()["picture"]
-            path = f"/api/pictures/{pictures[which]}/tiles/3/{number % 3}/{number // 3 % 2}?model={model}"
+            path = f"/api/pictures/{pictures[which]}/tiles/4/{number % 3}/{number // 3 % 2}?model={model}"
             answer = await client.get(path)
             if answer.status_code != 404:
                 break
@@ -243,7 +243,7 @@ def test_a_thousand_requests_at_once_wait() -> None:
         client = AsyncClient(transport=ASGITransport(app), base_url=HOME)
         async with app.router.lifespan_context(app), client:
             name = (await client.post("/api/pictures", content=png_of(blobs(32, 40)))).json()["picture"]
-            path = f"/api/pictures/{name}/tiles/4/{{}}/{{}}?model=nearest"
+            path = f"/api/pictures/{name}/tiles/5/{{}}/{{}}?model=nearest"
             answers = await asyncio.gather(*(client.get(path.format(n % 3, n % 2)) for n in range(1000)))
             return [answer.status_code for answer in answers]
 

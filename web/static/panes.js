@@ -3,9 +3,8 @@
 import { PAUSE, ask, element, failed, withQuery } from "./api.js";
 
 const LARGEST_LEVEL = 6; // tiles are rendered at scales up to 2 to this power
-const TILE = 256; // pixels of a tile's side, and
-const LARGE_TILE = 512; // from a level on, as studio.py has it
-const LARGE_FROM = 5;
+const TILE = 256; // pixels of a tile's side
+const tileSide = (level) => TILE * (level >= 5 ? 2 : level >= 3 ? 1.5 : 1); // as studio.py has it
 const { OpenSeadragon } = window;
 OpenSeadragon.setString("Errors.OpenFailed", "This picture cannot be opened");
 
@@ -19,7 +18,7 @@ function tileSource(picture, model, other) {
   const above = source.maxLevel - LARGEST_LEVEL;
   const smallest = Math.max(0, Math.ceil(Math.log2(Math.max(picture.width, picture.height) / 200)));
   source.minLevel = Math.max(0, above - Math.min(8, smallest));
-  source.getTileWidth = source.getTileHeight = (level) => (level - above >= LARGE_FROM ? LARGE_TILE : TILE);
+  source.getTileWidth = source.getTileHeight = (level) => tileSide(level - above);
   source.getTileUrl = (level, x, y) =>
     withQuery(`/api/pictures/${picture.picture}/tiles/${level - above}/${x}/${y}`, { model, other, v: picture.version });
   source.waiting = new Set();
