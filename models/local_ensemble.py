@@ -12,7 +12,7 @@ from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.neighbours import AxisSpans, Neighbours, PixelWindow, look_up, look_up_spans
 
 PAINTED_POSITIONS = 1 << 21  # together: half a second at most, where routines are native
-SAMPLED_POSITIONS = 1 << 17  # of a warp together, where routines are native: chunks themselves cost time
+SAMPLED_POSITIONS = 1 << 16  # of a warp together, where routines are native: chunks themselves cost time
 
 
 class LocalEnsembleModel(ContinuousModel):
