@@ -1,7 +1,7 @@
 """Large pictures in strips: some rows of the output after the other, with only what they are made of in memory."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -29,26 +29,29 @@ def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
 
 
 def block_size(upscaler: Upscaler, input_size: Size, window: Size, size: Size, memory: int) -> Size:
-    """Rows and columns of a window (H, W) of an output of `size` to paint at a time, within so many bytes and a strip's
-    rows: of those that fit, what encodes fewest LR pixels. InputError when nothing fits."""
+    """(rows, columns) of output pixels to paint at a time, of a window (H, W) of an output of `size`, so that they and
+    the rows of all columns need at most so many bytes: of those that fit, what encodes fewest LR pixels. InputError
+    when nothing fits."""
     per_input = NETWORK_PIXEL if upscaler.model.encodes else OTHER_PIXEL
     around = 2 * (upscaler.context + MARGIN) + 1
-    down, across = (n / m for n, m in zip(input_size, size, strict=True))  # LR pixels of an output pixel
-    encoded, least, block = float("inf"), float("inf"), None
-    for count in range(1, max(1, int(window[1] * across / around)) + 1):
+    lr_per_row, lr_per_column = (n / m for n, m in zip(input_size, size, strict=True))
+    needed, blocks = [], []
+    for count in range(1, max(1, int(window[1] * lr_per_column / around)) + 1):
         columns = math.ceil(window[1] / count)
-        lr_columns = min(columns * across + around, input_size[1])
-        beside, per_row = around * lr_columns * per_input, down * lr_columns * per_input + window[1] * OUTPUT_PIXEL
-        least = min(least, beside + per_row)
-        rows = min(int((memory - beside) / per_row), window[0])
-        if rows >= 1 and (down + around / rows) * lr_columns * count < encoded:
-            encoded, block = (down + around / rows) * lr_columns * count, (rows, columns)
-    if block is None:
+        lr_columns = min(columns * lr_per_column + around, input_size[1])
+        fixed = around * lr_columns * per_input
+        per_row = lr_per_row * lr_columns * per_input + window[1] * OUTPUT_PIXEL
+        needed.append(fixed + per_row)
+        rows = min(int((memory - fixed) / per_row), window[0])
+        if rows >= 1:
+            encoded = (lr_per_row + around / rows) * lr_columns * count  # LR pixels for each row of the output
+            blocks.append((encoded, (rows, columns)))
+    if not blocks:
         raise InputError(
-            f"a strip of an output of {window[1]}x{window[0]} needs about {amount(least)} of memory, "
+            f"a strip of an output of {window[1]}x{window[0]} needs about {amount(min(needed))} of memory, "
             f"{amount(memory)} may be used; give more by --memory, or ask for a smaller size"
         )
-    return block
+    return min(blocks)[1]
 
 
 def strips(
@@ -73,14 +76,7 @@ def strips(
 
     for start in range(0, height, rows):
         strip = whole.window(start, 0, (min(rows, height - start), width))
-        across = range(0, width, columns)
-        yield beside([painted(strip.window(0, at, (strip.size[0], min(columns, width - at)))) for at in across])
+        lefts = range(0, width, columns)
+        parts = [painted(strip.window(0, left, (strip.size[0], min(columns, width - left)))) for left in lefts]
+        yield parts[0] if len(parts) == 1 else Layers.beside(parts)
         progress.advance(strip.size[0])
-
-
-def beside(parts: Sequence[Layers]) -> Layers:
-    """Parts of the same rows as one."""
-    if len(parts) == 1:
-        return parts[0]
-    colour = torch.cat([part.colour for part in parts], dim=2)
-    return Layers(colour, None if parts[0].alpha is None else torch.cat([part.alpha for part in parts], dim=2))

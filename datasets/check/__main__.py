@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, needs in parts_of(arguments).items():
         with tqdm(total=sum(len(paths) for paths, _ in needs), desc=name, leave=False, disable=None) as bar:
             report = examine(needs, not arguments.headers, bar.update)
-        first, *others = report.lines()
-        print("\n".join([f"{name}: {first}", *others]))
+            first, *others = report.lines()
+            bar.write("\n".join([f"{name}: {first}", *others]))
         faulty |= bool(report.faults)
     if faulty:
         sys.exit(1)

@@ -48,16 +48,20 @@ def convolved(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
-    first: int = 0,
+    first_tile: int = 0,
     relu: bool = False,
     skip: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
     """relu(convolution) that keeps the size, zero padding, and with `skip` (B, out, h, w) that * scale + skip:
-    (B, in, h, w) -> (B, out, h, w), weight (out, in, k, k). `first` is where tiles begin, modulo TILE."""
+    (B, in, h, w) -> (B, out, h, w).
+
+    `weight` is (out, in, k, k), k odd, `bias` (out,). Tiles begin at the rows and columns of the whole picture that are
+    `first_tile` modulo TILE. InputError where backend "native" was asked for and the tensors do not allow it.
+    """
     library = native_library(weight, bias, x, skip)
     if library is not None:
-        origin = tuple(first - cut for cut in _cut.get())
+        origin = tuple(first_tile - cut for cut in _cut.get())
         skip = None if skip is None else skip.float()
         options = {"relu": relu, "skip": skip, "scale": scale, "bfloat16": _in_bfloat16()}
         return convolve(library, x.float(), weight, bias, origin=origin, **options)
@@ -77,14 +81,14 @@ def native_library(weight: Tensor, bias: Tensor | None, *pictures: Tensor | None
 
 
 class Convolution(nn.Conv2d):
-    """`convolved` with a weight of its own; `kernel_size` is odd."""
+    """`convolved` with a weight and a bias of its own: (B, in_channels, h, w) -> (B, out_channels, h, w)."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, first: int = 0):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, first_tile: int = 0):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-        self.first = first
+        self.first_tile = first_tile
 
     def forward(self, x: Tensor, relu: bool = False, skip: Tensor | None = None, scale: float = 1.0) -> Tensor:
-        return convolved(x, self.weight, self.bias, first=self.first, relu=relu, skip=skip, scale=scale)
+        return convolved(x, self.weight, self.bias, first_tile=self.first_tile, relu=relu, skip=skip, scale=scale)
 
 
 def in_turn(layers: Iterable[nn.Module], x: Tensor, skip: Tensor | None = None, scale: float = 1.0) -> Tensor:
@@ -120,8 +124,8 @@ def margin(encoder: nn.Module) -> int | None:
 
 
 def in_tiles(pixels: PixelWindow) -> PixelWindow:
-    """The pixels whose features decide, to the last bit, what one convolution with `first` at LATENT_TILES gives at
-    `pixels`; to be convolved within `cut_at` of their first row and column."""
+    """The pixels whose features decide, to the last bit, what one convolution with `first_tile` at LATENT_TILES gives
+    at `pixels`; to be convolved within `cut_at` of their first row and column."""
     if is_exporting() or torch.compiler.is_compiling():
         return pixels.grown(1)
     return pixels.grown_to(TILE, LATENT_TILES).grown(1)

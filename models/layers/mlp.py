@@ -64,4 +64,4 @@ def unfolded_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None
     if not feat_unfold:
         return linear_on_map(features, weight, bias)
     kernel = _known(weight.unflatten(1, (-1, 3, 3))).contiguous(memory_format=torch.channels_last)
-    return convolved(features, kernel, bias, first=LATENT_TILES)
+    return convolved(features, kernel, bias, first_tile=LATENT_TILES)

@@ -1,5 +1,6 @@
 """Pixels <-> tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,12 @@ class Layers:
         return Layers(
             *(part if part is None else part[:, top : top + size[0], left : left + size[1]] for part in parts)
         )
+
+    @classmethod
+    def beside(cls, parts: Sequence["Layers"]) -> "Layers":
+        """Parts of the same height, from left to right, as one; all of them have alpha, or none."""
+        alpha = None if parts[0].alpha is None else torch.cat([part.alpha for part in parts], dim=2)
+        return cls(torch.cat([part.colour for part in parts], dim=2), alpha)
 
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB in front of white, for showing; inks by the plain formula."""
