@@ -77,6 +77,8 @@ def strips(
     for start in range(0, height, rows):
         strip = whole.window(start, 0, (min(rows, height - start), width))
         lefts = range(0, width, columns)
-        parts = [painted(strip.window(0, left, (strip.size[0], min(columns, width - left)))) for left in lefts]
-        yield parts[0] if len(parts) == 1 else Layers.beside(parts)
+        # Without a name for the blocks, which would keep them while the strip is written
+        yield Layers.beside(
+            [painted(strip.window(0, left, (strip.size[0], min(columns, width - left)))) for left in lefts]
+        )
         progress.advance(strip.size[0])

@@ -56,6 +56,8 @@ class Layers:
     @classmethod
     def beside(cls, parts: Sequence["Layers"]) -> "Layers":
         """Parts of the same height, from left to right, as one; all of them have alpha, or none."""
+        if len(parts) == 1:
+            return parts[0]
         alpha = None if parts[0].alpha is None else torch.cat([part.alpha for part in parts], dim=2)
         return cls(torch.cat([part.colour for part in parts], dim=2), alpha)
 
