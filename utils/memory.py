@@ -1,5 +1,6 @@
-"""How much memory there is to use."""
+"""How much memory there is to use, and that what was freed is used again."""
 
+import ctypes
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +14,28 @@ CGROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
 )
+
+# Parameters of glibc's mallopt, and how they are named in the environment
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+ALLOCATION = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES"}
+KEPT, LARGEST_KEPT = 128 << 20, 32 << 20
+
+
+def keep_freed() -> None:
+    """Let the process keep up to KEPT bytes that it freed, blocks of up to LARGEST_KEPT, for what it allocates next.
+
+    By default glibc gives them back at once, and the system clears every page again for the next layer of a network:
+    60,000 pages and a third of the time in an encode of 320x180 pixels by EDSR-baseline. Left as it is where the
+    environment says how memory is allocated, and by other C libraries.
+    """
+    if os.environ.keys() & ALLOCATION:
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return
+    mallopt(MMAP_THRESHOLD, LARGEST_KEPT)
+    mallopt(TRIM_THRESHOLD, KEPT)
 
 
 def available_memory() -> int | None:

@@ -1,9 +1,13 @@
-"""How much memory there is."""
+"""How much memory there is, and what becomes of that which was freed."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import ROOT
 from utils import memory
 from utils.errors import InputError
 
@@ -45,3 +49,32 @@ def test_the_end_of_memory_is_an_error_of_the_user() -> None:
             raise error
     with pytest.raises(RuntimeError, match="shapes"), memory.memory_errors("that"):
         raise RuntimeError("shapes do not match")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+@pytest.mark.parametrize(("environment", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "1000"}, False)])
+def test_freed_memory_is_used_again(environment, kept) -> None:
+    """By pages that the system hands out while 16 MiB are taken and freed ten times, 4,096 pages each time; not where
+    the user has said how memory is allocated."""
+    code = (
+        "import resource; from utils.memory import keep_freed\n"
+        "keep_freed(); size = 2**24; b'x' * size\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(10): b'x' * size\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(ROOT), **environment},
+    )
+    assert (int(ended.stdout) < 100) == kept, ended.stdout
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch) -> None:
+    for name in memory.ALLOCATION:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
+    memory.keep_freed()
