@@ -27,7 +27,7 @@ from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
 from utils.geometry.neighbours import PixelWindow
 from utils.homography_files import read_homography
-from utils.memory import usable_memory
+from utils.memory import KEPT, keep_freed, usable_memory
 from utils.pictures.colour import parse_colour
 from utils.pictures.metadata import Metadata
 from utils.pictures.picture import Kind
@@ -36,6 +36,7 @@ from utils.pictures.writing import BANDED, BandedPicture
 from utils.zoo import from_zoo
 
 REFERENCE_QUERIES = 30000
+KEPT_SHARE = 8  # of the memory that may be used: what was freed and stays (`keep_freed`)
 
 
 class Painter(PicturePainter):
@@ -85,8 +86,10 @@ class Painter(PicturePainter):
 
     def _write_in_strips(self, order: Order, metadata: Metadata) -> list[str]:
         job, picture, kind, size, window = order.job, order.picture, order.kind, order.size, order.window
+        memory = usable_memory(self.arguments.memory)
+        keep_freed(min(KEPT, memory // KEPT_SHARE))
         try:
-            block = block_size(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
+            block = block_size(self.upscaler, picture.size, window[2], size, memory)
         except InputError as error:
             raise InputError(f"{job.source}: {error}") from None
         background = parse_colour(self.arguments.background or "white")

@@ -17,8 +17,7 @@ from utils.memory import amount
 from utils.pictures.picture import Picture
 from utils.pictures.tensors import Layers
 
-# Bytes, about, of an LR pixel that is encoded by a network, and by others, and of an output pixel
-NETWORK_PIXEL, OTHER_PIXEL, OUTPUT_PIXEL = 1000, 150, 60
+OUTPUT_PIXEL = 60  # bytes, about
 
 
 def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
@@ -32,7 +31,8 @@ def block_size(upscaler: Upscaler, input_size: Size, window: Size, size: Size, m
     """(rows, columns) of output pixels to paint at a time, of a window (H, W) of an output of `size`, so that they and
     the rows of all columns need at most so many bytes: of those that fit, what encodes fewest LR pixels. InputError
     when nothing fits."""
-    per_input = NETWORK_PIXEL if upscaler.model.encodes else OTHER_PIXEL
+    with upscaler.computing():
+        per_input = upscaler.model.pixel_bytes
     around = 2 * (upscaler.context + MARGIN) + 1
     lr_per_row, lr_per_column = (n / m for n, m in zip(input_size, size, strict=True))
     needed, blocks = [], []

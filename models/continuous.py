@@ -121,6 +121,11 @@ class ContinuousModel(nn.Module):
         """Whether `encode` runs an encoder, which may compute in a reduced precision."""
         return hasattr(self, "encoder")
 
+    @property
+    def pixel_bytes(self) -> int:
+        """How many bytes `encode` takes of an LR pixel, about."""
+        return 1000
+
     def encode(self, image: Tensor) -> Latent:
         """(B, 3, h, w) normalised picture -> latent: everything that does not depend on the output."""
         return Latent(encode_in_chunks(self.encoder, image), image)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models import native
-from models.continuous import Latent
+from models.continuous import CHUNK_BYTES, Latent
 from models.layers.exporting import is_exporting
 from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
@@ -21,6 +21,7 @@ INTERVAL = 16  # grey levels between samples
 SAMPLES = 256 // INTERVAL + 1  # the last sample is taken at 255 and stands in the place of 256
 STEPS = tuple(SAMPLES**axis for axis in (3, 2, 1, 0))  # index steps along each of the four pixels
 ENTRIES = SAMPLES**4
+COLUMN_BYTES = 160  # that `interpolate` takes for one point, about
 
 
 def sampled_levels() -> Tensor:
@@ -80,7 +81,15 @@ class LookUpLeRF(EnsembleLeRF):
         }  # fmt: skip
 
     def respond(self, unit: str, pixels: Tensor) -> Tensor:
-        return interpolate(round_through(getattr(self, unit).clamp(-127, 127)), pixels)
+        lut = round_through(getattr(self, unit).clamp(-127, 127))
+        if is_exporting():  # graphs have no loops
+            return interpolate(lut, pixels)
+        # A part's intermediates fit the cache: a third of the time, and of the memory, of all points at once.
+        return torch.cat([interpolate(lut, part) for part in pixels.split(CHUNK_BYTES // COLUMN_BYTES, dim=1)], dim=1)
+
+    @property
+    def pixel_bytes(self) -> int:
+        return super().pixel_bytes if native.choose("lerf", *self.parameters()) is None else 150
 
     def encode(self, image: Tensor) -> Latent:
         library = native.choose("lerf", image, *self.parameters())

@@ -20,6 +20,7 @@ class Nearest(ContinuousModel):
     averages = True
     tiling = Tiling.INTERNAL
     whole_types = (torch.float16, torch.bfloat16)
+    pixel_bytes = 150
 
     def encode(self, image: Tensor) -> Latent:
         return Latent(image, image)
@@ -52,6 +53,7 @@ class Filter(Resampler):
 
     reduces = True
     whole_types = (torch.float16, torch.bfloat16)
+    pixel_bytes = 150
 
     @property
     def context(self) -> int:

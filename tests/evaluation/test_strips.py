@@ -1,5 +1,6 @@
 """Pictures painted in strips are those painted whole."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 import demo
 import models
 from evaluation.strips import block_size, can_strip, strips
-from models import Upscaler
+from models import Upscaler, native
 from models.painting import drawing, paint
 from tests.commands import call, mistake
 from tests.golden_cases import assert_close
@@ -113,14 +114,27 @@ def test_what_has_to_be_whole() -> None:
     assert not can_strip(Upscaler(models.make(small_spec("lmciaosr")).eval()), picture_of(3), SIZE)
 
 
+@pytest.mark.skipif(native.library("lerf") is None, reason="needs the native routines")
 def test_blocks_follow_from_the_memory() -> None:
     """All columns where rows suffice, fewer where what is around a block would be encoded again and again."""
-    upscaler, size = upscaler_of("lerf-g"), (12000, 12000)
+    upscaler, size = Upscaler(models.make({"name": "lerf-lut"}).eval()), (12000, 12000)
     (few, narrow), (many, wide) = (block_size(upscaler, (6000, 6000), size, size, n << 20) for n in (20, 2000))
     assert 1 <= few < many < 12000
     assert narrow < wide == 12000
     with pytest.raises(InputError, match="--memory"):
         block_size(upscaler, (6000, 6000), size, size, 700_000)
+
+
+@pytest.mark.skipif(native.library("lerf") is None, reason="needs the native routines")
+@pytest.mark.parametrize(("name", "less"), [("lerf-lut", True), ("bicubic", False)])
+def test_blocks_are_smaller_where_pytorch_looks_up(name, less) -> None:
+    """PyTorch takes several times the memory of the native routines for LUTs, and as much for filters."""
+    model, size = models.make({"name": name}).eval(), (12000, 12000)
+    by_native, by_torch = (
+        math.prod(block_size(Upscaler(model, backend=backend), (6000, 6000), size, size, 100 << 20))
+        for backend in ("auto", "torch")
+    )
+    assert by_torch < by_native / 2 if less else by_torch == by_native
 
 
 @pytest.mark.usefixtures("empty_folder")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import models
+from models.continuous import CHUNK_BYTES
 from models.lerf.patterns import PATTERNS, neighbourhood
 from models.lerf.tables import ENTRIES, interpolate, sampled_levels, tabulated
 
@@ -45,6 +46,16 @@ def test_look_up_equals_the_literal_reference(values, pattern, rotation) -> None
         expected[y, x] = simplex_reference(table, [int(padded[y + dy, x + dx]) for dy, dx in PATTERNS[pattern]])
     expected = np.rot90(expected, -rotation).reshape(-1, values).T
     assert np.array_equal(ours.numpy(), expected)
+
+
+def test_look_up_in_parts_equals_that_of_all_points(monkeypatch) -> None:
+    model = models.make({"name": "lerf-lut"})
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (4, 1001)).float()
+    for unit, *_ in model.units():
+        lut = getattr(model, unit).data.random_(-127, 128)
+        monkeypatch.setattr("models.lerf.tables.COLUMN_BYTES", CHUNK_BYTES // 100)
+        assert torch.equal(model.respond(unit, pixels), interpolate(lut, pixels))
 
 
 @pytest.mark.parametrize("name", ["lerf-l", "lerf-g"])
