@@ -1,4 +1,4 @@
-"""Models trained alike and compared: `python -m tools.trial configs/trials/encoders.yaml --seeds 0 1`."""
+"""Models trained alike and compared: `python -m tools.trial configs/trials/sizes.yaml --seeds 0 1`."""
 
 import json
 import time
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> str:
     check_keys(trial, ("entries", "sets"), f"{arguments.config}: trial")
     common = {key: value for key, value in config.items() if key != "trial"}
     entries, sets = (require(trial, key, f"{arguments.config}: trial") for key in ("entries", "sets"))
+    sets = {label: config for label, config in sets.items() if config is not None}  # as --set trial.sets.NAME=null
     root, scores = Path(arguments.root), {}
     runs = {
         (label, seed): merge(common, {**entries[label], "seed": seed}) for seed in arguments.seeds for label in entries

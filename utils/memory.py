@@ -22,7 +22,7 @@ KEPT = 128 << 20  # bytes
 
 
 def keep_freed(kept: int = KEPT) -> None:
-    """Let the process keep up to so many bytes that it freed, blocks of up to a quarter of them each, for what it
+    """Let the process keep up to so many bytes that it freed, blocks of up to half of them each, for what it
     allocates next.
 
     By default glibc gives them back at once, and the system clears every page again for the next layer of a network:

@@ -25,8 +25,6 @@ ENCODERS = {
     "rcan": {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16, "no_upsampling": True},
     "rdn": {"G0": 8, "RDNconfig": "A", "no_upsampling": True},
     "swinir": {"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 4},
-    "span": {"n_blocks": 1, "n_feats": 8},
-    "edsr-half": {"n_resblocks": 1, "n_feats": 8, "out_dim": 8},
 }
 MLP = {"name": "mlp", "args": {"hidden_list": [16]}}
 OTHERS = {

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import models
-from models.encoders import light, make_encoder, rdn, swinir
+from models.encoders import make_encoder, rdn, swinir
 from models.encoders.rcan import ChannelAttention, attention_block
 from utils.errors import InputError
 
@@ -267,37 +267,3 @@ def test_swinir_learns_everything():
 def test_impossible_swinir_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         small("swinir", **arguments)
-
-
-@pytest.mark.parametrize("size", [(8, 6), (9, 6), (9, 7), (1, 1)])
-def test_half_resolution_keeps_every_size(size):
-    torch.manual_seed(0)
-    encoder = models.make({"name": "edsr-half", "args": {"n_resblocks": 1, "n_feats": 8, "out_dim": 4}}).eval()
-    image = picture(2, 3, *size)
-    with torch.inference_mode():
-        features = encoder(image)
-        even = encoder(F.pad(image, (0, size[1] % 2, 0, size[0] % 2), mode="replicate"))
-    assert features.shape == (2, 4, *size)
-    torch.testing.assert_close(features, even[:, :, : size[0], : size[1]])
-
-
-def test_span_reaches_as_far_as_it_says():
-    torch.manual_seed(0)
-    encoder = models.make({"name": "span", "args": {"n_blocks": 2, "n_feats": 8}}).double()  # far away little changes
-    image = picture(1, 3, 1, 40).double()
-    changed = image.clone()
-    changed[..., 20] += 1
-    with torch.inference_mode():
-        differs = (encoder(image) != encoder(changed)).any(1).flatten().nonzero().flatten()
-    assert (differs[0], differs[-1]) == (20 - encoder.reach, 20 + encoder.reach)
-
-
-def test_parameter_free_attention_weighs_its_own_output():
-    torch.manual_seed(0)
-    block, x = light.ParameterFreeAttention(4), picture(1, 4, 5, 6)
-    first, second, third = block.convs
-    out = third(F.silu(second(F.silu(first(x)))))
-    torch.testing.assert_close(block(x), (x + out) * (torch.sigmoid(out) - 0.5))
-    torch.nn.init.zeros_(third.weight)
-    torch.nn.init.zeros_(third.bias)
-    assert not block(x).any()

@@ -48,6 +48,14 @@ def test_runs_are_made_once_and_compared(config, tmp_path) -> None:
     assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
 
 
+def test_a_set_may_be_left_out(config, tmp_path) -> None:
+    root, timed = tmp_path / "runs", ("--input", "16x8", "--size", "32x16", "--repeats", 1)
+    other = "trial.sets.other={protocol: rgb, scales: [2], datasets: {other: {hr: nowhere}}}"
+    without = ("--set", other, "--set", "trial.sets.other=null")
+    call(trial, config, "--root", root, "--seeds", 0, *timed, *without)
+    assert list(json.loads((root / "trial.json").read_text())["plain"]["seeds"]["0"]["psnr"]) == ["own"]
+
+
 def test_runs_of_another_trial_are_not_mixed_in(config, tmp_path, capsys) -> None:
     root = tmp_path / "runs"
     assert "leave --only-report out" in mistake(capsys, trial, config, "--root", root, "--only-report")

@@ -22,7 +22,6 @@ from utils.geometry.neighbours import PixelWindow
 ENCODERS = {
     "edsr-baseline": {"n_resblocks": 2, "n_feats": 16},
     "rdn": {"G0": 16, "RDNconfig": "tiny"},
-    "span": {"n_blocks": 3, "n_feats": 16},
 }
 needs_native = pytest.mark.skipif(native.library("convolution") is None, reason="needs a C++ compiler")
 
@@ -44,10 +43,7 @@ def calls(monkeypatch) -> list[bool]:
 def encoder(request, monkeypatch) -> nn.Module:
     monkeypatch.setitem(rdn.CONFIGURATIONS, "tiny", (2, 2, 16))
     torch.manual_seed(0)
-    args = ENCODERS[request.param]
-    if request.param != "span":
-        args = {**args, "no_upsampling": True}
-    return models.make({"name": request.param, "args": args}).eval()
+    return models.make({"name": request.param, "args": {**ENCODERS[request.param], "no_upsampling": True}}).eval()
 
 
 def image(*shape: int) -> Tensor:
