@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from utils.errors import InputError
 from utils.memory import keep_freed
 from utils.processes import local_count
 
@@ -31,7 +32,11 @@ def settle(number: int | None = None) -> None:
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
         os.environ["OMP_WAIT_POLICY"] = "passive"  # read by OpenMP when PyTorch loads it
     with uncollected():
-        import torch
+        try:
+            import torch
+        except ImportError as error:
+            remedy = "install requirements.txt, and see that there is memory enough (ulimit -v)"
+            raise InputError(f"PyTorch cannot be loaded: {error}; {remedy}") from None
 
     _choose(number)
     if number is None and "OMP_NUM_THREADS" not in os.environ:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.commands import ROOT
 from utils import threads
+from utils.errors import InputError
 
 
 @pytest.fixture
@@ -75,6 +76,12 @@ def test_options_before_environment_before_quota(quota, monkeypatch, number, env
     threads.settle(number)
     assert now[-1] == used
     assert os.environ.get("OMP_WAIT_POLICY") == policy
+
+
+def test_a_pytorch_that_does_not_load_is_an_error_of_the_user(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"PyTorch cannot be loaded: .*ulimit"):
+        threads.settle()
 
 
 def test_data_workers_leave_a_processor_to_the_training(quota, monkeypatch) -> None:
