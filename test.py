@@ -13,6 +13,7 @@ from utils import cli, processes, stopping, threads
 from utils.config import check_keys, check_types, load_config
 from utils.errors import InputError
 from utils.files import check_target, distinct_names
+from utils.memory import keep_freed
 from utils.reading import check_regular
 
 HOURS = 24 * 60  # in minutes: processes wait for each other while one measures a picture
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = load_config(arguments.config, arguments.set)
     cli.check_models([*arguments.model, arguments.upsampler])
     threads.settle(arguments.threads)
+    keep_freed()
     results = measure(arguments, config, argv, path)
     if not processes.follows():
         print(f"wrote {path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))

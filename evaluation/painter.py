@@ -27,7 +27,7 @@ from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
 from utils.geometry.neighbours import PixelWindow
 from utils.homography_files import read_homography
-from utils.memory import KEPT, keep_freed, usable_memory
+from utils.memory import keep_freed, usable_memory
 from utils.pictures.colour import parse_colour
 from utils.pictures.metadata import Metadata
 from utils.pictures.picture import Kind
@@ -36,7 +36,6 @@ from utils.pictures.writing import BANDED, BandedPicture
 from utils.zoo import from_zoo
 
 REFERENCE_QUERIES = 30000
-KEPT_SHARE = 8  # of the memory that may be used: what was freed and stays (`keep_freed`)
 
 
 class Painter(PicturePainter):
@@ -64,6 +63,7 @@ class Painter(PicturePainter):
             self.table = find_table(self.upscaler, arguments.model, path, mse, force)
 
     def _painted(self, order: Order) -> tuple[np.ndarray, Kind, float]:
+        keep_freed()
         arguments, job, kind, started = self.arguments, order.job, order.kind, time.perf_counter()
         layers = self._draw(Layers.of(order.picture), order)
         seconds = time.perf_counter() - started
@@ -87,7 +87,6 @@ class Painter(PicturePainter):
     def _write_in_strips(self, order: Order, metadata: Metadata) -> list[str]:
         job, picture, kind, size, window = order.job, order.picture, order.kind, order.size, order.window
         memory = usable_memory(self.arguments.memory)
-        keep_freed(min(KEPT, memory // KEPT_SHARE))
         try:
             block = block_size(self.upscaler, picture.size, window[2], size, memory)
         except InputError as error:

@@ -18,15 +18,15 @@ CGROUPS = (
 # Parameters of glibc's mallopt, and how they are named in the environment
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 ALLOCATION = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES"}
-KEPT = 128 << 20  # bytes
+KEPT, LARGEST_KEPT = 128 << 20, 32 << 20  # bytes
 
 
-def keep_freed(kept: int = KEPT) -> None:
-    """Let the process keep up to so many bytes that it freed, blocks of up to half of them each, for what it
-    allocates next.
+def keep_freed() -> None:
+    """Let the process keep up to KEPT bytes that it freed, blocks of up to LARGEST_KEPT, for what it allocates next.
 
     By default glibc gives them back at once, and the system clears every page again for the next layer of a network:
-    60,000 pages and a third of the time in an encode of 320x180 pixels by EDSR-baseline. Left as it is where the
+    60,000 pages and a third of the time in an encode of 320x180 pixels by EDSR-baseline. Not for what has to stay
+    within a bound: what is kept lies in pieces, and strips of 1 GiB took 0.8 GiB more. Left as it is where the
     environment says how memory is allocated, and by other C libraries.
     """
     if os.environ.keys() & ALLOCATION:
@@ -35,8 +35,8 @@ def keep_freed(kept: int = KEPT) -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not glibc
         return
-    mallopt(MMAP_THRESHOLD, kept // 2)
-    mallopt(TRIM_THRESHOLD, kept)
+    mallopt(MMAP_THRESHOLD, LARGEST_KEPT)
+    mallopt(TRIM_THRESHOLD, KEPT)
 
 
 def available_memory() -> int | None:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from utils.errors import InputError
-from utils.memory import keep_freed
 from utils.processes import local_count
 
 # Of a container, version 2 and version 1: microseconds of processor time in a period, and the period's length.
@@ -25,10 +24,8 @@ def settle(number: int | None = None) -> None:
     more than there are processors for this process. OMP_NUM_THREADS is kept to where it is set.
 
     Threads of OpenMP that have no work sleep, unless OMP_WAIT_POLICY or GOMP_SPINCOUNT say otherwise: by default they
-    spin, and beside another busy process a short encode then takes many times as long. Memory that a layer has freed
-    stays for the next one (`utils.memory.keep_freed`).
+    spin, and beside another busy process a short encode then takes many times as long.
     """
-    keep_freed()
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
         os.environ["OMP_WAIT_POLICY"] = "passive"  # read by OpenMP when PyTorch loads it
     with uncollected():
