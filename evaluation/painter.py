@@ -63,8 +63,10 @@ class Painter(PicturePainter):
             self.table = find_table(self.upscaler, arguments.model, path, mse, force)
 
     def _painted(self, order: Order) -> tuple[np.ndarray, Kind, float]:
-        keep_freed()
-        arguments, job, kind, started = self.arguments, order.job, order.kind, time.perf_counter()
+        arguments, job, kind = self.arguments, order.job, order.kind
+        if arguments.memory is None:  # else the next picture of a folder may have to be painted in strips
+            keep_freed()
+        started = time.perf_counter()
         layers = self._draw(Layers.of(order.picture), order)
         seconds = time.perf_counter() - started
         if layers.alpha is not None and not kind.has_alpha:
@@ -86,9 +88,8 @@ class Painter(PicturePainter):
 
     def _write_in_strips(self, order: Order, metadata: Metadata) -> list[str]:
         job, picture, kind, size, window = order.job, order.picture, order.kind, order.size, order.window
-        memory = usable_memory(self.arguments.memory)
         try:
-            block = block_size(self.upscaler, picture.size, window[2], size, memory)
+            block = block_size(self.upscaler, picture.size, window[2], size, usable_memory(self.arguments.memory))
         except InputError as error:
             raise InputError(f"{job.source}: {error}") from None
         background = parse_colour(self.arguments.background or "white")

@@ -25,6 +25,8 @@ def settle(number: int | None = None) -> None:
 
     Threads of OpenMP that have no work sleep, unless OMP_WAIT_POLICY or GOMP_SPINCOUNT say otherwise: by default they
     spin, and beside another busy process a short encode then takes many times as long.
+
+    InputError where PyTorch does not load.
     """
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
         os.environ["OMP_WAIT_POLICY"] = "passive"  # read by OpenMP when PyTorch loads it

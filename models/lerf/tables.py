@@ -84,7 +84,7 @@ class LookUpLeRF(EnsembleLeRF):
         lut = round_through(getattr(self, unit).clamp(-127, 127))
         if is_exporting():  # graphs have no loops
             return interpolate(lut, pixels)
-        # A part's intermediates fit the cache: a third of the time, and of the memory, of all points at once.
+        # A part's intermediates fit the cache: a quarter of the time and of the memory of all points at once.
         return torch.cat([interpolate(lut, part) for part in pixels.split(CHUNK_BYTES // COLUMN_BYTES, dim=1)], dim=1)
 
     @property

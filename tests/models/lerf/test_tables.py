@@ -49,12 +49,12 @@ def test_look_up_equals_the_literal_reference(values, pattern, rotation) -> None
 
 
 def test_look_up_in_parts_equals_that_of_all_points(monkeypatch) -> None:
+    monkeypatch.setattr("models.lerf.tables.COLUMN_BYTES", CHUNK_BYTES // 100)  # 100 points at a time
     model = models.make({"name": "lerf-lut"})
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (4, 1001)).float()
     for unit, *_ in model.units():
         lut = getattr(model, unit).data.random_(-127, 128)
-        monkeypatch.setattr("models.lerf.tables.COLUMN_BYTES", CHUNK_BYTES // 100)
         assert torch.equal(model.respond(unit, pixels), interpolate(lut, pixels))
 
 
