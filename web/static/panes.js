@@ -127,7 +127,7 @@ export class Panes {
     });
     source.again = (tile) => {
       tile.exists = true;
-      if (this.viewers.includes(viewer)) viewer.forceRedraw();
+      if (this.viewers.includes(viewer)) viewer.world.update(true); // a redraw looks for no tiles once all have failed
     };
     viewer.addHandler("update-viewport", () => leaveInvisible(viewer, source));
     // OpenSeadragon then still changes the zoom, of each viewer on its own

@@ -100,6 +100,7 @@ def test_tiles_are_asked_for_again_when_the_server_did_not_answer(page) -> None:
     page.evaluate("continua.panes.zoomTo(40)")
     page.wait_for_selector("#status.bad")
     assert "does not answer" in page.inner_text("#status")
+    settle(page)  # nothing is left to be loaded: only the page itself can ask again
     with page.expect_response(lambda response: "/tiles/6/" in response.url) as answered:
         page.unroute("**/tiles/**")
     assert answered.value.status == 200
