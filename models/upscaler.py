@@ -99,7 +99,9 @@ class Upscaler:
         """(B, 3, h, w) or (3, h, w) in [0, 1] -> latent."""
         with self.computing():
             pictures = pictures[None] if pictures.dim() == 3 else pictures
-            pictures = pictures.to(self.device).contiguous(memory_format=torch.channels_last)
+            pictures = pictures.to(self.device)
+            if self.model.encodes:
+                pictures = pictures.contiguous(memory_format=torch.channels_last)
             return self.model.encode(self.normalization.inp.apply(pictures))
 
     @property

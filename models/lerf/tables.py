@@ -93,12 +93,15 @@ class LookUpLeRF(EnsembleLeRF):
 
     def encode(self, image: Tensor) -> Latent:
         library = native.choose("lerf", image, *self.parameters())
-        if library is None or image.sum().isnan():  # grey levels of 8 bits cannot say NaN; quicker than isnan().any()
+        if library is None:
             return super().encode(image)
         batch, channels, height, width = image.shape
         features = image.new_empty(batch, 1 + len(self.kernel.hyper_parameters), channels, height, width)
         for picture, values in zip(image.contiguous(), features, strict=True):
-            feature = self.look_up(library, 1, to_levels(library, picture))
+            levels, nan = to_levels(library, picture)
+            if nan:  # grey levels of 8 bits cannot say so
+                return super().encode(image)
+            feature = self.look_up(library, 1, levels)
             write_values(library, feature, values[:1])
             add_rests(library, picture, values[0])
             write_values(library, self.look_up(library, 2, feature[0]), values[1:])

@@ -56,9 +56,14 @@ extern "C" const char *lerf_stage(const uint8_t *entries, int64_t bytes, int32_t
     });
 }
 
-// Converts `count` values in 0..1 to grey levels. Too little work for threads.
-extern "C" const char *lerf_levels(const float *values, int64_t count, uint8_t *levels) {
-    for (int64_t i = 0; i < count; ++i) levels[i] = to_level(values[i]);
+// Converts `count` values in 0..1 to grey levels, and says in `nan` whether one is NaN. Too little work for threads.
+extern "C" const char *lerf_levels(const float *values, int64_t count, uint8_t *levels, int32_t *nan) {
+    int32_t found = 0;  // as wide as the values, so that the loop is vectorised
+    for (int64_t i = 0; i < count; ++i) {
+        found |= values[i] != values[i];
+        levels[i] = to_level(values[i]);
+    }
+    *nan = found;
     return nullptr;
 }
 

@@ -30,12 +30,12 @@ def test_every_routine_has_types() -> None:
         for routine in library.routines.values():
             assert routine.restype is ctypes.c_char_p
             assert len(routine.argtypes) > 2
-    library, values = native.library("lerf"), torch.zeros(3)
-    with pytest.raises(TypeError, match="takes 3 arguments"):
+    library, values, nan = native.library("lerf"), torch.zeros(3), torch.zeros(1, dtype=torch.int32)
+    with pytest.raises(TypeError, match="takes 4 arguments"):
         library.call("lerf_levels", values, 3)
     with pytest.raises(ctypes.ArgumentError):
-        library.call("lerf_levels", values, 3.5, values.to(torch.uint8))
+        library.call("lerf_levels", values, 3.5, values.to(torch.uint8), nan)
     with pytest.raises(ValueError, match=r"torch\.float32.*expected torch\.uint8"):
-        library.call("lerf_levels", values, 3, values)
+        library.call("lerf_levels", values, 3, values, nan)
     with pytest.raises(ValueError, match="not contiguous"):
-        library.call("lerf_levels", torch.zeros(6)[::2], 3, values.to(torch.uint8))
+        library.call("lerf_levels", torch.zeros(6)[::2], 3, values.to(torch.uint8), nan)

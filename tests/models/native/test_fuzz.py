@@ -44,7 +44,7 @@ def column(values: list[float]) -> Tensor:
 @given(values=st.lists(st.one_of(ANYWHERE, st.floats(0, 1, width=32)), max_size=70))
 def test_levels(values) -> None:
     library, given_values = native.library("lerf"), column(values)
-    levels = to_levels(library, given_values)
+    levels, _ = to_levels(library, given_values)
     assert torch.equal(levels, (given_values * 255).round().clamp(0, 255).nan_to_num(0).to(torch.uint8))
     write_values(library, levels, given_values)
     assert torch.equal(given_values, levels / 255)

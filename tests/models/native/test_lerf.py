@@ -131,7 +131,9 @@ def test_the_routine_refuses_what_python_does_not_see() -> None:
 def test_levels_of_any_values() -> None:
     values = torch.tensor([0, 1, 0.5, -3, 3, 2.5 / 255, 3.5 / 255, torch.inf, -torch.inf, torch.nan])
     expected = [0, 255, 128, 0, 255, 2, 4, 255, 0, 0]
-    assert to_levels(native.library("lerf"), values).tolist() == expected
+    levels, nan = to_levels(native.library("lerf"), values)
+    assert (levels.tolist(), nan) == (expected, True)
+    assert not to_levels(native.library("lerf"), values[:-1])[1]
 
 
 @pytest.mark.parametrize("kernel", ["gauss", "linear"])
