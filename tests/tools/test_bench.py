@@ -109,11 +109,11 @@ def test_memory_of_rendering_follows_the_field() -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         _, small, large = (  # the first one also holds what later ones find there
             pool.apply(benchmarks.peak_of_rendering, (config, "auto", size, (300, 300), 1))
-            for size in ((40, 100), (40, 100), (160, 100))
+            for size in ((40, 100), (40, 100), (320, 200))
         )
     field = 4 * 192 * 40 * 100 / 1e6  # MB, of the small one's modulations
     assert small > field
-    assert large > small + field  # of blocks of pixels: not of all four times as many
+    assert large > small + field  # of blocks of pixels: not of all sixteen times as many
 
 
 @pytest.mark.slow
