@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> str:
     check_keys(trial, ("entries", "sets"), f"{arguments.config}: trial")
     common = {key: value for key, value in config.items() if key != "trial"}
     entries, sets = (require(trial, key, f"{arguments.config}: trial") for key in ("entries", "sets"))
-    sets = {label: config for label, config in sets.items() if config is not None}  # as --set trial.sets.NAME=null
+    sets = {name: data for name, data in sets.items() if data is not None}  # as --set trial.sets.NAME=null
     root, scores = Path(arguments.root), {}
     runs = {
         (label, seed): merge(common, {**entries[label], "seed": seed}) for seed in arguments.seeds for label in entries

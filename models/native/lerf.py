@@ -16,7 +16,7 @@ LUT_BYTES = {1: 17**3 * 16 * 4, 3: 17**3 * 16 * 16}  # of a LUT of 1 or 3 values
 def to_levels(library: Library, values: Tensor) -> tuple[Tensor, bool]:
     """Values in [0, 1], float32, as grey levels 0..255, uint8: rounded half to even, clipped, NaN as 0; and whether a
     value is NaN."""
-    levels, nan = torch.empty_like(values, dtype=torch.uint8), torch.empty(1, dtype=torch.int32)
+    levels, nan = torch.empty_like(values, dtype=torch.uint8), torch.empty(1, dtype=torch.int32, device="cpu")
     library.call("lerf_levels", values, values.numel(), levels, nan)
     return levels, bool(nan)
 
