@@ -13,14 +13,14 @@ from typing import Any, TextIO
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
-from evaluation.warp_options import COMPARED, is_transparent_warp, is_warp
+from painting.warp_options import COMPARED, is_transparent_warp, is_warp
+from pictures import options
+from pictures.batches import Job, find_jobs, remaining
+from pictures.colour import parse_colour
+from pictures.films.options import FilmJob, add_film_options, find_film
+from pictures.formats import check_writable, format_of
 from utils import cli, processes, threads
 from utils.errors import InputError
-from utils.films.options import FilmJob, add_film_options, find_film
-from utils.pictures import options
-from utils.pictures.batches import Job, find_jobs, remaining
-from utils.pictures.colour import parse_colour
-from utils.pictures.formats import check_writable, format_of
 from utils.pipelines import pipelined
 from utils.progress import told_to
 from utils.stopping import Stopped, watch
@@ -97,9 +97,9 @@ def paint(jobs: Sequence[Job], arguments: Any, single: bool) -> None:
     """Paint and write all; a mistake about a `single` picture is raised, others are told at the end."""
     from tqdm import tqdm
 
-    from evaluation.animations import paint_all
-    from evaluation.stage_bars import StageBars
-    from evaluation.table_painter import table_painter
+    from painting.animations import paint_all
+    from painting.stage_bars import StageBars
+    from painting.table_painter import table_painter
 
     output = sys.stderr if jobs and jobs[0].streams else sys.stdout
 
@@ -142,7 +142,7 @@ def paint_film(film: FilmJob, arguments: Any) -> None:
         print(f"{film.target} is there already")
         return
     cli.check_models([arguments.model, arguments.upsampler])
-    from evaluation import films
+    from painting import films
 
     said, damage = films.paint_film(film, torch_painter(arguments, sys.stdout), arguments)
     print(said)
@@ -153,11 +153,11 @@ def paint_film(film: FilmJob, arguments: Any) -> None:
 
 def torch_painter(arguments: Any, output: TextIO) -> Any:
     """What paints with PyTorch: every model, every option."""
-    from utils.compiling import looking_for_compiler
+    from models.native.compiling import looking_for_compiler
 
     with looking_for_compiler(), threads.uncollected():
         threads.settle(arguments.threads)
-        from evaluation.painter import Painter
+        from painting.painter import Painter
     from utils.devices import select_device
 
     device, notice = select_device(arguments.device, arguments.gpu)

@@ -18,7 +18,7 @@ dependencies = ["torch", "numpy", "PIL", "yaml", "safetensors"]
 
 _ROOT = Path(__file__).resolve().parent
 _PRIVATE = f"_continua_{sha256(str(_ROOT).encode()).hexdigest()[:8]}"
-_PACKAGES = ("models", "utils")
+_PACKAGES = ("models", "painting", "pictures", "utils")
 
 
 class _PrivateImports(ast.NodeTransformer):
@@ -91,7 +91,7 @@ def continua(model: str = "s", device: str = "auto", backend: str = "auto") -> A
     Wrong arguments raise a ValueError of one line. `help(upscaler.__call__)` says more; `upscaler.upscaler` has
     `encode` and `render` for many sizes of one picture; `upscaler.scale_range`, `.tiling` ... say what it can do.
     """
-    return importlib.import_module(f"{_PRIVATE}.models.anywhere").load(model, device, backend)
+    return importlib.import_module(f"{_PRIVATE}.painting.in_memory").load(model, device, backend)
 
 
 if not any(getattr(finder, "serves", None) == _PRIVATE for finder in sys.meta_path):

@@ -111,7 +111,7 @@ def measure_pictures(
     from tqdm import tqdm
 
     from models.cmsr.calibration import LevelErrors, level_errors
-    from utils.pictures.tensors import to_tensor
+    from pictures.tensors import to_tensor
     from utils.random_state import repeatable
 
     key = {**about, "scales": arguments.scales}

@@ -150,8 +150,8 @@ def measure_task(
     are asked for."""
     from tqdm import tqdm
 
-    from utils.pictures.tensors import to_pixels
-    from utils.pictures.writing import write_picture
+    from pictures.tensors import to_pixels
+    from pictures.writing import write_picture
 
     rows: dict[str, Any] = {}
     hashes: dict[str, Any] = {}

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from utils import cli, processes, runs, stopping, threads
+from training import folder as runs
+from utils import cli, processes, stopping, threads
 from utils.config import check_keys, check_types, load_config
 
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 from datasets.blur_kernels import KERNELS, blurred
 from datasets.compression import BLOCK, compressed
+from pictures.tensors import resize_bicubic
 from utils.config import check_keys
 from utils.errors import InputError
 from utils.geometry.grids import Size
 from utils.kinds import Kind, Share, between, check, whole
-from utils.pictures.tensors import resize_bicubic
 from utils.registry import Registry
 
 LUMA = (0.299, 0.587, 0.114)  # of RGB, BT.601

@@ -13,10 +13,10 @@ from datasets.pairs import pair_names
 from datasets.pixel_cache import PixelCache
 from datasets.pixel_map import PixelMap
 from datasets.registry import name_of, register
+from pictures.reading import list_pictures, open_picture, read_rgb
 from utils.errors import InputError
 from utils.geometry.grids import Size
 from utils.kinds import Count, FilePath, FolderPaths
-from utils.pictures.reading import list_pictures, open_picture, read_rgb
 from utils.reading import read_json
 
 CACHES = ("none", "bin", "memmap", "in_memory")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pictures.reading import read_rgb
 from utils.errors import InputError
 from utils.files import atomic_file, clear_temporaries
-from utils.pictures.reading import read_rgb
 
 # What a copy starts with: a mark, bytes and time in ns of the picture, height and width, CRC-32 of the pixels.
 HEADER = struct.Struct("<8sqqIII")

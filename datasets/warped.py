@@ -7,11 +7,11 @@ from torch.utils.data import Dataset
 
 from datasets.folders import ImageFolder
 from datasets.registry import register
+from pictures.reading import read_rgb
 from utils.errors import InputError
 from utils.geometry.homographies import Homography
 from utils.homography_files import read_homography
 from utils.kinds import Count, FolderPaths
-from utils.pictures.reading import read_rgb
 
 MATRIX_ENDINGS = (".pth", ".npy", ".txt")
 

@@ -9,10 +9,10 @@ from torch.utils.data import DataLoader
 from datasets.implicit import ImplicitDataset
 from evaluation.metrics import Protocol, psnr
 from models.upscaler import Upscaler
+from pictures.tensors import to_tensor
 from utils.errors import InputError
 from utils.geometry.homographies import Homography
 from utils.geometry.scales import Scale, scale_text
-from utils.pictures.tensors import to_tensor
 from utils.processes import shared_out
 from utils.random_state import repeatable
 

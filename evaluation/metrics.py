@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pictures.similarity import WINDOW, ssim_map
 from utils.errors import InputError, nearest_name
-from utils.pictures.similarity import WINDOW, ssim_map
 
 LUMA_BT601 = (65.738, 129.057, 25.064)  # of RGB in [0, 1], in 1/256 of full scale (EDSR's benchmark code)
 

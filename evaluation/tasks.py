@@ -17,12 +17,12 @@ from evaluation.measure import measure_pair, measure_warp
 from evaluation.metrics import Protocol, find_protocol, parse_eval_type
 from models.cmsr.tables import ScaleTable
 from models.upscaler import Upscaler
+from pictures.tensors import to_tensor
 from utils.config import check_keys, check_types, plain_number, require
 from utils.errors import InputError
 from utils.geometry.homographies import Homography
 from utils.geometry.scales import Scale, parse_scale, scale_text
 from utils.kinds import FOLDER_NAME, FOLDER_NAMES, FOLDERS, MAPPING, SCALES, TEXT, check, whole
-from utils.pictures.tensors import to_tensor
 from utils.random_state import repeatable
 
 KINDS = {

@@ -11,10 +11,10 @@ from evaluation.measure import measure_pair
 from evaluation.metrics import Protocol, ssim
 from evaluation.perceptual import SMALLEST, load_lpips
 from models.upscaler import Upscaler
+from pictures.similarity import WINDOW
+from pictures.tensors import to_tensor
 from utils.errors import InputError, nearest_name
 from utils.geometry.grids import Size
-from utils.pictures.similarity import WINDOW
-from utils.pictures.tensors import to_tensor
 from utils.processes import shared_out
 from utils.random_state import repeatable
 

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.native.compiling import cache_folder
 from models.registry import weights_hash
-from utils.compiling import cache_folder
+from pictures.reading import read_rgb
+from pictures.tensors import resize_bicubic, to_tensor
 from utils.errors import InputError
 from utils.files import PROJECT, atomic_file
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import resize_bicubic, to_tensor
 
 if TYPE_CHECKING:
     from models.upscaler import Upscaler

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.lerf_tables import find_library
-from utils import compiling
+from models.native import compiling
+from painting.lerf_tables import find_library
 from utils.errors import InputError
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 import demo
-from evaluation.painter import Painter
+from painting.painter import Painter
+from pictures import writing
+from pictures.reading import read_rgb
 from tests.commands import ROOT, call, mistake
 from tests.demos import run
 from tests.forks import ended, fork
 from utils import cli
-from utils.pictures import writing
-from utils.pictures.reading import read_rgb
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

@@ -14,17 +14,17 @@ from PIL import Image
 import models
 from datasets.implicit import whole_sizes
 from evaluation.metrics import psnr
-from evaluation.sheets import Crop, Row, crop_text, enlarged, input_of, labelled_sheet
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
+from painting.sheets import Crop, Row, crop_text, enlarged, input_of, labelled_sheet
+from pictures.options import crop
+from pictures.reading import list_pictures, read_rgb
+from pictures.tensors import resize_bicubic, to_pixels, to_tensor
+from pictures.writing import write_picture
 from tools.bench.measures import short_name
 from utils import cli
 from utils.errors import InputError
 from utils.files import check_new_target
-from utils.pictures.options import crop
-from utils.pictures.reading import list_pictures, read_rgb
-from utils.pictures.tensors import resize_bicubic, to_pixels, to_tensor
-from utils.pictures.writing import write_picture
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from evaluation.measure import measure_pair
 from evaluation.metrics import find_protocol
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
+from pictures.tensors import to_tensor
 from utils import cli
 from utils.geometry.scales import scale_text
-from utils.pictures.tensors import to_tensor
 
 PROTOCOL = find_protocol("rgb")
 GAP = 40  # LR pixels

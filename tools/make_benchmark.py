@@ -22,15 +22,15 @@ from datasets.folders import picture_size
 from datasets.warped import MATRIX_ENDINGS
 from models.resampling.filters import CatmullRom
 from models.upscaler import Upscaler
+from pictures.reading import list_pictures, read_rgb
+from pictures.tensors import to_pixels, to_tensor
+from pictures.writing import write_picture
 from utils import cli
 from utils.errors import InputError
 from utils.files import atomic_file
 from utils.geometry.homographies import Homography
 from utils.geometry.scales import Scale, Size, check_output_size, scale_text
 from utils.homography_files import write_homography
-from utils.pictures.reading import list_pictures, read_rgb
-from utils.pictures.tensors import to_pixels, to_tensor
-from utils.pictures.writing import write_picture
 
 # Range of scales, and how far each corner may move inwards as a share of the side: within the scales that models were
 # trained for ("in scale"), and beyond them ("out of scale").

@@ -16,12 +16,12 @@ from datasets.compression import encoded
 from datasets.degradation import Blur, Noise
 from datasets.folders import picture_size
 from datasets.implicit import whole_sizes
+from pictures.reading import list_pictures, read_rgb
+from pictures.tensors import resize_bicubic
 from utils import cli
 from utils.errors import InputError
 from utils.files import atomic_file
 from utils.geometry.scales import Scale, check_output_size, scale_text
-from utils.pictures.reading import list_pictures, read_rgb
-from utils.pictures.tensors import resize_bicubic
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import ImageFont
 from tqdm import tqdm
 
+from pictures.writing import write_picture
 from tools.drawings.sheet import Sheet
 from tools.drawings.subjects import DRAWINGS
 from utils import cli
 from utils.errors import InputError
-from utils.pictures.writing import write_picture
 
 FONT_ENDINGS = (".ttf", ".otf")
 

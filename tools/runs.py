@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from training.folder import leaves
 from training.watching import duration, read_history
 from utils import cli
 from utils.config import load_config
 from utils.errors import InputError, shortened
 from utils.files import atomic_file, check_target
 from utils.locks import is_locked
-from utils.runs import leaves
 
 ABSENT = "-"
 COLUMNS = ("run", "model", "epoch", "steps", "loss", "last PSNR", "best PSNR", "at", "samples/s", "waiting", "trained")

@@ -13,13 +13,13 @@ import train
 from evaluation.tasks import make_tasks
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
+from pictures.reading import read_rgb
+from pictures.tensors import resize_bicubic, to_tensor
 from training.run import LAST
 from utils import cli
 from utils.config import check_keys, load_config, merge, require, write_yaml
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import resize_bicubic, to_tensor
 
 PICTURE = "load/samples/coffee.png"
 

@@ -13,6 +13,8 @@ from tqdm import tqdm
 from evaluation.measure import validate
 from evaluation.metrics import parse_eval_type
 from evaluation.val_metrics import extra_scores
+from pictures.tensors import to_pixels
+from pictures.writing import write_picture
 from training import parts, speed
 from training.plot import plot_history
 from training.run import BEST, LAST, Run
@@ -21,8 +23,6 @@ from training.watching import Meter, add_to_history, duration
 from utils import processes, stopping
 from utils.errors import InputError
 from utils.events import EventLog
-from utils.pictures.tensors import to_pixels
-from utils.pictures.writing import write_picture
 from utils.random_state import seed_everything
 
 

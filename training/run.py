@@ -21,14 +21,15 @@ from models.checkpoints import loading as checkpoints
 from models.checkpoints.safetensors_files import SUFFIX, save_safetensors
 from models.normalization import Normalization
 from models.upscaler import Upscaler
+from training import folder as runs
 from training import parts, speed
+from training.losses import make_loss
 from training.validation import check_validation
 from training.watching import Meter
-from utils import processes, runs, stopping
+from utils import processes, stopping
 from utils.config import require
 from utils.errors import InputError
 from utils.kinds import MAPPING, POSITIVE, SWITCH, TEXT, TEXTS, WHOLE_NUMBERS, Kind, between, whole
-from utils.losses import make_loss
 from utils.random_state import repeatable, seed_everything
 from utils.threads import data_workers
 

@@ -11,8 +11,8 @@ from datasets.implicit import ImplicitDataset
 from evaluation.measure import measure_pair
 from evaluation.metrics import Protocol, find_protocol
 from models.upscaler import Upscaler
+from pictures.tensors import to_tensor
 from utils.errors import InputError
-from utils.pictures.tensors import to_tensor
 from utils.random_state import repeatable
 
 STRIP_ITEMS, STRIP_SIDE, STRIP_GAP = 3, 256, 2

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.zoo import from_zoo, unknown_model, zoo
 from utils.errors import InputError, nearest_name, one_line
 from utils.files import PROJECT, from_anywhere
 from utils.geometry.scales import Scale, parse_scale
@@ -16,7 +17,6 @@ from utils.memory import is_memory_error
 from utils.processes import follows, repeats_others
 from utils.sources import choices, registered_names
 from utils.stopping import Stopped
-from utils.zoo import from_zoo, unknown_model, zoo
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

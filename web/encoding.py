@@ -11,12 +11,12 @@ from torch import Tensor
 
 from models.continuous import Field, Latent
 from models.local_ensemble import LocalEnsembleModel
-from models.painting import continued, paint, with_outside
 from models.upscaler import Upscaler
+from painting.layers import continued, paint, with_outside
+from pictures.tensors import Layers
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import WarpedGrid
 from utils.geometry.neighbours import PixelWindow
-from utils.pictures.tensors import Layers
 from web.budget import Budget, Key
 
 FIELD_SHARE = 0.25  # of the budget, that one field may take

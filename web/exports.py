@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.outputs import needed_memory
+from painting.outputs import needed_memory
+from pictures.formats import format_of, kept_metadata
+from pictures.picture import Kind, Picture
+from pictures.writing import encode
 from utils.errors import InputError, one_line
 from utils.geometry.grids import Size
 from utils.geometry.homographies import Homography
 from utils.geometry.scales import check_output_size
 from utils.memory import check_memory
-from utils.pictures.formats import format_of, kept_metadata
-from utils.pictures.picture import Kind, Picture
-from utils.pictures.writing import encode
 from web.errors import Refused, missing
 from web.studio import Session, Studio
 from web.uploads import Upload

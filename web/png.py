@@ -4,8 +4,8 @@ import zlib
 
 import numpy as np
 
-from utils.pictures.deep import PNG_SIGNATURE, png_chunk, png_header
-from utils.pictures.picture import CHANNELS, Kind
+from pictures.deep import PNG_SIGNATURE, png_chunk, png_header
+from pictures.picture import CHANNELS, Kind
 
 NOTHING, LEFT = 0, 1  # filters: the pixel itself, and less the one to the left
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, Response
 
+from pictures.formats import WRITTEN
+from pictures.reading import list_pictures
 from utils.geometry.scales import check_output_size, check_window
 from utils.homography_files import parse_homography
-from utils.pictures.formats import WRITTEN
-from utils.pictures.reading import list_pictures
 from web.catalogue import DEFAULT
 from web.errors import Refused, missing
 from web.exports import Exports, Order

@@ -15,14 +15,14 @@ from evaluation.metrics import find_protocol
 from models.cmsr.rendering import chosen_levels
 from models.cmsr.tables import find_table
 from models.upscaler import Upscaler
+from pictures.formats import format_of
+from pictures.picture import Picture
+from pictures.tensors import Layers, to_pixels, to_tensor
+from pictures.writing import encode as write
 from utils.geometry.grids import Size
 from utils.geometry.homographies import Homography
 from utils.geometry.scales import check_window
 from utils.memory import memory_errors
-from utils.pictures.formats import format_of
-from utils.pictures.picture import Picture
-from utils.pictures.tensors import Layers, to_pixels, to_tensor
-from utils.pictures.writing import encode as write
 from web.budget import Budget
 from web.catalogue import FILTERS, Catalogue
 from web.encoding import Encoding, Processors, with_kept_fields

@@ -9,12 +9,12 @@ from pathlib import PurePosixPath, PureWindowsPath
 import numpy as np
 from PIL import Image
 
+from pictures.colour import in_rgb
+from pictures.deep import is_tiff
+from pictures.picture import Picture, levels
+from pictures.reading import read_picture
+from pictures.tensors import resize_bicubic
 from utils.errors import InputError, one_line
-from utils.pictures.colour import in_rgb
-from utils.pictures.deep import is_tiff
-from utils.pictures.picture import Picture, levels
-from utils.pictures.reading import read_picture
-from utils.pictures.tensors import resize_bicubic
 from web.errors import Refused
 from web.settings import Settings
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from datasets.folders import picture_size
 from datasets.implicit import ImplicitDataset
+from pictures.reading import read_rgb
 from utils.errors import InputError
 from utils.geometry.grids import Size
-from utils.pictures.reading import read_rgb
 from utils.threads import available_processors
 
 NAMED = 3  # pictures that one line names

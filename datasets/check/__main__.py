@@ -9,11 +9,11 @@ from tqdm import tqdm
 
 import datasets
 from datasets.check import examine
+from pictures.reading import list_pictures
 from utils import cli
 from utils.config import load_config, require
 from utils.errors import InputError
 from utils.geometry.grids import Size
-from utils.pictures.reading import list_pictures
 
 PARTS = ("train_dataset", "val_dataset")
 

@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 
 from datasets.degradation import LUMA
 from datasets.registry import name_of
+from pictures.tensors import to_tensor
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Size, cell_of, positions_of
 from utils.kinds import Count, Share, check, whole
-from utils.pictures.tensors import to_tensor
 
 
 class ImplicitDataset(Dataset):

@@ -5,9 +5,9 @@ from torch.utils.data import Dataset
 
 from datasets.implicit.base import ImplicitDataset
 from datasets.registry import register
+from pictures.tensors import resize_bicubic
 from utils.geometry.grids import Size
 from utils.kinds import Count, SizeLike
-from utils.pictures.tensors import resize_bicubic
 
 
 @register("sr-implicit-uniform-varied")

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from datasets.implicit import ImplicitDataset
-from utils.pictures.captions import fitting
+from pictures.captions import fitting
 from utils.random_state import mixed, repeatable
 
 SIDE = 192  # pixels of the square that a picture is shown in

@@ -5,11 +5,11 @@ from typing import Any
 
 import datasets
 from datasets.preview import make_sheet, spread
+from pictures.writing import write_picture
 from utils import cli
 from utils.config import check_types, load_config, require
 from utils.files import check_target
 from utils.kinds import whole
-from utils.pictures.writing import write_picture
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:

@@ -16,12 +16,12 @@ from models.checkpoints.safetensors_files import is_safetensors, load_safetensor
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.normalization import Normalization
 from models.upscaler import Upscaler
+from models.zoo import from_zoo, unknown_model
 from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
 from utils.files import atomic_file
 from utils.kinds import NUMBERS, Kind, check
 from utils.reading import CodeInFileError, read_tensors
-from utils.zoo import from_zoo, unknown_model
 
 SCALE_RANGE = Kind(
     "two numbers above 0, the smallest and the largest scale",

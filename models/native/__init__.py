@@ -10,8 +10,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
+from models.native import compiling as build
 from models.native.calls import Library
-from utils import compiling as build
 from utils.errors import InputError
 
 BACKENDS = ("auto", "native", "torch")

@@ -9,10 +9,10 @@ from torch.utils.data import DataLoader
 
 from datasets.blur_kernels import KERNELS, blurred, sinc
 from datasets.degradation import Degradation, add_gaussian, add_poisson, registry
+from pictures.tensors import resize_bicubic
 from tests.datasets.making import folder, mistake, wrapper
 from training.parts import SeededItems
 from utils.config import load_config
-from utils.pictures.tensors import resize_bicubic
 from utils.random_state import repeatable
 
 PHOTO = "configs/train-lmf/train_edsr-s-lmliif-photo.yaml"

@@ -10,10 +10,10 @@ from PIL import Image
 
 import datasets
 from datasets.folders import picture_size
+from pictures.reading import open_picture, read_rgb
+from pictures.tensors import to_tensor
 from tests.datasets.making import folder, mistake, paired, wrapper
 from utils.errors import InputError
-from utils.pictures.reading import open_picture, read_rgb
-from utils.pictures.tensors import to_tensor
 
 
 @pytest.mark.parametrize("cache", ["none", "bin", "in_memory"])

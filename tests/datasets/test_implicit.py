@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from datasets.implicit import augmented
+from pictures.tensors import resize_bicubic
 from tests.datasets.making import folder, mistake, paired, wrapper, write_pictures
 from utils.errors import InputError
 from utils.geometry.grids import Grid
-from utils.pictures.tensors import resize_bicubic
 from utils.random_state import repeatable
 
 DOWNSAMPLED, FIXED, VARIED = "sr-implicit-downsampled", "sr-implicit-fixed-resolution", "sr-implicit-uniform-varied"

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 import datasets
+from pictures.reading import read_rgb
 from tests.datasets.making import wrapper
 from utils.errors import InputError
-from utils.pictures.reading import read_rgb
 
 
 @pytest.fixture

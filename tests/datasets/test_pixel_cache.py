@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from datasets import pixel_cache
+from pictures.reading import read_rgb
 from tests.datasets.making import folder, mistake
-from utils.pictures.reading import read_rgb
 
 
 @pytest.fixture

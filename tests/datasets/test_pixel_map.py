@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from datasets import pixel_map
+from pictures.reading import read_rgb
 from tests.datasets.making import folder, mistake, wrapper
 from utils.locks import LOCK, locked
-from utils.pictures.reading import read_rgb
 
 
 def read(pictures: Path, **arguments) -> list[np.ndarray]:

@@ -13,12 +13,12 @@ import datasets
 from evaluation.measure import measure_warp
 from evaluation.metrics import find_protocol
 from models.checkpoints.loading import load_upscaler
+from pictures.reading import read_rgb
+from pictures.tensors import to_tensor
 from tests.commands import call, mistake
 from tools import make_benchmark
 from tools.make_benchmark import WARPS, between, random_homography
 from utils.homography_files import read_homography
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import to_tensor
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

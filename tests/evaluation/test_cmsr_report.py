@@ -9,9 +9,9 @@ from PIL import Image
 import demo
 from evaluation import cmsr_report
 from models.upscaler import Upscaler
+from pictures.reading import read_picture
 from tests.commands import call
-from tests.utils.pictures.making import noise
-from utils.pictures.reading import read_picture
+from tests.pictures.making import noise
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

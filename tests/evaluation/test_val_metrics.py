@@ -11,8 +11,8 @@ from evaluation.metrics import find_protocol
 from evaluation.val_metrics import check_metrics, extra_scores
 from models import make
 from models.upscaler import Upscaler
+from pictures.tensors import to_tensor
 from tests.datasets.making import folder, mistake, wrapper
-from utils.pictures.tensors import to_tensor
 
 RGB = find_protocol("rgb")
 DOWNSAMPLED = "sr-implicit-downsampled"

@@ -20,10 +20,10 @@ from models.checkpoints.loading import load_upscaler, save_checkpoint
 from models.checkpoints.safetensors_files import save_safetensors
 from models.cmsr.tables import load_table
 from models.lerf.tables import tabulated
+from pictures.reading import read_rgb
 from tests.conftest import SMALL_LMLIIF
 from tests.fuzz.changes import change_bytes, change_value
 from utils.homography_files import read_homography, write_homography
-from utils.pictures.reading import read_rgb
 
 
 @dataclass(frozen=True)

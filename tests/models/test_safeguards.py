@@ -12,11 +12,11 @@ from evaluation.metrics import psnr
 from models import load_upscaler, safeguards
 from models.safeguards import filter_share, pixel_size
 from models.upscaler import Upscaler
+from pictures.tensors import to_tensor
 from tests.registered import DECODERS, small_spec
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 from utils.geometry.scales import output_size
-from utils.pictures.tensors import to_tensor
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [ROOT / "save/pretrained_models" / name for name in ("edsr-s_lm-liif.pth", "lerf-g", "lerf-l")]

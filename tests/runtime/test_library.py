@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.lerf_tables import find_library, load_tables
 from models.checkpoints.loading import load_upscaler
+from models.native import compiling
+from painting.lerf_tables import find_library, load_tables
+from pictures.reading import read_rgb
+from pictures.tensors import to_pixels, to_tensor
 from runtime.lerf.continua_lerf import LerfError, Tables, library_path
 from runtime.lerf.sources import FLAGS, SOURCES
 from tests.runtime.making import SHIPPED, header, shipped, tables, write
-from utils import compiling
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 from utils.geometry.matrices import rotation_matrix
 from utils.geometry.targets import rotated_size
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import to_pixels, to_tensor
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/lerf/tables.json").read_text())
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
@@ -151,7 +151,7 @@ def test_the_wheel(picture, tmp_path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={}, capture_output=True, text=True)
     assert done.stdout == "1 False\n", done.stderr
-    code = "from evaluation.lerf_tables import find_library; print(find_library())"
+    code = "from painting.lerf_tables import find_library; print(find_library())"
     environment = {"PYTHONPATH": f"{folder.parents[1]}:{tmp_path}", "CXX": "no-compiler"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout == f"{library_path(package)}\n", done.stderr

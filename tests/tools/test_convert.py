@@ -13,12 +13,12 @@ from models.checkpoints.lerf import write_tables
 from models.checkpoints.loading import load_checkpoint, load_upscaler, save_checkpoint
 from models.lerf.tables import tabulated
 from models.registry import weights_hash
+from models.zoo import from_zoo, zoo
 from tests.commands import call, mistake
 from tests.conftest import SMALL_LMLIIF
 from tests.fuzz.subjects import make_mmediting, make_network
 from tests.registered import small_spec
 from tools import convert, export_lut
-from utils.zoo import from_zoo, zoo
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.sheets import GAP, LABEL
+from painting.sheets import GAP, LABEL
 from tests.commands import call, mistake
 from tools import crops
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from evaluation.metrics import psnr
+from pictures.tensors import to_tensor
 from tests.commands import mistake
 from tools import judge_drawings
-from utils.pictures.tensors import to_tensor
 
 
 def test_filters_keep_greys_and_score_as_computed_by_hand(tmp_path) -> None:

@@ -9,11 +9,11 @@ from PIL import Image
 
 import test
 from evaluation.metrics import psnr
+from pictures.reading import read_rgb
+from pictures.tensors import resize_bicubic, to_tensor
 from tests.commands import call, mistake
 from tools import make_degraded
 from tools.make_degraded import STRENGTHS
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import resize_bicubic, to_tensor
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

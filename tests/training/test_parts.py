@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from training.losses import make_loss
 from training.parts import (
     EpochBatches,
     SeededItems,
@@ -17,7 +18,6 @@ from training.parts import (
     make_optimizer,
 )
 from utils.errors import InputError
-from utils.losses import make_loss
 from utils.stopping import Stopped
 
 

@@ -9,9 +9,9 @@ import pytest
 import datasets
 import models
 from tests.conftest import SMALL_LMLIIF
+from training.losses import registry as losses
 from utils.errors import InputError
 from utils.kinds import Count, Even, Positive, kind_of, whole
-from utils.losses import registry as losses
 from utils.registry import Registry, arguments_of
 
 REGISTRIES = (models.registry, datasets.registry, losses)

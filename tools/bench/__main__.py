@@ -14,6 +14,9 @@ import models
 from models.checkpoints.loading import load_upscaler
 from models.cmsr.tables import check_controllable
 from models.decoders import on_encoder
+from pictures.formats import check_writable
+from pictures.reading import list_pictures, read_rgb
+from pictures.tensors import to_tensor
 from tools.bench import compare as comparison
 from tools.bench import costs
 from tools.bench import measures as benchmarks
@@ -27,9 +30,6 @@ from utils import cli
 from utils.config import load_config, require
 from utils.files import atomic_file
 from utils.geometry.scales import output_size, scale_text
-from utils.pictures.formats import check_writable
-from utils.pictures.reading import list_pictures, read_rgb
-from utils.pictures.tensors import to_tensor
 from utils.random_state import repeatable
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"

@@ -12,13 +12,13 @@ from tqdm import tqdm
 from evaluation.report import means
 from evaluation.tasks import Task, make_tasks
 from models.upscaler import Upscaler
+from models.zoo import from_zoo
+from pictures.reading import read_rgb
+from pictures.tensors import resize_bicubic, to_tensor
 from tools.bench.docs_table import replace_between_marks
 from tools.bench.measures import in_turn, load, peak_memory, short_name
 from utils.config import load_config
 from utils.geometry.scales import Scale, Size, parse_scale
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import resize_bicubic, to_tensor
-from utils.zoo import from_zoo
 
 BEGIN, END = "<!-- models: made by `python -m tools.bench compare` -->", "<!-- end of models -->"
 SETS = {

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from evaluation.crops import pixels_for
-from models.painting import drawing
+from painting.crops import pixels_for
+from painting.layers import drawing
 from tools.bench.measures import Figure, in_turn, load, ratio, short_name
 from utils.geometry.grids import Grid
 from utils.geometry.neighbours import PixelWindow

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
+from pictures.reading import list_pictures
 from tools.bench.measures import Figure
 from training.loop import train_step
 from training.run import Run, prepare
 from training.watching import Meter
 from utils import stopping
 from utils.config import load_config, merge
-from utils.pictures.reading import list_pictures
 
 CACHES = {"none": "no cache", "memmap": "memory map"}
 WORKERS = (0, 1, 2)

@@ -25,13 +25,13 @@ import models
 from models.checkpoints.loading import load_upscaler
 from models.decoders.lmf import LMFDecoder
 from models.upscaler import Upscaler
+from pictures.reading import read_rgb
+from pictures.tensors import resize_bicubic, to_pixels, to_tensor
 from tools.bench.costs import encoder_macs, macs_per_run
 from utils.config import load_config, require
 from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography, WarpedGrid
 from utils.geometry.scales import output_size, scale_text
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import resize_bicubic, to_pixels, to_tensor
 
 DEGREES = 12  # angle of the measured warp
 PRODUCT_SIDE = 1024  # side of the square matrices whose product is the yardstick

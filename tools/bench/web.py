@@ -11,10 +11,10 @@ from typing import Any
 from httpx import ASGITransport, AsyncClient
 
 from models.checkpoints.loading import load_upscaler
+from pictures.reading import read_rgb
+from pictures.tensors import to_tensor
 from tools.bench.measures import Figure
 from utils.geometry.grids import Grid
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import to_tensor
 from web.application import create_app
 from web.catalogue import DEFAULT, SHIPPED
 from web.settings import Settings

@@ -12,12 +12,12 @@ from models import native
 from models.checkpoints.loading import load_upscaler
 from models.resampling.kernels import AmplifiedLinear, SteerableGaussian
 from models.resampling.resampler import Resampler, ResamplingField
+from pictures.reading import read_rgb
+from pictures.tensors import to_tensor
 from tests.golden_cases import FOLDER, arrays, assert_close, fill, manifest, painted
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 from utils.homography_files import read_homography
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import to_tensor
 
 CASES = manifest("lerf")
 KERNELS = {"gauss": SteerableGaussian(), "linear": AmplifiedLinear()}

@@ -19,7 +19,7 @@ from utils.errors import InputError
 
 LOAD = """
 import pathlib, sys
-from utils import compiling
+from models.native import compiling
 compiling.SOURCES = pathlib.Path(sys.argv[1])
 print(compiling.load("squares")._name)
 """

@@ -12,10 +12,10 @@ from PIL import Image
 import models
 from evaluation.metrics import find_protocol
 from models.upscaler import Upscaler
+from pictures.reading import read_rgb
+from pictures.tensors import resize_bicubic, to_tensor
 from tests.golden_cases import FOLDER, assert_close, painted
 from utils.geometry.grids import Grid, cell_of
-from utils.pictures.reading import read_rgb
-from utils.pictures.tensors import resize_bicubic, to_tensor
 
 
 def render(name: str, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

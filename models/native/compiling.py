@@ -1,0 +1,256 @@
+"""Compiles native routines with the system's C++ compiler and keeps them in a cache folder.
+
+Each NAME.cpp of models/native becomes one shared library with a plain C interface; all share the headers (*.h). In the
+cache a library is called NAME-KEY-CONTENT.so. KEY is a hash of everything that the machine code depends on, so no
+library is ever out of date. CONTENT is the hash of the file itself, so a damaged library is recognised and compiled
+again. Nothing is loaded from a folder to which another user could have written.
+"""
+
+import atexit
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from utils.errors import InputError
+
+SOURCES = Path(__file__).parent
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-pthread")
+# Options that compile for this CPU, first for x86, then for ARM; the last choice is code for any CPU.
+CPU_FLAGS = (("-march=native",), ("-mcpu=native",), ())
+OPENMP = "-fopenmp"
+# PyTorch rounds every product before adding it. When the resampler and the LUT stages do the same, LeRF-L's output is
+# identical to the last bit, and positions at the end of a support have the same taps.
+FLAGS_OF = {"resampler": ("-ffp-contract=off",), "lerf": ("-ffp-contract=off",)}
+PATIENCE = 5  # seconds of a compiler's run until the user is told
+LONGEST_BUILD = 60  # seconds that the compiler may run in all, for one process
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class BuildError(Exception):
+    """Why there is no library, in one line that names the remedy."""
+
+
+_spent = 0.0  # seconds that the compiler has run
+
+
+def load(name: str) -> ctypes.CDLL:
+    """The library made from NAME.cpp, compiled unless it is in the cache; BuildError when that fails.
+
+    Several processes may do so at once: each compiles in a folder of its own, and the last library in place stays.
+    """
+    try:
+        path = compiled(name)
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)  # made by a broken compiler: another one has its chance next time
+            raise
+    except (InputError, OSError) as error:
+        raise BuildError(f"{error} (CONTINUA_CACHE names the folder of compiled routines)") from error
+
+
+def compiled(name: str, folder: Path | None = None, own_flags: Sequence[str] = ()) -> Path:
+    """The file of the library made from NAME.cpp, not loaded yet; damaged ones are removed and made again.
+
+    The source is in SOURCES, or in a `folder` whose sources include those of SOURCES, too; `own_flags` are its own.
+    """
+    if os.name != "posix":
+        raise BuildError("native routines need Linux or macOS")
+    compiler, flags, macros = toolchain()
+    flags = (*flags, *FLAGS_OF.get(name, ()), *own_flags)
+    source, headers = (folder or SOURCES) / f"{name}.cpp", sorted(SOURCES.glob("*.h"))
+    if folder:
+        headers, flags = [*headers, *sorted(folder.glob("*.h"))], (*flags, f"-I{SOURCES}")
+    parts = [source.read_bytes(), *(header.read_bytes() for header in headers)]
+    # The macros that a compiler defines name its version and every instruction set it compiles for.
+    parts += [" ".join([*compiler, *flags]).encode(), macros]
+    key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
+    cache = trusted_folder()
+    for path in sorted(cache.glob(f"{name}-{key}-*.so")):
+        if is_intact(path):
+            return path
+        path.unlink(missing_ok=True)
+    _tell_of_compiling()
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as place:
+        made = Path(place) / f"{name}.so"
+        run([*compiler, *flags, "-shared", "-o", str(made), str(source)])
+        if not made.is_file() or not made.stat().st_size:
+            raise BuildError(f"the C++ compiler {compiler[0]} made no library")
+        made.chmod(made.stat().st_mode & ~OTHERS_MAY_WRITE)
+        path = cache / f"{name}-{key}-{_content_hash(made)}.so"
+        os.replace(made, path)
+    return path
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a cached library is a file that only its trusted owner can write, with the content that it was made
+    with."""
+    found = path.lstat()
+    trusted = found.st_uid in _trusted_users() and not found.st_mode & OTHERS_MAY_WRITE
+    return stat.S_ISREG(found.st_mode) and trusted and _content_hash(path) == path.stem.rpartition("-")[2]
+
+
+def _content_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def cache_folder() -> Path:
+    """$CONTINUA_CACHE, else the user's cache folder as the XDG specification names it."""
+    chosen, caches = os.environ.get("CONTINUA_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(chosen) if chosen else Path(caches or Path.home() / ".cache") / "continua"
+    except RuntimeError as error:  # a user without a home folder
+        raise InputError(f"no folder for compiled routines: {error}") from None
+
+
+def trusted_folder() -> Path:
+    """The cache folder, made if need be, with no link in its path; a private folder, which is reported, where another
+    user could write to it."""
+    folder = cache_folder().absolute()
+    folder.mkdir(0o700, parents=True, exist_ok=True)
+    return _private_folder(folder) if others_may_write(folder) else folder.resolve()
+
+
+def others_may_write(folder: Path) -> bool:
+    """Whether a user other than this one and root could have put files into a folder, or another folder in its
+    place."""
+    trusted, resolved = _trusted_users(), folder.resolve()
+    for place in {folder, *folder.parents, resolved, *resolved.parents}:
+        found = place.lstat()
+        open_to_others = not stat.S_ISLNK(found.st_mode) and found.st_mode & OTHERS_MAY_WRITE
+        kept_apart = place not in (folder, resolved) and found.st_mode & stat.S_ISVTX  # /tmp: entries have their owners
+        if found.st_uid not in trusted or (open_to_others and not kept_apart):
+            return True
+    return False
+
+
+def _trusted_users() -> set[int]:
+    """This user and root, whose number is another one in some containers."""
+    return {os.getuid(), os.stat("/").st_uid}
+
+
+@functools.cache
+def _private_folder(refused: Path) -> Path:
+    """A folder of this user alone for temporary files, instead of a refused one: a lasting one if possible."""
+    folder = Path(tempfile.gettempdir()).resolve() / f"continua-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(0o700)
+    if others_may_write(folder):
+        folder = Path(tempfile.mkdtemp(prefix="continua-")).resolve()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if others_may_write(folder):
+        raise BuildError(f"other users can write to {refused} and {folder}; name one of your own in CONTINUA_CACHE")
+    message = "other users can write to %s, so compiled routines are kept in %s; CONTINUA_CACHE names another folder"
+    logging.getLogger("continua").warning(message, refused, folder)
+    return folder
+
+
+@functools.cache
+def _tell_of_compiling() -> None:
+    """One line on stderr, once."""
+    message = "compiling the native routines, once per machine (at most %g s) ..."
+    logging.getLogger("continua").warning(message, LONGEST_BUILD)
+
+
+@functools.cache
+def toolchain() -> tuple[tuple[str, ...], tuple[str, ...], bytes]:
+    """(compiler, flags, the macros that both define): $CXX or the first compiler found, for this CPU if possible.
+
+    $CONTINUA_CXXFLAGS are added to the flags. Only GCC gets OpenMP: PyTorch for Linux ships GCC's OpenMP library, and a
+    second OpenMP library in a process competes with the first, or ends the process.
+    """
+    chosen = os.environ.get("CXX")
+    candidates = [chosen] if chosen else COMPILERS
+    try:
+        commands = [shlex.split(candidate) for candidate in candidates]
+        own = shlex.split(os.environ.get("CONTINUA_CXXFLAGS", ""))
+    except ValueError as error:
+        raise BuildError(f"CXX or CONTINUA_CXXFLAGS is not a command line: {error}") from None
+    found = next((words for words in commands if words and shutil.which(words[0])), None)
+    if found is None:
+        raise BuildError(f"no C++ compiler ({', '.join(candidates)}); install one, or name it in CXX")
+    for cpu in CPU_FLAGS:
+        flags = (*FLAGS, *cpu, *own)
+        try:
+            macros = run([*found, *flags, "-x", "c++", "-dM", "-E", os.devnull])
+        except BuildError as error:
+            failure = error
+            continue
+        is_gcc = b"__GNUC__" in macros and b"__clang__" not in macros
+        return tuple(found), (*flags, OPENMP) if is_gcc and links(found, OPENMP) else flags, macros
+    raise failure
+
+
+@contextmanager
+def looking_for_compiler() -> Iterator[None]:
+    """While the block imports what native routines compute for, the compiler is run that `toolchain` asks."""
+
+    def look() -> None:
+        with suppress(BuildError, InputError):  # who needs it hears of it
+            toolchain()
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        looking.join()
+
+
+def links(compiler: Sequence[str], flag: str) -> bool:
+    """Whether the compiler can link a library with a flag."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run([*compiler, flag, "-fPIC", "-shared", "-x", "c++", os.devnull, "-o", str(Path(folder) / "empty.so")])
+        except BuildError:
+            return False
+    return True
+
+
+def run(command: list[str]) -> bytes:
+    """Standard output of a compiler's run, which must succeed within the time left of LONGEST_BUILD."""
+    global _spent
+    start = time.monotonic()
+    try:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+            try:
+                output, errors = _output_of(process, LONGEST_BUILD - _spent)
+            finally:
+                if process.poll() is None:  # its own processes must end, too
+                    os.killpg(process.pid, signal.SIGKILL)
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"the C++ compiler {command[0]} took more than {LONGEST_BUILD:g} s and was stopped") from None
+    except OSError as error:
+        raise BuildError(f"the C++ compiler {command[0]} does not run: {error}") from error
+    finally:
+        _spent += time.monotonic() - start
+    if process.returncode:
+        lines = errors.decode(errors="replace").splitlines()
+        first = next((line for line in lines if "error" in line), f"exit status {process.returncode}")
+        raise BuildError(f"the C++ compiler {command[0]} fails: {first.strip()}")
+    return output
+
+
+def _output_of(process: subprocess.Popen, seconds: float) -> tuple[bytes, bytes]:
+    """What a process writes to stdout and stderr until it ends; TimeoutExpired when it takes longer than `seconds`."""
+    patience = max(0, min(PATIENCE, seconds))
+    try:
+        return process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        _tell_of_compiling()
+        return process.communicate(timeout=max(0, seconds - patience))

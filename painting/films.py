@@ -1,0 +1,135 @@
+"""Films through a painter, frame by frame."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from painting.outputs import PicturePainter
+from pictures.batches import Job
+from pictures.films.joining import companions, join
+from pictures.films.lengths import is_cut_short
+from pictures.films.options import FilmJob
+from pictures.films.reading import Description, Frame, describe, read_frames
+from pictures.films.writing import Encoder, Segments
+from utils.errors import InputError
+from utils.files import atomic_file
+from utils.stopping import Stopped, watch
+
+SEGMENT = 48  # frames: what a stopped run computes again at most, and how far apart key frames are at least
+# Options that change nothing about the frames
+WITHOUT_EFFECT = ("input", "output", "resume", "overwrite", "skip_existing", "threads", "gpu", "strict")
+Pixels = tuple[np.ndarray, int, int]  # of a frame, its time, its duration
+
+
+def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> tuple[str, str | None]:
+    """Write the film that is made of another; says what was done, and why it ends early where the film is damaged.
+    InputError as `Painter.paint`, and, with `--strict`, for a damaged film."""
+    description = describe(film.source)
+    job = Job(film.source, film.target, film.form)
+    target = film.target.resolve()
+    segments = Segments(target)
+    frames = read_frames(film.source, description, film.first, film.last)
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f"--frames {film.first}:{film.last or ''}: {film.source} has fewer frames")
+    frames.close()
+    painted = painter.paint(job, first.picture)
+    encoder = Encoder(film, description, painted.picture)
+    kept, lost = companions(film, encoder)
+    lines = [*painted.lines[:-1], *_losses(film, encoder, lost, painted.picture.size)]
+    if arguments.strict and lost:
+        raise InputError(f"{film.source}: {lost[0]}; remove --strict or write a .mkv")
+    done = segments.start(_settings(film, arguments), arguments.resume, arguments.overwrite)
+    total = (film.last or description.count or 0) - film.first
+    if description.count:
+        total = min(total, description.count - film.first)
+    counts, damage = {"done": done, "computed": 0}, []
+    try:
+        with watch(), tqdm(total=max(total, 0) or None, initial=done, unit=" frames", disable=None) as progress:
+            painting = _painting(film, description, job, painter, done, counts, damage, progress)
+            while True:
+                packets = list(encoder.encoding(islice(painting, SEGMENT)))
+                if not packets:
+                    break
+                segments.add(packets)
+                counts["done"] += len(packets)
+    except Stopped as stopped:
+        if not counts["done"]:
+            segments.remove()
+            raise
+        said = f"{stopped} with {counts['done']} frames done; --resume goes on behind them"
+        raise Stopped(said, stopped.status) from None
+    except InputError as error:
+        if not counts["done"]:
+            segments.remove()
+            raise
+        raise InputError(f"{error}; {counts['done']} frames are done, --resume goes on behind them") from None
+    to_its_end = film.last is None or counts["done"] < film.last - film.first
+    if not damage and to_its_end and is_cut_short(film.source):
+        damage.append(f"{film.source} is cut short")
+    if damage and (arguments.strict or not counts["done"]):
+        segments.remove()
+        rest = f"; remove --strict to keep the {counts['done']} frames before" if counts["done"] else ""
+        raise InputError(f"{damage[0]}{rest}")
+    with atomic_file(target) as temporary:
+        join(film, encoder, segments, kept, temporary, describe=not arguments.strip_metadata)
+    segments.remove()
+    height, width = encoder.size
+    given_height, given_width = first.picture.size
+    said = f"{counts['done']} frames, {counts['computed']} computed" + (f", {done} from before" if done else "")
+    lines.append(f"{film.source.name}: {given_width}x{given_height} -> {width}x{height}, {said}, wrote {film.target}")
+    ends = f"; {film.target} ends there, after {counts['done']} frames"
+    return "\n".join(lines), damage[0] + ends if damage else None
+
+
+def _painting(
+    film: FilmJob,
+    description: Description,
+    job: Job,
+    painter: PicturePainter,
+    done: int,
+    counts: dict[str, int],
+    damage: list[str],
+    progress: tqdm,
+) -> Iterator[Pixels]:
+    """Painted frames behind those that are `done`; one that equals its predecessor is computed once. Ends where the
+    film is damaged, which it adds to `damage`."""
+    before: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+    for frame in _readable(read_frames(film.source, description, film.first + done, film.last), damage):
+        if pixels is None or not np.array_equal(before, frame.picture.pixels):
+            pixels, before = painter.paint(job, frame.picture).picture.pixels, frame.picture.pixels
+            counts["computed"] += 1
+        yield pixels, frame.time, frame.duration
+        progress.update()
+
+
+def _readable(frames: Iterator[Frame], damage: list[str]) -> Iterator[Frame]:
+    """Frames up to the first that cannot be read, of which `damage` tells."""
+    try:
+        yield from frames
+    except InputError as error:
+        damage.append(str(error))
+
+
+def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, int]) -> list[str]:
+    said = [f"{film.source}: {what}" for what in lost]
+    if size != encoder.size:
+        cut = [f"{a - b} {name}" for a, b, name in zip(size, encoder.size, ("row", "column"), strict=True) if a > b]
+        said.append(f"{film.target}: without the last {' and '.join(cut)}: {encoder.pixel_format} has even sides")
+    return said
+
+
+def _settings(film: FilmJob, arguments: Any) -> dict[str, Any]:
+    """What decides how frames look."""
+    settings = {name: value for name, value in vars(arguments).items() if name not in WITHOUT_EFFECT}
+    files = {"input": film.source, "model": arguments.model, "upsampler": arguments.upsampler}
+    for name, path in files.items():
+        if path and os.path.isfile(path):
+            about = os.stat(path)
+            settings[name] = f"{os.path.realpath(path)} {about.st_size} {about.st_mtime_ns}"
+    return {name: str(value) for name, value in settings.items()}

@@ -1,0 +1,120 @@
+"""An upscaler for other people's code: Pillow's images, arrays or tensors in, the same out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from models.checkpoints.loading import load_upscaler
+from models.upscaler import Upscaler
+from models.zoo import from_zoo
+from painting.layers import drawing, paint, with_outside
+from pictures.in_memory import as_given, check_unit, picture_of
+from pictures.picture import Picture
+from pictures.tensors import Layers, colour_of
+from utils.devices import select_device
+from utils.errors import InputError
+from utils.files import from_anywhere
+from utils.geometry.grids import Grid, OutputGrid
+from utils.geometry.homographies import Homography
+from utils.geometry.scales import Size, check_output_size, output_size, parse_scale
+
+Given = TypeVar("Given", Image.Image, np.ndarray, Tensor)
+BLACK = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class PictureUpscaler:
+    """Upscales or warps whatever holds a picture, and returns the same kind of thing: `upscaler(picture, scale=4)`.
+
+    `upscaler` is the model behind it, with `encode` and `render` for many sizes of one picture; its fields, such as
+    `scale_range` and `tiling`, are this one's, too.
+    """
+
+    upscaler: Upscaler
+
+    def __getattr__(self, name: str) -> Any:
+        if name in Upscaler.CAPABILITIES:
+            return getattr(self.upscaler, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute '{name}'")
+
+    def __call__(
+        self,
+        picture: Given,
+        scale: float | Sequence[float] | None = None,
+        size: Size | None = None,
+        homography: Any = None,
+    ) -> Given:
+        """The `picture` enlarged by `scale`, a number or (height, width) factors, or to `size`, (height, width); or
+        warped by a `homography`, 3x3 numbers that map input pixels (x, y, 1) to output pixels, pixel centres being
+        whole numbers as in OpenCV, to `size` or the size of the input. What a warp leaves empty is black, or
+        transparent where the picture has alpha.
+
+        Pillow's image: its mode comes back (palettes as RGB or RGBA, 1 bit as grey), upright by its EXIF, with its
+        colour profile. Array (H, W) or (H, W, C), one to four channels, grey, RGB, either with alpha, uint8, uint16, or
+        floats in [0, 1]: its type and axes come back. Tensor (B, 3, h, w) or (3, h, w) of floats in [0, 1], on any
+        device: its type, axes and device come back, values in [0, 1]; no gradients.
+
+        The model computes in float32 on the device that it was loaded to. Raises InputError, a ValueError, for anything
+        else, for values out of range, and for sizes that are not possible.
+        """
+        if isinstance(picture, Tensor):
+            return self._of_tensor(picture, scale, size, homography)
+        if not isinstance(picture, Image.Image | np.ndarray):
+            kind = type(picture).__name__
+            raise InputError(
+                f"a {kind} is no picture; give an image of Pillow, an array (H, W, C) or a tensor (B, 3, h, w)"
+            )
+        source = picture_of(picture)
+        grid = self._grid(source.size, scale, size, homography)
+        layers = paint(self.upscaler, Layers.of(source), drawing(grid))
+        if not isinstance(grid, Grid):
+            background = None if source.kind.has_alpha else colour_of(BLACK, layers.colour)
+            layers = with_outside(layers, grid.inside(), background)
+        made = Picture(layers.pixels(source.kind.depth, source.channels), source.channels)
+        return as_given(replace(made, span=source.span), picture)
+
+    def _of_tensor(self, tensor: Tensor, *options: Any) -> Tensor:
+        pictures = tensor[None] if tensor.dim() == 3 else tensor
+        if pictures.dim() != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
+            raise InputError(
+                f"a tensor of shape {tuple(tensor.shape)} is no picture; expected (B, 3, h, w) or (3, h, w)"
+            )
+        if not tensor.is_floating_point():
+            raise InputError(f"a tensor of {tensor.dtype} is no picture; expected floats in [0, 1]: x.float() / 255")
+        pictures = pictures.detach().float()
+        check_unit(pictures.min().item(), pictures.max().item())
+        made = self.upscaler(pictures.clamp(0, 1), self._grid(tuple(pictures.shape[-2:]), *options))
+        return (made[0] if tensor.dim() == 3 else made).to(tensor.device, tensor.dtype)
+
+    def _grid(self, given: Size, scale: Any, size: Any, homography: Any) -> OutputGrid:
+        """The output's pixels for an (h, w) picture."""
+        if (scale is None) == (size is None) and homography is None:
+            raise InputError("give a scale, or a size (height, width), and not both")
+        if homography is not None and scale is not None:
+            raise InputError("a homography sets the scale itself; give a size (height, width), or neither")
+        if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
+            raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
+        if homography is None:
+            target = check_output_size(tuple(size)) if size else output_size(given, parse_scale(scale))
+            return Grid.of_size(target)
+        matrix = homography if isinstance(homography, Homography) else Homography(_matrix(homography))
+        return matrix.grid(given, check_output_size(tuple(size)) if size else given)
+
+
+def load(model: str = "s", device: str = "auto", backend: str = "auto") -> PictureUpscaler:
+    """A shipped model (`s`, `lerf-g`, ... see models/zoo.yaml), checkpoint, folder of LUTs or filter, from any working
+    directory, on a `device` (auto, cpu, cuda, cuda:N, mps); `backend` as in `Upscaler`."""
+    chosen, _ = select_device(device)
+    return PictureUpscaler(load_upscaler(from_anywhere(from_zoo(model)), chosen, backend=backend))
+
+
+def _matrix(homography: Any) -> Tensor:
+    try:
+        return torch.as_tensor(homography, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError("a homography is 3x3 finite numbers") from None

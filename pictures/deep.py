@@ -1,0 +1,263 @@
+"""Colour of 16 bits a channel and floats, which Pillow reduces, refuses or does not write.
+
+Pillow's decoders take a file's samples as 8 bits each by dropping the low byte. Told that the byte order is the other
+one, they drop the high byte instead: two passes read all there is, whatever the compression, without another library.
+"""
+
+import io
+import re
+import struct
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from pictures.deflate import compressed
+from pictures.metadata import SUBDIRECTORIES
+from pictures.picture import PEAKS, Kind, Picture
+from utils import threads
+from utils.errors import InputError
+
+DEEP = re.compile(r"(?P<channels>RGB|RGBA|CMYK);16(?P<order>[BLN])")  # layouts whose two bytes can be told apart
+OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+_SPACE = rb"(?:\s|#[^\n\r]*[\n\r])+"
+PPM_HEADER = re.compile(rb"P6" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
+CODESTREAM = b"\xff\x4f\xff\x51"  # how JPEG 2000's begins; the bits of the first channel, less one, follow there
+CODESTREAM_BITS = 42
+AVIF_CONFIGURATION = b"av1C"  # the box that has flags of 10 and 12 bits
+AVIF_BITS = 6  # where they are, from its name
+HEAD = 1 << 16  # bytes of a file in which these are
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
+PNG_COLOURS = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
+COMPRESSION = 4  # of PNG, 0 to 9: a fifth of the time of zlib's own, 6, for a twentieth more bytes
+PNG_LARGEST_CHUNK = 1 << 20  # bytes of pixels compressed together, by one of several threads
+TIFF_LONG = 4
+BITS, PLANAR = 258, 284
+PHOTOMETRIC = {"L": 1, "LA": 1, "RGB": 2, "RGBA": 2, "CMYK": 5}
+
+
+def layouts(file: Image.Image) -> list[Any]:
+    """How an opened file, not yet loaded, stores its pixels: Pillow's raw modes, or whatever a format has instead."""
+    layout = [tile.args if isinstance(tile.args, tuple) else (tile.args,) for tile in file.tile]
+    return [entry if file.format == "PPM" else entry[0] for entry in layout if entry]
+
+
+def is_reduced(file: Image.Image) -> bool:
+    """Whether Pillow is going to reduce 16-bit channels of an opened file, not yet loaded, to its 8-bit modes.
+
+    Read off the decoder's layout of the pixels, or JPEG 2000's own head.
+    """
+    if file.mode.startswith(("I", "F")):
+        return False
+    if file.format == "JPEG2000":
+        return _jpeg2000_bits(file) > 8
+    if file.format == "PPM":
+        return any(len(entry) == 2 and entry[1] > 255 for entry in layouts(file))  # (mode, largest level)
+    # "RGB;16B" is 16 bits a channel with its byte order; "BGR;16" without one is 16 bits for the whole pixel.
+    return any(re.search(r";16[BLN]$", str(entry)) for entry in layouts(file))
+
+
+def _jpeg2000_bits(file: Image.Image) -> int:
+    """Bits of an opened JPEG 2000 file's first channel, 8 where its head does not say."""
+    bits = _byte_of_head(file, CODESTREAM, CODESTREAM_BITS)
+    return 8 if bits is None else (bits & 0x7F) + 1
+
+
+def avif_bits(file: Image.Image) -> int:
+    """Bits of an opened AVIF file's channels, which Pillow reduces to 8 without a word; 8 of other files."""
+    flags = (_byte_of_head(file, AVIF_CONFIGURATION, AVIF_BITS) or 0) if file.format == "AVIF" else 0
+    return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
+
+
+def _byte_of_head(file: Image.Image, mark: bytes, offset: int) -> int | None:
+    """The byte so far behind the beginning of a mark, which an opened file has near its beginning."""
+    position = file.fp.tell()
+    file.fp.seek(0)
+    head = file.fp.read(HEAD)
+    file.fp.seek(position)
+    place = head.find(mark)
+    found = head[place + offset : place + offset + 1] if place >= 0 else b""
+    return found[0] if found else None
+
+
+def is_misread(file: Image.Image) -> bool:
+    """Whether an opened TIFF file has 16-bit channels one after the other, which Pillow takes for 8 bits."""
+    return file.format == "TIFF" and file.tag_v2.get(PLANAR) == 2 and max(file.tag_v2.get(BITS, (1,))) > 8
+
+
+def decode_twice(file: Image.Image, again: Image.Image) -> Picture | None:
+    """All of a file of 16 bits a channel, opened twice and not yet loaded; None for layouts that this cannot read."""
+    if file.format == "PNG" and layouts(file) == ["LA;16B"]:
+        pixels = _grey_and_alpha(again)
+        file.load()
+        return Picture(pixels, "LA")
+    matches = [DEEP.fullmatch(str(entry)) for entry in layouts(again)]
+    if file.format not in ("PNG", "TIFF") or not all(matches):
+        return None
+    swapped = [f"{match['channels']};16{OTHER_ORDER[match['order']]}" for match in matches]
+    again.tile = [
+        tile._replace(args=(name, *tile.args[1:]) if isinstance(tile.args, tuple) else name)
+        for name, tile in zip(swapped, again.tile, strict=True)
+    ]
+    low, high = np.array(again), np.array(file)
+    return Picture(high.astype(np.uint16) * 256 + low, file.mode)
+
+
+def read_ppm(file: Image.Image) -> Picture | None:
+    """All of an opened PPM file of 16 bits a channel; None for other layouts, such as numbers in words."""
+    file.fp.seek(0)
+    content = file.fp.read()
+    header = PPM_HEADER.match(content)
+    if header is None:
+        return None
+    width, height, peak = map(int, header.groups())
+    values = np.frombuffer(content, ">u2", 3 * width * height, header.end()).reshape(height, width, 3)
+    if peak < PEAKS[16]:
+        values = np.rint(np.minimum(values, peak) * (PEAKS[16] / peak))
+    return Picture(values.astype(np.uint16), "RGB")
+
+
+def _grey_and_alpha(file: Image.Image) -> np.ndarray:
+    """(h, w, 2) uint16 of a PNG: its bytes declared to be 8-bit RGBA, which are as many a pixel."""
+    file.fp.seek(0)
+    content = file.fp.read()
+    header = content[12:24] + b"\x08\x06" + content[26:29]
+    declared = content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[PNG_HEADER:]
+    with Image.open(io.BytesIO(declared)) as bytewise:
+        return np.array(bytewise).view(">u2").astype(np.uint16)
+
+
+def is_tiff(source: io.BytesIO | Path) -> bool:
+    """Whether a file, or a stream at its start, begins as TIFF files do."""
+    head = source.read(4) if isinstance(source, io.BytesIO) else source.open("rb").read(4)
+    return head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def read_other_tiff(source: io.BytesIO | Path, name: str) -> tuple[np.ndarray, str]:
+    """(h, w, C) pixels of a TIFF file that Pillow does not take, and their channels; InputError without tifffile, or
+    for one that it does not take either."""
+    try:
+        import tifffile
+    except ImportError:
+        raise InputError(f"{name}: this kind of TIFF needs one more package: pip install tifffile") from None
+    with tifffile.TiffFile(source) as file:
+        page = file.pages[0]
+        pixels = page.asarray()
+        pixels = np.moveaxis(pixels, 0, -1) if page.planarconfig == 2 and pixels.ndim == 3 else pixels
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    colour = {0: "L", 1: "L", 2: "RGB", 5: "CMYK"}.get(int(page.photometric))
+    channels = f"{colour}A" if colour and pixels.shape[2] > len(colour) else colour
+    if channels not in PHOTOMETRIC or pixels.ndim != 3 or pixels.shape[2] < len(channels):
+        raise InputError(f"{name} is a TIFF of a kind that is not known here; convert it to RGB")
+    pixels = pixels[:, :, : len(channels)]
+    if pixels.dtype.kind == "f":
+        pixels = pixels.astype(np.float32)
+    elif pixels.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{name} holds {pixels.dtype} numbers; convert it to 8 or 16 bits, or to floats")
+    return (np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 else pixels), channels
+
+
+def tiff_exif(source: io.BytesIO | Path) -> Image.Exif:
+    """The tags of a TIFF file that Pillow does not take as a picture."""
+    exif = Image.Exif()
+    with source if isinstance(source, io.BytesIO) else source.open("rb") as stream:
+        exif.load_from_fp(stream)
+        for tag in SUBDIRECTORIES:
+            exif.get_ifd(tag)
+        exif.tobytes()
+    return exif
+
+
+def png_frame(channels: str, options: dict[str, Any]) -> bytes:
+    """A PNG of one pixel with all the metadata of Pillow's `options`: `write_png` replaces its header and pixels."""
+    frame = io.BytesIO()
+    Image.new(channels, (1, 1)).save(frame, "PNG", **options)
+    return frame.getvalue()
+
+
+def write_png(
+    stream: IO[bytes],
+    frame: bytes,
+    size: tuple[int, int],
+    kind: Kind,
+    bands: Iterable[np.ndarray],
+    compression: int = COMPRESSION,
+) -> None:
+    """Rows of a picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PNG; `frame` is `png_frame`'s."""
+    header = png_header(size, kind)
+    stream.write(PNG_SIGNATURE)
+    position = len(PNG_SIGNATURE)
+    while position < len(frame):
+        (length,) = struct.unpack_from(">I", frame, position)
+        name = frame[position + 4 : position + 8]
+        if name == b"IDAT":
+            rows = _filtered_rows(bands, size[1] * len(kind.channels))
+            for data in compressed(rows, compression, threads.in_use()):
+                stream.write(png_chunk(name, data))
+        else:
+            data = header if name == b"IHDR" else frame[position + 8 : position + 8 + length]
+            stream.write(png_chunk(name, data))
+        position += 12 + length
+
+
+def png_header(size: tuple[int, int], kind: Kind) -> bytes:
+    """What a PNG of a size (H, W) has in its IHDR chunk."""
+    return struct.pack(">IIBBBBB", size[1], size[0], kind.depth, PNG_COLOURS[kind.channels], 0, 0, 0)
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG: its length, name, data and checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _filtered_rows(bands: Iterable[np.ndarray], width: int) -> Iterator[memoryview]:
+    """Bands of rows of `width` numbers as a PNG compresses them: every byte as its difference to the one above."""
+    above = None
+    for band in bands:
+        rows = band.reshape(len(band), width)
+        step = max(1, PNG_LARGEST_CHUNK // (rows.itemsize * width))
+        for top in range(0, len(rows), step):
+            part = rows[top : top + step]
+            levels = np.ascontiguousarray(part.astype(part.dtype.newbyteorder(">"), copy=False)).view(np.uint8)
+            filtered = np.empty((len(levels), 1 + levels.shape[1]), np.uint8)
+            filtered[:, 0] = 2  # the filter's number
+            filtered[0, 1:] = levels[0] if above is None else levels[0] - above
+            np.subtract(levels[1:], levels[:-1], out=filtered[1:, 1:])
+            above = levels[-1].copy()
+            yield filtered.data.cast("B")
+
+
+def tiff_head(size: tuple[int, int], kind: Kind, tags: ImageFileDirectory_v2) -> bytes:
+    """What comes before the rows of a TIFF file of `size` (H, W), uncompressed, with `tags` of the metadata."""
+    count = len(kind.channels)
+    tags[256], tags[257] = size[1], size[0]
+    tags[258] = (kind.depth,) * count
+    tags[259], tags[262], tags[277], tags[278], tags[284] = 1, PHOTOMETRIC[kind.channels], count, size[0], 1
+    tags[273], tags[279] = (0,), (size[0] * size[1] * count * kind.depth // 8,)
+    tags.tagtype[273] = tags.tagtype[279] = TIFF_LONG
+    if kind.has_alpha:
+        tags[338] = (2,)  # alpha that colours are not multiplied by
+    tags[339] = (3 if kind.depth == 32 else 1,) * count
+    head = io.BytesIO()
+    tags.save(head)
+    return head.getvalue()
+
+
+def write_tiff(stream: BinaryIO, head: bytes, bands: Iterable[np.ndarray]) -> None:
+    """Rows of a picture, (rows, W, C) uint8, uint16 or float32 at a time, behind `tiff_head`'s."""
+    stream.write(head)
+    for band in bands:
+        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder("<"), copy=False)).data)
+
+
+def write_ppm(stream: BinaryIO, size: tuple[int, int], kind: Kind, bands: Iterable[np.ndarray]) -> None:
+    """Rows of a grey or RGB picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PGM or PPM."""
+    stream.write(f"P{5 if kind.channels == 'L' else 6}\n{size[1]} {size[0]}\n{PEAKS[kind.depth]}\n".encode())
+    for band in bands:
+        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder(">"), copy=False)).data)

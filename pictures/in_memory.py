@@ -1,0 +1,86 @@
+"""Pictures that other people's code holds, Pillow's and arrays, as `Picture`, and back as what they were."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pictures.picture import CHANNELS, Picture
+from pictures.reading import PLAIN
+from utils.errors import InputError
+
+RANGES = {np.dtype(np.uint8): "0..255", np.dtype(np.uint16): "0..65535"}
+TOLERANCE = 1e-3  # floats that leave [0, 1] by less are clipped: other filters overshoot by so much
+
+
+def picture_of(given: Image.Image | np.ndarray) -> Picture:
+    """The picture in Pillow's image, turned upright as its EXIF says, or in an array (H, W) or (H, W, C) of one to four
+    channels (grey, with alpha, RGB, with alpha), uint8, uint16, or floats in [0, 1].
+
+    InputError for other arrays and for values that are no picture's.
+    """
+    return _of_image(given) if isinstance(given, Image.Image) else _of_array(given)
+
+
+def as_given(made: Picture, given: Image.Image | np.ndarray) -> Any:
+    """What was `made` of `given`, as that was: Pillow's image in its mode, palettes as RGB, 1 bit as grey, with its
+    colour profile; an array of its type and number of axes."""
+    if isinstance(given, np.ndarray):
+        return made.pixels.reshape(*made.size, *given.shape[2:]).astype(given.dtype, copy=False)
+    pixels = made.pixels if made.pixels.shape[2] > 1 else made.pixels[:, :, 0]
+    if made.kind.depth == 32:
+        low, high = made.span
+        image = Image.fromarray(pixels * np.float32(high - low) + np.float32(low))
+    elif made.kind.depth == 16:
+        image = Image.fromarray(pixels)
+        image = image.convert("I") if given.mode == "I" else image
+    elif made.channels == "CMYK":
+        image = Image.frombytes("CMYK", made.size[::-1], np.ascontiguousarray(pixels).tobytes())
+    else:
+        image = Image.fromarray(pixels)
+    if profile := given.info.get("icc_profile"):
+        image.info["icc_profile"] = profile
+    return image
+
+
+def _of_image(image: Image.Image) -> Picture:
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        pixels = np.array(image)[:, :, None]
+        if not np.isfinite(pixels).all():
+            raise InputError("the picture holds floats that are no numbers; replace them")
+        low, high = float(pixels.min()), float(pixels.max())
+        low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+        unit = (pixels - low) / max(high - low, np.finfo(np.float32).tiny)
+        return Picture(unit.astype(np.float32), "L", span=(low, high))
+    if image.mode.startswith("I"):
+        pixels = np.array(image)[:, :, None]
+        if pixels.min() < 0 or pixels.max() > 65535:
+            raise InputError(f"the picture holds numbers from {pixels.min()} to {pixels.max()}; convert it to 16 bits")
+        return Picture(pixels.astype(np.uint16), "L")
+    transparent = image.has_transparency_data
+    mode = PLAIN.get(image.mode, image.mode)
+    if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        mode = "RGBA" if transparent else "RGB"
+    elif transparent and mode in ("L", "RGB"):  # one colour of the file is
+        mode += "A"
+    pixels = np.array(image if mode == image.mode else image.convert(mode))
+    return Picture(pixels.reshape(*pixels.shape[:2], -1), mode)
+
+
+def _of_array(array: np.ndarray) -> Picture:
+    pixels = array[:, :, None] if array.ndim == 2 else array
+    if pixels.ndim != 3 or pixels.shape[2] not in CHANNELS or 0 in pixels.shape:
+        raise InputError(f"an array of shape {array.shape} is no picture; expected (H, W) or (H, W, C), C from 1 to 4")
+    if array.dtype in RANGES:
+        return Picture(np.ascontiguousarray(pixels), CHANNELS[pixels.shape[2]])
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"an array of {array.dtype} is no picture; expected uint8, uint16 or floats in [0, 1]")
+    check_unit(float(pixels.min()), float(pixels.max()))
+    return Picture(np.ascontiguousarray(pixels, np.float32).clip(0, 1), CHANNELS[pixels.shape[2]])
+
+
+def check_unit(low: float, high: float) -> None:
+    """InputError unless floats from `low` to `high` lie in [0, 1]."""
+    if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # NaN is nowhere
+        raise InputError(f"floats from {low:g} to {high:g} are no picture; expected [0, 1]: divide by 255, or the like")

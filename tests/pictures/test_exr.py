@@ -1,0 +1,117 @@
+"""OpenEXR files: linear light, colours times alpha, and what of a file is left out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import demo
+from pictures import exr
+from pictures.metadata import Metadata
+from pictures.picture import Picture
+from pictures.reading import is_picture, read_picture, read_rgb
+from pictures.writing import write_picture
+from tests.commands import call, mistake
+from tests.pictures.making import noise
+from utils.errors import InputError
+
+OpenEXR = pytest.importorskip("OpenEXR")
+
+
+def make(path: Path, channels: dict[str, np.ndarray], **header: object) -> Path:
+    about = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **header}
+    OpenEXR.File(about, channels).write(str(path))
+    return path
+
+
+def planes(path: Path) -> dict[str, np.ndarray]:
+    return {
+        name: channel.pixels for name, channel in OpenEXR.File(str(path), separate_channels=True).channels().items()
+    }
+
+
+def test_files_hold_light_times_alpha(tmp_path) -> None:
+    path = tmp_path / "p.exr"
+    write_picture(path, Picture(np.full((2, 3, 4), 0.5, np.float32), "RGBA"))
+    written = planes(path)
+    assert written["R"] == pytest.approx(0.2140411 / 2, abs=1e-6)
+    assert written["A"] == pytest.approx(0.5)
+    assert read_picture(path).pixels == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_curve_goes_on_beyond_its_ends() -> None:
+    light = np.array([-3, -0.001, 0, 0.001, 0.5, 1, 40], np.float32)
+    values = exr.from_light(light)
+    assert values[[2, 5]].tolist() == [0, 1]
+    assert (np.diff(values) > 0).all()
+    assert exr.to_light(values) == pytest.approx(light, rel=1e-5)
+
+
+def test_levels_of_8_bits_come_back(tmp_path) -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    write_picture(tmp_path / "p.exr", pixels)
+    assert np.array_equal(read_rgb(tmp_path / "p.exr"), pixels)
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_demo_keeps_bright_light(capsys) -> None:
+    light = np.linspace(0, 12, 60, dtype=np.float32).reshape(6, 10)
+    make(Path("in.exr"), dict.fromkeys("RGB", light.astype(np.float16)), comments="by hand", xDensity=10.0)
+    assert is_picture(Path("in.exr"))
+    call(demo, "--input", "in.exr", "--output", "o.exr", "--model", "nearest", "--scale", 2)
+    made = planes(Path("o.exr"))
+    assert made["G"].dtype == np.float32
+    assert made["G"] == pytest.approx(light.repeat(2, 0).repeat(2, 1), rel=1e-3)
+    header = OpenEXR.File("o.exr").header()
+    assert (header["comments"], header["xDensity"]) == ("by hand", 20)
+    line = mistake(capsys, demo, "--input", "in.exr", "--output", "o.png", "--model", "nearest", "--scale", 2)
+    assert "floats from 0 to" in line
+
+
+def test_what_is_left_out_is_said(tmp_path) -> None:
+    grey = np.full((2, 3), 0.25, np.float32)
+    part = {"Y": grey, "Z": grey}
+    wide = (np.array([0, 0], np.int32), np.array([7, 7], np.int32))
+    make(tmp_path / "p.exr", part, displayWindow=wide, chromaticities=(0.7, 0.3, 0.2, 0.7, 0.1, 0.1, 0.3, 0.3))
+    losses = read_picture(tmp_path / "p.exr").losses
+    assert losses == ("without channel Z", "without its chromaticities", "without its display window")
+    two = [OpenEXR.Part({}, {"Y": grey}, "one"), OpenEXR.Part({}, {"Y": grey}, "two")]
+    OpenEXR.File(two).write(str(tmp_path / "two.exr"))
+    assert read_picture(tmp_path / "two.exr").losses == ("only the first of its parts used",)
+
+
+def test_texts_that_are_attributes_of_the_format_are_left_out(tmp_path) -> None:
+    metadata = Metadata(text={"Author": "somebody", "compression": "none", "a b": "c"})
+    write_picture(tmp_path / "p.exr", Picture(noise(2, 3, 1).astype(np.float32) / 255, "L", metadata))
+    assert read_picture(tmp_path / "p.exr").metadata.text == {"Author": "somebody"}
+
+
+def test_files_that_cannot_be_read(tmp_path, capsys, monkeypatch) -> None:
+    grey = noise(90, 70, 1).astype(np.float32)[..., 0] / 255
+    path = make(tmp_path / "p.exr", {"Y": grey})
+    cut = tmp_path / "cut.exr"
+    for length in (-20, 5000, 200, 4):
+        cut.write_bytes(path.read_bytes()[:length])
+        with pytest.raises(InputError, match=r"cut\.exr cannot be read"):
+            read_picture(cut)
+    with pytest.raises(InputError, match="channels U, V"):
+        read_picture(make(tmp_path / "motion.exr", {"U": grey, "V": grey}))
+    with pytest.raises(InputError, match="whole numbers"):
+        read_picture(make(tmp_path / "ids.exr", {"Y": np.ones((2, 2), np.uint32)}))
+    make(tmp_path / "nan.exr", {"Y": np.full_like(grey, np.nan)})
+    with pytest.raises(InputError, match="no numbers"):
+        read_picture(tmp_path / "nan.exr")
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match="too large"):
+        read_picture(path)
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_without_the_package(capsys, monkeypatch, tmp_path) -> None:
+    path = make(tmp_path / "p.exr", {"Y": np.ones((2, 2), np.float32)})
+    monkeypatch.setattr(exr, "find_spec", lambda _: None)
+    options = ("--model", "nearest", "--scale", "2")
+    assert "pip install OpenEXR" in mistake(capsys, demo, "--input", path, "--output", "o.png", *options)
+    write_picture("in.png", noise(4, 4, 3))
+    assert "pip install OpenEXR" in mistake(capsys, demo, "--input", "in.png", "--output", "o.exr", *options)
+    assert not Path("o.exr").exists()
