@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-from utils import cli, threads
+from utils import cli, system
 from utils.errors import InputError
 from web.settings import Settings
 
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for package in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise InputError("the page needs two more packages: pip install fastapi uvicorn, or run make web")
-    threads.settle(arguments.threads)
+    system.settle_threads(arguments.threads)
     from web.server import serve
 
     serve(settings, lambda line: print(line, flush=True), arguments.open)

@@ -19,11 +19,11 @@ from pictures.batches import Job, find_jobs, remaining
 from pictures.colour import parse_colour
 from pictures.films.options import FilmJob, add_film_options, find_film
 from pictures.formats import check_writable, format_of
-from utils import cli, processes, threads
+from utils import cli, processes, system
 from utils.errors import InputError
 from utils.pipelines import pipelined
+from utils.processes import Stopped, watch
 from utils.progress import told_to
-from utils.stopping import Stopped, watch
 
 HOURS = 24 * 60  # in minutes: processes wait for each other while one paints
 SHIPPED = Path(__file__).parent / "save/pretrained_models/edsr-s_lm-liif.pth"
@@ -155,10 +155,10 @@ def torch_painter(arguments: Any, output: TextIO) -> Any:
     """What paints with PyTorch: every model, every option."""
     from models.native.compiling import looking_for_compiler
 
-    with looking_for_compiler(), threads.uncollected():
-        threads.settle(arguments.threads)
+    with looking_for_compiler(), system.uncollected():
+        system.settle_threads(arguments.threads)
         from painting.painter import Painter
-    from utils.devices import select_device
+    from utils.system import select_device
 
     device, notice = select_device(arguments.device, arguments.gpu)
     if notice and processes.is_first():

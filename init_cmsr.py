@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils import cli, stopping, threads
+from utils import cli, processes, system
 from utils.config import check_keys, load_config, require
 from utils.errors import InputError
 from utils.files import atomic_file
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = load_config(arguments.config)
     check_keys(config, ("dataset", "data_norm"), arguments.config)
     cli.check_models([arguments.model])
-    threads.settle(arguments.threads)
+    system.settle_threads(arguments.threads)
     make_table(config, arguments)
 
 
@@ -52,7 +52,7 @@ def make_table(config: dict[str, Any], arguments: Any) -> None:
     from models.cmsr.calibration import make_levels
     from models.cmsr.tables import ScaleTable, check_controllable, save_table
     from models.registry import weights_hash
-    from utils.devices import select_device
+    from utils.system import select_device
 
     device, notice = select_device(arguments.device, arguments.gpu)
     if notice:
@@ -72,11 +72,11 @@ def make_table(config: dict[str, Any], arguments: Any) -> None:
     earlier = existing_levels(path, about, arguments.force)
 
     partial = path.with_suffix(".partial")
-    with stopping.watch() as stop:
+    with processes.watch() as stop:
         try:
             errors = measure_pictures(upscaler, samples, arguments, about, partial, stop)
-        except stopping.Stopped as stopped:
-            raise stopping.Stopped(f"{stopped}; the same command goes on from {partial}", stopped.status) from None
+        except processes.Stopped as stopped:
+            raise processes.Stopped(f"{stopped}; the same command goes on from {partial}", stopped.status) from None
     largest = upscaler.model.intensity_range
     made = {
         target: make_levels(pictures, target, arguments.rule, arguments.mse_threshold, largest)
@@ -103,7 +103,7 @@ def existing_levels(path: Path, about: dict[str, Any], force: bool) -> dict[floa
 
 
 def measure_pictures(
-    upscaler: Any, samples: Any, arguments: Any, about: dict[str, Any], partial: Path, stop: stopping.Watch
+    upscaler: Any, samples: Any, arguments: Any, about: dict[str, Any], partial: Path, stop: processes.Watch
 ) -> dict[float, list[list[LevelErrors]]]:
     """The errors of all levels on all pictures, for each target; kept in `partial` now and then, to go on after a
     stop."""

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils import cli, processes, stopping, threads
+from utils import cli, processes, system
 from utils.config import check_keys, check_types, load_config
 from utils.errors import InputError
-from utils.files import check_target, distinct_names
-from utils.memory import keep_freed
-from utils.reading import check_regular
+from utils.files import check_regular, check_target, distinct_names
+from utils.system import keep_freed
 
 HOURS = 24 * 60  # in minutes: processes wait for each other while one measures a picture
 
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = check_target(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     config = load_config(arguments.config, arguments.set)
     cli.check_models([*arguments.model, arguments.upsampler])
-    threads.settle(arguments.threads)
+    system.settle_threads(arguments.threads)
     keep_freed()
     results = measure(arguments, config, argv, path)
     if not processes.follows():
@@ -68,7 +67,7 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     if {word.partition("=")[0] for word in argv if word.startswith("--")} - {"--again", "--json"}:
         raise InputError("--again measures as its file says; of the other options it takes only --json")
     check_regular(arguments.again, "file of results")
-    threads.settle()
+    system.settle_threads()
     from evaluation.results import differences, read_results
 
     before = read_results(arguments.again)
@@ -77,7 +76,7 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     path = check_target(arguments.json) if arguments.json else None
     repeated = parse_arguments(before["command"])
     repeated.config, repeated.save_images = before["config"], None
-    threads.settle(repeated.threads)
+    system.settle_threads(repeated.threads)
     if processes.launched() > 1:
         raise InputError("--again measures in one process; start it without torchrun")
     results = measure(repeated, before["config_content"], before["command"], path)
@@ -96,7 +95,7 @@ def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str]
     from evaluation.tasks import KINDS, make_tasks
     from models.checkpoints.loading import load_upscaler
     from models.ensemble import Ensemble
-    from utils.devices import select_device
+    from utils.system import select_device
 
     check_types(config, KINDS, arguments.config)
     check_keys(config, KINDS, arguments.config)
@@ -125,16 +124,16 @@ def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str]
         },
     )  # fmt: skip
     try:
-        with stopping.watch(), processes.joined(HOURS):
+        with processes.watch(), processes.joined(HOURS):
             for task in tasks:
                 rows = measure_task(task, upscalers, tables, queries, arguments, results)
                 notices = {table.notice(max(task.scale)) for table in tables.values() if task.scale}
                 if processes.is_first():
                     print(report_text(task, rows, sorted(filter(None, notices))))
             results.finish()
-    except stopping.Stopped as stopped:
+    except processes.Stopped as stopped:
         kept = f"; {path} holds what was measured" if path and results.tasks else ""
-        raise stopping.Stopped(f"{stopped}{kept}", stopped.status) from None
+        raise processes.Stopped(f"{stopped}{kept}", stopped.status) from None
     return results
 
 

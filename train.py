@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training import folder as runs
-from utils import cli, processes, stopping, threads
+from utils import cli, processes, system
 from utils.config import check_keys, check_types, load_config
 
 
@@ -43,7 +43,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     config = load_config(arguments.config, arguments.set)
-    threads.settle(arguments.threads)
+    system.settle_threads(arguments.threads)
     work(config, arguments)
 
 
@@ -52,7 +52,7 @@ def work(config: dict[str, Any], arguments: Any) -> None:
     from training.loop import train
     from training.parts import check_schedule
     from training.run import KINDS, LAST, accelerate, prepare, resume
-    from utils.devices import select_device
+    from utils.system import select_device
 
     check_keys(config, {kind.split(".")[0] for kind in KINDS}, arguments.config)
     check_types(config, KINDS, arguments.config)
@@ -60,7 +60,7 @@ def work(config: dict[str, Any], arguments: Any) -> None:
     device, notice = select_device(arguments.device, arguments.gpu)
     folder = runs.run_folder(arguments.save_root, arguments.name or f"_{Path(arguments.config).stem}", arguments.tag)
     with (
-        stopping.watch(arguments.max_minutes) as stop,
+        processes.watch(arguments.max_minutes) as stop,
         processes.joined(arguments.timeout, device.type == "cuda"),
         ExitStack() as held,
     ):

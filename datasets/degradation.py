@@ -15,10 +15,9 @@ from PIL import Image
 from datasets.blur_kernels import KERNELS, blurred
 from datasets.compression import BLOCK, compressed
 from pictures.tensors import resize_bicubic
-from utils.config import check_keys
+from utils.config import Check, Share, between, check, check_keys, whole
 from utils.errors import InputError
 from utils.geometry.grids import Size
-from utils.kinds import Kind, Share, between, check, whole
 from utils.registry import Registry
 
 LUMA = (0.299, 0.587, 0.114)  # of RGB, BT.601
@@ -30,17 +29,19 @@ def _is_range(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda v: isinstance(v, Sequence) and len(v) == 2 and all(map(fits, v)) and v[0] <= v[1]
 
 
-Sigmas = Annotated[Sequence[float], Kind("[smallest, largest], numbers from 0 to 255", _is_range(between(0, 255).fits))]
+Sigmas = Annotated[
+    Sequence[float], Check("[smallest, largest], numbers from 0 to 255", _is_range(between(0, 255).fits))
+]
 Blurs = Annotated[
-    Sequence[float], Kind("[smallest, largest], numbers from 0.01 to 100", _is_range(between(0.01, 100).fits))
+    Sequence[float], Check("[smallest, largest], numbers from 0.01 to 100", _is_range(between(0.01, 100).fits))
 ]
 Sides = Annotated[
-    Sequence[float], Kind("[smallest, largest], numbers from 0.05 to 8", _is_range(between(0.05, 8).fits))
+    Sequence[float], Check("[smallest, largest], numbers from 0.05 to 8", _is_range(between(0.05, 8).fits))
 ]
 Qualities = Annotated[
-    Sequence[int], Kind("[lowest, highest], whole numbers from 1 to 100", _is_range(whole(1, 100).fits))
+    Sequence[int], Check("[lowest, highest], whole numbers from 1 to 100", _is_range(whole(1, 100).fits))
 ]
-Cutoffs = Annotated[Sequence[float], Kind("[lowest, highest], numbers from 0.1 to 1", _is_range(between(0.1, 1).fits))]
+Cutoffs = Annotated[Sequence[float], Check("[lowest, highest], numbers from 0.1 to 1", _is_range(between(0.1, 1).fits))]
 
 OFTEN = {"isotropic": 0.4, "anisotropic": 0.3, "generalised": 0.1, "plateau": 0.1, "sinc": 0.1}  # each blur kernel
 

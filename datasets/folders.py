@@ -14,10 +14,10 @@ from datasets.pixel_cache import PixelCache
 from datasets.pixel_map import PixelMap
 from datasets.registry import name_of, register
 from pictures.reading import list_pictures, open_picture, read_rgb
+from utils.config import Count, FilePath, FolderPaths
 from utils.errors import InputError
+from utils.files import read_json
 from utils.geometry.grids import Size
-from utils.kinds import Count, FilePath, FolderPaths
-from utils.reading import read_json
 
 CACHES = ("none", "bin", "memmap", "in_memory")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width

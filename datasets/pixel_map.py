@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from pictures.reading import read_rgb
 from utils.errors import InputError
-from utils.files import atomic_file, clear_temporaries, new_folder
-from utils.locks import locked
-from utils.threads import available_processors
+from utils.files import atomic_file, clear_temporaries, locked, new_folder
+from utils.system import available_processors
 
 # The file ends with what is where, as JSON, and then: a mark, length and CRC-32 of the JSON.
 FOOTER = struct.Struct("<8sQI")

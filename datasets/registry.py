@@ -5,8 +5,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from utils.config import check_keys, check_types, require
-from utils.kinds import MAPPING, whole
+from utils.config import MAPPING, check_keys, check_types, require, whole
 from utils.registry import Registry
 
 registry = Registry("dataset")

@@ -8,10 +8,9 @@ from torch.utils.data import Dataset
 from datasets.folders import ImageFolder
 from datasets.registry import register
 from pictures.reading import read_rgb
+from utils.config import Count, FolderPaths
 from utils.errors import InputError
-from utils.geometry.homographies import Homography
-from utils.homography_files import read_homography
-from utils.kinds import Count, FolderPaths
+from utils.geometry.homographies import Homography, read_homography
 
 MATRIX_ENDINGS = (".pth", ".npy", ".txt")
 

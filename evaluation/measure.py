@@ -12,7 +12,7 @@ from models.upscaler import Upscaler
 from pictures.tensors import to_tensor
 from utils.errors import InputError
 from utils.geometry.homographies import Homography
-from utils.geometry.scales import Scale, scale_text
+from utils.geometry.sizes import Scale, scale_text
 from utils.processes import shared_out
 from utils.random_state import repeatable
 

@@ -9,21 +9,19 @@ from typing import Any
 
 from evaluation.report import summary
 from evaluation.tasks import Task
-from utils.config import check_types, require
-from utils.files import atomic_file
-from utils.geometry.scales import parse_scale, scale_text
-from utils.kinds import MAPPING, NUMBER, TEXT, TEXTS, ScaleLike, check, kind_of
+from utils.config import MAPPING, NUMBER, TEXT, TEXTS, ScaleLike, check, check_of, check_types, require
+from utils.files import atomic_file, read_json
+from utils.geometry.sizes import parse_scale, scale_text
 from utils.processes import is_first
-from utils.reading import read_json
 
 TIMES = ("decoder_seconds", "decoder_seconds_full")
 TOLERANCE = 1e-4  # of a score: other processors and numbers of threads sum in another order
 KINDS = {
     "command": TEXTS, "config": TEXT, "config_content": MAPPING, "models": MAPPING,
-    "results": kind_of(Sequence[Mapping[str, Any]]),
+    "results": check_of(Sequence[Mapping[str, Any]]),
 }  # fmt: skip
 TASK_KINDS = {
-    "dataset": TEXT, "scale": kind_of(ScaleLike | None), "warp": kind_of(str | None), "pictures": MAPPING,
+    "dataset": TEXT, "scale": check_of(ScaleLike | None), "warp": check_of(str | None), "pictures": MAPPING,
     "hashes": MAPPING,
 }  # fmt: skip
 

@@ -18,11 +18,23 @@ from evaluation.metrics import Protocol, find_protocol, parse_eval_type
 from models.cmsr.tables import ScaleTable
 from models.upscaler import Upscaler
 from pictures.tensors import to_tensor
-from utils.config import check_keys, check_types, plain_number, require
+from utils.config import (
+    FOLDER_NAME,
+    FOLDER_NAMES,
+    FOLDERS,
+    MAPPING,
+    SCALES,
+    TEXT,
+    check,
+    check_keys,
+    check_types,
+    plain_number,
+    require,
+    whole,
+)
 from utils.errors import InputError
 from utils.geometry.homographies import Homography
-from utils.geometry.scales import Scale, parse_scale, scale_text
-from utils.kinds import FOLDER_NAME, FOLDER_NAMES, FOLDERS, MAPPING, SCALES, TEXT, check, whole
+from utils.geometry.sizes import Scale, parse_scale, scale_text
 from utils.random_state import repeatable
 
 KINDS = {

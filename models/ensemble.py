@@ -8,7 +8,7 @@ from torch import Tensor
 from models.continuous import Latent
 from models.upscaler import Upscaler
 from utils.geometry.grids import Grid, OutputGrid
-from utils.geometry.scales import Size, check_output_size
+from utils.geometry.sizes import Size, check_output_size
 from utils.geometry.symmetries import SYMMETRIES
 
 

@@ -7,9 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from models.continuous import ContinuousModel
-from utils.config import check_keys, check_types, require
+from utils.config import MAPPING, NUMBERS, check_keys, check_types, require
 from utils.errors import InputError
-from utils.kinds import MAPPING, NUMBERS
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from models.safeguards import (
 )
 from utils.geometry.grids import Grid, OutputGrid
 from utils.geometry.neighbours import PixelWindow
-from utils.geometry.scales import Size, check_output_size, is_enlarged
+from utils.geometry.sizes import Size, check_output_size, is_enlarged
 
 MARGIN = 5  # LR pixels that painting a position reads at most, to either side, where it enlarges
 

@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.config import check_keys, check_types, read_yaml, require
+from utils.config import PATH, TEXT, check_keys, check_types, read_yaml, require, whole
 from utils.errors import InputError, nearest_name
-from utils.files import PROJECT
-from utils.kinds import PATH, TEXT, whole
-from utils.reading import read_text
+from utils.files import PROJECT, read_text
 
 ZOO = PROJECT / "models/zoo.yaml"
 KINDS = {"file": PATH, "sha256": TEXT, "bytes": whole(1), "about": TEXT}

@@ -11,8 +11,8 @@ from painting.stage_bars import SLOW
 from pictures.animation_writing import check_times, merged
 from pictures.batches import Job
 from pictures.picture import Animation, Picture
-from utils.memory import check_memory
 from utils.progress import told_to
+from utils.system import check_memory
 
 COPIES = 3  # of all painted frames: themselves, Pillow's, and what it compares or compresses
 

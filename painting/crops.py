@@ -4,7 +4,7 @@ from models.safeguards import reduces_nowhere
 from models.upscaler import MARGIN, Upscaler
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.neighbours import PixelWindow
-from utils.geometry.scales import is_enlarged
+from utils.geometry.sizes import is_enlarged
 
 # PyTorch convolves up to 20480 values, here of three channels, by another routine, whose last bits differ
 LEAST_PIXELS = 8192

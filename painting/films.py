@@ -17,7 +17,7 @@ from pictures.films.reading import Description, Frame, describe, read_frames
 from pictures.films.writing import Encoder, Segments
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.stopping import Stopped, watch
+from utils.processes import Stopped, watch
 
 SEGMENT = 48  # frames: what a stopped run computes again at most, and how far apart key frames are at least
 # Options that change nothing about the frames

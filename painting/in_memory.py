@@ -16,12 +16,12 @@ from painting.layers import drawing, paint, with_outside
 from pictures.in_memory import as_given, check_unit, picture_of
 from pictures.picture import Picture
 from pictures.tensors import Layers, colour_of
-from utils.devices import select_device
 from utils.errors import InputError
 from utils.files import from_anywhere
 from utils.geometry.grids import Grid, OutputGrid
 from utils.geometry.homographies import Homography
-from utils.geometry.scales import Size, check_output_size, output_size, parse_scale
+from utils.geometry.sizes import Size, check_output_size, output_size, parse_scale
+from utils.system import select_device
 
 Given = TypeVar("Given", Image.Image, np.ndarray, Tensor)
 BLACK = (0, 0, 0)

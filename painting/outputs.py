@@ -20,9 +20,8 @@ from pictures.palettes import palette_losses
 from pictures.picture import Animation, Kind, Picture
 from pictures.writing import write_picture
 from utils.errors import InputError
-from utils.geometry.scales import Size, check_output_size, check_window
-from utils.geometry.targets import rotated_size, stretch_notice
-from utils.memory import check_memory, memory_errors
+from utils.geometry.sizes import Size, check_output_size, check_window, rotated_size, stretch_notice
+from utils.system import check_memory, memory_errors
 
 FLOAT, PILLOW_PIXEL, INPUT_PIXEL = 4, 4, 1000  # bytes
 Window = tuple[int, int, Size]  # top, left, size

@@ -30,10 +30,9 @@ from utils import progress
 from utils.errors import InputError
 from utils.files import from_anywhere
 from utils.geometry.grids import Grid, OutputGrid, Size
-from utils.geometry.homographies import Homography
+from utils.geometry.homographies import Homography, read_homography
 from utils.geometry.neighbours import PixelWindow
-from utils.homography_files import read_homography
-from utils.memory import keep_freed, usable_memory
+from utils.system import keep_freed, usable_memory
 
 REFERENCE_QUERIES = 30000
 

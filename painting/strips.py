@@ -14,8 +14,8 @@ from utils import progress
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Size
 from utils.geometry.neighbours import PixelWindow
-from utils.geometry.scales import is_enlarged
-from utils.memory import amount
+from utils.geometry.sizes import is_enlarged
+from utils.system import amount
 
 OUTPUT_PIXEL = 60  # bytes, about
 

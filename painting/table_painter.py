@@ -16,12 +16,11 @@ from pictures.batches import Job
 from pictures.colour import parse_colour
 from pictures.picture import DTYPES, PEAKS, Kind, Picture
 from runtime.lerf.continua_lerf import LerfError, Tables
-from utils import progress, threads
+from utils import progress, system
 from utils.files import from_anywhere
-from utils.geometry.matrices import rotation_matrix, window_matrix
-from utils.geometry.scales import Size
-from utils.matrix_files import read_matrix
-from utils.memory import usable_memory
+from utils.geometry.matrices import read_matrix, rotation_matrix, window_matrix
+from utils.geometry.sizes import Size
+from utils.system import usable_memory
 
 LARGEST_PIXEL = 1.001  # of a warp, in input pixels: where they are larger, models/safeguards.py reduces the picture
 BAND_ROWS, BAND_PIXELS = 64, 1 << 23  # that are painted together at least
@@ -49,7 +48,7 @@ class TablePainter(PicturePainter):
     def __init__(self, arguments: Any, tables: Tables, by_torch: Callable[[], PicturePainter]):
         super().__init__(arguments)
         self.tables = tables
-        self.threads = threads.without_torch(arguments.threads)
+        self.threads = system.threads_without_torch(arguments.threads)
         self._make_other, self._other = by_torch, None
         self.matrix = None if arguments.homography is None else _matrix(arguments.homography)
 

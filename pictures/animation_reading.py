@@ -8,7 +8,7 @@ from PIL import Image
 from pictures import deep
 from pictures.picture import PEAKS, Animation, Picture, levels
 from pictures.reading import STREAM, described, has_more_frames, opened, reading_errors
-from utils.memory import check_memory
+from utils.system import check_memory
 
 ANIMATED = ("GIF", "PNG", "WEBP")  # formats whose further frames are no pages, layers or sizes
 RGBA = 4

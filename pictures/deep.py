@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from pictures.deflate import compressed
 from pictures.metadata import SUBDIRECTORIES
 from pictures.picture import PEAKS, Kind, Picture
-from utils import threads
+from utils import system
 from utils.errors import InputError
 
 DEEP = re.compile(r"(?P<channels>RGB|RGBA|CMYK);16(?P<order>[BLN])")  # layouts whose two bytes can be told apart
@@ -198,7 +198,7 @@ def write_png(
         name = frame[position + 4 : position + 8]
         if name == b"IDAT":
             rows = _filtered_rows(bands, size[1] * len(kind.channels))
-            for data in compressed(rows, compression, threads.in_use()):
+            for data in compressed(rows, compression, system.threads_in_use()):
                 stream.write(png_chunk(name, data))
         else:
             data = header if name == b"IHDR" else frame[position + 8 : position + 8 + length]

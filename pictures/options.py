@@ -8,8 +8,8 @@ from typing import Any
 from pictures.formats import WRITTEN
 from utils import cli
 from utils.errors import InputError
-from utils.geometry import targets
-from utils.geometry.scales import Size, check_output_size, output_size
+from utils.geometry import sizes
+from utils.geometry.sizes import Size, check_output_size, output_size
 
 PROPORTIONAL = ("fit", "fill", "long_side", "megapixels")
 
@@ -77,15 +77,15 @@ def is_proportional(arguments: Any) -> bool:
 def upright_size(size: Size, arguments: Any) -> Size:
     """(H, W) that an (h, w) picture is enlarged to; more than asked for with `--fill`, where some is cut off."""
     if arguments.size:
-        return check_output_size(targets.size_of_sides(size, arguments.size))
+        return check_output_size(sizes.size_of_sides(size, arguments.size))
     if arguments.fit:
-        return targets.size_within(size, arguments.fit)
+        return sizes.size_within(size, arguments.fit)
     if arguments.fill:
-        return targets.size_around(size, arguments.fill)
+        return sizes.size_around(size, arguments.fill)
     if arguments.megapixels:
-        return targets.size_of_area(size, arguments.megapixels)
+        return sizes.size_of_area(size, arguments.megapixels)
     if arguments.long_side:
-        return targets.size_within(size, (arguments.long_side, arguments.long_side))
+        return sizes.size_within(size, (arguments.long_side, arguments.long_side))
     return output_size(size, arguments.scale)
 
 

@@ -98,7 +98,7 @@ def test_a_tree_with_broken_pictures(pictures, capsys) -> None:
 
 
 def test_too_large_for_the_memory(pictures, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("utils.memory.available_memory", lambda: 4 * 10**6)
+    monkeypatch.setattr("utils.system.available_memory", lambda: 4 * 10**6)
     Image.new("RGB", (8, 8)).save(pictures / "small.png")
     with pytest.raises(SystemExit) as stopped:
         run("--input", pictures, "--output", "out", "--scale", 12, "--format", "jpg")

@@ -14,7 +14,7 @@ import init_cmsr
 import test
 from models.cmsr import calibration
 from tests.commands import call, mistake
-from utils.stopping import Stopped
+from utils.processes import Stopped
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

@@ -40,7 +40,7 @@ def checkpoint_of(name: str, file: str = "epoch-last.pth") -> dict:
 HOLDER = """
 import sys
 from pathlib import Path
-from utils.locks import locked
+from utils.files import locked
 with locked(Path(sys.argv[1])):
     print(flush=True)
     sys.stdin.read()

@@ -12,7 +12,7 @@ from models.lerf.tables import LookUpLeRF, tabulated
 from utils import cli
 from utils.errors import InputError
 from utils.files import check_target
-from utils.stopping import watch
+from utils.processes import watch
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:

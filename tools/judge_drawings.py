@@ -16,7 +16,7 @@ from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
 from pictures.tensors import to_tensor
 from utils import cli
-from utils.geometry.scales import scale_text
+from utils.geometry.sizes import scale_text
 
 PROTOCOL = find_protocol("rgb")
 GAP = 40  # LR pixels

@@ -28,9 +28,8 @@ from pictures.writing import write_picture
 from utils import cli
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.geometry.homographies import Homography
-from utils.geometry.scales import Scale, Size, check_output_size, scale_text
-from utils.homography_files import write_homography
+from utils.geometry.homographies import Homography, write_homography
+from utils.geometry.sizes import Scale, Size, check_output_size, scale_text
 
 # Range of scales, and how far each corner may move inwards as a share of the side: within the scales that models were
 # trained for ("in scale"), and beyond them ("out of scale").

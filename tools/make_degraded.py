@@ -21,7 +21,7 @@ from pictures.tensors import resize_bicubic
 from utils import cli
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.geometry.scales import Scale, check_output_size, scale_text
+from utils.geometry.sizes import Scale, check_output_size, scale_text
 
 
 @dataclass(frozen=True)

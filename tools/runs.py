@@ -12,8 +12,7 @@ from training.watching import duration, read_history
 from utils import cli
 from utils.config import load_config
 from utils.errors import InputError, shortened
-from utils.files import atomic_file, check_target
-from utils.locks import is_locked
+from utils.files import atomic_file, check_target, is_locked
 
 ABSENT = "-"
 COLUMNS = ("run", "model", "epoch", "steps", "loss", "last PSNR", "best PSNR", "at", "samples/s", "waiting", "trained")

@@ -11,11 +11,9 @@ from typing import Any
 
 import yaml
 
-from utils.config import check_types, read_yaml, write_yaml
+from utils.config import MAPPING, SWITCH, Check, check_types, read_yaml, whole, write_yaml
 from utils.errors import InputError
-from utils.files import atomic_file, clear_temporaries, new_folder, writing
-from utils.kinds import MAPPING, SWITCH, Kind, whole
-from utils.locks import LOCK, locked
+from utils.files import LOCK, atomic_file, clear_temporaries, locked, new_folder, writing
 from utils.processes import gathered, gathered_from_first, is_first, restarted
 from utils.registry import shortened
 
@@ -42,8 +40,8 @@ FREE = (
 STATE = {
     "step": whole(0), "epoch": whole(0), "steps_per_epoch": whole(1), "pending": SWITCH, "processes": whole(1),
     "scaler": MAPPING,
-    "best": Kind("a number", lambda v: isinstance(v, float)),
-    "losses": Kind("a sum and a count", lambda v: isinstance(v, list) and len(v) == 2),
+    "best": Check("a number", lambda v: isinstance(v, float)),
+    "losses": Check("a sum and a count", lambda v: isinstance(v, list) and len(v) == 2),
 }  # fmt: skip
 
 

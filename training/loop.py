@@ -20,7 +20,7 @@ from training.plot import plot_history
 from training.run import BEST, LAST, Run
 from training.validation import validation_strip
 from training.watching import Meter, add_to_history, duration
-from utils import processes, stopping
+from utils import processes
 from utils.errors import InputError
 from utils.events import EventLog
 from utils.random_state import seed_everything
@@ -41,7 +41,7 @@ def train(run: Run, log: logging.Logger) -> None:
             if stops and not run.done:
                 log.info(f"the time is up; {how_to_go_on(run)}")
                 break
-    except stopping.Stopped as stopped:
+    except processes.Stopped as stopped:
         log.info(f"step {run.step}: {stopped}; {how_to_go_on(run)}")
         sys.exit(stopped.status)
     finally:

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 
-from utils.config import check_keys, require
+from utils.config import Positive, between, check_keys, require
 from utils.errors import InputError, nearest_name
-from utils.kinds import Positive, between
+from utils.processes import Stopped
 from utils.random_state import mixed, repeatable
 from utils.registry import Registry
-from utils.stopping import Stopped
 
 optimizers = Registry("optimizer")
 Betas = tuple[Annotated[float, between(0, 1)], Annotated[float, between(0, 1)]]

@@ -26,16 +26,15 @@ from training import parts, speed
 from training.losses import make_loss
 from training.validation import check_validation
 from training.watching import Meter
-from utils import processes, stopping
-from utils.config import require
+from utils import processes
+from utils.config import MAPPING, POSITIVE, SWITCH, TEXT, TEXTS, WHOLE_NUMBERS, Check, between, require, whole
 from utils.errors import InputError
-from utils.kinds import MAPPING, POSITIVE, SWITCH, TEXT, TEXTS, WHOLE_NUMBERS, Kind, between, whole
 from utils.random_state import repeatable, seed_everything
-from utils.threads import data_workers
+from utils.system import data_workers
 
-LOSS = Kind("a loss or a mapping of losses to weights", lambda v: isinstance(v, str | Mapping))
-WORKERS = Kind("auto or a whole number from 0 to 256", lambda v: v == "auto" or whole(0, 256).fits(v))
-SHARE = Kind("a number between 0 and 1", lambda v: isinstance(v, float) and 0 < v < 1)
+LOSS = Check("a loss or a mapping of losses to weights", lambda v: isinstance(v, str | Mapping))
+WORKERS = Check("auto or a whole number from 0 to 256", lambda v: v == "auto" or whole(0, 256).fits(v))
+SHARE = Check("a number between 0 and 1", lambda v: isinstance(v, float) and 0 < v < 1)
 KINDS = {
     "train_dataset": MAPPING, "val_dataset": MAPPING, "data_norm": MAPPING, "model": MAPPING, "optimizer": MAPPING,
     "optimizer.args": MAPPING, "multi_step_lr": MAPPING, "multi_step_lr.milestones": WHOLE_NUMBERS,
@@ -68,7 +67,7 @@ class Run:
     loader: DataLoader
     batches: parts.EpochBatches
     val_samples: ImplicitDataset | None
-    stop: stopping.Watch
+    stop: processes.Watch
     save_every: parts.Interval
     network: nn.Module
     precision: torch.dtype
@@ -130,7 +129,7 @@ class Run:
             self.saved = self.step
 
 
-def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.device, stop: stopping.Watch) -> Run:
+def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.device, stop: processes.Watch) -> Run:
     """Everything that a run needs, checked before anything is written."""
     seed, workers = config.get("seed", 0), data_workers(config.get("num_workers"))
     require(config, "epoch_max", arguments.config)
@@ -143,7 +142,7 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
         batch_sampler=batches,
         num_workers=workers,
         pin_memory=device.type == "cuda",
-        worker_init_fn=stopping.leave_process_group,
+        worker_init_fn=processes.leave_process_group,
         persistent_workers=workers > 0,
     )
     seed_everything(seed)

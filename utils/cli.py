@@ -12,11 +12,10 @@ from typing import Any
 from models.zoo import from_zoo, unknown_model, zoo
 from utils.errors import InputError, nearest_name, one_line
 from utils.files import PROJECT, from_anywhere
-from utils.geometry.scales import Scale, parse_scale
-from utils.memory import is_memory_error
-from utils.processes import follows, repeats_others
+from utils.geometry.sizes import Scale, parse_scale
+from utils.processes import Stopped, follows, repeats_others
 from utils.sources import choices, registered_names
-from utils.stopping import Stopped
+from utils.system import is_memory_error
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

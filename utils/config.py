@@ -1,20 +1,152 @@
-"""Configs: YAML with `extends:`, command-line overrides, and keys that are checked."""
+"""Configs: YAML with `extends:`, command-line overrides, and checks of keys and values."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 import yaml
 
 from utils.errors import InputError, nearest_name, shortened
-from utils.kinds import MAPPING, Kind, check
-from utils.reading import read_text
+from utils.files import read_text
 
-MOST_FILES = 32  # of a config with what it extends, directly or not
-LONGEST = 1 << 17  # bytes of all these files
-LARGEST = 20_000  # values in a config, those behind an alias counted each time
-DEEPEST = 40  # mappings and lists within each other
+LARGEST = 1e15  # of any number: larger ones overflow what is computed from them
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a value should be: in words, and as a test."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def check(name: str, value: Any, kind: Check, optional: bool = False) -> None:
+    """InputError naming `name` unless `value` is of its kind, or None when `optional`."""
+    if value is None and optional:
+        return
+    if not kind.fits(value):
+        given = "null" if value is None else shortened(value)
+        raise InputError(f"{name} is {given}; expected {kind.words}{' or null' if optional else ''}")
+
+
+def check_of(annotation: Any) -> Check:
+    """The kind that a type annotation asks for: `int`, `X | None`, `Sequence[int]`, `tuple[int, int]`, `Literal["a",
+    "b"]`, a class, or any `Annotated[type, kind]`. TypeError for one that says nothing of values."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return next(part for part in parts if isinstance(part, Check))
+    if origin in (Union, types.UnionType):
+        return _any_of([check_of(part) for part in parts])
+    if origin is Literal:
+        words = " or ".join(shortened(part) for part in parts)
+        return Check(words, lambda v: any(type(v) is type(part) and v == part for part in parts))
+    if origin is Sequence:
+        each = check_of(parts[0])
+        return Check(f"a list, of which each is {each.words}", lambda v: _is_list(v) and all(map(each.fits, v)))
+    if origin is tuple:
+        kinds = [check_of(part) for part in parts]
+        words = f"a list of {len(kinds)}: {', '.join(kind.words for kind in kinds)}"
+        return Check(words, lambda v: _is_list(v) and len(v) == len(kinds) and all(map(_fits, kinds, v)))
+    plain = origin or annotation
+    if plain in PLAIN:
+        return PLAIN[plain]
+    if not isinstance(plain, type):
+        raise TypeError(f"the annotation {annotation!r} says nothing of values")
+    return Check(f"a {plain.__name__}", lambda v: isinstance(v, plain))
+
+
+def _fits(kind: Check, value: Any) -> bool:
+    return kind.fits(value)
+
+
+def _any_of(kinds: Sequence[Check]) -> Check:
+    return Check(" or ".join(kind.words for kind in kinds), lambda v: any(kind.fits(v) for kind in kinds))
+
+
+def whole(minimum: int, maximum: int | None = None) -> Check:
+    """A whole number from `minimum`, and to `maximum` where one is given; true and 2.0 are none."""
+    words = f"a whole number from {minimum}" + ("" if maximum is None else f" to {maximum}")
+    largest = LARGEST if maximum is None else maximum
+    return Check(words, lambda v: type(v) is int and minimum <= v <= largest)
+
+
+def between(minimum: float, maximum: float) -> Check:
+    """A number from `minimum` to `maximum`."""
+    return Check(f"a number from {minimum:g} to {maximum:g}", lambda v: _is_number(v) and minimum <= v <= maximum)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | Path) and value != "" and "\0" not in str(value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _is_list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda v: _is_list(v) and len(v) > 0 and all(map(fits, v))
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= LARGEST
+
+
+def _is_scale(value: Any) -> bool:
+    factors = value if _is_list(value) and len(value) == 2 else [value]
+    return all(_is_number(factor) and factor > 0 for factor in factors)
+
+
+def _is_folder_name(value: Any) -> bool:
+    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\\0")
+
+
+NUMBER = Check("a number", _is_number)
+NUMBERS = Check("a list of numbers", _is_list_of(_is_number))
+WHOLE_NUMBERS = Check("a list of whole numbers from 0", _is_list_of(whole(0).fits))
+POSITIVE = Check("a number above 0", lambda v: _is_number(v) and v > 0)
+SCALE = Check("a number above 0 or [height, width]", _is_scale)
+SCALES = Check("a list of scales such as 2 or 3x1.5", _is_list_of(lambda v: isinstance(v, str) or _is_scale(v)))
+TEXTS = Check("a list of texts", _is_list_of(lambda v: isinstance(v, str)))
+SWITCH = Check("true or false", lambda v: isinstance(v, bool))
+TEXT = Check("text", lambda v: isinstance(v, str))
+MAPPING = Check("a mapping of keys to values", lambda v: isinstance(v, Mapping))
+PATH = Check("a path", _is_path)
+FOLDERS = Check("a folder or a list of folders", lambda v: _is_path(v) or _is_list_of(_is_path)(v))
+FOLDER_NAME = Check("the name of one folder", _is_folder_name)
+FOLDER_NAMES = Check("a list of names of folders", _is_list_of(_is_folder_name))
+SIZE = Check(
+    "a side or [height, width], whole numbers from 1",
+    lambda v: _is_side(v) or (_is_list_of(_is_side)(v) and len(v) == 2),
+)
+
+PLAIN: dict[Any, Check] = {
+    int: Check("a whole number", lambda v: type(v) is int and -LARGEST <= v <= LARGEST),
+    float: NUMBER,
+    bool: SWITCH,
+    str: TEXT,
+    Path: PATH,
+    Mapping: MAPPING,
+    types.NoneType: Check("null", lambda v: v is None),
+    Any: Check("anything", lambda v: True),
+}
+
+# Annotations of arguments that come from configs and checkpoints.
+Count = Annotated[int, whole(1)]
+Even = Annotated[int, Check("an even whole number from 2", lambda v: _is_side(v) and v % 2 == 0)]
+Counts = Annotated[Sequence[int], Check("a list of whole numbers from 1", _is_list_of(_is_side))]
+Positive = Annotated[float, POSITIVE]
+Share = Annotated[float, between(0, 1)]
+FilePath = Annotated[str | Path, PATH]
+FolderPaths = Annotated[str | Path | Sequence[str | Path], FOLDERS]
+ScaleLike = Annotated[float | Sequence[float], SCALE]
+SizeLike = Annotated[int | tuple[int, int], SIZE]
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -24,7 +156,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
     are merged key by key, except that a mapping with another `name` replaces the old one: its `args` belong to that
     name. The path of an override names elements of lists by their number, from 0.
     """
-    config = _load(Path(path), (), [])
+    config = _load(Path(path), ())
     for override in overrides:
         config = merge(config, _change(config, *_parse_override(override)))
     return config
@@ -78,29 +210,11 @@ def write_yaml(content: Any) -> str:
 
 
 def read_yaml(text: str) -> Any:
-    """What YAML `text` holds; raises yaml.YAMLError, also for more, or more deeply nested, than a config can be."""
+    """The value in YAML `text`; raises yaml.YAMLError."""
     try:
-        loader = Loader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _count(node, 1, {})
-        return loader.construct_document(node)
+        return yaml.load(text, Loader)
     except (RecursionError, ValueError, TypeError, OverflowError) as error:
         raise yaml.YAMLError(f"a value that cannot be read ({type(error).__name__})") from None
-
-
-def _count(node: yaml.Node, depth: int, counted: dict[yaml.Node, int]) -> int:
-    """Values below `node`; yaml.YAMLError when they are too many or too deep, such as a value that holds itself."""
-    if depth > DEEPEST:
-        raise yaml.YAMLError(f"mappings and lists {DEEPEST} deep in each other")
-    if node not in counted:
-        children = [] if isinstance(node, yaml.ScalarNode) else node.value
-        parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
-        counted[node] = 1 + sum(_count(part, depth + 1, counted) for part in parts)
-    if counted[node] > LARGEST:
-        raise yaml.YAMLError(f"more than {LARGEST} values")
-    return counted[node]
 
 
 def check_keys(config: Mapping[str, Any], known: Iterable[str], where: str) -> None:
@@ -111,7 +225,7 @@ def check_keys(config: Mapping[str, Any], known: Iterable[str], where: str) -> N
             raise InputError(f"{where}: unknown key {shortened(key)}; {nearest_name(key, known)}")
 
 
-def check_types(config: Any, kinds: Mapping[str, Kind], where: str) -> None:
+def check_types(config: Any, kinds: Mapping[str, Check], where: str) -> None:
     """InputError for the first value that is not of its kind; `kinds` by dotted key, absent and null values pass."""
     check(where, config, MAPPING)
     for dotted, kind in kinds.items():
@@ -133,12 +247,9 @@ def require(config: Mapping[str, Any], key: str, where: str) -> Any:
     return config[key]
 
 
-def _load(path: Path, above: tuple[Path, ...], read: list[int]) -> dict[str, Any]:
-    """The config at `path`, extended by those `above`; `read`, the length of each file so far, grows."""
-    text = read_text(path, "config", LONGEST)
-    read.append(len(text))
-    if len(read) > MOST_FILES or sum(read) > LONGEST:
-        raise InputError(f"config {path}: with what extends it, more than {MOST_FILES} files or {LONGEST >> 10} KiB")
+def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """The config at `path`, extended by those `above`."""
+    text = read_text(path, "config")
     try:
         config = read_yaml(text)
     except yaml.YAMLError as error:
@@ -153,7 +264,7 @@ def _load(path: Path, above: tuple[Path, ...], read: list[int]) -> dict[str, Any
         raise InputError(f"config {path}: extends should be a file or a list of files, not {shortened(bases)}")
     merged: dict[str, Any] = {}
     for base in bases:
-        merged = merge(merged, _load(path.parent / base, (*above, path.resolve()), read))
+        merged = merge(merged, _load(path.parent / base, (*above, path.resolve())))
     return merge(merged, config)
 
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, get_type_hints
 
-from utils.config import check_keys
+from utils.config import Check, check, check_keys, check_of
 from utils.errors import InputError, nearest_name, one_line, shortened
-from utils.kinds import Kind, check, kind_of
 
 
 def import_folder(package: ModuleType) -> None:
@@ -22,7 +21,7 @@ def import_folder(package: ModuleType) -> None:
 class Registry:
     """Maps registry names to classes or factory functions of one `kind` ("model", "dataset", "loss").
 
-    Arguments are checked against the annotations of the constructor (`utils.kinds.kind_of`).
+    Arguments are checked against the annotations of the constructor (`utils.config.check_of`).
     """
 
     def __init__(self, kind: str):
@@ -87,11 +86,11 @@ class Registry:
 
 
 @functools.cache
-def arguments_of(factory: Callable) -> tuple[dict[str, Kind], list[str]]:
+def arguments_of(factory: Callable) -> tuple[dict[str, Check], list[str]]:
     """The arguments of a class or function with their kinds, anything for one without an annotation, and the names of
     those without a default. TypeError for an annotation that says nothing of values."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [p for p in inspect.signature(factory).parameters.values() if p.kind not in variadic]
     hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
-    kinds = {parameter.name: kind_of(hints.get(parameter.name, Any)) for parameter in parameters}
+    kinds = {parameter.name: check_of(hints.get(parameter.name, Any)) for parameter in parameters}
     return kinds, [parameter.name for parameter in parameters if parameter.default is parameter.empty]

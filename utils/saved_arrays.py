@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from utils.errors import InputError
-from utils.reading import check_archive, check_regular
+from utils.files import check_archive, check_regular
 
 LARGEST_FILE = 1 << 28  # bytes
 LONGEST_PICKLE = 1 << 20

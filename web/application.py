@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from utils.errors import InputError, one_line
-from utils.memory import is_memory_error
+from utils.system import is_memory_error
 from web.catalogue import Catalogue
 from web.errors import Refused
 from web.routes import make_router

@@ -16,8 +16,8 @@ from pictures.writing import encode
 from utils.errors import InputError, one_line
 from utils.geometry.grids import Size
 from utils.geometry.homographies import Homography
-from utils.geometry.scales import check_output_size
-from utils.memory import check_memory
+from utils.geometry.sizes import check_output_size
+from utils.system import check_memory
 from web.errors import Refused, missing
 from web.studio import Session, Studio
 from web.uploads import Upload

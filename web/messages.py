@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import Response
 
-from utils.geometry.scales import Size
+from utils.geometry.sizes import Size
 from web.errors import Refused
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".tif": "image/tiff"}

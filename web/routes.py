@@ -10,8 +10,8 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from pictures.formats import WRITTEN
 from pictures.reading import list_pictures
-from utils.geometry.scales import check_output_size, check_window
-from utils.homography_files import parse_homography
+from utils.geometry.homographies import parse_homography
+from utils.geometry.sizes import check_output_size, check_window
 from web.catalogue import DEFAULT
 from web.errors import Refused, missing
 from web.exports import Exports, Order

@@ -21,8 +21,8 @@ from pictures.tensors import Layers, to_pixels, to_tensor
 from pictures.writing import encode as write
 from utils.geometry.grids import Size
 from utils.geometry.homographies import Homography
-from utils.geometry.scales import check_window
-from utils.memory import memory_errors
+from utils.geometry.sizes import check_window
+from utils.system import memory_errors
 from web.budget import Budget
 from web.catalogue import FILTERS, Catalogue
 from web.encoding import Encoding, Processors, with_kept_fields

@@ -10,7 +10,7 @@ from datasets.implicit import ImplicitDataset
 from pictures.reading import read_rgb
 from utils.errors import InputError
 from utils.geometry.grids import Size
-from utils.threads import available_processors
+from utils.system import available_processors
 
 NAMED = 3  # pictures that one line names
 

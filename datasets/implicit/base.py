@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 from datasets.degradation import LUMA
 from datasets.registry import name_of
 from pictures.tensors import to_tensor
+from utils.config import Count, Share, check, whole
 from utils.errors import InputError
 from utils.geometry.grids import Grid, Size, cell_of, positions_of
-from utils.kinds import Count, Share, check, whole
 
 
 class ImplicitDataset(Dataset):

@@ -11,10 +11,10 @@ from datasets.degradation import Degradation
 from datasets.implicit.base import ImplicitDataset, one_query_a_pixel, random_corner
 from datasets.registry import register
 from pictures.tensors import resize_bicubic
+from utils.config import Count, Positive, ScaleLike, Share
 from utils.errors import InputError
 from utils.geometry.grids import Size
-from utils.geometry.scales import Scale, parse_scale
-from utils.kinds import Count, Positive, ScaleLike, Share
+from utils.geometry.sizes import Scale, parse_scale
 
 
 @register("sr-implicit-downsampled")

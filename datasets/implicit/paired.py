@@ -8,10 +8,10 @@ from torch.utils.data import Dataset
 
 from datasets.implicit.base import ImplicitDataset, one_query_a_pixel, random_corner
 from datasets.registry import register
+from utils.config import Count, ScaleLike, Share
 from utils.errors import InputError
 from utils.geometry.grids import Size
-from utils.geometry.scales import Scale, parse_scale, scale_text
-from utils.kinds import Count, ScaleLike, Share
+from utils.geometry.sizes import Scale, parse_scale, scale_text
 
 
 @register("sr-implicit-paired")

@@ -6,8 +6,8 @@ from torch.utils.data import Dataset
 from datasets.implicit.base import ImplicitDataset
 from datasets.registry import register
 from pictures.tensors import resize_bicubic
+from utils.config import Count, SizeLike
 from utils.geometry.grids import Size
-from utils.kinds import Count, SizeLike
 
 
 @register("sr-implicit-uniform-varied")

@@ -7,9 +7,8 @@ import datasets
 from datasets.preview import make_sheet, spread
 from pictures.writing import write_picture
 from utils import cli
-from utils.config import check_types, load_config, require
+from utils.config import check_types, load_config, require, whole
 from utils.files import check_target
-from utils.kinds import whole
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from models.capabilities import Tiling
 from models.continuous import ContinuousModel, Field, Latent
-from utils.config import check_keys, check_types, require
+from utils.config import MAPPING, NUMBERS, SWITCH, TEXT, TEXTS, check_keys, check_types, require, whole
 from utils.errors import InputError, shortened
-from utils.kinds import MAPPING, NUMBERS, SWITCH, TEXT, TEXTS, whole
-from utils.reading import check_regular, read_json
+from utils.files import check_regular, read_json
 
 NOTE = "continua.json"
 FORMAT = "continua-onnx-1"

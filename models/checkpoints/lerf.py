@@ -18,11 +18,9 @@ import models
 from models.lerf.patterns import PATTERNS
 from models.lerf.stages import Modes
 from models.lerf.tables import ENTRIES, LookUpLeRF
-from utils.config import check_keys, check_types, require
+from utils.config import MAPPING, check_keys, check_of, check_types, require
 from utils.errors import InputError
-from utils.files import atomic_file
-from utils.kinds import MAPPING, kind_of
-from utils.reading import read_array, read_json
+from utils.files import atomic_file, read_array, read_json
 
 # What a pickled module is rebuilt from; every other name in the file becomes an Inert.
 REBUILDERS = {
@@ -32,7 +30,7 @@ REBUILDERS = {
     **{("torch", name): getattr(torch, name) for name in ("FloatStorage", "HalfStorage", "LongStorage")},
 }
 NOTE = "tables.json"
-NOTE_KINDS = {"modes": kind_of(Modes), "sha256": MAPPING}
+NOTE_KINDS = {"modes": check_of(Modes), "sha256": MAPPING}
 KERNEL_OF_VALUES = {1: "linear", 3: "gauss"}
 
 

@@ -17,13 +17,12 @@ from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.normalization import Normalization
 from models.upscaler import Upscaler
 from models.zoo import from_zoo, unknown_model
+from utils.config import NUMBERS, Check, check
 from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
-from utils.files import atomic_file
-from utils.kinds import NUMBERS, Kind, check
-from utils.reading import CodeInFileError, read_tensors
+from utils.files import CodeInFileError, atomic_file, read_tensors
 
-SCALE_RANGE = Kind(
+SCALE_RANGE = Check(
     "two numbers above 0, the smallest and the largest scale",
     lambda v: NUMBERS.fits(v) and len(v) == 2 and 0 < v[0] <= v[1],
 )

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
-from utils.files import atomic_file
-from utils.reading import check_regular
+from utils.files import atomic_file, check_regular
 
 SUFFIX = ".safetensors"
 LICENCE = "licence"

@@ -12,7 +12,7 @@ from models.cmsr.rendering import MEASURES, Level, level_size
 from models.decoders.lmf import LMFDecoder, ModulatedField
 from models.upscaler import Upscaler
 from utils.geometry.grids import Grid, Size, pixel_centers, pixel_index
-from utils.geometry.scales import output_size
+from utils.geometry.sizes import output_size
 
 CANDIDATES = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 

@@ -19,8 +19,7 @@ from models.upscaler import Upscaler
 from models.zoo import from_zoo
 from utils.config import check_keys, plain_number, read_yaml, write_yaml
 from utils.errors import InputError, nearest_name
-from utils.files import atomic_file, from_anywhere
-from utils.reading import read_text
+from utils.files import atomic_file, from_anywhere, read_text
 
 ABOUT = ("model", "measure", "rule", "mse_threshold", "data", "precision")
 

@@ -11,9 +11,9 @@ from models.continuous import ContinuousModel, Field
 from models.decoders.non_local_latent import NonLocalEncoder, NonLocalLatent
 from models.layers.mlp import MLP, linear_on_map, unfolded, unfolded_linear
 from models.registry import make, register
+from utils.config import Counts, Positive
 from utils.geometry.grids import attention_reach, cell_at, cell_in_pixels, sample_nearest
 from utils.geometry.neighbours import Neighbours
-from utils.kinds import Counts, Positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from models.layers.exporting import is_exporting
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import unfolded
 from models.registry import make, register
+from utils.config import Counts, Positive
 from utils.errors import InputError
 from utils.geometry.grids import Size
 from utils.geometry.neighbours import PixelWindow
-from utils.kinds import Counts, Positive
 
 # LR pixels attended at a time: the attention needs about 8000 numbers for each.
 CHUNK_PIXELS = 8192

@@ -13,9 +13,9 @@ from models.layers.convolution import LATENT_TILES, Convolution
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
+from utils.config import Even
 from utils.geometry.grids import Size
 from utils.geometry.neighbours import Neighbours, PixelWindow
-from utils.kinds import Even
 
 
 @register("lmlte")

@@ -13,9 +13,9 @@ from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
 from models.registry import make, register
+from utils.config import Count, Even
 from utils.geometry.grids import cell_in_pixels
 from utils.geometry.neighbours import Neighbours
-from utils.kinds import Count, Even
 
 
 class FourierDecoder(LocalEnsembleModel):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from models.encoders.blocks import Residual, conv3x3, upsampler
 from models.layers.convolution import in_turn
 from models.registry import register
-from utils.kinds import Count
+from utils.config import Count
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from models.encoders.blocks import Residual, conv, conv3x3, upsampler
 from models.layers.convolution import in_turn
 from models.registry import register
-from utils.kinds import Count
+from utils.config import Count
 
 
 class ChannelAttention(nn.Module):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from models.encoders.blocks import conv, upsampler
 from models.layers.convolution import in_turn
 from models.registry import register
+from utils.config import Count
 from utils.errors import InputError, nearest_name
-from utils.kinds import Count
 
 # (blocks, convolutions per block, channels that each convolution adds): D, C and G of the paper.
 CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}

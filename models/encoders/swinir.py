@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from models.encoders.blocks import conv3x3
 from models.layers.exporting import is_exporting
 from models.registry import register
+from utils.config import Count, Counts, Positive, whole
 from utils.errors import InputError
-from utils.kinds import Count, Counts, Positive, whole
 
 # A block works on this many windows at a time, which bounds its memory and is faster on a CPU than all at once.
 WINDOWS_AT_A_TIME = 64

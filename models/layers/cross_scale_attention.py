@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.layers.exporting import is_exporting
-from utils.geometry.scales import Size
+from utils.geometry.sizes import Size
 
 CROP = 48  # LR pixels: larger pictures are attended crop by crop, as in the published program
 SMALLEST_NORM = 1e-4

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.registry import register
+from utils.config import Count
 from utils.errors import InputError
-from utils.kinds import Count
 
 
 @register("lmmlp")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.layers.convolution import LATENT_TILES, convolved
 from models.layers.exporting import is_exporting
 from models.registry import register
-from utils.kinds import Count
+from utils.config import Count
 
 
 @register("mlp")

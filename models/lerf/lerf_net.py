@@ -11,11 +11,11 @@ from models.continuous import ContinuousModel
 from models.layers.exporting import is_exporting
 from models.lerf.stages import LeRF, Support, make_kernel
 from models.registry import make, register
+from utils.config import Check
 from utils.errors import InputError
 from utils.geometry.grids import Grid, pixel_centers
-from utils.kinds import Kind
 
-Width = Annotated[int, Kind("a multiple of 4", lambda v: type(v) is int and v > 0 and v % 4 == 0)]  # kept in quarters
+Width = Annotated[int, Check("a multiple of 4", lambda v: type(v) is int and v > 0 and v % 4 == 0)]  # kept in quarters
 BLOCKS = 5
 CHANNELS = 3
 

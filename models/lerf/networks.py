@@ -9,7 +9,7 @@ from models.layers.exporting import is_exporting
 from models.lerf.patterns import PATTERNS, ROTATIONS
 from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
 from models.registry import register
-from utils.kinds import Count
+from utils.config import Count
 
 DENSE_LAYERS = 4
 

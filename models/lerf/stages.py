@@ -10,15 +10,15 @@ from models.continuous import Latent
 from models.lerf.patterns import PATTERNS, ROTATIONS, neighbourhood
 from models.resampling.kernels import AmplifiedLinear, Kernel, SteerableGaussian
 from models.resampling.resampler import Resampler
+from utils.config import Check
 from utils.errors import InputError
-from utils.kinds import Kind
 
 KERNELS: dict[str, type[Kernel]] = {"linear": AmplifiedLinear, "gauss": SteerableGaussian}
 Support = Literal[2, 4]  # pixels
 SMALLEST_REST = 1e-3  # of a level: numbers of 8 bits are no farther from one, those of 16 bits at least 1 / 257
 Modes = Annotated[
     str,
-    Kind(
+    Check(
         f"some of the letters {''.join(PATTERNS)}, each once",
         lambda v: isinstance(v, str) and 0 < len(v) == len(set(v)) and set(v) <= set(PATTERNS),
     ),

@@ -16,7 +16,7 @@ from PIL import Image
 from datasets import pixel_map
 from pictures.reading import read_rgb
 from tests.datasets.making import folder, mistake, wrapper
-from utils.locks import LOCK, locked
+from utils.files import LOCK, locked
 
 
 def read(pictures: Path, **arguments) -> list[np.ndarray]:

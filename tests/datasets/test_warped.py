@@ -18,7 +18,7 @@ from pictures.tensors import to_tensor
 from tests.commands import call, mistake
 from tools import make_benchmark
 from tools.make_benchmark import WARPS, between, random_homography
-from utils.homography_files import read_homography
+from utils.geometry.homographies import read_homography
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

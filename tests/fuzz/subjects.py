@@ -23,7 +23,7 @@ from models.lerf.tables import tabulated
 from pictures.reading import read_rgb
 from tests.conftest import SMALL_LMLIIF
 from tests.fuzz.changes import change_bytes, change_value
-from utils.homography_files import read_homography, write_homography
+from utils.geometry.homographies import read_homography, write_homography
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from models.upscaler import Upscaler
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
 from tests.golden_cases import assert_close, painted
 from utils.geometry.grids import Grid, cell_of
-from utils.geometry.scales import output_size
+from utils.geometry.sizes import output_size
 
 
 def render(model: models.ContinuousModel, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -16,7 +16,7 @@ from pictures.tensors import to_tensor
 from tests.registered import DECODERS, small_spec
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
-from utils.geometry.scales import output_size
+from utils.geometry.sizes import output_size
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [ROOT / "save/pretrained_models" / name for name in ("edsr-s_lm-liif.pth", "lerf-g", "lerf-l")]

@@ -24,7 +24,7 @@ from tests.runtime.making import SHIPPED, header, shipped, tables, write
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 from utils.geometry.matrices import rotation_matrix
-from utils.geometry.targets import rotated_size
+from utils.geometry.sizes import rotated_size
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/lerf/tables.json").read_text())
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")

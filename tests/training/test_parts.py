@@ -18,7 +18,7 @@ from training.parts import (
     make_optimizer,
 )
 from utils.errors import InputError
-from utils.stopping import Stopped
+from utils.processes import Stopped
 
 
 def test_halving_happens_at_the_milestones() -> None:

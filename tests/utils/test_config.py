@@ -8,9 +8,20 @@ import yaml
 import datasets
 import models
 from models.cmsr.tables import load_table
-from utils.config import check_keys, check_types, load_config, merge, read_yaml, write_yaml
+from utils.config import (
+    MAPPING,
+    NUMBER,
+    NUMBERS,
+    TEXT,
+    check_keys,
+    check_types,
+    load_config,
+    merge,
+    read_yaml,
+    whole,
+    write_yaml,
+)
 from utils.errors import InputError
-from utils.kinds import MAPPING, NUMBER, NUMBERS, TEXT, whole
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -122,25 +133,13 @@ def test_settings_that_are_no_settings(tmp_path) -> None:
             check_types(load_config(tmp_path / "c.yaml"), {"a": NUMBER}, "c.yaml")
 
 
-def bomb(levels: int) -> str:
-    """YAML of a few lines that stands for 9**levels values."""
-    lines = ["a0: &a0 {x: 1}"]
-    for level in range(1, levels):
-        keys = ", ".join(f"k{i}: *a{level - 1}" for i in range(9))
-        lines.append(f"a{level}: &a{level} {{{keys}}}")
-    return "\n".join(lines)
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("a: 1\nb: 2\na: 3", "'a' stands twice"),
         ("x: {a: 1, a: 1}", "'a' stands twice"),
         ("? [1, 2]\n: 3", "is no key"),
-        (bomb(9), "more than 20000 values"),
-        ("a: &a [*a]", "deep"),
         ("a: " + "[" * 1500 + "]" * 1500, "not YAML"),
-        ("a: " + "{b: " * 100 + "1" + "}" * 100, "deep"),
         ("a: " + "9" * 5000, "cannot be read"),
         ("a: " + "x" * (1 << 18), "longer than 128 KiB"),
         ("extends: /dev/zero", "device or pipe"),
@@ -158,20 +157,6 @@ def test_hostile_configs_are_one_short_line(tmp_path, text, words) -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_bombs_over_several_files(tmp_path) -> None:
-    write(tmp_path / "0.yaml", a=1)
-    for number in range(1, 20):
-        write(tmp_path / f"{number}.yaml", extends=[f"{number - 1}.yaml"] * 2)
-    with pytest.raises(InputError, match="more than 32 files"):
-        load_config(tmp_path / "19.yaml")
-    (tmp_path / "bomb.yaml").write_text(bomb(4))
-    write(tmp_path / "twice.yaml", extends=["bomb.yaml", "bomb.yaml"])
-    assert len(load_config(tmp_path / "twice.yaml")) == 4
-
-
-@pytest.mark.parametrize(
-    "text", ["123456e78901", "12e4", "010", "1", "1.5", "true", "null", "1:30", "2026-01-02", "~", "x"]
-)
 def test_texts_are_written_so_that_they_are_read_as_texts(text) -> None:
     """Twelve hexadecimal digits of a hash can look like a number."""
     content = {"model": text, "number": 1e-5, "rest": [2, None, True, float("inf")]}

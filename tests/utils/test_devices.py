@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from utils.devices import select_device
 from utils.errors import InputError
+from utils.system import select_device
 
 
 @pytest.fixture

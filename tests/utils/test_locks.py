@@ -10,12 +10,12 @@ import pytest
 
 from tests.commands import ROOT
 from utils.errors import InputError
-from utils.locks import LOCK, locked
+from utils.files import LOCK, locked
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from utils.locks import locked
+from utils.files import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

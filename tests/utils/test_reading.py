@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from utils.errors import InputError
-from utils.homography_files import read_homography
-from utils.reading import CodeInFileError, read_array, read_json, read_tensors, read_text
+from utils.files import CodeInFileError, read_array, read_json, read_tensors, read_text
+from utils.geometry.homographies import read_homography
 
 
 def refusal(read, path) -> str:

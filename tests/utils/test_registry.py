@@ -10,8 +10,8 @@ import datasets
 import models
 from tests.conftest import SMALL_LMLIIF
 from training.losses import registry as losses
+from utils.config import Count, Even, Positive, check_of, whole
 from utils.errors import InputError
-from utils.kinds import Count, Even, Positive, kind_of, whole
 from utils.registry import Registry, arguments_of
 
 REGISTRIES = (models.registry, datasets.registry, losses)
@@ -41,7 +41,7 @@ REGISTERED = [(registry, name) for registry in REGISTRIES for name in registry.f
     ],
 )
 def test_annotations_say_what_fits(annotation, fitting, others) -> None:
-    kind = kind_of(annotation)
+    kind = check_of(annotation)
     assert all(map(kind.fits, fitting))
     assert not any(map(kind.fits, others))
 

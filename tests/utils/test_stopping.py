@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from utils import cli
-from utils.stopping import Stopped, watch
+from utils.processes import Stopped, watch
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])

@@ -29,7 +29,7 @@ from tools.bench.turning import turned_back
 from utils import cli
 from utils.config import load_config, require
 from utils.files import atomic_file
-from utils.geometry.scales import output_size, scale_text
+from utils.geometry.sizes import output_size, scale_text
 from utils.random_state import repeatable
 
 BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"

@@ -18,7 +18,7 @@ from pictures.tensors import resize_bicubic, to_tensor
 from tools.bench.docs_table import replace_between_marks
 from tools.bench.measures import in_turn, load, peak_memory, short_name
 from utils.config import load_config
-from utils.geometry.scales import Scale, Size, parse_scale
+from utils.geometry.sizes import Scale, Size, parse_scale
 
 BEGIN, END = "<!-- models: made by `python -m tools.bench compare` -->", "<!-- end of models -->"
 SETS = {

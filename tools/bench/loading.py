@@ -18,7 +18,7 @@ from tools.bench.measures import Figure
 from training.loop import train_step
 from training.run import Run, prepare
 from training.watching import Meter
-from utils import stopping
+from utils import processes
 from utils.config import load_config, merge
 
 CACHES = {"none": "no cache", "memmap": "memory map"}
@@ -41,7 +41,7 @@ def loading(arguments: Any) -> dict[str, Figure]:
         for cache, workers in itertools.product(CACHES, WORKERS):
             config = training_config(arguments, folder, len(pictures), cache, workers)
             options = Namespace(config=arguments.model, resume=False, save_every=(None, 1e9))
-            run = prepare(config, options, Path(place, "run"), torch.device("cpu"), stopping.Watch(None))
+            run = prepare(config, options, Path(place, "run"), torch.device("cpu"), processes.Watch(None))
             ended.callback(end_workers, run)
             runs[f"{CACHES[cache]}, {workers} workers"] = (run, batches_of(run))
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in runs}

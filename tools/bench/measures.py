@@ -31,7 +31,7 @@ from tools.bench.costs import encoder_macs, macs_per_run
 from utils.config import load_config, require
 from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography, WarpedGrid
-from utils.geometry.scales import output_size, scale_text
+from utils.geometry.sizes import output_size, scale_text
 
 DEGREES = 12  # angle of the measured warp
 PRODUCT_SIDE = 1024  # side of the square matrices whose product is the yardstick

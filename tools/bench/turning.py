@@ -6,7 +6,7 @@ from evaluation.metrics import psnr
 from models.upscaler import Upscaler
 from utils.geometry.grids import Size
 from utils.geometry.homographies import Homography
-from utils.geometry.targets import rotated_size
+from utils.geometry.sizes import rotated_size
 
 
 def turned_back(upscaler: Upscaler, picture: Tensor, degrees: float) -> float:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+from utils.config import POSITIVE, check
 from utils.errors import InputError
-from utils.kinds import POSITIVE, check
 from utils.registry import Registry, arguments_of, import_folder
 
 registry = Registry("loss")

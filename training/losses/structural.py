@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from pictures.similarity import WINDOW, ssim_map
 from training.losses import register
+from utils.config import Positive
 from utils.errors import InputError
-from utils.kinds import Positive
 
 REGION = 8  # pixels a side of the squares whose gradients' variance is compared
 LUMA = (0.299, 0.587, 0.114)  # of RGB, BT.601

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from utils.geometry.scales import Size, check_window
+from utils.geometry.sizes import Size, check_window
 
 # Lookups of neighbours are shifted by this much, so that no position lies on the border of two LR pixels (LIIF).
 NEIGHBOUR_EPSILON = 1e-6

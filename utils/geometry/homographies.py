@@ -1,16 +1,19 @@
-"""Warps: positions and pixel sizes under a homography."""
+"""Warps: homographies, their files, and the positions and pixel sizes under them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from utils.errors import InputError
+from utils.files import atomic_file
 from utils.geometry.grids import Place, pixel_index, row_chunks
-from utils.geometry.matrices import rotation_matrix
-from utils.geometry.scales import Scale, Size, check_window
+from utils.geometry.matrices import parse_matrix, read_matrix, rotation_matrix
+from utils.geometry.sizes import Scale, Size, check_window
 
 # Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
 LARGEST_CELL = 8.0
@@ -207,3 +210,32 @@ class Homography:
         smallest = 0.0 if largest_scale is None else 1 / largest_scale
         cell = torch.stack([along_y[:, None] * w, along_x * w]).clamp_(smallest, largest_cell)  # (2, h, w), y first
         return (cell * 2 / torch.tensor(size)[:, None, None]).float()
+
+
+def read_homography(source: str | Path) -> Homography:
+    """The homography of a `.pth`, `.npy` or text file, or of text: nine numbers, row by row, with blanks or commas
+    between.
+
+    InputError when there is no such file, it holds something else, or the matrix is singular.
+    """
+    return _explained(read_matrix, source)
+
+
+def parse_homography(text: str) -> Homography:
+    """The homography of a text as `read_homography` takes it, which is never a file's name."""
+    return _explained(parse_matrix, text)
+
+
+def _explained(read: Callable[[str | Path], np.ndarray], source: str | Path) -> Homography:
+    try:
+        return Homography(torch.from_numpy(read(source)))
+    except InputError as error:
+        text = str(source)
+        raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
+
+
+def write_homography(path: str | Path, homography: Homography) -> None:
+    """As text, three rows of three numbers; reading it gives the same matrix."""
+    rows = (" ".join(f"{value!r}" for value in row) for row in homography.matrix.tolist())
+    with atomic_file(path) as temporary:
+        temporary.write_text("\n".join(rows) + "\n")

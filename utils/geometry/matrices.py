@@ -1,10 +1,14 @@
-"""Matrices of homographies, without tensors: what programs compute before PyTorch is imported."""
+"""Matrices of homographies in memory, files and text; PyTorch is imported only for its own files."""
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 
-from utils.geometry.scales import Scale, Size
+from utils.errors import InputError
+from utils.files import read_array, read_tensors, read_text
+from utils.geometry.sizes import Scale, Size
 
 
 def rotation_matrix(degrees: float, size: Size, output_size: Size, scale: Scale = (1, 1)) -> np.ndarray:
@@ -28,3 +32,67 @@ def _shift(size: Size, sign: int) -> np.ndarray:
     shift = np.eye(3)
     shift[0, 2], shift[1, 2] = sign * (size[1] - 1) / 2, sign * (size[0] - 1) / 2
     return shift
+
+
+def read_matrix(source: str | Path) -> np.ndarray:
+    """The (3, 3) float64 of a `.pth`, `.npy` or text file, or of text: nine numbers, row by row, with blanks or commas
+    between. InputError when there is no such file, or it holds something else."""
+    path, text = Path(source), str(source)
+    if _is_file(path) or path.suffix in (".pth", ".pt", ".npy"):
+        values = _read(path)
+    elif "," in text or len(text.split()) > 1:
+        return parse_matrix(text)
+    else:
+        raise InputError("no such file; give a .pth, .npy or text file, or nine numbers with commas between")
+    return values.reshape(3, 3)
+
+
+def parse_matrix(text: str) -> np.ndarray:
+    """`read_matrix` of text, which is never a file's name."""
+    return _parse(text).reshape(3, 3)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # nine numbers can be more than a file's name can hold
+        return False
+
+
+def _read(path: Path) -> np.ndarray:
+    if not os.path.exists(path):
+        raise InputError("no such file")
+    if path.suffix not in (".npy", ".pth", ".pt"):
+        return _parse(read_text(path, "file"))
+    content = read_array(path, "file") if path.suffix == ".npy" else _read_tensor(path)
+    if content.dtype.kind not in "biufc":
+        raise InputError(f"holds no matrix ({content.dtype}); expected nine numbers")
+    return _nine(content)
+
+
+def _read_tensor(path: Path) -> np.ndarray:
+    content = read_tensors(path, "file")
+    import torch
+
+    try:
+        values = torch.as_tensor(content).detach().cpu()
+        return (values if values.is_complex() else values.double()).numpy()
+    except (TypeError, ValueError, RuntimeError) as error:  # whatever else a file of tensors holds
+        raise InputError(f"holds no matrix ({type(error).__name__}); expected nine numbers") from None
+
+
+def _parse(text: str) -> np.ndarray:
+    parts = text.replace(",", " ").replace(";", " ").replace("[", " ").replace("]", " ").split()
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        raise InputError("a matrix is nine numbers, row by row, with blanks or commas between") from None
+    return _nine(np.array(values, np.float64))
+
+
+def _nine(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "c":
+        raise InputError("a matrix is nine real numbers, not complex ones")
+    if values.size != 9:
+        raise InputError(f"a matrix has nine numbers, row by row, not {values.size}")
+    return values.astype(np.float64).flatten()

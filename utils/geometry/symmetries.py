@@ -7,7 +7,7 @@ from torch import Tensor
 
 from utils.geometry.grids import Grid, OutputGrid
 from utils.geometry.homographies import WarpedGrid
-from utils.geometry.scales import Size
+from utils.geometry.sizes import Size
 
 
 @dataclass(frozen=True)

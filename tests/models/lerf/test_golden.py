@@ -16,8 +16,7 @@ from pictures.reading import read_rgb
 from pictures.tensors import to_tensor
 from tests.golden_cases import FOLDER, arrays, assert_close, fill, manifest, painted
 from utils.geometry.grids import Grid
-from utils.geometry.homographies import Homography
-from utils.homography_files import read_homography
+from utils.geometry.homographies import Homography, read_homography
 
 CASES = manifest("lerf")
 KERNELS = {"gauss": SteerableGaussian(), "linear": AmplifiedLinear()}

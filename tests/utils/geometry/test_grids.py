@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from utils.errors import InputError
 from utils.geometry import grids as coords
-from utils.geometry import scales
+from utils.geometry import sizes
 
 
 def test_pixel_centers_are_symmetric_and_inside() -> None:
@@ -90,13 +90,13 @@ def test_a_window_keeps_the_pixel_size() -> None:
     ],
 )
 def test_output_size(size, scale, expected) -> None:
-    assert scales.output_size(size, scale) == expected
+    assert sizes.output_size(size, scale) == expected
 
 
 @pytest.mark.parametrize("scale", [(0, 1), (-1, 1), (float("nan"), 1), (float("inf"), 1), (1e9, 1e9)])
 def test_impossible_scales(scale) -> None:
     with pytest.raises(InputError):
-        scales.output_size((10, 10), scale)
+        sizes.output_size((10, 10), scale)
 
 
 def test_cell_clip_works_per_axis() -> None:

@@ -11,9 +11,8 @@ from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
 from tests.golden_cases import assert_close
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
-from utils.geometry.homographies import Homography
-from utils.geometry.targets import rotated_size
-from utils.homography_files import read_homography, write_homography
+from utils.geometry.homographies import Homography, read_homography, write_homography
+from utils.geometry.sizes import rotated_size
 
 MATRIX = torch.tensor([[1.7, 0.15, 3.0], [-0.1, 1.9, 2.0], [0.002, -0.001, 1.0]], dtype=torch.float64)
 SPECS = {

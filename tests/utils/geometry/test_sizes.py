@@ -3,7 +3,7 @@
 import pytest
 
 from utils.errors import InputError
-from utils.geometry.targets import (
+from utils.geometry.sizes import (
     parse_sides,
     size_around,
     size_of_area,

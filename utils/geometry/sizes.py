@@ -1,9 +1,66 @@
-"""Output sizes as people ask for them."""
+"""Scales and output sizes, without tensors: programs use them before PyTorch is imported."""
 
 import math
+from collections.abc import Sequence
 
 from utils.errors import InputError
-from utils.geometry.scales import LARGEST_OUTPUT, Scale, Size, check_output_size, output_size
+
+Size = tuple[int, int]
+Scale = tuple[float, float]
+
+LARGEST_OUTPUT = 2**30  # pixels: 12 GB as float32, 3 GB more as 8-bit RGB
+
+
+def parse_scale(value: float | str | Sequence[float]) -> Scale:
+    """(height factor, width factor) of 2.5, [3, 1.5] or the text `3x1.5`; InputError for anything else."""
+    parts = value.lower().split("x") if isinstance(value, str) else value
+    try:
+        factors = [float(part) for part in (parts if isinstance(parts, Sequence) else [parts])]
+    except (TypeError, ValueError):
+        factors = []
+    if len(factors) not in (1, 2) or not all(0 < factor < math.inf for factor in factors):
+        raise InputError(f"expected a number above 0 such as 2.5, or HEIGHTxWIDTH such as 3x1.5, not '{value}'")
+    return factors[0], factors[-1]
+
+
+def scale_text(factors: Scale) -> str:
+    """The inverse of `parse_scale`: `2.5`, `3x1.5`."""
+    return f"{factors[0]:g}" if factors[0] == factors[1] else f"{factors[0]:g}x{factors[1]:g}"
+
+
+def output_size(size: Size, scale: Scale) -> Size:
+    """(H, W) of an (h, w) picture enlarged by `scale` = (height factor, width factor), rounded half up, at least 1."""
+    for factor in scale:
+        if not (math.isfinite(factor) and factor > 0):
+            raise InputError(f"scale {factor:g} is not possible; give a number above 0")
+    # A finite number that no possible output reaches
+    height, width = (
+        max(1, math.floor(min(n * factor, LARGEST_OUTPUT + 1) + 0.5)) for n, factor in zip(size, scale, strict=True)
+    )
+    return check_output_size((height, width))
+
+
+def is_enlarged(size: Size, output_size: Size) -> bool:
+    """Whether an output (H, W) is larger than the picture (h, w) along an axis, and along none smaller."""
+    return size != output_size and all(n <= side for n, side in zip(size, output_size, strict=True))
+
+
+def check_output_size(size: Size) -> Size:
+    """`size`, or InputError when a side is below 1 or the picture would not fit any memory."""
+    if min(size) < 1 or size[0] * size[1] > LARGEST_OUTPUT:
+        raise InputError(
+            f"an output of {size[1]}x{size[0]} pixels is not possible; sides from 1, at most {LARGEST_OUTPUT} pixels"
+        )
+    return size
+
+
+def check_window(size: Size, top: int, left: int, window: Size) -> None:
+    """InputError unless a `window` (H, W) from row `top` and column `left` on lies within `size`."""
+    if min(top, left) < 0 or min(window) < 1 or top + window[0] > size[0] or left + window[1] > size[1]:
+        raise InputError(
+            f"a window of {window[1]}x{window[0]} pixels from ({left}, {top}) on is not within {size[1]}x{size[0]}"
+        )
+
 
 Sides = tuple[int | None, int | None]
 NOTICED_STRETCH = 1.02  # of one axis against the other; rounding to whole pixels is no stretching

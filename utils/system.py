@@ -1,0 +1,280 @@
+"""Threads, memory and devices of this machine; PyTorch is imported where it is needed."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.errors import InputError
+from utils.processes import launched, local_count, local_rank
+
+if TYPE_CHECKING:
+    import torch
+
+# Of a container, version 2 and version 1: microseconds of processor time in a period, and the period's length.
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+_chosen: list[int] = []  # what --threads says, if anything
+
+MOST_WORKERS = 8  # more rarely help one training, and each takes memory
+
+
+def settle_threads(number: int | None = None) -> None:
+    """Import PyTorch and let it compute with `number` threads; by default with as many as it chooses itself, but no
+    more than there are processors for this process. OMP_NUM_THREADS is kept to where it is set.
+
+    Threads of OpenMP that have no work sleep, unless OMP_WAIT_POLICY or GOMP_SPINCOUNT say otherwise: by default they
+    spin, and beside another busy process a short encode then takes many times as long.
+
+    InputError where PyTorch does not load.
+    """
+    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+        os.environ["OMP_WAIT_POLICY"] = "passive"  # read by OpenMP when PyTorch loads it
+    with uncollected():
+        try:
+            import torch
+        except ImportError as error:
+            remedy = "install requirements.txt, and see that there is memory enough (ulimit -v)"
+            raise InputError(f"PyTorch cannot be loaded: {error}; {remedy}") from None
+
+    _choose(number)
+    if number is None and "OMP_NUM_THREADS" not in os.environ:
+        number = min(torch.get_num_threads(), available_processors())
+    if number is not None:
+        torch.set_num_threads(number)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """A block of imports without garbage collection, and without any of what they made ever after: it stays until the
+    end. Collections took a third of the time in which PyTorch is imported and left again."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def threads_without_torch(number: int | None = None) -> int:
+    """How many threads compute where PyTorch is not needed: `number`, else OMP_NUM_THREADS where it is set, else one a
+    processor."""
+    _choose(number)
+    return threads_in_use()
+
+
+def threads_in_use() -> int:
+    """How many threads this process uses beside PyTorch's: what its options say, else as `threads_without_torch`."""
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    chosen = _chosen[0] if _chosen else None
+    return chosen or (int(given) if given.isdecimal() and int(given) else available_processors())
+
+
+def _choose(number: int | None) -> None:
+    _chosen[:] = [] if number is None else [number]
+
+
+def available_processors() -> int:
+    """Processors that this process may use: of the machine, by its affinity, and by the quota of its container, whose
+    part of a processor counts as a whole one."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+
+
+def data_workers(number: int | str | None = None) -> int:
+    """Processes that prepare training data: `number`, or where that is "auto" or None, one for each processor but the
+    one that trains, at most MOST_WORKERS. Processes that torchrun starts on one machine share its processors."""
+    if isinstance(number, int):
+        return number
+    return min(MOST_WORKERS, max(0, available_processors() // local_count() - 1))
+
+
+def _quota() -> float | None:
+    """Processors' worth of time that the container may take; None without a limit."""
+    for read in (lambda: QUOTA.read_text().split(), lambda: [path.read_text() for path in QUOTA_V1]):
+        try:
+            quota, period = map(float, read())
+        except (OSError, ValueError):  # no such container, or "max"
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return None
+
+
+ENDED = re.compile("can't allocate memory|out of memory|not enough memory|bad_alloc", re.IGNORECASE)
+CGROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+
+# Parameters of glibc's mallopt, and how they are named in the environment
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+ALLOCATION = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES"}
+KEPT, LARGEST_KEPT = 128 << 20, 32 << 20  # bytes
+
+
+def keep_freed() -> None:
+    """Let the process keep up to KEPT bytes that it freed, blocks of up to LARGEST_KEPT, for what it allocates next.
+
+    By default glibc gives them back at once, and the system clears every page again for the next layer of a network:
+    60,000 pages and a third of the time in an encode of 320x180 pixels by EDSR-baseline. Not for what has to stay
+    within a bound: what is kept lies in pieces, and strips of 1 GiB took 0.8 GiB more. Left as it is where the
+    environment says how memory is allocated, and by other C libraries.
+    """
+    if os.environ.keys() & ALLOCATION:
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return
+    mallopt(MMAP_THRESHOLD, LARGEST_KEPT)
+    mallopt(TRIM_THRESHOLD, KEPT)
+
+
+def available_memory() -> int | None:
+    """Bytes that this process may still take without being stopped: of the machine, its container and its own limit;
+    None where the system does not say."""
+    limits = [_machine(), *(_container(*files) for files in CGROUPS), _process()]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def check_memory(needed: int, what: str, allowed: int | None = None) -> None:
+    """InputError when `what` needs more bytes than there are, or than are `allowed`."""
+    available = available_memory()
+    if allowed is not None and needed > allowed:
+        raise InputError(
+            f"{what} needs about {amount(needed)} of memory, --memory allows {amount(allowed)}; ask for a smaller size"
+        )
+    if available is not None and needed > available:
+        raise InputError(
+            f"{what} needs about {amount(needed)} of memory, {amount(available)} are free; ask for a smaller size"
+        )
+
+
+def amount(size: float) -> str:
+    """Bytes in words: `1.5 GiB`, `300 MiB`, `12 KiB`."""
+    for unit, power in (("GiB", 30), ("MiB", 20)):
+        if size >= 2**power:
+            return f"{size / 2**power:.1f} {unit}"
+    return f"{size / 2**10:.1f} KiB"
+
+
+def usable_memory(allowed: int | None = None) -> int | None:
+    """Bytes: what is free, at most what is `allowed`; None where neither is known."""
+    limits = [limit for limit in (allowed, available_memory()) if limit is not None]
+    return min(limits, default=None)
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether Python or PyTorch raises `error` because memory ends."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(ENDED.search(str(error))))
+
+
+@contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """What Python and PyTorch raise when memory ends is an InputError about `what`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_error(error):
+            raise
+        raise InputError(f"{what} needs more memory than is free; ask for a smaller size") from None
+
+
+def _machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def _container(limit: Path, usage: Path) -> int | None:
+    try:
+        return max(0, int(limit.read_text()) - int(usage.read_text()))
+    except (OSError, ValueError):  # no such container, or "max"
+        return None
+
+
+def _process() -> int | None:
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (ImportError, OSError, ValueError):
+        return None
+    return None if limit == resource.RLIM_INFINITY else max(0, limit - used)
+
+
+def select_device(device: str = "auto", gpu: str | None = None) -> tuple[torch.device, str | None]:
+    """The device that `--device` (auto, cpu, cuda, cuda:N, mps) or the published programs' `--gpu` means, and a notice.
+
+    `--gpu N` asks for a GPU if there is one; without one the notice says that the CPU is used. A `--device` that is
+    not there is an InputError. Of several processes on a machine each gets a GPU of its own: that of its number, or in
+    its place in `--gpu 0,2,3`.
+    """
+    import torch
+
+    if launched() > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
+        return _own_gpu(gpu), None
+    if local_count() > 1 and device.startswith("cuda:"):
+        raise InputError(f"--device {device}: each process of torchrun takes a GPU of its own; give --device cuda")
+    if gpu is not None and device == "auto":
+        number = gpu.split(",")[0].strip()
+        if not number.isdigit():
+            raise InputError(f"--gpu {gpu}: expected the number of a GPU, such as 0")
+        if int(number) < torch.cuda.device_count():
+            return torch.device("cuda", int(number)), None
+        if torch.backends.mps.is_available():
+            return torch.device("mps"), None
+        return torch.device("cpu"), f"--gpu {gpu}: no such GPU on this machine, using the CPU"
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda"), None
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu"), None
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"--device {device}: expected auto, cpu, cuda, cuda:N or mps") from None
+    if chosen.type == "cpu":
+        return chosen, None
+    if chosen.type == "cuda":
+        if (chosen.index or 0) < torch.cuda.device_count():
+            return chosen, None
+        raise InputError(
+            f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
+        )
+    if chosen.type == "mps" and torch.backends.mps.is_available():
+        return chosen, None
+    raise InputError(f"--device {device} is not available on this machine; use --device auto")
+
+
+def _own_gpu(gpu: str | None) -> torch.device:
+    """The GPU of this process, which becomes its default one; InputError where there are fewer than processes."""
+    import torch
+
+    there = [str(number) for number in range(torch.cuda.device_count())]
+    numbers = there if gpu is None else [number.strip() for number in gpu.split(",")]
+    usable = [number for number in numbers if number in there]
+    if usable != numbers or local_rank() >= len(usable):
+        needed = f"--gpu {gpu}: " if gpu else ""
+        raise InputError(
+            f"{needed}torchrun has started more than {local_rank()} processes here, and {len(usable)} such GPUs are "
+            f"there; use --nproc-per-node {max(1, len(usable))}, or --device cpu"
+        )
+    device = torch.device("cuda", int(usable[local_rank()]))
+    torch.cuda.set_device(device)
+    return device
