@@ -18,7 +18,7 @@ def add_size_options(parser: argparse.ArgumentParser) -> None:
     """`--scale`, `--size` and others that say the same in proportion, of which one is given."""
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--scale", type=cli.scale, help="2.5, or 3x1.5 for height x width")
-    size.add_argument("--size", type=_argument(targets.parse_sides), help="1920x1080 (width x height), 1920x or x1080")
+    size.add_argument("--size", type=_argument(sizes.parse_sides), help="1920x1080 (width x height), 1920x or x1080")
     size.add_argument("--fit", type=cli.size, metavar="WxH", help="as large as fits into this size")
     parser.add_argument(
         "--crop", type=crop, metavar="X,Y,W,H", help="only this part of the output, which is computed alone"

@@ -164,7 +164,7 @@ def test_texts_are_written_so_that_they_are_read_as_texts(text) -> None:
 
 
 def test_files_that_are_no_scale_tables(tmp_path) -> None:
-    for text in ("6: {1: .nan, 6: 1}", ".inf: {1: 0.5}", "6: {.inf: 1}", "6: {1: -1}", bomb(9)):
+    for text in ("6: {1: .nan, 6: 1}", ".inf: {1: 0.5}", "6: {.inf: 1}", "6: {1: -1}"):
         (tmp_path / "t.yaml").write_text(text)
         with pytest.raises(InputError, match=r"t\.yaml is no scale2mod table"):
             load_table(tmp_path / "t.yaml")
