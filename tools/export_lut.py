@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoints.lerf import holds_tables, write_tables
-from models.checkpoints.loading import TABLES_FILE, load_upscaler, save_checkpoint
+from models.checkpoints.loading import load_upscaler, save_checkpoint
 from models.checkpoints.safetensors_files import is_safetensors, save_safetensors
 from models.lerf.networks import LeRFNetwork
 from models.lerf.tables import LookUpLeRF, tabulated
@@ -22,7 +22,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     )
     parser.add_argument("--model", required=True, help="checkpoint of a lerf-l, lerf-g or lerf-lut")
     parser.add_argument(
-        "--output", required=True, metavar="FOLDER", help=f"folder to write {TABLES_FILE} to, or one .safetensors"
+        "--output", required=True, metavar="FOLDER", help="folder to write tables.pth to, or one .safetensors"
     )
     parser.add_argument("--npy", action="store_true", help="also write LUT_s1_sr0.npy ..., as the authors' programs do")
     parser.add_argument("--overwrite", action="store_true", help="replace the LUTs in the folder")
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     single = is_safetensors(folder)
     if single and arguments.npy:
         raise InputError("--npy writes into a folder; name one as --output")
-    target = check_target(folder if single else folder / TABLES_FILE)
+    target = check_target(folder if single else folder / "tables.pth")
     if not arguments.overwrite and (target.exists() or holds_tables(folder)):
         raise InputError(f"{folder} holds LUTs; name another place, or --overwrite them")
     with watch():

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import native
 from models.checkpoints.exported import ENCODE, FORMAT, NOTE, RENDER, ExportedModel
 from models.checkpoints.loading import load_content, load_upscaler
 from models.continuous import Latent
@@ -23,6 +22,7 @@ from models.decoders.non_local_latent import NonLocalLatent
 from models.encoders.swinir import SwinIR
 from models.layers.cross_scale_attention import CROP, CrossScaleAttention
 from models.lerf.lerf_net import LeRFNetPlus
+from models.native import backends
 from models.registry import weights_hash
 from models.resampling.resampler import Resampler, ResamplingField
 from models.upscaler import Upscaler
@@ -135,7 +135,7 @@ def exported(upscaler: Upscaler) -> tuple[dict[str, bytes], dict[str, Any]]:
     if isinstance(model, Resampler):
         model.taps = FixedTaps(model)
     picture, coord, cell = torch.rand(2, 3, side, side + 6), torch.rand(2, 21, 2) * 2 - 1, torch.full((2, 2), 0.05)
-    with torch.no_grad(), native.using("torch"):
+    with torch.no_grad(), backends.using("torch"):
         latent = encode(picture)
         names = ["features", "image_normalised", "non_local"][: len(latent)]
         picture_axes = {0: "B", 2: "h", 3: "w"}

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 import pytest
 
 import datasets
-import models
+from models.registry import registry
 from tests.conftest import SMALL_LMLIIF
 from training.losses import registry as losses
 from utils.config import Count, Even, Positive, check_of, whole
 from utils.errors import InputError
 from utils.registry import Registry, arguments_of
 
-REGISTRIES = (models.registry, datasets.registry, losses)
+REGISTRIES = (registry, datasets.registry, losses)
 REGISTERED = [(registry, name) for registry in REGISTRIES for name in registry.factories]
 
 
