@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.checkpoints.safetensors_files import is_safetensors, load_safetensors
 from models.native import compiling
-from models.zoo import ModelFile
+from models.zoo import ModelFile, resolve
 from runtime.lerf.continua_lerf import LerfError, Tables, library_path
 from runtime.lerf.sources import FLAGS, SOURCES, sources_key
 from utils.errors import InputError
@@ -19,13 +19,14 @@ REFUSALS = (
 )  # fmt: skip
 
 
-def load_tables(model: ModelFile) -> Tables | None:
+def load_tables(model: str | Path | ModelFile) -> Tables | None:
     """The LUTs in a .safetensors file; None where a model is something else, has a normalisation of its own (LUTs take
     pictures in 0..1 as they are), or there is no library: PyTorch then loads it, or says what is wrong."""
-    if model.path is None or not is_safetensors(model.path):
+    path = resolve(model).path
+    if path is None or not is_safetensors(path):
         return None
     try:
-        content = load_safetensors(model.path)
+        content = load_safetensors(path)
         spec = content["model"]
         if spec.get("name") != NAME or not set(spec.get("args", {})) <= set(ARGUMENTS):
             return None

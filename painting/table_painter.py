@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from models.zoo import resolve
 from painting.lerf_tables import load_tables
 from painting.outputs import Order, Painted, PicturePainter, Window, needed_memory
 from painting.warp_options import is_transparent_warp, is_warp
@@ -37,7 +36,7 @@ def table_painter(arguments: Any, by_torch: Callable[[], PicturePainter]) -> "Ta
         or arguments.gpu is not None
     ):
         return None
-    tables = load_tables(resolve(arguments.model))
+    tables = load_tables(arguments.model)
     return tables and TablePainter(arguments, tables, by_torch)
 
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints.lerf import holds_tables, write_tables
+from models.checkpoints.lerf import write_tables
 from models.checkpoints.loading import load_upscaler, save_checkpoint
 from models.checkpoints.safetensors_files import is_safetensors, save_safetensors
 from models.lerf.networks import LeRFNetwork
 from models.lerf.tables import LookUpLeRF, tabulated
+from models.zoo import LUTS
 from utils import cli
 from utils.errors import InputError
 from utils.files import check_target
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if single and arguments.npy:
         raise InputError("--npy writes into a folder; name one as --output")
     target = check_target(folder if single else folder / "tables.pth")
-    if not arguments.overwrite and (target.exists() or holds_tables(folder)):
+    if not arguments.overwrite and (target.exists() or any(folder.glob(LUTS))):
         raise InputError(f"{folder} holds LUTs; name another place, or --overwrite them")
     with watch():
         upscaler = load_upscaler(arguments.model)

@@ -11,7 +11,7 @@ from typing import Any
 from utils.errors import InputError, nearest_name, one_line
 from utils.files import PROJECT
 from utils.geometry.sizes import Scale, parse_scale
-from utils.names import BACKENDS, DECODERS, FILTERS, PRECISIONS
+from utils.names import BACKENDS, FILTERS, PRECISIONS
 from utils.processes import Stopped, follows, repeats_others
 from utils.system import is_memory_error
 
@@ -237,8 +237,7 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser, shipped: Iterable[str], **model: Any) -> None:
     """`--model`, one of the `shipped`, a file of a decoder or the name of a filter, and `--upsampler`."""
-    decoders, filters = ", ".join(DECODERS), ", ".join(FILTERS)
-    known = f"shipped model ({', '.join(shipped)}), checkpoint ({decoders}), folder of LeRF LUTs, or filter ({filters})"
+    known = f"shipped model ({', '.join(shipped)}), checkpoint, folder of LeRF LUTs, or filter ({', '.join(FILTERS)})"
     parser.add_argument("--model", help=known, **model)
     parser.add_argument(
         "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"

@@ -3,7 +3,6 @@ registries."""
 
 BACKENDS = ("auto", "native", "torch")
 PRECISIONS = ("auto", "float32", "bfloat16")
-DECODERS = ("ciaosr", "liif", "lmciaosr", "lmliif", "lmlte", "lte", "lte-fast", "metasr")
 FILTERS = ("bicubic", "bilinear", "catmull-rom", "lanczos", "nearest")
 MEASURES = ("intensity", "curvature")  # of an LR pixel, by which CMSR chooses its level
 RULES = ("window", "pooled")  # by which init_cmsr.py chooses thresholds

@@ -34,7 +34,8 @@ def test_a_name_is_no_file_and_a_file_is_no_name(tmp_path, monkeypatch) -> None:
 
 def test_folders(tmp_path) -> None:
     for folder, *files in (
-        ("onnx", "continua.json", "a.pth"), ("luts", "LUT_s1_sr0.npy"), ("both", "LUT_s1_sr0.npy", "tables.pth", "b.pth"),
+        ("onnx", "continua.json", "a.pth"), ("luts", "LUT_s1_sr0.npy"),
+        ("both", "LUT_s1_sr0.npy", "tables.pth", "b.pth"),
         ("pair", "a.pth", "a.safetensors"), ("two", "a.pth", "b.pth"), ("none", "a.npy"),
     ):  # fmt: skip
         (tmp_path / folder).mkdir()

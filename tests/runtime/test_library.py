@@ -20,7 +20,7 @@ from pictures.reading import read_rgb
 from pictures.tensors import to_pixels, to_tensor
 from runtime.lerf.continua_lerf import LerfError, Tables, library_path
 from runtime.lerf.sources import FLAGS, SOURCES
-from tests.runtime.making import SHIPPED, header, shipped, tables, write
+from tests.runtime.making import header, shipped, tables, write
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 from utils.geometry.matrices import rotation_matrix

@@ -7,7 +7,6 @@ from utils import names
 
 
 def test_names_are_those_of_the_registries() -> None:
-    assert sorted(names.DECODERS) == models.names("decoders")
     assert sorted(names.FILTERS) == models.names("resampling")
     assert tuple(MEASURES) == names.MEASURES
     assert tuple(RULES) == names.RULES

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 import datasets
-from models.registry import registry
+from models.registry import make, registry
 from tests.conftest import SMALL_LMLIIF
 from training.losses import registry as losses
 from utils.config import Count, Even, Positive, check_of, whole
@@ -86,6 +86,6 @@ def test_arguments_without_annotations_take_anything() -> None:
 )
 def test_what_is_not_what_was_meant_is_one_short_line(change, words) -> None:
     with pytest.raises(InputError) as caught:
-        models.make({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], **change}})
+        make({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], **change}})
     assert words in str(caught.value)
     assert len(str(caught.value)) < 400
