@@ -20,14 +20,14 @@ FOLDER = Path(__file__).parent / "golden"
 
 def manifest(kind: str) -> dict[str, dict[str, Any]]:
     """The cases of a folder of golden files, by name."""
-    cases = json.loads((FOLDER / kind / "manifest.json").read_text())
-    return {case["name"]: case for case in cases if (FOLDER / kind / f"{case['name']}.npz").exists()}
+    return {case["name"]: case for case in json.loads((FOLDER / kind / "manifest.json").read_text())}
 
 
 def arrays(kind: str, name: str) -> dict[str, Tensor]:
     """The tensors of one case."""
-    with np.load(FOLDER / kind / f"{name}.npz") as stored:
-        return {key: torch.from_numpy(stored[key]) for key in stored.files}
+    with np.load(FOLDER / kind / "cases.npz") as stored:
+        keys = [key for key in stored.files if key.startswith(f"{name}/")]
+        return {key.removeprefix(f"{name}/"): torch.from_numpy(stored[key]) for key in keys}
 
 
 def fill(model: nn.Module) -> nn.Module:

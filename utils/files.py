@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import pickle
 import re
@@ -19,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from utils.errors import InputError
 
@@ -76,31 +75,19 @@ def read_json(path: str | Path, what: str) -> Any:
 
 
 def read_array(path: str | Path, what: str) -> np.ndarray:
-    """The array of an .npy file, which holds exactly the bytes that its header asks for."""
+    """The array of an .npy file of numbers."""
     import numpy as np
 
     path = check_regular(path, what)
     try:
-        with open(path, "rb") as file:
-            shape, in_columns, dtype = _array_header(file)
-            expected = math.prod(shape) * dtype.itemsize
-            held = os.fstat(file.fileno()).st_size - file.tell()
-            if dtype.hasobject or expected != held:
-                raise ValueError(f"its header asks for {dtype} of shape {shape}, and {held} bytes follow")
-            content = file.read(expected)
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, np.ndarray):
+            raise ValueError("several arrays")
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read: {error.strerror}") from None
-    except Exception as error:  # whatever a damaged header makes NumPy's parser raise
-        raise InputError(f"{path} is no {what} ({error}); expected an .npy file") from None
-    return np.frombuffer(bytearray(content), dtype).reshape(shape, order="F" if in_columns else "C")
-
-
-def _array_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    import numpy as np
-
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(file)
+    except Exception as error:  # whatever a damaged header makes NumPy raise
+        raise InputError(f"{path} is no {what} ({type(error).__name__}); expected an .npy file") from None
+    return content
 
 
 def read_tensors(path: str | Path, what: str) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 import models
@@ -16,6 +17,7 @@ from pictures.tensors import to_tensor
 from tests.registered import DECODERS, small_spec
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
+from utils.geometry.neighbours import PixelWindow
 from utils.geometry.sizes import output_size
 
 ROOT = Path(__file__).parents[2]
@@ -128,5 +130,22 @@ def test_a_flat_pattern_stays_within_what_its_surroundings_support(model) -> Non
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (13, 11)])
 def test_the_highest_around_is_that_of_5x5_pixels(size) -> None:
     picture = torch.rand(2, 3, *size)
-    padded = torch.nn.functional.pad(picture, (2, 2, 2, 2), mode="replicate")
-    assert torch.equal(safeguards._highest(picture), torch.nn.functional.max_pool2d(padded, 5, stride=1))
+    padded = F.pad(picture, (2, 2, 2, 2), mode="replicate")
+    assert torch.equal(safeguards._highest(picture), F.max_pool2d(padded, 5, stride=1))
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_values_are_clipped_on_both_sides_to_what_their_surroundings_support(scale) -> None:
+    picture = torch.rand(2, 3, 7, 9) * 0.1 + 0.4
+    painted = torch.rand(2, 3, 7 * scale, 9 * scale) * 2 - 0.5
+    padded = F.pad(picture, (2, 2, 2, 2), mode="replicate")
+    highest, lowest = (sign * F.max_pool2d(sign * padded, 5, stride=1) for sign in (1, -1))
+    slack = highest - lowest + safeguards.OVERSHOOT
+    bounds = [F.interpolate(bound, scale_factor=scale) for bound in (lowest - slack, highest + slack)]
+    assert bool((painted < bounds[0]).any())
+    assert bool((painted > bounds[1]).any())
+    expected = painted.clamp(*bounds)
+    safeguards.limit_overshoot(
+        painted, safeguards.Encoded(picture, PixelWindow.whole((7, 9))), Grid.of_size((7 * scale, 9 * scale))
+    )
+    torch.testing.assert_close(painted, expected)

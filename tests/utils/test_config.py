@@ -157,6 +157,9 @@ def test_hostile_configs_are_one_short_line(tmp_path, text, words) -> None:
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    "text", ["123456e78901", "12e4", "010", "1", "1.5", "true", "null", "1:30", "2026-01-02", "~", "x"]
+)
 def test_texts_are_written_so_that_they_are_read_as_texts(text) -> None:
     """Twelve hexadecimal digits of a hash can look like a number."""
     content = {"model": text, "number": 1e-5, "rest": [2, None, True, float("inf")]}
