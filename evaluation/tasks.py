@@ -12,9 +12,9 @@ import datasets
 from datasets.folders import find_folder
 from datasets.implicit import ImplicitDataset
 from datasets.warped import WarpedImageFolders
-from evaluation.cmsr_report import control
 from evaluation.measure import measure_pair, measure_warp
-from evaluation.metrics import Protocol, find_protocol, parse_eval_type
+from evaluation.protocols import Protocol, find_protocol, parse_eval_type
+from models.cmsr.report import control
 from models.cmsr.tables import ScaleTable
 from models.upscaler import Upscaler
 from pictures.tensors import to_tensor

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.cmsr_report import control, level_map, map_legend
 from models.checkpoints.loading import load_upscaler, on_upsampler
+from models.cmsr.report import control, level_map, map_legend
 from models.cmsr.tables import find_table
 from models.ensemble import Ensemble
 from models.upscaler import Upscaler

@@ -15,9 +15,6 @@ from tests.commands import ROOT
 
 README = (ROOT / "README.md").read_text()
 CODE = (
-    "configs", "datasets", "evaluation", "models", "painting", "pictures", "runtime", "tests", "tools", "training", "utils",
-    "web",
-)  # fmt: skip
     "configs",
     "datasets",
     "evaluation",

@@ -8,8 +8,8 @@ import torch
 import yaml
 
 import train
-from evaluation.measure import validate
-from evaluation.metrics import find_protocol
+from evaluation.protocols import find_protocol
+from evaluation.validation import validate
 from models.checkpoints import loading as checkpoints
 from models.checkpoints.loading import load_checkpoint, load_upscaler
 from models.upscaler import Upscaler
@@ -113,7 +113,7 @@ def test_averaged_weights_are_released_and_resumed_exactly(pictures) -> None:
     upscaler = Upscaler(checkpoints.make_continuous(state["model"], load_sd=True).eval())
     samples = prepare_data(yaml.safe_load(config.read_text()), "config")[1]
     *_, logged = re.findall(r"val PSNR ([\d.]+)", Path("save/parts/log.txt").read_text())
-    assert validate(upscaler, samples, find_protocol("rgb"), 4) == pytest.approx(float(logged), abs=1e-3)
+    assert validate(upscaler, samples, find_protocol("rgb"), 4)["psnr"] == pytest.approx(float(logged), abs=1e-3)
 
 
 @pytest.mark.slow

@@ -13,12 +13,12 @@ from PIL import Image
 
 import models
 from datasets.implicit import whole_sizes
-from evaluation.metrics import psnr
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
 from painting.sheets import Crop, Row, crop_text, enlarged, input_of, labelled_sheet
 from pictures.options import crop
 from pictures.reading import list_pictures, read_rgb
+from pictures.similarity import psnr
 from pictures.tensors import resize_bicubic, to_pixels, to_tensor
 from pictures.writing import write_picture
 from tools.bench.measures import short_name

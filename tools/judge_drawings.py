@@ -11,7 +11,7 @@ import datasets
 import models
 from datasets.implicit import ImplicitDataset
 from evaluation.measure import measure_pair
-from evaluation.metrics import find_protocol
+from evaluation.protocols import find_protocol
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
 from pictures.tensors import to_tensor

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation.measure import validate
-from evaluation.metrics import parse_eval_type
-from evaluation.val_metrics import extra_scores
+from evaluation.protocols import parse_eval_type
+from evaluation.validation import validate
 from pictures.tensors import to_pixels
 from pictures.writing import write_picture
 from training import parts, speed
@@ -140,13 +139,12 @@ def finish_epoch(run: Run, events: EventLog | None) -> str:
     if run.validates:
         protocol, _ = parse_eval_type(run.config.get("eval_type"))
         batch_size, queries = run.config["val_dataset"].get("batch_size", 1), run.config.get("eval_bsize")
-        score = validate(run.released, run.val_samples, protocol, batch_size, queries)
-        scalars["psnr/val"] = score
+        scores = validate(run.released, run.val_samples, protocol, batch_size, queries, run.val_metrics)
+        scalars |= {f"{name}/val": value for name, value in scores.items()}
+        score = scores["psnr"]
         line += f", val PSNR {score:.3f} dB"
-        names = run.config.get("val_metrics") or ()
-        for name, value in extra_scores(run.released, run.val_samples, names, protocol, queries).items():
-            scalars[f"{name}/val"] = value
-            line += f", {name.upper()} {value:.4f}"
+        for name, metric in run.val_metrics.items():
+            line += f", {metric.heading} {scores[name]:.{metric.digits}f}"
     if events:
         if run.validates:
             pictures["validation"] = validation_strip(run.released, run.val_samples)

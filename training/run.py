@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import datasets
 import models
 from datasets.check import check_samples
 from datasets.implicit import ImplicitDataset
-from evaluation.metrics import parse_eval_type
-from evaluation.val_metrics import check_metrics
+from evaluation.metrics import Metric, make_metrics
+from evaluation.protocols import parse_eval_type
+from evaluation.validation import check_metrics
 from models.checkpoints import loading as checkpoints
 from models.checkpoints.safetensors_files import SUFFIX, save_safetensors
 from models.normalization import Normalization
@@ -27,7 +28,7 @@ from training.losses import make_loss
 from training.validation import check_validation
 from training.watching import Meter
 from utils import processes
-from utils.config import MAPPING, POSITIVE, SWITCH, TEXT, TEXTS, WHOLE_NUMBERS, Check, between, require, whole
+from utils.config import MAPPING, POSITIVE, SWITCH, TEXT, WHOLE_NUMBERS, Check, between, check_of, require, whole
 from utils.errors import InputError
 from utils.random_state import repeatable, seed_everything
 from utils.system import data_workers
@@ -42,7 +43,7 @@ KINDS = {
     "cosine_lr.final_factor": between(0, 1), "epoch_max": whole(1), "epoch_val": whole(1), "epoch_save": whole(1),
     "eval_bsize": whole(1), "eval_type": TEXT, "loss": LOSS, "precision": TEXT, "resume": TEXT, "init": TEXT,
     "seed": whole(0), "num_workers": WORKERS, "clip_grad": POSITIVE, "accumulate": whole(1), "ema": SHARE,
-    "val_metrics": TEXTS, "licence": TEXT, "channels_last": SWITCH, "compile": SWITCH,
+    "val_metrics": check_of(Sequence[str | Mapping]), "licence": TEXT, "channels_last": SWITCH, "compile": SWITCH,
 }  # fmt: skip
 LAST, BEST = "epoch-last.pth", "epoch-best.pth"
 
@@ -67,6 +68,7 @@ class Run:
     loader: DataLoader
     batches: parts.EpochBatches
     val_samples: ImplicitDataset | None
+    val_metrics: Mapping[str, Metric]
     stop: processes.Watch
     save_every: parts.Interval
     network: nn.Module
@@ -135,6 +137,8 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
     require(config, "epoch_max", arguments.config)
     precision = speed.precision_of(config, device)
     samples, val_samples = prepare_data(config, arguments.config)
+    val_metrics = make_metrics(config.get("val_metrics") or ())
+    check_metrics(val_metrics, val_samples)
     job = processes.rank(), processes.count()
     batches = parts.EpochBatches(len(samples), config["train_dataset"]["batch_size"], seed, *job)
     loader = DataLoader(
@@ -159,7 +163,7 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
     save_every = parts.Interval(*arguments.save_every)
     return Run(
         folder, config, upscaler, averaged or upscaler, loss_function, optimizer, base_rates, loader, batches,
-        val_samples, stop, save_every, model, precision, speed.make_scaler(precision, device),
+        val_samples, val_metrics, stop, save_every, model, precision, speed.make_scaler(precision, device),
     )  # fmt: skip
 
 
@@ -192,12 +196,10 @@ def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset
     with repeatable():  # a mistake in the data should show now
         samples[0]
     if not config.get("val_dataset"):
-        check_metrics(config.get("val_metrics") or (), None)
         return samples, None
     val_samples = datasets.make_wrapped(config["val_dataset"], "val_dataset")
     check_samples(val_samples, "val_dataset")
     check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
-    check_metrics(config.get("val_metrics") or (), val_samples)
     return samples, val_samples
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 import models
 from datasets.implicit import ImplicitDataset
 from evaluation.measure import measure_pair
-from evaluation.metrics import Protocol, find_protocol
+from evaluation.protocols import Protocol, find_protocol
 from models.upscaler import Upscaler
 from pictures.tensors import to_tensor
 from utils.errors import InputError

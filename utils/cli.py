@@ -1,4 +1,4 @@
-"""What the command-line programs share: one-line errors, real booleans, sizes and scales."""
+"""Shared by the command-line programs: one-line errors, real booleans, sizes and scales."""
 
 import argparse
 import os
@@ -36,8 +36,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **arguments)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """As argparse, but that a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`), and that of an
-        unknown option the nearest known one is named."""
+        """Like argparse, but a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`), and an unknown option
+        names the nearest known one."""
         known = self.options()
         joined: list[str] = []
         for argument in sys.argv[1:] if args is None else args:
@@ -66,9 +66,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
-    """Run a program and print what it returns, if anything: a user's mistake (InputError), and a disk, a file or a
-    memory that does not do what is asked, end in one line and exit status 2, work that was Stopped in its status,
-    Ctrl-C in 130, a reader that has gone (`| head -1`) silently in 141, as shells count SIGPIPE."""
+    """Run a program and print its result, if any.
+
+    A user's mistake (InputError), a full disk, an unreadable file or missing memory ends in one line and exit status 2;
+    stopped work exits with its own status, Ctrl-C with 130, a closed pipe (`| head -1`) silently with 141 (SIGPIPE).
+    """
     try:
         if said := main(None):
             print(said)
@@ -93,7 +95,7 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
 
 
 def _reader_has_gone() -> bool:
-    """Whether nobody reads standard output any more; what is left for it then goes nowhere."""
+    """Whether standard output has lost its reader; the rest of it is then discarded."""
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), select.POLLOUT)
     gone = any(event & select.POLLERR for _, event in pipe.poll(0))
@@ -109,7 +111,7 @@ def _program() -> str:
 
 
 def explained(error: Exception) -> str | None:
-    """What to tell a user of an error that they can do something about; None for a bug."""
+    """The message for an error that the user can mend; None for a bug."""
     if isinstance(error, InputError):
         # A data worker's mistake arrives with the worker's traceback as its text, the message in its last line.
         return str(error).rpartition(f"{InputError.__name__}: ")[2]
@@ -125,7 +127,7 @@ def explained(error: Exception) -> str | None:
 
 
 def boolean(text: str) -> bool:
-    """`True`, `false`, `yes`, `0` ... as what they mean."""
+    """`True`, `false`, `yes`, `0` ... as a bool."""
     meaning = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
     if text.lower() not in meaning:
         raise argparse.ArgumentTypeError(f"expected True or False, not '{text}'")

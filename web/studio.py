@@ -10,13 +10,13 @@ from threading import Lock, RLock
 import numpy as np
 import torch
 
-from evaluation.cmsr_report import colours_of as level_colours
-from evaluation.metrics import find_protocol
 from models.cmsr.rendering import chosen_levels
+from models.cmsr.report import colours_of as level_colours
 from models.cmsr.tables import find_table
 from models.upscaler import Upscaler
 from pictures.formats import format_of
 from pictures.picture import Picture
+from pictures.similarity import psnr, ssim
 from pictures.tensors import Layers, to_pixels, to_tensor
 from pictures.writing import encode as write
 from utils.geometry.grids import Size
@@ -38,7 +38,6 @@ LARGEST_LEVEL, SMALLEST_LEVEL = 6, -8  # scales 64 and 1/256, as powers of 2
 MOST_SESSIONS, MOST_PICTURES = 256, 32  # and pictures of a session
 LARGEST_WINDOW = 4096 * 4096  # pixels of one answer
 REFERENCE = "reference"
-SCORED = "rgb"  # the protocol of evaluation.metrics
 
 
 @dataclass
@@ -277,5 +276,6 @@ def difference(first: Layers, second: Layers, gain: float = 8.0) -> np.ndarray:
 
 def _measured(picture: np.ndarray, target: np.ndarray) -> dict[str, float | None]:
     """Scores of two (H, W, 3) uint8 pictures: None where they are no numbers, or infinite."""
-    scores = find_protocol(SCORED).measure(to_tensor(picture), to_tensor(target), (1, 1))
+    pair = to_tensor(picture), to_tensor(target)
+    scores = {"psnr": psnr(*pair), "ssim": ssim(*pair)}
     return {key: value if np.isfinite(value) else None for key, value in scores.items()}

@@ -11,7 +11,7 @@ from PIL import Image
 
 import datasets
 from evaluation.measure import measure_warp
-from evaluation.metrics import find_protocol
+from evaluation.protocols import find_protocol
 from models.checkpoints.loading import load_upscaler
 from pictures.reading import read_rgb
 from pictures.tensors import to_tensor

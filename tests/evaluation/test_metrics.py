@@ -1,11 +1,16 @@
-"""PSNR, SSIM, protocols."""
+"""Metrics and protocols."""
 
 import math
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from evaluation.metrics import find_protocol, luma, parse_eval_type, psnr, ssim
+from evaluation.metrics import make_metrics
+from evaluation.protocols import find_protocol, luma, parse_eval_type
+from pictures.similarity import EXACT, psnr, ssim
+from tests.datasets.making import mistake
 from utils.errors import InputError
 
 
@@ -42,15 +47,25 @@ def test_shave_ignores_exactly_the_border(name, border) -> None:
     if border:
         wrong_outside[:, :border] = 1 - wrong_outside[:, :border]
         wrong_outside[:, :, -border:] = 1 - wrong_outside[:, :, -border:]
-    assert protocol.measure(wrong_outside, target, (4, 4))["psnr"] == math.inf
+    assert protocol.measure(wrong_outside, target, (4, 4))["psnr"] == EXACT
     wrong_outside[:, border, border] += 0.5
-    assert protocol.measure(wrong_outside, target, (4, 4))["psnr"] < math.inf
+    assert protocol.measure(wrong_outside, target, (4, 4))["psnr"] < EXACT
+
+
+@pytest.mark.parametrize("name", ["div2k", "benchmark", "benchmark-8bit"])
+def test_a_fraction_of_a_scale_shaves_a_whole_pixel(name) -> None:
+    border = 4 + (6 if name == "div2k" else 0)
+    protocol, target = find_protocol(name), torch.rand(3, 40, 44)
+    wrong = target.clone()
+    wrong[:, border - 1] = 1 - wrong[:, border - 1]
+    assert protocol.measure(wrong, target, (2, 3.1))["psnr"] == EXACT
+    assert protocol.measure(wrong, target, (2, 3))["psnr"] < EXACT
 
 
 def test_quantised_protocol_rounds_first() -> None:
     target = torch.full((3, 20, 20), 100 / 255)
     almost = target + 0.4 / 255
-    assert find_protocol("benchmark-8bit").measure(almost, target, (2, 2))["psnr"] == math.inf
+    assert find_protocol("benchmark-8bit").measure(almost, target, (2, 2))["psnr"] == EXACT
     assert find_protocol("benchmark").measure(almost, target, (2, 2))["psnr"] < 60
 
 
@@ -59,18 +74,18 @@ def test_lerf_protocol_shaves_for_psnr_only() -> None:
     wrong_outside = target.clone()
     wrong_outside[:, :2] = 1 - wrong_outside[:, :2]
     scores = protocol.measure(wrong_outside, target, (1.5, 2.9))
-    assert scores["psnr"] == math.inf
+    assert scores["psnr"] == EXACT
     assert scores["ssim"] < 0.9999
-    assert protocol.measure(wrong_outside, target, (1.5, 1.9))["psnr"] < math.inf
+    assert protocol.measure(wrong_outside, target, (1.5, 1.9))["psnr"] < EXACT
     almost = (target * 255).round() / 255 + 0.4 / 255
-    assert protocol.measure(almost, (target * 255).round() / 255, (1, 1))["psnr"] == math.inf
+    assert protocol.measure(almost, (target * 255).round() / 255, (1, 1))["psnr"] == EXACT
 
 
 def test_mpsnr_counts_the_mask_only() -> None:
     protocol, target, mask = find_protocol("lerf"), torch.rand(3, 20, 20), torch.zeros(20, 20, dtype=torch.bool)
     mask[3:9, 5:7] = True
     picture = torch.where(mask, target, 1 - target)
-    assert protocol.measure_warped(picture, target, mask)["mpsnr"] == math.inf
+    assert protocol.measure_warped(picture, target, mask)["mpsnr"] == EXACT
     picture[1, 4, 6] = (target[1, 4, 6] + 0.5) % 1
     expected = psnr((picture * 255).round()[:, mask] / 255, (target * 255).round()[:, mask] / 255)
     assert protocol.measure_warped(picture, target, mask)["mpsnr"] == pytest.approx(expected)
@@ -87,3 +102,67 @@ def test_names() -> None:
         parse_eval_type("benchmrk-2")
     with pytest.raises(InputError, match="too small"):
         find_protocol("div2k").measure(torch.rand(3, 20, 20), torch.rand(3, 20, 20), (4, 4))
+
+
+def test_metrics_by_name_with_arguments(lpips, monkeypatch) -> None:
+    made = make_metrics(["psnr", "mae", {"lpips": {"net": "alex"}}])
+    picture, target = torch.full((3, 40, 40), 0.6), torch.full((3, 40, 40), 0.5)
+    scores = find_protocol("benchmark").measure(picture, target, (2, 2), made)
+    luma_gain = (65.738 + 129.057 + 25.064) / 256
+    assert scores["mae"] == pytest.approx(25.5 * luma_gain, abs=1e-4)
+    assert scores["lpips-alex"] == pytest.approx(0.1, abs=1e-6)  # of RGB, not luma
+    assert [m.lower_is_better for m in made.values()] == [False, True, True]
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    for spec, words in (
+        (["sim"], ["'sim'", "'ssim'", "pyiqa"]),
+        ([{"lpips": {"net": "vgg16"}}], ["net", "'vgg'"]),
+        (["mae", "mae"], ["mae stands twice"]),
+        ([3], ["expected a name"]),
+    ):
+        mistake(lambda spec=spec: make_metrics(spec), *words)
+
+
+def test_whole_rgb_is_for_networks_whatever_the_shave(lpips) -> None:
+    target = torch.rand(3, 40, 44)
+    wrong = target.clone()
+    wrong[0, 0] = 1 - wrong[0, 0]
+    scores = find_protocol("benchmark").measure(wrong, target, (4, 4), make_metrics(["mae", "lpips"]))
+    assert scores["mae"] == 0
+    assert scores["lpips"] > 0
+
+
+def test_lpips_without_its_package_or_weights(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    mistake(lambda: make_metrics(["lpips"]), "lpips needs one more package", "pip install lpips")
+
+    def offline(net, verbose):
+        raise OSError("no network")
+
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=offline))
+    mistake(lambda: make_metrics(["lpips"]), "weights of its network", "no network", "checkpoints")
+
+
+class FakeIQA(torch.nn.Module):
+    """As pyiqa's: takes two (1, 3, H, W) in [0, 1]."""
+
+    lower_better = True
+
+    def forward(self, picture, target):
+        assert picture.shape[:2] == target.shape[:2] == (1, 3)
+        return (picture - target).abs().amax(keepdim=True)[0, 0, 0]
+
+
+def test_names_of_pyiqa(monkeypatch) -> None:
+    def create(name, device, **arguments):
+        if arguments:
+            raise TypeError(f"unexpected {arguments}")
+        return FakeIQA()
+
+    package = SimpleNamespace(list_models=lambda: ["dists", "niqe"], create_metric=create)
+    monkeypatch.setitem(sys.modules, "pyiqa", package)
+    made = make_metrics(["dists"])
+    assert made["dists"].lower_is_better
+    scores = find_protocol("div2k").measure(torch.full((3, 40, 40), 0.75), torch.full((3, 40, 40), 0.5), (4, 4), made)
+    assert scores == {"dists": 0.25}
+    mistake(lambda: make_metrics(["dist"]), "'dist'", "'dists'")
+    mistake(lambda: make_metrics([{"dists": {"x": 1}}]), "dists", "unexpected")

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 import models
-from evaluation.metrics import psnr
 from models import load_upscaler, safeguards
 from models.safeguards import filter_share, pixel_size
 from models.upscaler import Upscaler
+from pictures.similarity import psnr
 from pictures.tensors import to_tensor
 from tests.registered import DECODERS, small_spec
 from utils.geometry.grids import Grid

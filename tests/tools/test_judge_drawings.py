@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.metrics import psnr
+from pictures.similarity import psnr
 from pictures.tensors import to_tensor
 from tests.commands import mistake
 from tools import judge_drawings

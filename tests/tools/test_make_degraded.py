@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import test
-from evaluation.metrics import psnr
 from pictures.reading import read_rgb
+from pictures.similarity import psnr
 from pictures.tensors import resize_bicubic, to_tensor
 from tests.commands import call, mistake
 from tools import make_degraded

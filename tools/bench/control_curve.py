@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluation.metrics import psnr
 from models.cmsr.calibration import LevelErrors, level_errors, make_levels
 from models.cmsr.rendering import Level, render_controlled
 from models.upscaler import Upscaler
+from pictures.similarity import psnr
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from evaluation.metrics import psnr
 from models.upscaler import Upscaler
+from pictures.similarity import psnr
 from utils.geometry.grids import Size
 from utils.geometry.homographies import Homography
 from utils.geometry.sizes import rotated_size

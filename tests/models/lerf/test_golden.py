@@ -7,7 +7,7 @@ import torch
 
 import models
 from evaluation.measure import measure_pair, measure_warp
-from evaluation.metrics import find_protocol
+from evaluation.protocols import find_protocol
 from models.checkpoints.loading import load_upscaler
 from models.native import backends
 from models.resampling.kernels import AmplifiedLinear, SteerableGaussian

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import models
-from evaluation.metrics import find_protocol
+from evaluation.protocols import find_protocol
 from models.upscaler import Upscaler
 from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor

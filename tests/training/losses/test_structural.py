@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from evaluation.metrics import ssim
+from pictures.similarity import ssim
 from tests.datasets.making import mistake
 from training.losses import make_loss
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import models
-from evaluation.metrics import psnr
 from models.upscaler import Upscaler
+from pictures.similarity import psnr
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
 from tests.golden_cases import assert_close
 from utils.errors import InputError

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import demo
-from evaluation import cmsr_report
+from models.cmsr import report as cmsr_report
 from models.upscaler import Upscaler
 from pictures.reading import read_picture
 from tests.commands import call

@@ -1,42 +1,22 @@
-"""PSNR, SSIM and the protocols that say on which pixels and channels they are measured."""
+"""Protocols: on which pixels and channels metrics are measured."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from pictures.similarity import WINDOW, ssim_map
+from evaluation.metrics import Metric, make_metrics
+from pictures.similarity import EXACT, psnr
 from utils.errors import InputError, nearest_name
 
 LUMA_BT601 = (65.738, 129.057, 25.064)  # of RGB in [0, 1], in 1/256 of full scale (EDSR's benchmark code)
-
-
-def psnr(picture: Tensor, target: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of values in [0, 1], any shape; infinite when equal."""
-    mse = (picture - target).double().square().mean().item()
-    return math.inf if mse == 0 else -10 * math.log10(mse)
-
-
-def masked_psnr(picture: Tensor, target: Tensor, mask: Tensor) -> float:
-    """mPSNR: `psnr` of two (C, H, W) pictures over the pixels where `mask` (H, W) is true."""
-    return psnr(picture[:, mask], target[:, mask])
 
 
 def luma(picture: Tensor) -> Tensor:
     """(..., 3, H, W) RGB in [0, 1] -> (..., 1, H, W) luma of BT.601, 16/256 to 235/256."""
     weights = picture.new_tensor(LUMA_BT601) / 256
     return 16 / 256 + (picture * weights[:, None, None]).sum(-3, keepdim=True)
-
-
-def ssim(picture: Tensor, target: Tensor) -> float:
-    """Structural similarity (Wang et al., 2004) of two (C, H, W) pictures in [0, 1], mean over channels and pixels.
-
-    11x11 Gaussian window of sigma 1.5, where it fits ("valid"); nan when a side is below 11.
-    """
-    if min(picture.shape[-2:]) < WINDOW:
-        return math.nan
-    return ssim_map(picture.double()[:, None], target.double()[:, None]).mean().item()
 
 
 @dataclass(frozen=True)
@@ -54,28 +34,36 @@ class Protocol:
     quantised: bool = False
     ssim_whole: bool = False
 
-    def measure(self, picture: Tensor, target: Tensor, scale: tuple[float, float]) -> dict[str, float]:
-        """`psnr` in dB and `ssim` of two (3, H, W) pictures in [0, 1]; `scale` (height, width) sets the shave."""
-        picture, target = self.values(picture), self.values(target)
-        if self.luma:
-            picture, target = luma(picture), luma(target)
+    def measure(
+        self,
+        picture: Tensor,
+        target: Tensor,
+        scale: tuple[float, float],
+        metrics: Mapping[str, Metric] | None = None,
+    ) -> dict[str, float]:
+        """The `metrics` (default: PSNR and SSIM) of two (3, H, W) pictures in [0, 1]; `scale` (height, width) sets the
+        shave. Metrics that are networks compute where `picture` is."""
+        device, compared = picture.device, (self.values(picture.cpu()), self.values(target.cpu()))
+        whole = tuple(map(luma, compared)) if self.luma else compared
         shave = self.shave(max(scale))
         if 2 * shave >= min(picture.shape[-2:]):
             height, width = picture.shape[-2:]
             raise InputError(
                 f"a picture of {width}x{height} is too small for protocol '{self.name}': it cuts {shave} pixels a side"
             )
-        whole = picture, target
-        if shave:
-            picture, target = (x[..., shave:-shave, shave:-shave] for x in whole)
-        return {"psnr": psnr(picture, target), "ssim": ssim(*whole) if self.ssim_whole else ssim(picture, target)}
+        inner = tuple(x[..., shave : x.shape[-2] - shave, shave : x.shape[-1] - shave] for x in whole)
+        scores = {}
+        for name, metric in (make_metrics() if metrics is None else metrics).items():
+            pair = compared if metric.whole_rgb else whole if self.ssim_whole and name == "ssim" else inner
+            scores[name] = metric(*(x.to(device) for x in pair) if metric.network else pair)
+        return scores
 
     def measure_warped(self, picture: Tensor, target: Tensor, mask: Tensor) -> dict[str, float]:
         """`mpsnr` in dB of two (3, H, W) pictures in [0, 1], over RGB where `mask` (H, W) is true; InputError where it
         nowhere is."""
         if not mask.any():
             raise InputError(f"protocol '{self.name}': no pixel is far enough inside the picture to be measured")
-        return {"mpsnr": masked_psnr(self.values(picture), self.values(target), mask)}
+        return {"mpsnr": min(psnr(self.values(picture)[:, mask], self.values(target)[:, mask]), EXACT)}
 
     @property
     def warp_description(self) -> str:

@@ -1,0 +1,93 @@
+"""Validation: the published mean, the mean over items, other metrics, flat pictures, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from evaluation.measure import measure_pair
+from evaluation.metrics import make_metrics
+from evaluation.protocols import find_protocol
+from evaluation.validation import check_metrics, validate
+from models import make
+from models.upscaler import Upscaler
+from pictures.similarity import EXACT
+from pictures.tensors import to_tensor
+from tests.datasets.making import folder, mistake, wrapper, write_pictures
+from utils.random_state import repeatable
+
+RGB = find_protocol("rgb")
+DOWNSAMPLED = "sr-implicit-downsampled"
+
+
+@pytest.fixture
+def nearest() -> Upscaler:
+    return Upscaler(make({"name": "nearest"}))
+
+
+def test_means_over_whole_pictures(pictures, nearest, lpips) -> None:
+    samples, metrics = wrapper(DOWNSAMPLED, folder(pictures), scale_min=2), make_metrics(["psnr", "ssim", "lpips"])
+    expected = {"psnr": [], "ssim": [], "lpips": []}
+    for index in range(3):
+        lr, hr = map(to_tensor, samples.pair(index))
+        scores, picture = measure_pair(nearest, lr, hr, RGB)
+        expected["psnr"].append(scores["psnr"])
+        expected["ssim"].append(scores["ssim"])
+        expected["lpips"].append((picture - hr).abs().mean().item())
+    assert len(set(expected["psnr"])) == 3
+    expected = {name: sum(values) / 3 for name, values in expected.items()}
+    found = validate(nearest, samples, RGB, metrics=metrics)
+    assert found == pytest.approx({**expected, "psnr_item": expected["psnr"]})
+    assert validate(nearest, samples, RGB).keys() == {"psnr", "psnr_item"}
+
+
+def test_the_published_mean_is_that_of_the_batches_errors(pictures, nearest) -> None:
+    samples = wrapper(DOWNSAMPLED, folder(pictures), inp_size=16, scale_max=3, sample_q=225)
+    with repeatable():
+        batches = list(DataLoader(samples, batch_size=2))
+    errors = []
+    for batch in batches:
+        values = nearest.model(batch["inp"] * 2 - 1, batch["coord"], batch["cell"]) / 2 + 0.5
+        errors.append((values.clamp(0, 1) - batch["gt"]).double().square().mean((1, 2)))
+    assert [len(each) for each in errors] == [2, 1]
+    published = sum(len(each) * -10 * each.mean().log10().item() for each in errors) / 3
+    item = torch.cat([-10 * each.log10() for each in errors]).mean().item()
+    found = validate(nearest, samples, RGB, batch_size=2)
+    assert found == pytest.approx({"psnr": published, "psnr_item": item}, abs=1e-4)
+    assert abs(published - item) > 1e-3
+
+
+@pytest.mark.parametrize("queries", [{"scale_min": 2}, {"inp_size": 8, "scale_min": 2, "scale_max": 3, "sample_q": 16}])
+def test_a_flat_picture_is_left_out(tmp_path, nearest, queries) -> None:
+    flat = write_pictures(tmp_path / "flat", flat=(40, 40))
+    Image.new("RGB", (40, 40), (90, 120, 30)).save(flat / "flat.png")
+    assert validate(nearest, wrapper(DOWNSAMPLED, folder(flat), **queries), RGB)["psnr"] == EXACT
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(flat / "noise.png")
+    found = validate(nearest, wrapper(DOWNSAMPLED, folder(flat), **queries), RGB)
+    assert found["psnr"] < 40
+    assert found["psnr_item"] == pytest.approx(found["psnr"])
+
+
+def test_windows_are_pictures_and_the_same_each_time(pictures, nearest, lpips) -> None:
+    samples = wrapper(DOWNSAMPLED, folder(pictures), inp_size=16, scale_max=3, sample_q=225, sample_window=True)
+    metrics = make_metrics(["ssim", "lpips"])
+    check_metrics(metrics, wrapper(DOWNSAMPLED, folder(pictures), scale_min=1))
+    torch.rand(5)
+    scores = validate(nearest, samples, RGB, 2, metrics=metrics)
+    torch.rand(5)
+    assert validate(nearest, samples, RGB, 2, metrics=metrics) == scores
+    one = wrapper(DOWNSAMPLED, folder(pictures), inp_size=16, scale_min=1, sample_q=225, sample_window=True)
+    found = validate(nearest, one, RGB, metrics=metrics)
+    assert (found["ssim"], found["lpips"]) == pytest.approx((1, 0), abs=1e-5)
+
+
+def test_what_cannot_be_measured_is_explained(pictures, monkeypatch) -> None:
+    points = wrapper(DOWNSAMPLED, folder(pictures), inp_size=8, sample_q=16)
+    small = wrapper(DOWNSAMPLED, folder(pictures), inp_size=8, sample_q=64, sample_window=True)
+    ssim = make_metrics(["ssim"])
+    check_metrics({}, points)
+    mistake(lambda: check_metrics(ssim, None), "val_dataset")
+    mistake(lambda: check_metrics(ssim, points), "random points", "sample_window: true")
+    mistake(lambda: check_metrics(ssim, small), "ssim needs sides of 11", "has 8")
