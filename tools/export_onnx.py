@@ -47,7 +47,7 @@ CALLS = {
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
         prog="tools.export_onnx",
-        description=f"Write a model as {ENCODE}, {RENDER} and {ONNX_NOTE}, which says how to call them; demo.py runs them.",
+        description=f"Write a model as {ENCODE}, {RENDER} and {ONNX_NOTE}, a description; demo.py runs them.",
     )
     parser.add_argument("--model", required=True, help="checkpoint, folder of LeRF LUTs, or shipped model")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder to write to")
