@@ -37,7 +37,8 @@ class Upscaler:
     InputError where it is not possible for this model. The model is moved to `device` and otherwise left as it is.
 
     `precision` is what the encoder computes in, float32 or bfloat16; "auto" becomes one of them, see
-    `models.precision.choose`, also for what is not possible. Rendering is float32.
+    `models.precision.choose`, also for what is not possible. Rendering is float32. Without
+    `safeguards` the model alone is rendered, as papers measure it.
     """
 
     model: ContinuousModel
@@ -45,6 +46,7 @@ class Upscaler:
     device: torch.device = torch.device("cpu")
     backend: str = "auto"
     precision: str = "float32"
+    safeguards: bool = True
 
     def __post_init__(self) -> None:
         native.check(self.backend, self.model.native_library)
@@ -167,7 +169,7 @@ class Upscaler:
             picture = black.expand(len(latent.image), -1, *grid.size).contiguous()
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
-        if not self.model.averages:
+        if self.safeguards and not self.model.averages:
             encoded = Encoded.near(latent, self.normalization.inp, grid)
             if isinstance(grid, Grid):
                 limit_overshoot(picture, encoded, grid)

@@ -94,7 +94,7 @@ def test_help_and_cost_table_name_every_decoder(capsys, monkeypatch, tmp_path) -
         call(demo, "--help")
     listed = capsys.readouterr().out
     monkeypatch.chdir(Path(__file__).parents[2])
-    monkeypatch.setattr(bench, "COUNTED", ["configs/train-*/train_edsr-baseline-[clm]*.yaml"])
+    monkeypatch.setattr("tools.bench.costs.COUNTED", ["configs/train-*/train_edsr-baseline-[clm]*.yaml"])
     call(bench, "cost", "--input", "24x16", "--json", tmp_path / "cost.json")
     rows = json.loads((tmp_path / "cost.json").read_text())["models"]
     for name in DECODERS:
