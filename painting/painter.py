@@ -8,13 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import models
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.report import control, level_map, map_legend
 from models.cmsr.tables import find_table
 from models.ensemble import Ensemble
 from models.upscaler import Upscaler
-from models.zoo import from_zoo
 from painting.crops import pixels_for
 from painting.layers import Draw, drawing, paint, with_outside
 from painting.outputs import Order, PicturePainter, Window, lines_of_lost
@@ -28,7 +26,6 @@ from pictures.tensors import Layers, colour_of
 from pictures.writing import BANDED, BandedPicture
 from utils import progress
 from utils.errors import InputError
-from utils.files import from_anywhere
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography, read_homography
 from utils.geometry.neighbours import PixelWindow
@@ -44,8 +41,7 @@ class Painter(PicturePainter):
         super().__init__(arguments)
 
         def load(name: str | Path, precision: str = "float32") -> Upscaler:
-            path = name if str(name) in models.names("resampling") else from_anywhere(from_zoo(name))
-            return load_upscaler(path, device, backend=arguments.backend, precision=precision)
+            return load_upscaler(name, device, backend=arguments.backend, precision=precision)
 
         if arguments.upsampler:
             self.upscaler = on_upsampler(load(arguments.model), load(arguments.upsampler), arguments.precision)

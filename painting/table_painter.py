@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from models.zoo import from_zoo
 from painting.lerf_tables import load_tables
 from painting.outputs import Order, Painted, PicturePainter, Window, needed_memory
 from painting.warp_options import is_transparent_warp, is_warp
@@ -17,7 +16,6 @@ from pictures.colour import parse_colour
 from pictures.picture import DTYPES, PEAKS, PixelFormat, Picture
 from runtime.lerf.continua_lerf import LerfError, Tables
 from utils import progress, system
-from utils.files import from_anywhere
 from utils.geometry.matrices import read_matrix, rotation_matrix, window_matrix
 from utils.geometry.sizes import Size
 from utils.system import usable_memory
@@ -38,7 +36,7 @@ def table_painter(arguments: Any, by_torch: Callable[[], PicturePainter]) -> "Ta
         or arguments.gpu is not None
     ):
         return None
-    tables = load_tables(from_anywhere(from_zoo(arguments.model)))
+    tables = load_tables(arguments.model)
     return tables and TablePainter(arguments, tables, by_torch)
 
 

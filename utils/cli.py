@@ -6,15 +6,13 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from models.zoo import from_zoo, unknown_model, zoo
 from utils.errors import InputError, nearest_name, one_line
-from utils.files import PROJECT, from_anywhere
+from utils.files import PROJECT
 from utils.geometry.sizes import Scale, parse_scale
+from utils.names import BACKENDS, FILTERS, PRECISIONS
 from utils.processes import Stopped, follows, repeats_others
-from utils.sources import choices, registered_names
 from utils.system import is_memory_error
 
 
@@ -239,10 +237,9 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
 
 
-def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
-    """`--model`, a file of a decoder or the name of a filter, and `--upsampler`."""
-    decoders, filters = (", ".join(registered_names(f"models/{folder}")) for folder in ("decoders", "resampling"))
-    known = f"shipped model ({', '.join(zoo())}), checkpoint ({decoders}), folder of LeRF LUTs, or filter ({filters})"
+def add_model_options(parser: argparse.ArgumentParser, shipped: Iterable[str], **model: Any) -> None:
+    """`--model`, one of the `shipped`, a file of a decoder or the name of a filter, and `--upsampler`."""
+    known = f"shipped model ({', '.join(shipped)}), checkpoint, folder of LeRF LUTs, or filter ({', '.join(FILTERS)})"
     parser.add_argument("--model", help=known, **model)
     parser.add_argument(
         "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"
@@ -254,22 +251,11 @@ def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
     )
 
 
-def check_models(models: Iterable[str | Path | None]) -> None:
-    """InputError when `--model` or `--upsampler` is no shipped model, filter, file or folder that is there."""
-    filters = registered_names("models/resampling")
-    for model in filter(None, models):
-        if str(model) in filters or os.path.exists(from_anywhere(from_zoo(model))):
-            continue
-        if Path(model).suffix:
-            raise InputError(f"no checkpoint {model}; check the name")
-        raise unknown_model(model, filters)
-
-
 def add_backend_option(parser: argparse.ArgumentParser) -> None:
     """`--backend`, what computes on a CPU."""
     parser.add_argument(
         "--backend",
-        choices=choices("models/native/__init__.py", "BACKENDS"),
+        choices=BACKENDS,
         default="auto",
         help="on a CPU: native routines, PyTorch, or native where a compiler is there",
     )
@@ -279,7 +265,7 @@ def add_precision_option(parser: argparse.ArgumentParser, default: str) -> None:
     """`--precision`, what encoders compute in."""
     parser.add_argument(
         "--precision",
-        choices=choices("models/precision.py", "PRECISIONS"),
+        choices=PRECISIONS,
         default=default,
         help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses at most 0.005 dB",
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import models
-from models import native
+from models.native import backends
 from models.upscaler import Upscaler
 from painting.layers import continued, drawing, paint, with_outside
 from painting.outputs import needed_memory
@@ -113,7 +113,7 @@ def test_memory_grows_with_the_output() -> None:
     assert small + 10e6 < clear
 
 
-@pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
+@pytest.mark.skipif(backends.library("lmf") is None, reason="needs a C++ compiler")
 def test_native_models_draw_alpha_by_a_filter_that_has_no_routines() -> None:
     layers = Layers(torch.rand(3, 24, 24), disc())
     painted = paint(Upscaler(models.make(small_spec("lmliif")).eval(), backend="native"), layers, LARGER)

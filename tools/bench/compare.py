@@ -12,7 +12,7 @@ from tqdm import tqdm
 from evaluation.report import means
 from evaluation.tasks import Task, make_tasks
 from models.upscaler import Upscaler
-from models.zoo import from_zoo
+from models.zoo import resolve
 from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor
 from tools.bench.docs_table import replace_between_marks
@@ -54,7 +54,7 @@ def compare(arguments: Any) -> dict[str, Row]:
     rows = {}
     for label, name in zip(labels, arguments.models, strict=True):
         scores = {group: _scores(upscalers[label], parts, arguments.scales, label) for group, parts in SETS.items()}
-        rows[label] = Row(scores, *times[label], peaks[label], size_on_disk(Path(from_zoo(name))))
+        rows[label] = Row(scores, *times[label], peaks[label], size_on_disk(resolve(name).path))
     return rows
 
 
@@ -95,9 +95,9 @@ def _mean(task: Task, upscaler: Upscaler, label: str) -> dict[str, float]:
     return means({str(n): {label: task.measure(task.sample(n), upscaler, None)[0]} for n in pictures})[label]
 
 
-def size_on_disk(path: Path) -> int:
+def size_on_disk(path: Path | None) -> int:
     """Bytes of a checkpoint, or of all files of a folder of LUTs; 0 of a filter."""
-    files = path.rglob("*") if path.is_dir() else [path]
+    files = [] if path is None else path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

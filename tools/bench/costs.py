@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import ContinuousModel, native
+from models import ContinuousModel
+from models.native import backends
 from utils.geometry.grids import Size
 
 
@@ -48,6 +49,6 @@ def macs_per_run(network: nn.Module | int) -> int:
 
 def counted_macs(module: nn.Module, *inputs: torch.Tensor) -> int:
     """Multiply-adds of a call, by PyTorch's own counter."""
-    with torch.no_grad(), native.using("torch"), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), backends.using("torch"), FlopCounterMode(display=False) as counter:
         module(*inputs)
     return counter.get_total_flops() // 2
