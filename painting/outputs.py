@@ -17,7 +17,7 @@ from pictures.formats import kept_metadata
 from pictures.metadata import Metadata
 from pictures.options import upright_size
 from pictures.palettes import palette_losses
-from pictures.picture import Animation, PixelFormat, Picture
+from pictures.picture import Animation, Picture, PixelFormat
 from pictures.writing import write_picture
 from utils.errors import InputError
 from utils.geometry.sizes import Size, check_output_size, check_window, rotated_size, stretch_notice

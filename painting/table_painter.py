@@ -13,7 +13,7 @@ from painting.outputs import Order, Painted, PicturePainter, Window, needed_memo
 from painting.warp_options import is_transparent_warp, is_warp
 from pictures.batches import Job
 from pictures.colour import parse_colour
-from pictures.picture import DTYPES, PEAKS, PixelFormat, Picture
+from pictures.picture import DTYPES, PEAKS, Picture, PixelFormat
 from runtime.lerf.continua_lerf import LerfError, Tables
 from utils import progress, system
 from utils.geometry.matrices import read_matrix, rotation_matrix, window_matrix

@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pictures.deflate import compressed
 from pictures.metadata import SUBDIRECTORIES
-from pictures.picture import PEAKS, PixelFormat, Picture
+from pictures.picture import PEAKS, Picture, PixelFormat
 from utils import system
 from utils.errors import InputError
 

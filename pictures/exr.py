@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pictures.metadata import Metadata
-from pictures.picture import PixelFormat, Picture
+from pictures.picture import Picture, PixelFormat
 from utils.errors import InputError
 
 MAGIC = b"\x76\x2f\x31\x01"

@@ -7,7 +7,7 @@ from typing import Any
 
 from pictures import exr
 from pictures.metadata import Metadata
-from pictures.picture import PixelFormat, Picture
+from pictures.picture import Picture, PixelFormat
 from utils.errors import InputError, nearest_name
 from utils.files import check_target
 

@@ -17,7 +17,7 @@ from pictures.colour import cmyk_image
 from pictures.formats import Format, check_writable, format_of
 from pictures.metadata import Metadata
 from pictures.palettes import palette_image
-from pictures.picture import CHANNELS, Animation, PixelFormat, Picture, levels
+from pictures.picture import CHANNELS, Animation, Picture, PixelFormat, levels
 from utils.errors import InputError
 from utils.files import atomic_file
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from painting.outputs import needed_memory
 from pictures.formats import format_of, kept_metadata
-from pictures.picture import PixelFormat, Picture
+from pictures.picture import Picture, PixelFormat
 from pictures.writing import encode
 from utils.errors import InputError, one_line
 from utils.geometry.grids import Size

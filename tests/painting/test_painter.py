@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 import demo
 from pictures.formats import format_of
 from pictures.metadata import Metadata
-from pictures.picture import PixelFormat, Picture
+from pictures.picture import Picture, PixelFormat
 from pictures.reading import read_picture
 from pictures.writing import write_picture
 from tests.commands import call, mistake

@@ -8,7 +8,7 @@ from PIL import ExifTags, Image
 
 from pictures.formats import WRITTEN, format_of, kept_metadata
 from pictures.metadata import Metadata
-from pictures.picture import PixelFormat, Picture
+from pictures.picture import Picture, PixelFormat
 from pictures.reading import read_picture
 from pictures.writing import write_picture
 from tests.pictures.making import described, noise

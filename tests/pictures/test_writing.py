@@ -9,7 +9,7 @@ import pytest
 
 from pictures.formats import WRITTEN, check_writable, format_of
 from pictures.metadata import Metadata
-from pictures.picture import PixelFormat, Picture
+from pictures.picture import Picture, PixelFormat
 from pictures.reading import read_picture, read_rgb
 from pictures.writing import write_picture
 from tests.pictures.making import noise
