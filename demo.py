@@ -13,6 +13,7 @@ from typing import Any, TextIO
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
+from models.zoo import resolve_all, zoo
 from painting.warp_options import COMPARED, is_transparent_warp, is_warp
 from pictures import options
 from pictures.batches import Job, find_jobs, remaining
@@ -26,7 +27,6 @@ from utils.processes import Stopped, watch
 from utils.progress import told_to
 
 HOURS = 24 * 60  # in minutes: processes wait for each other while one paints
-SHIPPED = Path(__file__).parent / "save/pretrained_models/edsr-s_lm-liif.pth"
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -36,7 +36,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     )
     parser.add_argument("--output", help="file, folder for several, or - (default: output.png, output/, - for -)")
     options.add_size_options(parser)
-    cli.add_model_options(parser, default=SHIPPED)
+    cli.add_model_options(parser, zoo(), default="s")
     warp = parser.add_mutually_exclusive_group()
     warp.add_argument("--rotate", type=options.finite, metavar="DEGREES", help="turn counter-clockwise, with --scale")
     warp.add_argument(
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = find_jobs(arguments.input, arguments.output, ending, arguments.suffix)
     check_outputs(found, arguments)
     jobs = remaining(found, arguments.skip_existing, arguments.overwrite)
-    cli.check_models([arguments.model, arguments.upsampler])
+    resolve_all([arguments.model, arguments.upsampler])
     if len(jobs) < len(found) and not processes.follows():
         print(f"{len(found) - len(jobs)} of {len(found)} results are there already")
     if jobs:
@@ -141,7 +141,7 @@ def paint_film(film: FilmJob, arguments: Any) -> None:
     if not remaining([Job(film.source, film.target, film.form)], arguments.skip_existing, arguments.overwrite):
         print(f"{film.target} is there already")
         return
-    cli.check_models([arguments.model, arguments.upsampler])
+    resolve_all([arguments.model, arguments.upsampler])
     from painting import films
 
     said, damage = films.paint_film(film, torch_painter(arguments, sys.stdout), arguments)

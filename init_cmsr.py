@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.zoo import resolve
 from utils import cli, processes, system
 from utils.config import check_keys, load_config, require
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.sources import choices
+from utils.names import MEASURES, RULES
 
 if TYPE_CHECKING:
     from models.cmsr.calibration import LevelErrors
@@ -24,10 +25,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--mse_threshold", type=float, default=2e-5, help="allowed squared error, values in [0, 1]")
     parser.add_argument("--save_path", required=True, help="the table, extended where it exists")
     parser.add_argument("--scales", type=cli.numbers, default="2,3,4,6,8,12,18", help="target scales")
-    measures = choices("models/cmsr/rendering.py", "MEASURES")
-    parser.add_argument("--measure", choices=measures, default="intensity", help="what an LR pixel is judged by")
-    rules = choices("models/cmsr/calibration.py", "RULES")
-    parser.add_argument("--rule", choices=rules, default="window", help="window: as published; pooled: error over all")
+    parser.add_argument("--measure", choices=MEASURES, default="intensity", help="what an LR pixel is judged by")
+    parser.add_argument("--rule", choices=RULES, default="window", help="window: as published; pooled: error over all")
     parser.add_argument("--force", action="store_true", help="replace a table that was made otherwise")
     cli.add_precision_option(parser, default="float32")
     cli.add_device_options(parser)
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--mse_threshold {arguments.mse_threshold:g}: expected a number from 0")
     config = load_config(arguments.config)
     check_keys(config, ("dataset", "data_norm"), arguments.config)
-    cli.check_models([arguments.model])
+    resolve(arguments.model)
     system.settle_threads(arguments.threads)
     make_table(config, arguments)
 

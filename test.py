@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.zoo import resolve_all, zoo
 from utils import cli, processes, system
 from utils.config import check_keys, check_types, load_config
 from utils.errors import InputError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def parse_arguments(argv: Sequence[str]) -> Namespace:
     parser = cli.Parser(prog="test.py", description="PSNR and SSIM of models on test sets, per picture and mean.")
     parser.add_argument("--config", help="YAML file, see configs/test-lmf")
-    cli.add_model_options(parser, nargs="+")
+    cli.add_model_options(parser, zoo(), nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
     parser.add_argument("--scales", type=cli.scales, help="other scales than the config's, such as 2,3.5,3x1.5")
     parser.add_argument("--json", help="results file (default: save/results/CONFIG.json, with --again none)")
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("--ensemble and --cmsr exclude each other; remove one")
     path = check_target(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     config = load_config(arguments.config, arguments.set)
-    cli.check_models([*arguments.model, arguments.upsampler])
+    resolve_all([*arguments.model, arguments.upsampler])
     system.settle_threads(arguments.threads)
     keep_freed()
     results = measure(arguments, config, argv, path)

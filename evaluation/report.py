@@ -11,8 +11,8 @@ import PIL
 import torch
 
 from evaluation.tasks import Task
-from models import native
 from models.cmsr.tables import ScaleTable
+from models.native import backends
 from models.registry import weights_hash
 from models.upscaler import Upscaler
 
@@ -95,7 +95,7 @@ def _computed_by(upscaler: Upscaler) -> str:
     name = upscaler.model.native_library
     if name is None or upscaler.device.type != "cpu" or upscaler.backend == "torch":
         return "torch"
-    return "torch" if native.library(name) is None else "native"
+    return "torch" if backends.library(name) is None else "native"
 
 
 def describe_tables(tables: Mapping[str, ScaleTable]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class ContinuousModel(nn.Module):
     most models are not among these."""
 
     native_library: str | None = None
-    """Name of the native routines that the model can use, see `models.native.choose`."""
+    """Name of the native routines that the model can use, see `backends.choose`."""
 
     encoder: nn.Module
 

@@ -25,11 +25,11 @@ from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor
 from utils.errors import InputError
 from utils.files import PROJECT, atomic_file
+from utils.names import PRECISIONS
 
 if TYPE_CHECKING:
     from models.upscaler import Upscaler
 
-PRECISIONS = ("auto", "float32", "bfloat16")
 REDUCED = "encoders by convolution.cpp where it is, latent MLPs of LM-LIIF and LM-CiaoSR"  # a change is measured anew
 LARGEST_LOSS = 0.005  # dB on the probes: half of what may be lost on a test set
 PROBES = tuple(PROJECT / "load/samples" / f"{name}.png" for name in ("astronaut", "chelsea", "coffee"))

@@ -20,8 +20,15 @@ UNUSED = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias"
 # LM-CiaoSR's imnet_v (256), and the latent MLPs of LMF's variants (208, 288).
 PUBLISHED_SIZES = (64, 208, 256, 288)
 
-registry = Registry("model")
+FOLDERS = tuple(f"{__package__}.{name}" for name in ("decoders", "encoders", "layers", "lerf", "resampling"))
+
+registry = Registry("model", FOLDERS)
 register = registry.register
+
+
+def names(folder: str) -> list[str]:
+    """Registry names of the models in a folder: `names("decoders")`, `names("encoders")`, `names("resampling")`."""
+    return registry.names(f"{__package__}.{folder}")
 
 
 def make(spec: Mapping[str, Any], load_sd: bool = False, **overrides: Any) -> nn.Module:

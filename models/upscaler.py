@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models import native, precision
+from models import precision
 from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
 from models.continuous import ContinuousModel, Latent, paint_positions
 from models.layers.convolution import cut_at
+from models.native import backends
 from models.normalization import Normalization
 from models.safeguards import (
     LARGEST_PIXEL,
@@ -33,7 +34,7 @@ MARGIN = 5  # LR pixels that painting a position reads at most, to either side, 
 class Upscaler:
     """Pictures in [0, 1] through a model: `encode` once, then `render` at any number of sizes.
 
-    Without a `normalization` it is the model's own. `backend` is what computes on a CPU, as in `models.native.choose`;
+    Without a `normalization` it is the model's own. `backend` is what computes on a CPU, see `backends.choose`;
     InputError where it is not possible for this model. The model is moved to `device` and otherwise left as it is.
 
     `precision` is what the encoder computes in, float32 or bfloat16; "auto" becomes one of them, see
@@ -49,7 +50,7 @@ class Upscaler:
     safeguards: bool = True
 
     def __post_init__(self) -> None:
-        native.check(self.backend, self.model.native_library)
+        backends.check(self.backend, self.model.native_library)
         if self.normalization is None:
             object.__setattr__(self, "normalization", Normalization.for_model(self.model))
         self.model.to(self.device, memory_format=torch.channels_last)
@@ -94,7 +95,7 @@ class Upscaler:
     def computing(self) -> Iterator[None]:
         """Within the block, calls of the model are computed as this upscaler does: by its backend, in its
         precision, without gradients."""
-        with torch.inference_mode(), native.using(self.backend), precision.using(self.precision):
+        with torch.inference_mode(), backends.using(self.backend), precision.using(self.precision):
             yield
 
     def encode(self, pictures: Tensor) -> Latent:

@@ -1,27 +1,55 @@
-"""Short names of the weights that come with the project, as models/zoo.yaml lists them."""
+"""Which model is meant: a shipped one by its short name, a filter, a file or a folder; without PyTorch."""
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.checkpoints.safetensors_files import LICENCE, PRECISION, is_safetensors, read_metadata
 from utils.config import PATH, TEXT, check_keys, check_types, read_yaml, require, whole
 from utils.errors import InputError, nearest_name
-from utils.files import PROJECT, read_text
+from utils.files import PROJECT, from_anywhere, read_text
+from utils.names import FILTERS
 
 ZOO = PROJECT / "models/zoo.yaml"
-KINDS = {"file": PATH, "sha256": TEXT, "bytes": whole(1), "about": TEXT}
+KINDS = {"file": PATH, "sha256": TEXT, "bytes": whole(1), "label": TEXT, "about": TEXT}
+ENDINGS = (".pth", ".safetensors")  # of checkpoints in a folder; where both are there, the second
+ONNX_NOTE = "continua.json"  # what tools.export_onnx writes beside its graphs
+LUTS = "LUT*_s[12]_*.npy"  # LUTs in a folder, as the LeRF authors name them
 
 
 @dataclass(frozen=True)
 class ZooEntry:
-    """Shipped weights: their file, below the project's folder, its SHA-256 and size, and what they are, in words."""
+    """Shipped weights: their file, its SHA-256 and size, a label for menus, and what they are, in words."""
 
     file: Path
     sha256: str
     bytes: int
+    label: str
     about: str
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model that is there, as far as it is known before it is loaded.
+
+    `path`: its file or folder, None for a filter. `kind`: "filter", "checkpoint" (.pth, .safetensors), "luts" (a folder
+    of .npy files) or "onnx" (a folder). `label`: its name in tables and menus. `precision`: what its encoder may
+    compute in, bfloat16 where a release has measured that it loses nothing by it. `licence`: of the weights.
+    """
+
+    path: Path | None
+    kind: str
+    label: str
+    precision: str = "float32"
+    licence: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """What files that belong to this model are called after."""
+        return self.path.stem if self.path else self.label
 
 
 @functools.cache
@@ -38,29 +66,70 @@ def zoo() -> dict[str, ZooEntry]:
     return made
 
 
-def from_zoo(model: str | Path) -> str | Path:
-    """The file of a short name, which stands before files of that name (`./s` and a Path are files); anything else as
-    it is.
+def resolve(model: "str | Path | ModelFile") -> ModelFile:
+    """The model of a short name or a filter's name (a text; a Path, and `./s`, are files), of a file or of a folder:
+    one that tools.export_onnx or tools.export_lut wrote, of LUTs under the LeRF authors' names, or with one checkpoint.
 
-    InputError when the file is not there, or not the one that zoo.yaml lists.
+    Paths are looked for below the project's folder, too. A path that is not there is that of the .safetensors file
+    with the same stem, in which weights are kept since 2026. InputError when there is no such model, a shipped file is
+    not the one that zoo.yaml lists, or a .safetensors has a header that cannot be read.
     """
-    entry = zoo().get(model) if isinstance(model, str) else None
-    if entry is None:
+    if isinstance(model, ModelFile):
         return model
+    if model in FILTERS:
+        return ModelFile(None, "filter", str(model))
+    if isinstance(model, str) and model in zoo():
+        entry = zoo()[model]
+        _check_listed(model, entry)
+        return _of_file(entry.file, entry.label)
+    path = from_anywhere(model)
+    if not os.path.exists(path):
+        kept = from_anywhere(Path(model).with_suffix(ENDINGS[-1])) if Path(model).name else path
+        if not kept.exists():
+            raise _unknown(model)
+        path = kept
+    return _of_folder(path) if path.is_dir() else _of_file(path, path.stem)
+
+
+def resolve_all(models: Iterable[str | Path | None]) -> None:
+    """`resolve` those that are given, before work begins."""
+    for model in filter(None, models):
+        resolve(model)
+
+
+def _of_file(path: Path, label: str) -> ModelFile:
+    metadata = read_metadata(path) if is_safetensors(path) else {}
+    precision = "bfloat16" if metadata.get(PRECISION) == "bfloat16" else "float32"
+    return ModelFile(path, "checkpoint", label, precision, metadata.get(LICENCE))
+
+
+def _of_folder(folder: Path) -> ModelFile:
+    if (folder / ONNX_NOTE).is_file():
+        return ModelFile(folder, "onnx", folder.name)
+    checkpoints = {path.stem: path for ending in ENDINGS for path in folder.glob(f"*{ending}")}
+    if "tables" in checkpoints:  # the LUTs that tools.export_lut writes, whatever lies beside them
+        return _of_file(checkpoints["tables"], folder.name)
+    if any(folder.glob(LUTS)):
+        return ModelFile(folder, "luts", folder.name)
+    if len(checkpoints) != 1:
+        raise InputError(f"{folder} holds {len(checkpoints)} checkpoints and no LUT_*.npy; name one file")
+    (path,) = checkpoints.values()
+    return _of_file(path, path.stem)
+
+
+def _check_listed(name: str, entry: ZooEntry) -> None:
     if not entry.file.is_file():
-        raise InputError(f"model '{model}': {entry.file} is not there; restore it, or name another model")
+        raise InputError(f"model '{name}': {entry.file} is not there; restore it, or name another model")
     content = entry.file.read_bytes()
     if (len(content), hashlib.sha256(content).hexdigest()) != (entry.bytes, entry.sha256):
-        raise InputError(
-            f"model '{model}': {entry.file} is not the file that {ZOO} lists; restore it, or name the file"
-        )
-    return entry.file
+        raise InputError(f"model '{name}': {entry.file} is not the file that {ZOO} lists; restore it, or name the file")
 
 
-def unknown_model(model: str | Path, filters: Iterable[str]) -> InputError:
-    """What to say of a name that is no file, none of the `filters` and no short name: which there are."""
-    filters = list(filters)
-    hint = nearest_name(str(model), [*filters, *zoo()])
+def _unknown(model: str | Path) -> InputError:
+    """What to say of a model that is not there: which there are."""
+    if Path(model).suffix:
+        return InputError(f"no checkpoint {model}; check the name")
+    hint = nearest_name(str(model), [*FILTERS, *zoo()])
     close = f"{hint} " if hint.startswith("did you mean") else ""
-    known = f"shipped models: {', '.join(zoo())}; filters: {', '.join(filters)}"
+    known = f"shipped models: {', '.join(zoo())}; filters: {', '.join(FILTERS)}"
     return InputError(f"no checkpoint, filter or shipped model named '{model}'; {close}{known}")

@@ -11,13 +11,11 @@ from torch import Tensor
 
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
-from models.zoo import from_zoo
 from painting.layers import drawing, paint, with_outside
 from pictures.in_memory import as_given, check_unit, picture_of
 from pictures.picture import Picture
 from pictures.tensors import Layers, colour_of
 from utils.errors import InputError
-from utils.files import from_anywhere
 from utils.geometry.grids import Grid, OutputGrid
 from utils.geometry.homographies import Homography
 from utils.geometry.sizes import Size, check_output_size, output_size, parse_scale
@@ -73,9 +71,9 @@ class PictureUpscaler:
         grid = self._grid(source.size, scale, size, homography)
         layers = paint(self.upscaler, Layers.of(source), drawing(grid))
         if not isinstance(grid, Grid):
-            background = None if source.kind.has_alpha else colour_of(BLACK, layers.colour)
+            background = None if source.pixel_format.has_alpha else colour_of(BLACK, layers.colour)
             layers = with_outside(layers, grid.inside(), background)
-        made = Picture(layers.pixels(source.kind.depth, source.channels), source.channels)
+        made = Picture(layers.pixels(source.pixel_format.depth, source.channels), source.channels)
         return as_given(replace(made, span=source.span), picture)
 
     def _of_tensor(self, tensor: Tensor, *options: Any) -> Tensor:
@@ -110,7 +108,7 @@ def load(model: str = "s", device: str = "auto", backend: str = "auto") -> Pictu
     """A shipped model (`s`, `lerf-g`, ... see models/zoo.yaml), checkpoint, folder of LUTs or filter, from any working
     directory, on a `device` (auto, cpu, cuda, cuda:N, mps); `backend` as in `Upscaler`."""
     chosen, _ = select_device(device)
-    return PictureUpscaler(load_upscaler(from_anywhere(from_zoo(model)), chosen, backend=backend))
+    return PictureUpscaler(load_upscaler(model, chosen, backend=backend))
 
 
 def _matrix(homography: Any) -> Tensor:

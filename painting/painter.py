@@ -8,13 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import models
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.report import control, level_map, map_legend
 from models.cmsr.tables import find_table
 from models.ensemble import Ensemble
 from models.upscaler import Upscaler
-from models.zoo import from_zoo
 from painting.crops import pixels_for
 from painting.layers import Draw, drawing, paint, with_outside
 from painting.outputs import Order, PicturePainter, Window, lines_of_lost
@@ -23,12 +21,11 @@ from painting.strips import block_size, can_strip, strips
 from painting.warp_options import COMPARED, is_transparent_warp, is_warp
 from pictures.colour import parse_colour
 from pictures.metadata import Metadata
-from pictures.picture import Kind
+from pictures.picture import PixelFormat
 from pictures.tensors import Layers, colour_of
 from pictures.writing import BANDED, BandedPicture
 from utils import progress
 from utils.errors import InputError
-from utils.files import from_anywhere
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography, read_homography
 from utils.geometry.neighbours import PixelWindow
@@ -44,8 +41,7 @@ class Painter(PicturePainter):
         super().__init__(arguments)
 
         def load(name: str | Path, precision: str = "float32") -> Upscaler:
-            path = name if str(name) in models.names("resampling") else from_anywhere(from_zoo(name))
-            return load_upscaler(path, device, backend=arguments.backend, precision=precision)
+            return load_upscaler(name, device, backend=arguments.backend, precision=precision)
 
         if arguments.upsampler:
             self.upscaler = on_upsampler(load(arguments.model), load(arguments.upsampler), arguments.precision)
@@ -61,7 +57,7 @@ class Painter(PicturePainter):
             path, mse, force = arguments.cmsr_path, arguments.cmsr_mse, arguments.force
             self.table = find_table(self.upscaler, arguments.model, path, mse, force)
 
-    def _painted(self, order: Order) -> tuple[np.ndarray, Kind, float]:
+    def _painted(self, order: Order) -> tuple[np.ndarray, PixelFormat, float]:
         arguments, job, kind = self.arguments, order.job, order.kind
         if arguments.memory is None:  # else the next picture of a folder may have to be painted in strips
             keep_freed()
@@ -70,7 +66,7 @@ class Painter(PicturePainter):
         seconds = time.perf_counter() - started
         if layers.alpha is not None and not kind.has_alpha:
             if is_transparent_warp(arguments):
-                kind, _ = job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))
+                kind, _ = job.form.pixel_format_for(PixelFormat(f"{kind.colours}A", kind.depth))
             else:
                 layers = layers.over(parse_colour(arguments.background or "white"))
         if arguments.compare:

@@ -206,7 +206,7 @@ def test_lerf_net_on_an_upsampler(pictures) -> None:
 @pytest.mark.parametrize("options", [("--scale", "3"), ("--rotate", "20", "--scale", "2")])
 @pytest.mark.parametrize("model", ["checkpoint", "catmull-rom", "lerf-g"])
 def test_a_crop_is_that_part_of_the_whole_picture(pictures, checkpoint, model, options) -> None:
-    model = {"checkpoint": checkpoint, "lerf-g": ROOT / "save/pretrained_models/lerf-g"}.get(model, model)
+    model = {"checkpoint": checkpoint, "lerf-g": ROOT / "save/pretrained_models/lerf-g.safetensors"}.get(model, model)
     common = ("--input", pictures / "a.png", "--model", model, *options)
     run(*common, "--output", "whole.png")
     run(*common, "--output", "part.png", "--crop", "30,25,41,17")

@@ -25,7 +25,7 @@ PICTURE = str(ROOT / "load/samples/coffee.png")
     ("program", "arguments", "status", "words"),
     [
         ("demo", ["--help"], 0, "catmull-rom"),
-        ("test", ["--help"], 0, "lmliif"),
+        ("test", ["--help"], 0, "photo-s"),
         ("train", ["--help"], 0, "--max-minutes"),
         ("init_cmsr", ["--help"], 0, "curvature"),
         ("app", ["--help"], 0, "--token"),

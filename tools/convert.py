@@ -6,11 +6,12 @@ from typing import Any
 
 import models
 from evaluation.results import TIMES, label_of, read_results
-from models.checkpoints.loading import ENDINGS, load_content, load_upscaler, save_checkpoint
+from models.checkpoints.loading import load_content, load_upscaler, save_checkpoint
 from models.checkpoints.safetensors_files import is_safetensors, released, save_safetensors
 from models.lerf.tables import LookUpLeRF
 from models.registry import weights_hash
 from models.upscaler import Upscaler
+from models.zoo import ENDINGS
 from utils import cli
 from utils.errors import InputError
 from utils.files import check_new_target

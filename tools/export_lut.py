@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints.lerf import holds_tables, write_tables
-from models.checkpoints.loading import TABLES_FILE, load_upscaler, save_checkpoint
+from models.checkpoints.lerf import write_tables
+from models.checkpoints.loading import load_upscaler, save_checkpoint
 from models.checkpoints.safetensors_files import is_safetensors, save_safetensors
 from models.lerf.networks import LeRFNetwork
 from models.lerf.tables import LookUpLeRF, tabulated
+from models.zoo import LUTS
 from utils import cli
 from utils.errors import InputError
 from utils.files import check_target
@@ -22,7 +23,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     )
     parser.add_argument("--model", required=True, help="checkpoint of a lerf-l, lerf-g or lerf-lut")
     parser.add_argument(
-        "--output", required=True, metavar="FOLDER", help=f"folder to write {TABLES_FILE} to, or one .safetensors"
+        "--output", required=True, metavar="FOLDER", help="folder to write tables.pth to, or one .safetensors"
     )
     parser.add_argument("--npy", action="store_true", help="also write LUT_s1_sr0.npy ..., as the authors' programs do")
     parser.add_argument("--overwrite", action="store_true", help="replace the LUTs in the folder")
@@ -35,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     single = is_safetensors(folder)
     if single and arguments.npy:
         raise InputError("--npy writes into a folder; name one as --output")
-    target = check_target(folder if single else folder / TABLES_FILE)
-    if not arguments.overwrite and (target.exists() or holds_tables(folder)):
+    target = check_target(folder if single else folder / "tables.pth")
+    if not arguments.overwrite and (target.exists() or any(folder.glob(LUTS))):
         raise InputError(f"{folder} holds LUTs; name another place, or --overwrite them")
     with watch():
         upscaler = load_upscaler(arguments.model)

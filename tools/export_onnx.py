@@ -15,17 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import native
-from models.checkpoints.exported import ENCODE, FORMAT, NOTE, RENDER, ExportedModel
+from models.checkpoints.exported import ENCODE, FORMAT, RENDER, ExportedModel
 from models.checkpoints.loading import load_content, load_upscaler
 from models.continuous import Latent
 from models.decoders.non_local_latent import NonLocalLatent
 from models.encoders.swinir import SwinIR
 from models.layers.cross_scale_attention import CROP, CrossScaleAttention
 from models.lerf.lerf_net import LeRFNetPlus
+from models.native import backends
 from models.registry import weights_hash
 from models.resampling.resampler import Resampler, ResamplingField
 from models.upscaler import Upscaler
+from models.zoo import ONNX_NOTE
 from utils import cli
 from utils.errors import InputError, shortened
 from utils.files import atomic_file, check_target
@@ -46,7 +47,7 @@ CALLS = {
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
         prog="tools.export_onnx",
-        description=f"Write a model as {ENCODE}, {RENDER} and {NOTE}, which says how to call them; demo.py runs them.",
+        description=f"Write a model as {ENCODE}, {RENDER} and {ONNX_NOTE}, a description; demo.py runs them.",
     )
     parser.add_argument("--model", required=True, help="checkpoint, folder of LeRF LUTs, or shipped model")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder to write to")
@@ -57,13 +58,13 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     folder = Path(arguments.output)
-    targets = [check_target(folder / name) for name in (ENCODE, RENDER, NOTE)]
+    targets = [check_target(folder / name) for name in (ENCODE, RENDER, ONNX_NOTE)]
     if not arguments.overwrite and any(target.exists() for target in targets):
         raise InputError(f"{folder} holds an export; name another folder, or --overwrite it")
     files, note = exported(load_upscaler(arguments.model))
     spec = load_content(arguments.model)["model"]
     note["model"] = {key: spec[key] for key in ("name", "args") if spec.get(key) is not None}
-    files[NOTE] = json.dumps(note, indent=1).encode()
+    files[ONNX_NOTE] = json.dumps(note, indent=1).encode()
     for target in targets:
         with atomic_file(target) as temporary:
             temporary.write_bytes(files[target.name])
@@ -135,7 +136,7 @@ def exported(upscaler: Upscaler) -> tuple[dict[str, bytes], dict[str, Any]]:
     if isinstance(model, Resampler):
         model.taps = FixedTaps(model)
     picture, coord, cell = torch.rand(2, 3, side, side + 6), torch.rand(2, 21, 2) * 2 - 1, torch.full((2, 2), 0.05)
-    with torch.no_grad(), native.using("torch"):
+    with torch.no_grad(), backends.using("torch"):
         latent = encode(picture)
         names = ["features", "image_normalised", "non_local"][: len(latent)]
         picture_axes = {0: "B", 2: "h", 3: "w"}

@@ -158,7 +158,7 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
     optimizer = parts.make_optimizer(model, require(config, "optimizer", arguments.config))
     base_rates = [group["lr"] for group in optimizer.param_groups]
     if config.get("init") and not (arguments.resume or config.get("resume")):
-        models.load_parameters(model, checkpoints.load_checkpoint(config["init"])["model"].get("sd"))
+        models.load_parameters(model, checkpoints.load_content(config["init"])["model"].get("sd"))
     averaged = Upscaler(copy.deepcopy(model).eval(), upscaler.normalization, device) if config.get("ema") else None
     save_every = parts.Interval(*arguments.save_every)
     return Run(

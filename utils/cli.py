@@ -1,4 +1,4 @@
-"""What the command-line programs share: one-line errors, real booleans, sizes and scales."""
+"""Shared by the command-line programs: one-line errors, real booleans, sizes and scales."""
 
 import argparse
 import os
@@ -6,15 +6,13 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from models.zoo import from_zoo, unknown_model, zoo
 from utils.errors import InputError, nearest_name, one_line
-from utils.files import PROJECT, from_anywhere
+from utils.files import PROJECT
 from utils.geometry.sizes import Scale, parse_scale
+from utils.names import BACKENDS, FILTERS, PRECISIONS
 from utils.processes import Stopped, follows, repeats_others
-from utils.sources import choices, registered_names
 from utils.system import is_memory_error
 
 
@@ -38,8 +36,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **arguments)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """As argparse, but that a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`), and that of an
-        unknown option the nearest known one is named."""
+        """Like argparse, but a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`), and an unknown option
+        names the nearest known one."""
         known = self.options()
         joined: list[str] = []
         for argument in sys.argv[1:] if args is None else args:
@@ -68,9 +66,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
-    """Run a program and print what it returns, if anything: a user's mistake (InputError), and a disk, a file or a
-    memory that does not do what is asked, end in one line and exit status 2, work that was Stopped in its status,
-    Ctrl-C in 130, a reader that has gone (`| head -1`) silently in 141, as shells count SIGPIPE."""
+    """Run a program and print its result, if any.
+
+    A user's mistake (InputError), a full disk, an unreadable file or missing memory ends in one line and exit status 2;
+    stopped work exits with its own status, Ctrl-C with 130, a closed pipe (`| head -1`) silently with 141 (SIGPIPE).
+    """
     try:
         if said := main(None):
             print(said)
@@ -95,7 +95,7 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
 
 
 def _reader_has_gone() -> bool:
-    """Whether nobody reads standard output any more; what is left for it then goes nowhere."""
+    """Whether standard output has lost its reader; the rest of it is then discarded."""
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), select.POLLOUT)
     gone = any(event & select.POLLERR for _, event in pipe.poll(0))
@@ -111,7 +111,7 @@ def _program() -> str:
 
 
 def explained(error: Exception) -> str | None:
-    """What to tell a user of an error that they can do something about; None for a bug."""
+    """The message for an error that the user can mend; None for a bug."""
     if isinstance(error, InputError):
         # A data worker's mistake arrives with the worker's traceback as its text, the message in its last line.
         return str(error).rpartition(f"{InputError.__name__}: ")[2]
@@ -127,7 +127,7 @@ def explained(error: Exception) -> str | None:
 
 
 def boolean(text: str) -> bool:
-    """`True`, `false`, `yes`, `0` ... as what they mean."""
+    """`True`, `false`, `yes`, `0` ... as a bool."""
     meaning = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
     if text.lower() not in meaning:
         raise argparse.ArgumentTypeError(f"expected True or False, not '{text}'")
@@ -237,10 +237,9 @@ def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
 
 
-def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
-    """`--model`, a file of a decoder or the name of a filter, and `--upsampler`."""
-    decoders, filters = (", ".join(registered_names(f"models/{folder}")) for folder in ("decoders", "resampling"))
-    known = f"shipped model ({', '.join(zoo())}), checkpoint ({decoders}), folder of LeRF LUTs, or filter ({filters})"
+def add_model_options(parser: argparse.ArgumentParser, shipped: Iterable[str], **model: Any) -> None:
+    """`--model`, one of the `shipped`, a file of a decoder or the name of a filter, and `--upsampler`."""
+    known = f"shipped model ({', '.join(shipped)}), checkpoint, folder of LeRF LUTs, or filter ({', '.join(FILTERS)})"
     parser.add_argument("--model", help=known, **model)
     parser.add_argument(
         "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"
@@ -252,22 +251,11 @@ def add_model_options(parser: argparse.ArgumentParser, **model: Any) -> None:
     )
 
 
-def check_models(models: Iterable[str | Path | None]) -> None:
-    """InputError when `--model` or `--upsampler` is no shipped model, filter, file or folder that is there."""
-    filters = registered_names("models/resampling")
-    for model in filter(None, models):
-        if str(model) in filters or os.path.exists(from_anywhere(from_zoo(model))):
-            continue
-        if Path(model).suffix:
-            raise InputError(f"no checkpoint {model}; check the name")
-        raise unknown_model(model, filters)
-
-
 def add_backend_option(parser: argparse.ArgumentParser) -> None:
     """`--backend`, what computes on a CPU."""
     parser.add_argument(
         "--backend",
-        choices=choices("models/native/__init__.py", "BACKENDS"),
+        choices=BACKENDS,
         default="auto",
         help="on a CPU: native routines, PyTorch, or native where a compiler is there",
     )
@@ -277,7 +265,7 @@ def add_precision_option(parser: argparse.ArgumentParser, default: str) -> None:
     """`--precision`, what encoders compute in."""
     parser.add_argument(
         "--precision",
-        choices=choices("models/precision.py", "PRECISIONS"),
+        choices=PRECISIONS,
         default=default,
         help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses at most 0.005 dB",
     )

@@ -17,14 +17,14 @@ LARGEST = 1e15  # of any number: larger ones overflow what is computed from them
 
 @dataclass(frozen=True)
 class Check:
-    """What a value should be: in words, and as a test."""
+    """A condition on a value: in words, and as a predicate."""
 
     words: str
     fits: Callable[[Any], bool]
 
 
 def check(name: str, value: Any, kind: Check, optional: bool = False) -> None:
-    """InputError naming `name` unless `value` is of its kind, or None when `optional`."""
+    """InputError naming `name` unless `value` passes the check; None passes when `optional`."""
     if value is None and optional:
         return
     if not kind.fits(value):
@@ -33,8 +33,8 @@ def check(name: str, value: Any, kind: Check, optional: bool = False) -> None:
 
 
 def check_of(annotation: Any) -> Check:
-    """The kind that a type annotation asks for: `int`, `X | None`, `Sequence[int]`, `tuple[int, int]`, `Literal["a",
-    "b"]`, a class, or any `Annotated[type, kind]`. TypeError for one that says nothing of values."""
+    """The check that a type annotation implies: `int`, `X | None`, `Sequence[int]`, `tuple[int, int]`, `Literal["a",
+    "b"]`, a class, or any `Annotated[type, check]`. TypeError for other annotations."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return next(part for part in parts if isinstance(part, Check))
@@ -67,7 +67,7 @@ def _any_of(kinds: Sequence[Check]) -> Check:
 
 
 def whole(minimum: int, maximum: int | None = None) -> Check:
-    """A whole number from `minimum`, and to `maximum` where one is given; true and 2.0 are none."""
+    """A whole number from `minimum` to `maximum`, if given. `True` and `2.0` are rejected."""
     words = f"a whole number from {minimum}" + ("" if maximum is None else f" to {maximum}")
     largest = LARGEST if maximum is None else maximum
     return Check(words, lambda v: type(v) is int and minimum <= v <= largest)
@@ -280,7 +280,7 @@ def _parse_override(override: str) -> tuple[list[str], Any]:
 
 
 def _change(config: Any, path: Sequence[str], value: Any) -> Any:
-    """What is to be laid over a config for a value at a path."""
+    """The nested change that sets `value` at `path`."""
     if not path:
         return value
     key, *below = path

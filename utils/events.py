@@ -14,7 +14,7 @@ from utils.files import writing
 
 
 class EventLog:
-    """What TensorBoard shows of a run, written at once: SummaryWriter's thread hangs when the disk is full."""
+    """TensorBoard events of a run, written synchronously: SummaryWriter's thread hangs when the disk is full."""
 
     def __init__(self, folder: Path):
         self.folder = folder

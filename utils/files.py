@@ -35,7 +35,7 @@ class CodeInFileError(InputError):
 
 
 def check_regular(path: str | Path, what: str) -> Path:
-    """`path`, when it is a file that ends (no device, pipe or folder); InputError otherwise, which calls it `what`."""
+    """`path`, if it is a regular file; InputError for devices, pipes and folders. `what` names it in the message."""
     path = Path(path)
     try:
         mode = os.stat(path).st_mode
@@ -65,7 +65,7 @@ def read_text(path: str | Path, what: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def read_json(path: str | Path, what: str) -> Any:
-    """What a JSON file holds."""
+    """The value in a JSON file."""
     try:
         return json.loads(read_text(path, what, LONGEST_JSON))
     except InputError:
@@ -91,10 +91,10 @@ def read_array(path: str | Path, what: str) -> np.ndarray:
 
 
 def read_tensors(path: str | Path, what: str) -> Any:
-    """What torch.save wrote to a file, on the CPU: tensors, numbers and texts in dicts and lists.
+    """The content of a torch.save file, on the CPU: tensors, numbers and texts in dicts and lists.
 
-    InputError when the file is damaged (its checksums say so), unpacks to more than it holds, or is something else;
-    CodeInFileError when it names code, of which nothing is run.
+    InputError when the file is damaged (by its checksums), unpacks to more than its own size, or is no such file;
+    CodeInFileError when it names code. Nothing in it is run.
     """
     import torch
 
@@ -223,14 +223,14 @@ def check_new_target(path: str | Path, overwrite: bool) -> Path:
 
 
 def refuse_devices(path: Path) -> None:
-    """InputError for what is there but no file: a device or a pipe would be replaced by a file."""
+    """InputError for a device or a pipe, which a file would replace."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise InputError(f"cannot write {path}: it is no file but a pipe or a device; name a file")
 
 
 def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """A name for what is made of each file: its stem, or its whole name where two would be one (a.png, a.jpg and
-    a.png.png), also to a file system that does not tell capitals."""
+    """An output name for each file: its stem, or its whole name where two stems are equal (a.png, a.jpg and a.png.png),
+    ignoring case, as some file systems do."""
     names = {path: path.stem for path in paths}
     while shared := {name for name, count in Counter(map(str.casefold, names.values())).items() if count > 1}:
         whole = {path: path.name for path, name in names.items() if name.casefold() in shared}
@@ -241,7 +241,7 @@ def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def from_anywhere(path: str | Path) -> Path:
-    """`path`, or where there is none, the same below the project's own folder."""
+    """`path`, or the same path below the project's folder where only that exists."""
     path = Path(path)
     own = PROJECT / path
     return own if not path.exists() and own.exists() else path

@@ -132,7 +132,7 @@ def count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and reports for all."""
+    """True on rank 0, which writes and reports for all."""
     return _job[0] == 0
 
 
@@ -157,13 +157,12 @@ def restarted() -> bool:
 
 
 def repeats_others() -> bool:
-    """Whether what this process says is said by another one of its machine, too: so it is until they have met, while
-    all do the same."""
+    """Whether another process of this machine prints the same messages, as all do until they have met."""
     return local_rank() > 0 and not _met
 
 
 def follows() -> bool:
-    """Whether another process of this job is the first, which says for all that they were stopped."""
+    """True on ranks above 0, whose messages rank 0 prints."""
     return launched() > 1 and int(os.environ["RANK"]) > 0
 
 
@@ -247,8 +246,8 @@ def gathered(value: Result) -> list[Result]:
 
 
 def agreed(work: Callable[[], Result]) -> Result:
-    """What `work`, in which processes do not wait for each other, returns here. A mistake in one process ends all: one
-    of them raises the InputError, the others leave without a word, with its exit status."""
+    """The result of `work`, in which processes do not wait for each other. A mistake in one process ends all: one
+    process raises the InputError, the others exit silently with its status."""
     mistake = outcome = None
     try:
         outcome = work()
@@ -265,7 +264,7 @@ def agreed(work: Callable[[], Result]) -> Result:
 
 
 def from_first(work: Callable[[], Result]) -> Result:
-    """What `work` returns in the first process, in each of them."""
+    """The first process's result of `work`, in every process."""
     return gathered_from_first(agreed(work if is_first() else lambda: None))
 
 
@@ -287,8 +286,8 @@ def share(items: Sequence[Item]) -> Sequence[Item]:
 
 
 def shared_out(items: Iterable[Item], work: Callable[[Item], Result]) -> Iterator[Result]:
-    """What `work` makes of each item, in order, in every process; of `count()` items in a row each process works on
-    one. `items` are drawn by all of them. An InputError ends all, as in `agreed`."""
+    """Results of `work` on each item, in order, in every process; each process works on one of `count()` consecutive
+    items. All processes draw `items`. An InputError ends all, as in `agreed`."""
     remaining = iter(items)
     while turn := list(islice(remaining, count())):
         yield from chain(*gathered(agreed(lambda turn=turn: [work(item) for item in share(turn)])))

@@ -1,4 +1,4 @@
-"""How far long work is: told in stages by what does it, to whoever listens."""
+"""Progress events of long work, in stages, and their listeners."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -4,7 +4,8 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, get_type_hints
 
@@ -24,17 +25,28 @@ class Registry:
     Arguments are checked against the annotations of the constructor (`utils.config.check_of`).
     """
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, packages: Sequence[str] = ()):
         self.kind = kind
-        self.factories: dict[str, Callable] = {}
+        self._factories: dict[str, Callable] = {}
+        self._packages = packages  # yet to be imported: their modules register what is in them
+        self._lock = threading.RLock()
+
+    @property
+    def factories(self) -> dict[str, Callable]:
+        """All entries by name; the packages are imported when this is first asked for."""
+        with self._lock:
+            packages, self._packages = self._packages, ()
+            for package in packages:
+                import_folder(importlib.import_module(package))
+        return self._factories
 
     def register(self, name: str) -> Callable[[Callable], Callable]:
         """Class decorator that enters the class under `name`; a second entry under one name is a bug (KeyError)."""
 
         def enter(factory: Callable) -> Callable:
-            if name in self.factories:
+            if name in self._factories:
                 raise KeyError(f"{self.kind} '{name}' is registered twice")
-            self.factories[name] = factory
+            self._factories[name] = factory
             return factory
 
         return enter

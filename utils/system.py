@@ -68,14 +68,13 @@ def uncollected() -> Iterator[None]:
 
 
 def threads_without_torch(number: int | None = None) -> int:
-    """How many threads compute where PyTorch is not needed: `number`, else OMP_NUM_THREADS where it is set, else one a
-    processor."""
+    """Thread count where PyTorch is not needed: `number`, else OMP_NUM_THREADS, else one a processor."""
     _choose(number)
     return threads_in_use()
 
 
 def threads_in_use() -> int:
-    """How many threads this process uses beside PyTorch's: what its options say, else as `threads_without_torch`."""
+    """Thread count of this process beside PyTorch's: `--threads`, else as `threads_without_torch`."""
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     chosen = _chosen[0] if _chosen else None
     return chosen or (int(given) if given.isdecimal() and int(given) else available_processors())
@@ -184,7 +183,7 @@ def is_memory_error(error: Exception) -> bool:
 
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
-    """What Python and PyTorch raise when memory ends is an InputError about `what`."""
+    """Turn the out-of-memory errors of Python and PyTorch into an InputError about `what`."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -220,7 +219,7 @@ def _process() -> int | None:
 
 
 def select_device(device: str = "auto", gpu: str | None = None) -> tuple[torch.device, str | None]:
-    """The device that `--device` (auto, cpu, cuda, cuda:N, mps) or the published programs' `--gpu` means, and a notice.
+    """The device for `--device` (auto, cpu, cuda, cuda:N, mps) or the published programs' `--gpu`, and a notice.
 
     `--gpu N` asks for a GPU if there is one; without one the notice says that the CPU is used. A `--device` that is
     not there is an InputError. Of several processes on a machine each gets a GPU of its own: that of its number, or in

@@ -14,9 +14,9 @@ from web.errors import Refused
 
 FILTERS = {"nearest": "Nearest", "bicubic": "Bicubic", "lanczos": "Lanczos"}
 SHIPPED = {
-    "lerf-l": ("LeRF-L", "save/pretrained_models/lerf-l"),
-    "lerf-g": ("LeRF-G", "save/pretrained_models/lerf-g"),
-    "lm-liif": ("LM-LIIF", "save/pretrained_models/edsr-s_lm-liif.pth"),
+    "lerf-l": ("LeRF-L", "save/pretrained_models/lerf-l.safetensors"),
+    "lerf-g": ("LeRF-G", "save/pretrained_models/lerf-g.safetensors"),
+    "lm-liif": ("LM-LIIF", "save/pretrained_models/edsr-s_lm-liif.safetensors"),
 }
 DEFAULT = "lm-liif"
 MOST_LOADED = 4  # models of the user's, beside those above

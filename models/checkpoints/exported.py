@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from models.capabilities import Tiling
 from models.continuous import ContinuousModel, Field, Latent
+from models.zoo import ONNX_NOTE
 from utils.config import MAPPING, NUMBERS, SWITCH, TEXT, TEXTS, check_keys, check_types, require, whole
 from utils.errors import InputError, shortened
 from utils.files import check_regular, read_json
 
-NOTE = "continua.json"
 FORMAT = "continua-onnx-1"
 ENCODE, RENDER = "encode.onnx", "render.onnx"
 KINDS = {
@@ -25,11 +25,6 @@ KINDS = {
 OPTIONAL = ("trained_scales", "largest_side")
 CALL_BYTES = 64 << 20  # size of the widest intermediate of one call of render.onnx, which prepares the field each time
 CONSTANT = 1e-5  # relative: a map of cells that varies less is one cell
-
-
-def is_exported(folder: Path) -> bool:
-    """Whether a folder holds a model as ONNX."""
-    return (folder / NOTE).is_file()
 
 
 @dataclass(frozen=True)
@@ -117,7 +112,7 @@ class ExportedModel(ContinuousModel):
 
 def read_note(folder: Path) -> dict[str, Any]:
     """What the note of an export says; InputError when it is not one of ours."""
-    path = folder / NOTE
+    path = folder / ONNX_NOTE
     note = read_json(path, "note of an ONNX export")
     check_types(note, KINDS, str(path))
     check_keys(note, KINDS, str(path))
@@ -142,7 +137,7 @@ def _session(path: Path, sha256: Any) -> Any:
         raise InputError(f"{path} needs onnxruntime; pip install onnxruntime, or name the checkpoint") from None
     content = check_regular(path, "ONNX file").read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise InputError(f"{path} is not the file that {NOTE} beside it notes; export the model again")
+        raise InputError(f"{path} is not the file that {ONNX_NOTE} beside it notes; export the model again")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave the processor

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import models
 from models.lerf.patterns import PATTERNS
 from models.lerf.stages import Modes
 from models.lerf.tables import ENTRIES, LookUpLeRF
+from models.registry import make
 from utils.config import MAPPING, check_keys, check_of, check_types, require
 from utils.errors import InputError
 from utils.files import atomic_file, read_array, read_json
@@ -119,11 +119,6 @@ def _network_spec(parameters: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"name": "lerf-l" if values == 1 else "lerf-g", "args": {"nf": width, "modes": modes}, "sd": parameters}
 
 
-def holds_tables(folder: Path) -> bool:
-    """Whether a folder has tables under the authors' names."""
-    return any(folder.glob("LUT*_s[12]_*.npy"))
-
-
 def tables_spec(folder: Path) -> dict[str, Any]:
     """`{name, args, sd}` of the tables in a folder, `LUT_s1_sr0.npy` ..., or fine-tuned ones, `LUTft_s1_sr0.npy` ...,
     which are preferred where both are there.
@@ -140,7 +135,7 @@ def tables_spec(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder}: tables of stage 2 hold {values} values an entry; expected 1 or 3")
     spec = {"name": "lerf-lut", "args": {"kernel": kernel, "modes": modes}}
     tables = {}
-    for name, _, _, values in models.make(spec).units():
+    for name, _, _, values in make(spec).units():
         path = folder / f"{prefix}{name}.npy"
         tables[name] = _read_table(path)
         if tables[name].shape != (ENTRIES, values):

@@ -1,22 +1,22 @@
 """Checkpoints `{model: {name, args, sd}, ...}`, as LIIF, LTE and LMF have them: written whole, read safely."""
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import models
-from models.checkpoints.exported import ExportedModel, is_exported
-from models.checkpoints.lerf import holds_tables, pickled_network_spec, tables_spec
+from models.checkpoints.exported import ExportedModel
+from models.checkpoints.lerf import pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.safetensors_files import is_safetensors, load_safetensors
+from models.continuous import ContinuousModel
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.normalization import Normalization
+from models.registry import make
 from models.upscaler import Upscaler
-from models.zoo import from_zoo, unknown_model
+from models.zoo import ModelFile, resolve
 from utils.config import NUMBERS, Check, check
 from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
@@ -26,8 +26,6 @@ SCALE_RANGE = Check(
     "two numbers above 0, the smallest and the largest scale",
     lambda v: NUMBERS.fits(v) and len(v) == 2 and 0 < v[0] <= v[1],
 )
-TABLES_FILE = "tables.pth"  # what tools.export_lut calls the tables in a folder
-ENDINGS = (".pth", ".safetensors")  # of checkpoints in a folder; where both are there, the second
 
 
 def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
@@ -42,7 +40,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU; InputError when it is missing, damaged, none, or wants to run code."""
     path = Path(path)
     if is_safetensors(path):
-        return load_safetensors(path)
+        content = load_safetensors(path)
+        parameters = {name: torch.from_numpy(array.copy()) for name, array in content["model"]["sd"].items()}
+        return {**content, "model": {**content["model"], "sd": parameters}}
     try:
         content = read_tensors(path, "checkpoint")
     except CodeInFileError:
@@ -72,57 +72,42 @@ def _pickled_network(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def load_folder(folder: Path) -> dict[str, Any]:
-    """The content of a folder that is a model: what tools.export_lut wrote, tables under the LeRF authors' names, or a
-    single checkpoint."""
-    if (folder / TABLES_FILE).is_file():
-        return load_checkpoint(folder / TABLES_FILE)
-    if holds_tables(folder):
-        return {"model": tables_spec(folder)}
-    checkpoints = {path.stem: path for ending in ENDINGS for path in folder.glob(f"*{ending}")}
-    if len(checkpoints) != 1:
-        raise InputError(f"{folder} holds {len(checkpoints)} checkpoints and no LUT_*.npy; name one file")
-    return load_checkpoint(*checkpoints.values())
-
-
-def load_content(model: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint file or folder, or of a shipped model by its short name."""
-    path = Path(from_zoo(model))
-    if not os.path.exists(path) and not path.suffix:
-        raise unknown_model(model, models.names("resampling"))
-    return load_folder(path) if path.is_dir() else load_checkpoint(path)
+def load_content(model: str | Path | ModelFile) -> dict[str, Any]:
+    """The content of a checkpoint, or of a folder of LUTs, as `models.zoo.resolve` finds it; InputError for others."""
+    file = resolve(model)
+    if file.path is None or file.kind == "onnx":
+        raise InputError(f"{model} is no checkpoint but a {'filter' if file.path is None else 'folder of graphs'}")
+    return {"model": tables_spec(file.path)} if file.kind == "luts" else load_checkpoint(file.path)
 
 
 def load_upscaler(
-    model: str | Path,
+    model: str | Path | ModelFile,
     device: torch.device | None = None,
     data_norm: Mapping[str, Any] | None = None,
     backend: str = "auto",
     precision: str = "float32",
 ) -> Upscaler:
-    """The model of a checkpoint file or folder, of a folder that tools.export_onnx wrote, a shipped one by its short
-    name (`s`, see models/zoo.yaml), or a filter by its registry name (`bicubic`), ready for pictures.
+    """The model that `models.zoo.resolve` finds, on a device.
 
     The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
-    config's), else the model's own; so are the trained scales. `backend` is as in `models.native.choose`,
+    config's), else the model's own; so are the trained scales. `backend` is as in `models.native.backends.choose`,
     `precision` as in `models.precision.choose`.
     """
-    device = device or torch.device("cpu")
-    filters = models.names("resampling")
-    if str(model) in filters:
-        return Upscaler(models.make({"name": str(model)}), device=device, backend=backend, precision=precision)
-    path = Path(from_zoo(model))
-    if is_exported(path):
-        return Upscaler(ExportedModel(path), device=device, backend=backend, precision=precision)
-    content = load_content(model)
+    file, device = resolve(model), device or torch.device("cpu")
+    options = {"device": device, "backend": backend, "precision": precision}
+    if file.path is None:
+        return Upscaler(make({"name": file.label}), **options)
+    if file.kind == "onnx":
+        return Upscaler(ExportedModel(file.path), **options)
+    content = load_content(file)
     try:
         made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
         normalization = Normalization.for_model(made, content.get("data_norm") or data_norm)
-        return Upscaler(made, normalization, device, backend, precision)
+        return Upscaler(made, normalization, **options)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{file.path}: {error}") from None
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever a file may hold
-        raise InputError(f"{path} describes a model that cannot be built: {shortened(error)}") from None
+        raise InputError(f"{file.path} describes a model that cannot be built: {shortened(error)}") from None
 
 
 def on_upsampler(net: Upscaler, upsampler: Upscaler, precision: str = "float32") -> Upscaler:
@@ -140,11 +125,11 @@ def on_upsampler(net: Upscaler, upsampler: Upscaler, precision: str = "float32")
 
 def make_continuous(
     spec: Mapping[str, Any], load_sd: bool = False, trained_scales: Sequence[float] | None = None
-) -> models.ContinuousModel:
+) -> ContinuousModel:
     """A complete model, trained for the scales from the first to the second of `trained_scales`, where they are given;
     InputError when `spec` names only a part of one."""
-    made = models.make(spec, load_sd)
-    if not isinstance(made, models.ContinuousModel):
+    made = make(spec, load_sd)
+    if not isinstance(made, ContinuousModel):
         raise InputError(f"{shortened(spec['name'])} is only a part of a model, such as an encoder; name a decoder")
     if trained_scales is not None and made.trained_scales is not None:
         check("trained_scales", trained_scales, SCALE_RANGE)

@@ -1,25 +1,30 @@
 """Checkpoints as .safetensors: parameters as tensors, everything else as JSON in the metadata.
 
 Keys of the metadata: `model`, `{name, args}`; `data_norm`; `trained_scales`; `tables`, the layout of LUTs; `figures`,
-what was measured by which protocol; `licence`, plain text; `content_hash`, of the tensors and of all other metadata.
-What only training needs (optimiser, step, config) stays in the .pth.
+what was measured by which protocol; `licence` and `precision`, plain text, see `models.zoo.ModelFile`; `content_hash`,
+of the tensors and of all other metadata. What only training needs (optimiser, step, config) stays in the .pth. Nothing
+here imports PyTorch.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from torch import Tensor
+import numpy as np
 
 from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
 from utils.files import atomic_file, check_regular
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 SUFFIX = ".safetensors"
-LICENCE = "licence"
-KEPT = ("data_norm", "trained_scales", "tables", "figures", LICENCE)  # of a checkpoint, beside its model
+LICENCE, PRECISION = TEXTS = ("licence", "precision")
+KEPT = ("data_norm", "trained_scales", "tables", "figures", *TEXTS)  # of a checkpoint, beside its model
 LONGEST_HEADER = 1 << 23  # bytes; that of SwinIR, which has most parameters, takes 100 KB
 LENGTH_BYTES = 8  # in front of the header
 
@@ -37,36 +42,47 @@ def released(content: Mapping[str, Any]) -> dict[str, Any]:
 def save_safetensors(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write what is `released` of a checkpoint `{model: {name, args, sd}, data_norm, ...}`, all or nothing; InputError
     for values that JSON does not hold."""
-    from safetensors.torch import save  # imported here: most commands read no such file
+    from safetensors.numpy import save  # imported here: most commands write no such file
 
     kept = released(content)
     spec = {key: kept["model"][key] for key in ("name", "args") if kept["model"].get(key) is not None}
-    # A copy: the format does not hold tensors that share memory
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in kept["model"]["sd"].items()}
+    tensors = {name: _as_array(value) for name, value in kept["model"]["sd"].items()}
     metadata = {"format": "pt", "model": _as_json("model", spec)}
-    metadata |= {key: kept[key] if key == LICENCE else _as_json(key, kept[key]) for key in KEPT if key in kept}
+    metadata |= {key: kept[key] if key in TEXTS else _as_json(key, kept[key]) for key in KEPT if key in kept}
     with atomic_file(path) as temporary:
         temporary.write_bytes(_in_order(save(tensors, {**metadata, HASH: _hash(tensors, metadata)})))
 
 
 def load_safetensors(path: str | Path) -> dict[str, Any]:
-    """The content of such a file as that of a .pth, parameters in order of name.
+    """The content of such a file as that of a .pth, but for parameters being arrays, in order of name.
 
     InputError when the header lies or is too long, tensors or metadata were changed since, or there is no model.
     """
-    tensors, metadata = _read(Path(path))
+    path = check_regular(path, "checkpoint")
+    with _reading(path) as file:
+        header, metadata = _header(file, path)
+        from safetensors.numpy import load
+
+        arrays = dict(sorted(load(header + file.read()).items()))
     try:
-        check_hash(metadata, _hash(tensors, {key: value for key, value in metadata.items() if key != HASH}))
+        check_hash(metadata, _hash(arrays, {key: value for key, value in metadata.items() if key != HASH}))
         if "model" not in metadata:
             raise InputError("its metadata describe no model; expected a file by train.py or tools.convert")
         kept = {key: metadata[key] for key in KEPT if key in metadata}
-        content = {key: value if key == LICENCE else _of_json(key, value) for key, value in kept.items()}
+        content = {key: value if key in TEXTS else _of_json(key, value) for key, value in kept.items()}
         spec = _of_json("model", metadata["model"])
         if not isinstance(spec, dict) or "sd" in spec:
             raise InputError(f"its metadata describe a model by {shortened(spec)}; expected {{name, args}}")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return {"model": {**spec, "sd": tensors}, **content}
+    return {"model": {**spec, "sd": arrays}, **content}
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of such a file, unchecked but for being texts; InputError when its header cannot be read."""
+    path = check_regular(path, "checkpoint")
+    with _reading(path) as file:
+        return _header(file, path)[1]
 
 
 def _in_order(content: bytes) -> bytes:
@@ -79,31 +95,39 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(LENGTH_BYTES, "little") + text + content[LENGTH_BYTES + length :]
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, in memory of their own, and metadata of a file whose header says exactly what follows it."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    check_regular(path, "checkpoint")
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    """The file at `path`; whatever a hostile one makes the library raise in the block becomes InputError."""
     try:
         with open(path, "rb") as file:
-            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            if length > min(LONGEST_HEADER, os.fstat(file.fileno()).st_size - LENGTH_BYTES):
-                raise InputError(f"{path} is no .safetensors: its header would have {length:,} bytes")
-            header = file.read(length)
-            content = length.to_bytes(LENGTH_BYTES, "little") + header + file.read()
-        tensors = load(content)
-        metadata = json.loads(header).get("__metadata__", {})
+            yield file
     except OSError as error:
         raise InputError(f"checkpoint {path} cannot be read: {error.strerror}") from None
     except InputError:
         raise
-    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # the library's own error derives from Exception
         raise InputError(f"{path} is no .safetensors, or damaged: {shortened(str(error))}") from None
-    return dict(sorted(tensors.items())), dict(metadata)
 
 
-def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+def _header(file: BinaryIO, path: Path) -> tuple[bytes, dict[str, str]]:
+    """The bytes in front of the values, and the metadata in them."""
+    length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+    if length > min(LONGEST_HEADER, os.fstat(file.fileno()).st_size - LENGTH_BYTES):
+        raise InputError(f"{path} is no .safetensors: its header would have {length:,} bytes")
+    header = file.read(length)
+    metadata = dict(json.loads(header).get("__metadata__", {}))
+    if not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError("its metadata are no texts")
+    return length.to_bytes(LENGTH_BYTES, "little") + header, metadata
+
+
+def _as_array(value: "Tensor") -> np.ndarray:
+    """A copy, for the format does not hold tensors that share memory; NumPy has no bfloat16."""
+    value = value.detach().cpu()
+    return (value.float() if str(value.dtype) == "torch.bfloat16" else value).contiguous().clone().numpy()
+
+
+def _hash(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
     """The hash of tensors and metadata, in whatever order a writer has put them."""
     return content_hash({"tensors": dict(sorted(tensors.items())), "metadata": dict(sorted(metadata.items()))})
 

@@ -16,7 +16,7 @@ from models.cmsr.rendering import MEASURES, Level
 from models.decoders.lmf import LMFDecoder
 from models.registry import weights_hash
 from models.upscaler import Upscaler
-from models.zoo import from_zoo
+from models.zoo import resolve
 from utils.config import check_keys, plain_number, read_yaml, write_yaml
 from utils.errors import InputError, nearest_name
 from utils.files import atomic_file, from_anywhere, read_text
@@ -112,6 +112,6 @@ def find_table(upscaler: Upscaler, model: str | Path, path: str | None, mse: flo
     check_controllable(upscaler, model)
     if mse is not None and mse < 0:
         raise InputError(f"--cmsr_mse {mse:g}: expected a number from 0")
-    stem = Path(from_zoo(model)).stem
+    stem = resolve(model).stem
     name = stem if mse is None else f"{stem}_{mse:g}"
     return load_table(from_anywhere(path or f"configs/cmsr/result/{name}.yaml"), weights_hash(upscaler.model), force)

@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models import native
 from models.continuous import Field, Latent
 from models.layers.convolution import cut_at, in_tiles, margin
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
+from models.native import backends
 from models.native.lmf import RenderStage
 from models.registry import make
 from utils.errors import InputError
@@ -123,7 +123,7 @@ class LMFDecoder(LocalEnsembleModel):
 
     @property
     def context(self) -> int | None:
-        in_parts = not self.lr_skip or native.choose(self.native_library, *self.imnet.parameters()) is not None
+        in_parts = not self.lr_skip or backends.choose(self.native_library, *self.imnet.parameters()) is not None
         return margin(self.encoder) if in_parts else None
 
     def pixels_at_a_time(self, latent: Latent) -> Size:
@@ -157,7 +157,7 @@ class LMFDecoder(LocalEnsembleModel):
     def native_stage(self, field: ModulatedField) -> RenderStage | None:
         imnet, parameters = self.imnet, list(self.imnet.parameters())
         tensors = (field.table, field.modulation, field.skip)
-        library = native.choose(self.native_library, *tensors, *parameters)
+        library = backends.choose(self.native_library, *tensors, *parameters)
         if library is None:
             return None
         if not self.waves:

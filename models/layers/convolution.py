@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import native, precision
+from models import precision
 from models.layers.exporting import is_exporting
+from models.native import backends
 from models.native.calls import Library
 from models.native.convolution import TILE, convolve
 from utils.geometry.neighbours import PixelWindow
@@ -76,7 +77,7 @@ def native_library(weight: Tensor, bias: Tensor | None, *pictures: Tensor | None
     if small or weight.shape[2:] != (3, 3) or is_exporting() or torch.compiler.is_compiling():
         return None
     rounded = [x for x in pictures if x is not None and not (_in_bfloat16() and x.dtype == torch.bfloat16)]
-    library = native.choose("convolution", *rounded, weight, bias)
+    library = backends.choose("convolution", *rounded, weight, bias)
     return library if library is None or not _in_bfloat16() or multiplies_bfloat16(library) else None
 
 

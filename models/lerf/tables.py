@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import native
 from models.continuous import CHUNK_BYTES, Latent
 from models.layers.exporting import is_exporting
 from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
 from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
+from models.native import backends
 from models.native.calls import Library
 from models.native.lerf import add_rests, lay_out, table_stage, to_levels, write_values
 from models.registry import register
@@ -89,10 +89,10 @@ class LookUpLeRF(EnsembleLeRF):
 
     @property
     def pixel_bytes(self) -> int:
-        return super().pixel_bytes if native.choose("lerf", *self.parameters()) is None else 150
+        return super().pixel_bytes if backends.choose("lerf", *self.parameters()) is None else 150
 
     def encode(self, image: Tensor) -> Latent:
-        library = native.choose("lerf", image, *self.parameters())
+        library = backends.choose("lerf", image, *self.parameters())
         if library is None:
             return super().encode(image)
         batch, channels, height, width = image.shape

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import native
 from models.capabilities import Tiling
 from models.continuous import ContinuousModel, Field, Latent
+from models.native import backends
 from models.native.calls import Library
 from models.native.resampler import ResamplingKernel, resample_grid, resample_points, resample_warped
 from models.resampling.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
@@ -83,7 +83,7 @@ class Resampler(ContinuousModel):
 
     def library(self, *tensors: Tensor) -> Library | None:
         """The native routines, if there are any for this kernel and these tensors."""
-        return self.native_library and native.choose(self.native_library, *tensors)
+        return self.native_library and backends.choose(self.native_library, *tensors)
 
     def taps(self, position: Tensor, n: int, stretch: Tensor, largest_stretch: float | None = None) -> AxisTaps:
         """Taps (T, *S) of positions (*S) along one axis of n pixels; T is found from the `largest_stretch` where that

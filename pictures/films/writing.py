@@ -43,7 +43,7 @@ class Encoder:
     def __init__(self, job: FilmJob, description: Description, picture: Picture):
         self.job, self.description = job, description
         self.codec = CODECS[job.codec]
-        self.channels, self.depth = picture.channels, picture.kind.depth
+        self.channels, self.depth = picture.channels, picture.pixel_format.depth
         self.pixel_format = self._pixel_format()
         height, width = picture.size
         form = import_av().VideoFormat(self.pixel_format)

@@ -8,6 +8,7 @@ from torch import Tensor
 import models
 from models.encoders import make_encoder, rdn, swinir
 from models.encoders.rcan import ChannelAttention, attention_block
+from models.registry import registry
 from utils.errors import InputError
 
 SMALL = {
@@ -47,7 +48,7 @@ def test_without_tail_features_have_the_size_of_the_picture(name):
 )
 def test_an_encoder_is_told_which_attribute_it_lacks(monkeypatch, module, message):
     toy = type("Toy", (torch.nn.Module,), {"__module__": module, "out_dim": 3})
-    monkeypatch.setitem(models.registry.factories, "toy", toy)
+    monkeypatch.setitem(registry.factories, "toy", toy)
     with pytest.raises(InputError, match=message):
         make_encoder({"name": "toy"})
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import models
-from models import native
+from models.native import backends
 from tests.golden_cases import arrays, assert_close, fill, manifest, painted
 from utils.geometry.grids import Grid, cell_of
 
@@ -23,7 +23,7 @@ def test_output_and_parameters(name: str) -> None:
     with torch.inference_mode():
         field = model.field(model.encode(stored["image"]), cell)
         for backend in backends_of(model):
-            with native.using(backend):
+            with backends.using(backend):
                 rendered = painted(model, field, grid)
                 sampled = model.sample(field, grid.coord().flatten(0, 1).expand(batch, -1, -1))
             assert_close(rendered, stored["output"], 1e-4)
@@ -33,7 +33,7 @@ def test_output_and_parameters(name: str) -> None:
 def backends_of(model: models.ContinuousModel) -> list[str]:
     """PyTorch, and the model's own kernels if there are any."""
     name = model.native_library
-    return ["torch"] if name is None or native.library(name) is None else ["torch", "native"]
+    return ["torch"] if name is None or backends.library(name) is None else ["torch", "native"]
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("asym")])

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import demo
 import models
 from models import continuous
 from models.decoders import lmf
@@ -89,14 +88,10 @@ def test_thirty_steps_lower_the_loss(name) -> None:
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
-def test_help_and_cost_table_name_every_decoder(capsys, monkeypatch, tmp_path) -> None:
-    with pytest.raises(SystemExit):
-        call(demo, "--help")
-    listed = capsys.readouterr().out
+def test_the_cost_table_names_every_decoder(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.setattr("tools.bench.costs.COUNTED", ["configs/train-*/train_edsr-baseline-[clm]*.yaml"])
     call(bench, "cost", "--input", "24x16", "--json", tmp_path / "cost.json")
     rows = json.loads((tmp_path / "cost.json").read_text())["models"]
     for name in DECODERS:
-        assert name in listed
         assert any(row["model"] == name and row["decoder_macs"]["2"] > 0 for row in rows.values())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import models
-from models import native
+from models.native import backends
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from tests.registered import DECODERS, FILTERS, small_spec
@@ -13,19 +13,19 @@ from utils.geometry.grids import Grid
 
 
 class Recorder:
-    """Stands for `native.choose`: notes the backend of every call and gives no library."""
+    """Stands for `backends.choose`: notes the backend of every call and gives no library."""
 
     def __init__(self) -> None:
         self.backends: list[str] = []
 
     def __call__(self, name: str, *tensors: torch.Tensor | None) -> None:
-        self.backends.append(native.backend_in_use())
+        self.backends.append(backends.backend_in_use())
 
 
 @pytest.fixture
 def recorder(monkeypatch) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(native, "choose", recorder)
+    monkeypatch.setattr(backends, "choose", recorder)
     return recorder
 
 
@@ -37,7 +37,7 @@ def test_two_upscalers_of_one_model_keep_their_backends(recorder) -> None:
         upscaler(torch.rand(3, 5, 6), (9, 9))
         assert set(recorder.backends) == {backend}
         recorder.backends.clear()
-    assert native.backend_in_use() == "auto"
+    assert backends.backend_in_use() == "auto"
 
 
 def test_a_model_inside_a_model_uses_the_same_backend(recorder) -> None:

@@ -10,7 +10,7 @@ import torch
 import demo
 import models
 from models import Upscaler, load_upscaler
-from models.zoo import zoo
+from models.zoo import resolve, zoo
 from painting.crops import LEAST_PIXELS, pixels_for
 from painting.layers import drawing
 from painting.painter import Painter
@@ -148,7 +148,7 @@ def test_memory_is_that_of_the_crop() -> None:
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_the_runtime_looks_up_what_a_part_needs(depth) -> None:
-    library = pytest.importorskip("painting.lerf_tables").load_tables(PROJECT / "save/pretrained_models/lerf-g")
+    library = pytest.importorskip("painting.lerf_tables").load_tables(resolve("lerf-g"))
     if library is None:
         pytest.skip("needs the C library of LUTs, or a compiler")
     assert isinstance(library, Tables)

@@ -10,7 +10,8 @@ from PIL import Image
 
 import demo
 import models
-from models import Upscaler, native
+from models import Upscaler
+from models.native import backends
 from painting.layers import drawing, paint
 from painting.strips import block_size, can_strip, strips
 from pictures.picture import Picture
@@ -114,7 +115,7 @@ def test_what_has_to_be_whole() -> None:
     assert not can_strip(Upscaler(models.make(small_spec("lmciaosr")).eval()), picture_of(3), SIZE)
 
 
-@pytest.mark.skipif(native.library("lerf") is None, reason="needs the native routines")
+@pytest.mark.skipif(backends.library("lerf") is None, reason="needs the native routines")
 def test_blocks_follow_from_the_memory() -> None:
     """All columns where rows suffice, fewer where what is around a block would be encoded again and again."""
     upscaler, size = Upscaler(models.make({"name": "lerf-lut"}).eval()), (12000, 12000)
@@ -125,7 +126,7 @@ def test_blocks_follow_from_the_memory() -> None:
         block_size(upscaler, (6000, 6000), size, size, 700_000)
 
 
-@pytest.mark.skipif(native.library("lerf") is None, reason="needs the native routines")
+@pytest.mark.skipif(backends.library("lerf") is None, reason="needs the native routines")
 @pytest.mark.parametrize(("name", "less"), [("lerf-lut", True), ("bicubic", False)])
 def test_blocks_are_smaller_where_pytorch_looks_up(name, less) -> None:
     """PyTorch takes several times the memory of the native routines for LUTs, and as much for filters."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from models.checkpoints.safetensors_files import load_safetensors
 from runtime.lerf.continua_lerf import Tables
 from utils.content_hash import HASH, content_hash
-from utils.saved_arrays import read_saved_arrays
 
 SHIPPED = Path(__file__).parents[2] / "save/pretrained_models"
 LAYOUT = {"interval": 16}
@@ -17,7 +17,7 @@ LAYOUT = {"interval": 16}
 
 def shipped(name: str) -> dict:
     """{name, args, sd} of shipped LUTs."""
-    return read_saved_arrays(SHIPPED / name / "tables.pth")["model"]
+    return load_safetensors(SHIPPED / f"{name}.safetensors")["model"]
 
 
 def tables(name: str, library: Path) -> Tables:

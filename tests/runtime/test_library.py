@@ -20,7 +20,7 @@ from pictures.reading import read_rgb
 from pictures.tensors import to_pixels, to_tensor
 from runtime.lerf.continua_lerf import LerfError, Tables, library_path
 from runtime.lerf.sources import FLAGS, SOURCES
-from tests.runtime.making import SHIPPED, header, shipped, tables, write
+from tests.runtime.making import header, shipped, tables, write
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 from utils.geometry.matrices import rotation_matrix
@@ -55,7 +55,7 @@ def test_golden_pictures(library, picture, case) -> None:
 @pytest.mark.parametrize("name", ["lerf-g", "lerf-l"])
 def test_pictures_of_every_kind_are_the_models(library, picture, name) -> None:
     """Reduced along an axis, a part, strides, other channels, 16 bits."""
-    luts, upscaler = tables(name, library), load_upscaler(SHIPPED / name)
+    luts, upscaler = tables(name, library), load_upscaler(name)
     deep = picture[:, ::-1, ::-1].astype(np.uint16) * 257 + 3
     for pixels, size in ((picture, (31, 200)), (picture[::2, ::-1], (60, 90)), (deep[..., :2], (70, 65))):
         image = torch.from_numpy(pixels / np.float32(np.iinfo(pixels.dtype).max)).permute(2, 0, 1)[None]
@@ -71,7 +71,7 @@ def test_pictures_of_every_kind_are_the_models(library, picture, name) -> None:
 
 @pytest.mark.parametrize(("degrees", "scale"), [(12.5, (1, 1)), (90, (1, 1)), (200, (2, 3)), (5, (0.6, 0.7))])
 def test_warps_are_the_models(library, picture, degrees, scale) -> None:
-    luts, upscaler = tables("lerf-g", library), load_upscaler(SHIPPED / "lerf-g")
+    luts, upscaler = tables("lerf-g", library), load_upscaler("lerf-g")
     given = picture.shape[:2]
     size = rotated_size(given, degrees, scale)
     grid, matrix = (make(degrees, given, size, scale) for make in (Homography.rotation, rotation_matrix))

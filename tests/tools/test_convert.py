@@ -13,7 +13,7 @@ from models.checkpoints.lerf import write_tables
 from models.checkpoints.loading import load_checkpoint, load_upscaler, save_checkpoint
 from models.lerf.tables import tabulated
 from models.registry import weights_hash
-from models.zoo import from_zoo, zoo
+from models.zoo import resolve, zoo
 from tests.commands import call, mistake
 from tests.conftest import SMALL_LMLIIF
 from tests.fuzz.subjects import make_mmediting, make_network
@@ -29,7 +29,7 @@ def test_round_trip_of_shipped_models(name, capsys) -> None:
     for number in (1, 2):
         call(convert, "--model", name if number == 1 else "1.pth", "--output", f"{number}.safetensors")
         call(convert, "--model", f"{number}.safetensors", "--output", f"{number}.pth")
-    before, after = load_checkpoint(from_zoo(name)), load_checkpoint("1.pth")
+    before, after = load_checkpoint(resolve(name).path), load_checkpoint("1.pth")
     for key in ("name", "args"):
         assert before["model"][key] == after["model"][key]
     assert before["model"]["sd"].keys() == after["model"]["sd"].keys()

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import models
-from models import native
 from models.layers.lmmlp import LMMLP
 from models.lerf.networks import SRUnit
+from models.native import backends
 from tools.bench import costs
 from utils.config import load_config
 from utils.geometry.grids import Grid
@@ -73,7 +73,7 @@ def test_what_runs_here_is_what_the_formula_counts(name) -> None:
     """Sampling every position: the same multiply-adds but for the cell's and offsets' own few columns."""
     model, size, output_size = build(f"train-lmf/train_edsr-baseline-{name}", "cpu"), (12, 10), (24, 30)
     coord = Grid.of_size(output_size).coord().flatten(0, 1)[None]
-    with native.using("torch"):  # the counter does not see into native routines
+    with backends.using("torch"):  # the counter does not see into native routines
         whole = costs.counted_macs(model, torch.rand(1, 3, *size), coord, torch.full((1, 2), 0.1))
     expected = costs.encoder_macs(model, size) + costs.decoder_macs(model, size, output_size)
     assert whole == pytest.approx(expected, rel=0.02)

@@ -13,10 +13,11 @@ from PIL import Image
 
 import demo
 import models
-from models.checkpoints.exported import ENCODE, NOTE, RENDER
+from models.checkpoints.exported import ENCODE, RENDER
 from models.checkpoints.loading import load_upscaler, save_checkpoint
 from models.registry import weights_hash
 from models.upscaler import Upscaler
+from models.zoo import ONNX_NOTE
 from tests.commands import call, mistake
 from tests.golden_cases import histogram
 from tests.models.test_capabilities import SPECS, SWINIR
@@ -64,7 +65,7 @@ def write(name: str, folder: str) -> str:
     Path(folder).mkdir()
     for file, content in files.items():
         Path(folder, file).write_bytes(content)
-    Path(folder, NOTE).write_text(json.dumps(note))
+    Path(folder, ONNX_NOTE).write_text(json.dumps(note))
     return folder
 
 
@@ -92,7 +93,7 @@ def test_the_note_says_how_to_call_it(export) -> None:
     """As other programs would, without anything of this project."""
     import onnxruntime
 
-    note = json.loads(Path(export, NOTE).read_text())
+    note = json.loads(Path(export, ONNX_NOTE).read_text())
     picture, (height, width) = np.random.default_rng(0).random((1, 3, 7, 8), np.float32), (15, 20)
     encode, render = (onnxruntime.InferenceSession(f"{export}/{name}") for name in (ENCODE, RENDER))
     latent = dict(zip(note["latent"], encode.run(note["latent"], {"image": picture}), strict=True))
@@ -113,7 +114,7 @@ def test_the_note_says_how_to_call_it(export) -> None:
 def test_export_and_demo(checkpoint, pictures, capsys) -> None:
     call(export_onnx, "--model", checkpoint, "--output", "onnx")
     assert "opset 16" in capsys.readouterr().out
-    note = json.loads(Path("onnx", NOTE).read_text())
+    note = json.loads(Path("onnx", ONNX_NOTE).read_text())
     assert note["model"]["name"] == "lmliif"
     for model, output in (("onnx", "a.png"), (checkpoint, "b.png")):
         call(demo, "--input", pictures / "a.png", "--scale", "1.5x2", "--model", model, "--output", output)
@@ -157,7 +158,7 @@ def test_sides_that_a_graph_cannot_take() -> None:
     ],
 )
 def test_notes_that_lie(export, change, words) -> None:
-    path = Path(export, NOTE)
+    path = Path(export, ONNX_NOTE)
     note = json.loads(path.read_text())
     change(note)
     path.write_text(json.dumps(note))
@@ -174,9 +175,9 @@ def test_files_that_are_no_graph(export, content) -> None:
         path.unlink()
     else:
         path.write_bytes(content)
-        note = json.loads(Path(export, NOTE).read_text())
+        note = json.loads(Path(export, ONNX_NOTE).read_text())
         note["sha256"][RENDER] = hashlib.sha256(content).hexdigest()
-        Path(export, NOTE).write_text(json.dumps(note))
+        Path(export, ONNX_NOTE).write_text(json.dumps(note))
     with pytest.raises(ValueError, match=r"render\.onnx") as caught:
         load_upscaler(export)
     assert "\n" not in str(caught.value)

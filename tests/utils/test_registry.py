@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 import pytest
 
 import datasets
-import models
+from models.registry import make, registry
 from tests.conftest import SMALL_LMLIIF
 from training.losses import registry as losses
 from utils.config import Count, Even, Positive, check_of, whole
 from utils.errors import InputError
 from utils.registry import Registry, arguments_of
 
-REGISTRIES = (models.registry, datasets.registry, losses)
+REGISTRIES = (registry, datasets.registry, losses)
 REGISTERED = [(registry, name) for registry in REGISTRIES for name in registry.factories]
 
 
@@ -86,6 +86,6 @@ def test_arguments_without_annotations_take_anything() -> None:
 )
 def test_what_is_not_what_was_meant_is_one_short_line(change, words) -> None:
     with pytest.raises(InputError) as caught:
-        models.make({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], **change}})
+        make({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], **change}})
     assert words in str(caught.value)
     assert len(str(caught.value)) < 400

@@ -15,8 +15,8 @@ from web.settings import Settings
 from web.studio import Studio, tile_side
 from web.uploads import open_upload
 
-SHIPPED = "save/pretrained_models/edsr-s_lm-liif.pth"
-SOURCES = {"lm-liif": SHIPPED, "lerf-g": "save/pretrained_models/lerf-g", "bicubic": "bicubic"}
+SHIPPED = "save/pretrained_models/edsr-s_lm-liif.safetensors"
+SOURCES = {"lm-liif": SHIPPED, "lerf-g": "save/pretrained_models/lerf-g.safetensors", "bicubic": "bicubic"}
 
 
 def picture_of(content: bytes) -> np.ndarray:

@@ -15,7 +15,7 @@ from evaluation.metrics import DEFAULT, Metric, make_metrics
 from evaluation.report import means
 from evaluation.tasks import make_tasks
 from models.upscaler import Upscaler
-from models.zoo import from_zoo
+from models.zoo import resolve
 from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor
 from tools.bench.figures import in_turn, load, peak_memory, save_plot, short_name
@@ -88,7 +88,7 @@ def compare(arguments: Any) -> dict[str, Any]:
         scores = {
             group: _scores(upscalers[label], parts, arguments.scales, label, metrics) for group, parts in SETS.items()
         }
-        rows[label] = Row(scores, *times[label], peaks[label], size_on_disk(Path(from_zoo(name))))
+        rows[label] = Row(scores, *times[label], peaks[label], size_on_disk(resolve(name).path))
     made = models_table(rows, arguments.size, arguments.input, metrics)
     print(made)
     if arguments.document:
@@ -138,9 +138,9 @@ def _scores(
     return scores
 
 
-def size_on_disk(path: Path) -> int:
+def size_on_disk(path: Path | None) -> int:
     """Bytes of a checkpoint, or of all files of a folder of LUTs; 0 of a filter."""
-    files = path.rglob("*") if path.is_dir() else [path]
+    files = [] if path is None else path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

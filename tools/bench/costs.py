@@ -13,8 +13,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from models import ContinuousModel, native
+from models import ContinuousModel
 from models.decoders import on_encoder
+from models.native import backends
 from tools.bench.figures import save_plot, short_name
 from utils import cli
 from utils.config import load_config, require
@@ -66,7 +67,7 @@ def macs_per_run(network: nn.Module | int) -> int:
 
 def counted_macs(module: nn.Module, *inputs: torch.Tensor) -> int:
     """Multiply-adds of a call, by PyTorch's own counter."""
-    with torch.no_grad(), native.using("torch"), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), backends.using("torch"), FlopCounterMode(display=False) as counter:
         module(*inputs)
     return counter.get_total_flops() // 2
 

@@ -42,7 +42,7 @@ Place = tuple[Any, ...]
 
 
 class OutputGrid(Protocol):
-    """Positions of an (H, W) output and the size of its pixels: what a model renders."""
+    """Positions and pixel sizes of an (H, W) output that a model renders."""
 
     @property
     def size(self) -> Size:
@@ -199,7 +199,7 @@ def offset_from_corner(position: Tensor, cell: Tensor, n: int) -> tuple[Tensor, 
 
 
 def attention_reach(cell: Tensor, size: Size) -> Tensor:
-    """How far around a position CiaoSR looks for its neighbours, (..., 2) in positions, for cells (..., 2)."""
+    """Distance from a position to CiaoSR's neighbours, (..., 2) in positions, for cells (..., 2)."""
     steps = _lengths(size, cell) - 1
     return (1 - cell) / steps.clamp(min=1e-9)
 

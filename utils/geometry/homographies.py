@@ -70,7 +70,7 @@ class WarpedGrid:
         return replace(self, homography=Homography(shift @ self.homography.matrix), size=size)
 
     def inside(self) -> Tensor:
-        """Which output pixels show a part of the picture: (H, W) bool on the CPU."""
+        """Mask of output pixels inside the picture: (H, W) bool on the CPU."""
         inside = torch.empty(self.size, dtype=torch.bool, device="cpu")
         for rows in row_chunks(self.size, QUERIES):
             inside[rows] = self.positions(range(rows.start, rows.stop))[1]
@@ -182,7 +182,7 @@ class Homography:
         return WarpedGrid(self, size, output_size, LARGEST_CELL if antialias else 1.0)
 
     def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
-        """Which output pixels have a nearest input pixel at least `frame` pixels from the border: (H, W) bool."""
+        """Mask of output pixels whose nearest input pixel is at least `frame` pixels from the border: (H, W) bool."""
         interior = torch.empty(output_size, dtype=torch.bool)
         grid = self.grid(size, output_size)
         for rows in row_chunks(output_size, QUERIES):

@@ -1,5 +1,5 @@
-"""Which LR pixels a position reads, and how far it is from their centres: resampling taps, spans of a grid's positions
-that read the same pixels, and the neighbours of a local ensemble."""
+"""LR pixels read by a position, with offsets from their centres: resampling taps, spans of grid positions that read
+the same pixels, and the neighbours of a local ensemble."""
 
 import math
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def axis_taps(position: Tensor, n: int, radius: float, stretch: Tensor, taps: in
 
 @dataclass(frozen=True)
 class AxisLookup:
-    """For positions along one axis: which LR pixels to look at, and how far away each position is from their centres.
+    """LR pixels near positions along one axis, and the offsets of the positions from their centres.
 
     `index` (K, *S) int64 in 0..n-1, `offset` (K, *T) position minus pixel centre in LR pixels; K = 2 for a local
     ensemble (the pixel before and the one after), else 1. S and T broadcast against each other.
@@ -174,8 +174,7 @@ def span_members(start: Tensor, length: Tensor, longest: int) -> Tensor:
 
 @dataclass(frozen=True)
 class PixelWindow:
-    """Some pixels of an (h, w) picture, of `size`: `height` rows from `top` on of `width` columns from `left` on. What
-    a table of LR pixels holds."""
+    """Some pixels of an (h, w) picture, of `size`: `height` rows from `top` on, `width` columns from `left` on."""
 
     size: Size
     top: int
@@ -207,7 +206,7 @@ class PixelWindow:
         return cls(size, rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
 
     def clipped(self, outer: "PixelWindow") -> "PixelWindow":
-        """What of it is in `outer`, which it meets."""
+        """The intersection with `outer`, which must not be empty."""
         rows, columns = (
             slice(max(a.start, b.start), min(a.stop, b.stop))
             for a, b in ((self.rows, outer.rows), (self.columns, outer.columns))
@@ -254,7 +253,7 @@ class PixelWindow:
         return PixelWindow(self.size, top, left, bottom - top, right - left)
 
     def within(self, outer: "PixelWindow") -> "PixelWindow":
-        """Where these pixels are among those of `outer`, which holds them."""
+        """These pixels in coordinates of the enclosing window `outer`."""
         size = outer.height, outer.width
         return PixelWindow(size, self.top - outer.top, self.left - outer.left, self.height, self.width)
 

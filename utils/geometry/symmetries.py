@@ -39,7 +39,7 @@ class Symmetry:
         return Grid(rows, columns, grid.full_size)
 
     def undone(self, output: Tensor, grid: OutputGrid) -> Tensor:
-        """What was rendered on `of_grid(grid)` as it would stand on `grid`, (..., H, W)."""
+        """Map an output rendered on `of_grid(grid)` back to `grid`, (..., H, W)."""
         if isinstance(grid, WarpedGrid):
             return output
         output = output.transpose(-2, -1) if self.transposes else output

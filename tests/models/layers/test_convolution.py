@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 import models
-from models import native, precision
+from models import precision
 from models.encoders import chunks, rdn
 from models.encoders.chunks import encode_in_chunks
 from models.layers import convolution
 from models.layers.convolution import LATENT_TILES, STAGGERED_TILES, Convolution, cut_at, in_tiles, in_turn, margin
+from models.native import backends
 from models.upscaler import Upscaler
 from tests.golden_cases import assert_close
 from tests.registered import on_encoder, small_spec
@@ -23,7 +24,7 @@ ENCODERS = {
     "edsr-baseline": {"n_resblocks": 2, "n_feats": 16},
     "rdn": {"G0": 16, "RDNconfig": "tiny"},
 }
-needs_native = pytest.mark.skipif(native.library("convolution") is None, reason="needs a C++ compiler")
+needs_native = pytest.mark.skipif(backends.library("convolution") is None, reason="needs a C++ compiler")
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_layers_in_turn_are_the_layers(calls) -> None:
             expected = x + 0.3 * nn.Sequential(*chain)(x)
             assert torch.equal(in_turn(chain, x), nn.Sequential(*chain)(x))
             assert_close(in_turn(chain, x, x, 0.3), expected, 1e-6)
-            with native.using("torch"):
+            with backends.using("torch"):
                 assert_close(in_turn(chain, x, x, 0.3), expected, 1e-6)
     assert calls == 24 * [False]
 
@@ -128,7 +129,7 @@ def test_bfloat16(calls, monkeypatch) -> None:
         expected = nn.Conv2d.forward(layer, x)
         output = layer(x, skip=x.bfloat16())
         assert (output - x - expected).abs().max() < 0.02
-        has_routine = convolution.multiplies_bfloat16(native.library("convolution"))
+        has_routine = convolution.multiplies_bfloat16(backends.library("convolution"))
         assert calls == has_routine * [True]
         assert layer(x.bfloat16()).dtype == (torch.float32 if has_routine else torch.bfloat16)
         monkeypatch.setattr(convolution, "multiplies_bfloat16", lambda library: False)
@@ -141,7 +142,7 @@ def test_bfloat16(calls, monkeypatch) -> None:
 def test_a_part_with_its_margin_is_exact(encoder, number, backend) -> None:
     """At every cut, in both directions, and in chunks of rows; one pixel less is not enough everywhere."""
     whole_image = image(1, 3, 70, 73)
-    with torch.inference_mode(), native.using(backend), precision.using(number):
+    with torch.inference_mode(), backends.using(backend), precision.using(number):
         assert margin(encoder) == (encoder.reach if backend == "torch" else 2 * encoder.reach + 2)
         whole = encode_in_chunks(encoder, whole_image)
         for row, column in ((0, 0), (1, 2), (2, 3), (3, 1)):
@@ -195,13 +196,13 @@ def test_decoders_convolve_features(calls, name, count) -> None:
         calls.clear()
         field = model.field(latent, torch.tensor([[0.1, 0.1]]))
         assert len(calls) == count
-        with native.using("torch"):
+        with backends.using("torch"):
             assert_close(field.table, model.field(latent, torch.tensor([[0.1, 0.1]])).table, 2e-5)
     assert len(calls) == count
 
 
 def test_without_routines_a_margin_is_the_reach(encoder, monkeypatch) -> None:
-    monkeypatch.setattr(native, "choose", lambda *_: None)
+    monkeypatch.setattr(backends, "choose", lambda *_: None)
     assert margin(encoder) == encoder.reach
     assert margin(nn.Conv2d(3, 3, 1)) is None
 
@@ -212,7 +213,7 @@ def test_backends() -> None:
     spec["args"] = {**spec["args"], "encoder_spec": {"name": "edsr-baseline", "args": {"no_upsampling": True}}}
     model = models.make(spec).eval()
     assert Upscaler(model, backend="torch").context == model.encoder.reach
-    if native.library("convolution") is not None:
+    if backends.library("convolution") is not None:
         assert Upscaler(model).context == 2 * model.encoder.reach + 2
-    with native.using("unknown"), torch.no_grad(), pytest.raises(InputError, match="unknown backend"):
+    with backends.using("unknown"), torch.no_grad(), pytest.raises(InputError, match="unknown backend"):
         Convolution(16, 16, 3)(image(1, 16, 4, 4))

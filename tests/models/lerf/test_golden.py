@@ -8,8 +8,8 @@ import torch
 import models
 from evaluation.measure import measure_pair, measure_warp
 from evaluation.protocols import find_protocol
-from models import native
 from models.checkpoints.loading import load_upscaler
+from models.native import backends
 from models.resampling.kernels import AmplifiedLinear, SteerableGaussian
 from models.resampling.resampler import Resampler, ResamplingField
 from pictures.reading import read_rgb
@@ -92,7 +92,7 @@ def test_resampling_under_a_homography(kind) -> None:
     warped = resampler.sample(field, coord.flatten(1).T[None])[0].T.unflatten(1, size)
     assert_close(warped[:, inside], expected[:, inside], 1e-3)
     for backend in ("auto", "torch"):
-        with torch.inference_mode(), native.using(backend):
+        with torch.inference_mode(), backends.using(backend):
             warped = painted(resampler, field, grid)
         # Levels of 0..255, at positions rounded to float32.
         assert_close(warped[0][:, inside], expected[:, inside], 2e-3)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from models import native
-from models.native import build
+from models.native import backends, compiling
 from tests.models.native.building import SQUARES, script
 
 settings.register_profile("short", max_examples=8)
@@ -18,18 +17,18 @@ settings.register_profile("long", max_examples=1000)
 @pytest.fixture(scope="session")
 def made() -> Path:
     """The library `lerf`, compiled for this machine; skips where there is no compiler."""
-    if native.library("lerf") is None:
+    if backends.library("lerf") is None:
         pytest.skip("needs a C++ compiler")
-    return build.compiled("lerf")
+    return compiling.compiled("lerf")
 
 
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """A process that has built nothing yet, with an empty cache."""
-    monkeypatch.setattr(native, "_outcomes", {})
+    monkeypatch.setattr(backends, "_outcomes", {})
     monkeypatch.setenv("CONTINUA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "_spent", 0.0)
-    remembered = (native._tell, build.toolchain, build._tell_of_compiling, build._private_folder)
+    monkeypatch.setattr(compiling, "_spent", 0.0)
+    remembered = (backends._tell, compiling.toolchain, compiling._tell_of_compiling, compiling._private_folder)
     for cached in remembered:
         cached.cache_clear()
     yield monkeypatch
@@ -42,10 +41,10 @@ def sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The headers and squares.cpp, a library that is compiled soon."""
     folder = tmp_path / "sources"
     folder.mkdir()
-    for header in build.SOURCES.glob("*.h"):
+    for header in compiling.SOURCES.glob("*.h"):
         (folder / header.name).write_bytes(header.read_bytes())
     (folder / "squares.cpp").write_text(SQUARES)
-    monkeypatch.setattr(build, "SOURCES", folder)
+    monkeypatch.setattr(compiling, "SOURCES", folder)
     return folder
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import native
-from models.native import build
+from models.native import backends, compiling
 from tests.commands import ROOT
 from tests.models.native.building import needs_compiler, script
 from utils.errors import InputError
@@ -23,7 +22,7 @@ from models.native import compiling
 compiling.SOURCES = pathlib.Path(sys.argv[1])
 print(compiling.load("squares")._name)
 """
-ASK = "from models import native; print([native.library('lerf') for _ in range(3)])"
+ASK = "from models.native import backends; print([backends.library('lerf') for _ in range(3)])"
 
 
 def start(*command: object, **environment: object) -> subprocess.Popen:
@@ -45,11 +44,11 @@ def test_two_processes_on_an_empty_cache(forgetful, sources, caplog, tmp_path) -
     assert loaded == {library}
     assert library.name.startswith("squares-")
     forgetful.setenv("CONTINUA_CACHE", str(library.parent))
-    assert build.compiled("squares") == library
+    assert compiling.compiled("squares") == library
     assert not caplog.messages  # nothing is compiled
 
 
-@pytest.mark.parametrize("failure", [None, build.BuildError("no compiler"), InputError("no home")])
+@pytest.mark.parametrize("failure", [None, compiling.BuildError("no compiler"), InputError("no home")])
 def test_the_compiler_is_asked_beside_imports(monkeypatch, failure) -> None:
     """Once the block ends it has answered; that there is none is no matter yet."""
     asked = []
@@ -59,8 +58,8 @@ def test_the_compiler_is_asked_beside_imports(monkeypatch, failure) -> None:
         if failure:
             raise failure
 
-    monkeypatch.setattr(build, "toolchain", toolchain)
-    with build.looking_for_compiler():
+    monkeypatch.setattr(compiling, "toolchain", toolchain)
+    with compiling.looking_for_compiler():
         pass
     (thread,) = asked
     assert thread is not threading.current_thread()
@@ -124,15 +123,15 @@ def test_breakage_is_told_once_and_pytorch_computes(forgetful, caplog, tmp_path,
     for name, value in breakage(tmp_path).items():
         forgetful.setenv(name, value)
     with caplog.at_level(logging.WARNING, logger="continua"):
-        assert native.library("lmf") is None
-        assert native.choose("lmf") is None
+        assert backends.library("lmf") is None
+        assert backends.choose("lmf") is None
     *compiling, told = (record.getMessage() for record in caplog.records)
     assert all("compiling the native routines" in line for line in compiling)
     assert len(compiling) <= 1
     assert words in told
     assert "\n" not in told
-    with native.using("native"), pytest.raises(InputError, match=words) as caught:
-        native.choose("lmf")
+    with backends.using("native"), pytest.raises(InputError, match=words) as caught:
+        backends.choose("lmf")
     assert "\n" not in str(caught.value)
     if (tmp_path / "cache").exists():
         assert not list((tmp_path / "cache").iterdir())  # nothing that the next process would trip over
@@ -140,32 +139,32 @@ def test_breakage_is_told_once_and_pytorch_computes(forgetful, caplog, tmp_path,
 
 @needs_compiler
 def test_without_openmp_threads_are_made_otherwise(forgetful, sources, tmp_path) -> None:
-    compiler, _, _ = build.toolchain()
+    compiler, _, _ = compiling.toolchain()
     refuses = script(tmp_path, f'case "$*" in *-fopenmp*) exit 1;; esac\nexec {" ".join(compiler)} "$@"')
     forgetful.setenv("CXX", refuses)
-    build.toolchain.cache_clear()
+    compiling.toolchain.cache_clear()
     values = torch.zeros(1000, dtype=torch.float64)
-    native.library("squares").call("squares", 1000, values, 3)
+    backends.library("squares").call("squares", 1000, values, 3)
     assert torch.equal(values, torch.arange(1000).double() ** 2)
-    assert build.OPENMP not in build.toolchain()[1]
+    assert compiling.OPENMP not in compiling.toolchain()[1]
 
 
 @needs_compiler
 def test_flags_and_sources_make_libraries_of_their_own(quick, sources) -> None:
-    first = build.compiled("squares")
-    assert build.compiled("squares") == first
-    build.toolchain.cache_clear()
+    first = compiling.compiled("squares")
+    assert compiling.compiled("squares") == first
+    compiling.toolchain.cache_clear()
     quick.setenv("CONTINUA_CXXFLAGS", "-DANYTHING")
-    second = build.compiled("squares")
+    second = compiling.compiled("squares")
     (sources / "parallel.h").write_text((sources / "parallel.h").read_text() + "// changed\n")
-    assert len({first, second, build.compiled("squares")}) == 3
+    assert len({first, second, compiling.compiled("squares")}) == 3
 
 
 def test_unknown_backends_are_explained() -> None:
-    with native.using("nativ"), pytest.raises(InputError, match=r"'nativ'.*auto, native, torch"):
-        native.choose("lmf")
+    with backends.using("nativ"), pytest.raises(InputError, match=r"'nativ'.*auto, native, torch"):
+        backends.choose("lmf")
     with pytest.raises(InputError, match="no native routines"):
-        native.check("native", None)
+        backends.check("native", None)
 
 
 def test_a_hanging_compiler_is_reported_and_given_up(forgetful, caplog, tmp_path) -> None:
@@ -174,13 +173,13 @@ def test_a_hanging_compiler_is_reported_and_given_up(forgetful, caplog, tmp_path
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     forgetful.setenv("CXX", script(tmp_path, f"sleep 1000 > {pipe} & wait"))
-    forgetful.setattr(build, "PATIENCE", 0.2)
-    forgetful.setattr(build, "LONGEST_BUILD", 0.5)
+    forgetful.setattr(compiling, "PATIENCE", 0.2)
+    forgetful.setattr(compiling, "LONGEST_BUILD", 0.5)
     with caplog.at_level(logging.WARNING, logger="continua"):
-        assert native.library("lmf") is None
-        assert native.library("lerf") is None
-    compiling, *told = caplog.messages
-    assert "compiling the native routines" in compiling
+        assert backends.library("lmf") is None
+        assert backends.library("lerf") is None
+    said, *told = caplog.messages
+    assert "compiling the native routines" in said
     assert "took more than 0.5 s and was stopped" in told[0]
     assert len(told) == 1
     assert select.select([reader], [], [], 60)[0]  # the end: nobody has it open for writing any more

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models import native
-from models.native import build
+from models.native import backends, compiling
 from tests.models.native.building import needs_compiler
 from utils.errors import InputError
 
@@ -17,7 +16,7 @@ from utils.errors import InputError
 def test_a_cache_may_be_the_present_folder(quick, tmp_path) -> None:
     quick.chdir(tmp_path)
     quick.setenv("CONTINUA_CACHE", ".")
-    assert native.library("lerf") is not None
+    assert backends.library("lerf") is not None
     (library,) = tmp_path.glob("*.so")
     assert library.name.startswith("lerf-")
 
@@ -28,41 +27,41 @@ def test_users_without_a_home_folder_are_told(forgetful) -> None:
 
     for name in ("CONTINUA_CACHE", "XDG_CACHE_HOME"):
         forgetful.delenv(name, raising=False)
-    forgetful.setattr(build.Path, "home", no_home)
+    forgetful.setattr(compiling.Path, "home", no_home)
     with pytest.raises(InputError, match="home"):
-        build.cache_folder()
-    assert native.library("lerf") is None
+        compiling.cache_folder()
+    assert backends.library("lerf") is None
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
 @needs_compiler
 def test_a_damaged_library_is_compiled_again(quick, damage) -> None:
     """A truncated one was SIGBUS, a flipped one SIGSEGV, and an empty one stayed for ever."""
-    library = build.compiled("lerf")
+    library = compiling.compiled("lerf")
     whole = library.read_bytes()
     flipped = whole[:5000] + bytes([whole[5000] ^ 255]) + whole[5001:]
     library.write_bytes({"truncated": whole[:5000], "flipped": flipped, "empty": b""}[damage])
-    again = build.compiled("lerf")
-    assert build.is_intact(again)
+    again = compiling.compiled("lerf")
+    assert compiling.is_intact(again)
     assert again.stat().st_size > 5000
     assert list(again.parent.iterdir()) == [again]
-    assert native.library("lerf") is not None
+    assert backends.library("lerf") is not None
 
 
 @needs_compiler
 def test_a_library_that_others_may_write_is_compiled_again(quick) -> None:
-    library = build.compiled("lerf")
+    library = compiling.compiled("lerf")
     library.chmod(0o666)
-    assert not build.is_intact(library)
-    assert not build.compiled("lerf").stat().st_mode & 0o022
+    assert not compiling.is_intact(library)
+    assert not compiling.compiled("lerf").stat().st_mode & 0o022
 
 
 @needs_compiler
 def test_a_link_is_not_loaded(quick, tmp_path) -> None:
-    library = build.compiled("lerf")
+    library = compiling.compiled("lerf")
     elsewhere = library.rename(tmp_path / library.name)
     library.symlink_to(elsewhere)
-    again = build.compiled("lerf")
+    again = compiling.compiled("lerf")
     assert again == library
     assert not again.is_symlink()
 
@@ -98,8 +97,8 @@ def of_another_user(folder: Path) -> Path:
 @needs_compiler
 def test_a_foreign_library_is_never_loaded(quick, caplog, tmp_path, make) -> None:
     """The cache holds a library of the right name whose constructor would run as us."""
-    own = build.compiled("lerf")
-    build.toolchain.cache_clear()
+    own = compiling.compiled("lerf")
+    compiling.toolchain.cache_clear()
     cache = make(tmp_path / "foreign")
     quick.setenv("CONTINUA_CACHE", str(cache))
     quick.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -107,8 +106,8 @@ def test_a_foreign_library_is_never_loaded(quick, caplog, tmp_path, make) -> Non
     planted = cache / own.name
     planted.write_bytes(own.read_bytes())  # even its content hash is right
     with caplog.at_level(logging.WARNING, logger="continua"):
-        loaded = build.compiled("lerf")
-        assert build.compiled("lerf") == loaded
+        loaded = compiling.compiled("lerf")
+        assert compiling.compiled("lerf") == loaded
     assert loaded.parent == tmp_path / "temporary" / f"continua-{os.getuid()}"
     assert loaded.parent.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in cache.iterdir()] == [own.name]
@@ -124,10 +123,10 @@ def test_a_private_folder_that_was_taken_is_replaced(quick, tmp_path) -> None:
     taken = writable_by_others(temporary / f"continua-{os.getuid()}")
     quick.setattr(tempfile, "tempdir", str(temporary))
     quick.setenv("CONTINUA_CACHE", str(cache))
-    own = build.compiled("lerf")
+    own = compiling.compiled("lerf")
     assert own.parent not in (cache, taken)
     assert own.parent.stat().st_mode & 0o777 == 0o700
-    assert native.library("lerf") is not None
+    assert backends.library("lerf") is not None
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o644), (0o002, 0o644), (0o077, 0o600)])
@@ -135,7 +134,7 @@ def test_a_private_folder_that_was_taken_is_replaced(quick, tmp_path) -> None:
 def test_libraries_respect_the_umask_but_only_their_owner_writes_them(quick, umask, mode) -> None:
     before = os.umask(umask)
     try:
-        library = build.compiled("lerf")
+        library = compiling.compiled("lerf")
     finally:
         os.umask(before)
     assert library.stat().st_mode & 0o777 == mode

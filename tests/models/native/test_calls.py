@@ -5,8 +5,7 @@ import ctypes
 import pytest
 import torch
 
-from models import native
-from models.native import build, calls
+from models.native import backends, calls, compiling
 from models.native.calls import Library
 from tests.models.native.building import needs_compiler
 
@@ -18,19 +17,19 @@ def test_structures_of_another_size_are_noticed(monkeypatch) -> None:
 
     monkeypatch.setitem(calls.STRUCTURES, "Field", Longer)
     with pytest.raises(RuntimeError, match=r"structure Field has \d+ bytes in C\+\+ and \d+ in structures.py"):
-        Library(build.load("lmf"))
+        Library(compiling.load("lmf"))
 
 
 @needs_compiler
 def test_every_routine_has_types() -> None:
     """ctypes guesses neither arguments nor results, and calls with too few or wrong ones do not reach C++."""
     for name in ("lmf", "lerf", "resampler", "convolution"):
-        library = native.library(name)
+        library = backends.library(name)
         assert library.routines
         for routine in library.routines.values():
             assert routine.restype is ctypes.c_char_p
             assert len(routine.argtypes) > 2
-    library, values, nan = native.library("lerf"), torch.zeros(3), torch.zeros(1, dtype=torch.int32)
+    library, values, nan = backends.library("lerf"), torch.zeros(3), torch.zeros(1, dtype=torch.int32)
     with pytest.raises(TypeError, match="takes 4 arguments"):
         library.call("lerf_levels", values, 3)
     with pytest.raises(ctypes.ArgumentError):

@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models import native
+from models.native import backends
 from models.native.convolution import convolve, lay_out
 from tests.models.native.cases import examples
 
-pytestmark = pytest.mark.skipif(native.library("convolution") is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(backends.library("convolution") is None, reason="needs a C++ compiler")
 
 SIDES = st.sampled_from([1, 2, 3, 4, 5, 8, 11, 26])
 CHANNELS = st.sampled_from([1, 2, 3, 15, 16, 17, 32, 40, 64, 71])
 SHIFTS = st.tuples(st.integers(-9, 9), st.integers(-9, 9))
 
 
-def library() -> native.Library:
-    return native.library("convolution")
+def library() -> backends.Library:
+    return backends.library("convolution")
 
 
 def bfloat16() -> bool:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models import native
 from models.lerf.patterns import PATTERNS
+from models.native import backends
 from models.native.convolution import convolve
 from models.native.lerf import lay_out, table_stage, to_levels, write_values
 from models.native.lmf import RenderStage
@@ -20,7 +20,7 @@ from utils.geometry.grids import Grid, pixel_centers
 from utils.geometry.homographies import SMALLEST_DEPTH
 from utils.geometry.neighbours import AxisLookup, look_up, look_up_spans
 
-pytestmark = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(backends.library("lmf") is None, reason="needs a C++ compiler")
 
 SIDES = st.sampled_from([0, 1, 1, 2, 3, 5, 8, 17, 33])
 SIZES = st.tuples(SIDES, SIDES)
@@ -43,7 +43,7 @@ def column(values: list[float]) -> Tensor:
 @examples(100)
 @given(values=st.lists(st.one_of(ANYWHERE, st.floats(0, 1, width=32)), max_size=70))
 def test_levels(values) -> None:
-    library, given_values = native.library("lerf"), column(values)
+    library, given_values = backends.library("lerf"), column(values)
     levels, _ = to_levels(library, given_values)
     assert torch.equal(levels, (given_values * 255).round().clamp(0, 255).nan_to_num(0).to(torch.uint8))
     write_values(library, levels, given_values)
@@ -61,7 +61,7 @@ def test_levels(values) -> None:
 def test_stages(planes, size, patterns, values, seed) -> None:
     levels = (random(seed, planes, *size) * 256).to(torch.uint8)
     luts = [(random(seed + 1 + i, 17**4, values) * 300 - 150).round() for i in range(len(patterns))]
-    library, offsets = native.library("lerf"), [PATTERNS[name] for name in patterns]
+    library, offsets = backends.library("lerf"), [PATTERNS[name] for name in patterns]
     arguments = library, levels, lay_out(library, luts), offsets, 16.0 * len(patterns), 0
     if 0 in size:
         with pytest.raises(ValueError, match="no pixels"):
@@ -82,7 +82,7 @@ def test_stages(planes, size, patterns, values, seed) -> None:
 )
 def test_convolutions(batch, size, channels, above, left, height, seed) -> None:
     """`height` is a wrong one, of an empty picture."""
-    library, (inputs, outputs) = native.library("convolution"), channels
+    library, (inputs, outputs) = backends.library("convolution"), channels
     image, weight = random(seed, batch, inputs, *size), random(seed + 1, outputs, inputs, 3, 3)
     for bfloat16 in (False, True)[: 1 + ("convolve_bfloat16" in library.routines)]:
         output = (
@@ -127,7 +127,7 @@ def test_grids(kernel, channels, size, rows, columns, in_order, radius, stretch,
     grid, stretches = Grid(y, x, (len(y), len(x))), torch.full((2,), stretch)
     output = torch.zeros(channels, len(rows), len(columns))
     try:
-        resample_grid(native.library("resampler"), kernel, planes, stretches, radius, grid, output)
+        resample_grid(backends.library("resampler"), kernel, planes, stretches, radius, grid, output)
     except ValueError:
         assert 0 in size or not x.isfinite().all()
         return
@@ -156,7 +156,7 @@ def test_points(kernel, batch, channels, size, queries, radius, stretch, varying
     count = torch.Size(shape).numel()
     stretches = column((stretch * (count // len(stretch) + 1))[:count]).view(shape)
     try:
-        values = resample_points(native.library("resampler"), kernel, table, stretches, radius, coord)
+        values = resample_points(backends.library("resampler"), kernel, table, stretches, radius, coord)
     except ValueError:
         assert 0 in size or (stretches > 1e4).any()
         return
@@ -179,7 +179,7 @@ def test_points(kernel, batch, channels, size, queries, radius, stretch, varying
     seed=SEEDS,
 )
 def test_warps(kernel, batch, channels, input_size, size, forms, stretch, seed) -> None:
-    library, table = native.library("resampler"), random(seed, batch, *input_size, (1 + kernel.value[1]) * channels)
+    library, table = backends.library("resampler"), random(seed, batch, *input_size, (1 + kernel.value[1]) * channels)
     output = torch.full((batch, channels, *size), 7.0)
     warp = torch.tensor(forms, dtype=torch.float64), SMALLEST_DEPTH, channels, *size
     pictures = table, *table.shape, torch.full((batch, 2), stretch), True, 1.0
@@ -211,7 +211,7 @@ def stages(draw) -> RenderStage:
     modulation = random(seed, batch, height, width, (scale + shift) * depth * hidden)
     if draw(st.booleans()):  # as convolutions leave them
         table, modulation = (t.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1) for t in (table, modulation))
-    return RenderStage(native.library("lmf"), hidden, depth, waves, scale, shift, parameters, table, modulation, skip)
+    return RenderStage(backends.library("lmf"), hidden, depth, waves, scale, shift, parameters, table, modulation, skip)
 
 
 @examples(150)

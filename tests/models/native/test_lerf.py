@@ -5,13 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import native
 from models.lerf.patterns import PATTERNS
+from models.native import backends
 from models.native.lerf import lay_out, table_stage, to_levels, write_values
 from tests.models.native.cases import KERNELS, examples, make, with_tables
 from utils.geometry.grids import cell_of
 
-pytestmark = pytest.mark.skipif(native.library("lerf") is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(backends.library("lerf") is None, reason="needs a C++ compiler")
 
 
 @examples(100)
@@ -30,9 +30,9 @@ def test_stages_are_exact(kernel, modes, batch, size, smooth, seed) -> None:
     if smooth:  # equal and nearly equal fractions, and sums that are not clipped
         picture = picture * 0.02 + 0.5
     with torch.inference_mode():
-        with native.using("native"):
+        with backends.using("native"):
             features = model.encode(picture).features
-        with native.using("torch"):
+        with backends.using("torch"):
             assert torch.equal(features, model.encode(picture).features)
 
 
@@ -43,9 +43,9 @@ def test_the_largest_sums_are_exact(value) -> None:
         table.data.fill_(value)
     picture = torch.rand(1, 3, 6, 9)
     with torch.inference_mode():
-        with native.using("native"):
+        with backends.using("native"):
             features = model.train().encode(picture).features
-        with native.using("torch"):
+        with backends.using("torch"):
             assert torch.equal(features, model.encode(picture).features)
 
 
@@ -70,14 +70,14 @@ def test_a_changed_lut_is_laid_out_again() -> None:
             lambda lut: setattr(lut, "data", torch.randint(0, 60, lut.shape).float()),
         ):
             change(model.s1_sr0)
-            with native.using("native"):
+            with backends.using("native"):
                 results.append(model.encode(picture).features)
-            entries = model.laid_out(native.library("lerf"), 1, [model.s1_sr0, model.s1_sr0])
-            assert model.laid_out(native.library("lerf"), 1, [model.s1_sr0, model.s1_sr0]) is entries
-            with native.using("torch"):
+            entries = model.laid_out(backends.library("lerf"), 1, [model.s1_sr0, model.s1_sr0])
+            assert model.laid_out(backends.library("lerf"), 1, [model.s1_sr0, model.s1_sr0]) is entries
+            with backends.using("torch"):
                 assert torch.equal(results[-1], model.encode(picture).features)
         model.train().s1_sr0.data.zero_()  # as fused optimisers change it: uncounted
-        with native.using("native"):
+        with backends.using("native"):
             results.append(model.eval().encode(picture).features)
     assert not torch.equal(results[0], results[1])
     assert not torch.equal(results[2], results[3])
@@ -85,7 +85,7 @@ def test_a_changed_lut_is_laid_out_again() -> None:
 
 def test_wrong_arrays_are_refused() -> None:
     levels, table = torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(17**4, 1)
-    library = native.library("lerf")
+    library = backends.library("lerf")
     entries = lay_out(library, [table])
     for wrong in ([], [table[:5]], [torch.zeros(17**4, 2)], [table, torch.zeros(17**4, 3)]):
         with pytest.raises(ValueError, match=r"expected|without"):
@@ -110,16 +110,16 @@ def test_wrong_arrays_are_refused() -> None:
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
 def test_pictures_without_pixels_are_refused(size) -> None:
     levels = torch.zeros(3, *size, dtype=torch.uint8)
-    entries = lay_out(native.library("lerf"), [torch.zeros(17**4, 1)])
+    entries = lay_out(backends.library("lerf"), [torch.zeros(17**4, 1)])
     with pytest.raises(ValueError, match=f"{size[1]}x{size[0]} has no pixels"):
-        table_stage(native.library("lerf"), levels, entries, [PATTERNS["s"]], 16, 0)
-    nobody = table_stage(native.library("lerf"), levels.new_zeros(0, 4, 5), entries, [PATTERNS["s"]], 16, 0)
+        table_stage(backends.library("lerf"), levels, entries, [PATTERNS["s"]], 16, 0)
+    nobody = table_stage(backends.library("lerf"), levels.new_zeros(0, 4, 5), entries, [PATTERNS["s"]], 16, 0)
     assert nobody.shape == (1, 0, 4, 5)
 
 
 def test_the_routine_refuses_what_python_does_not_see() -> None:
     """A pattern that reaches far out of the picture, and a divisor that makes NaN."""
-    library, levels = native.library("lerf"), torch.zeros(1, 4, 4, dtype=torch.uint8)
+    library, levels = backends.library("lerf"), torch.zeros(1, 4, 4, dtype=torch.uint8)
     entries = lay_out(library, [torch.zeros(17**4, 1)])
     far = [(0, 0), (0, 2**30), (2**30, 0), (2**30, 2**30)]
     with pytest.raises(ValueError, match="too far"):
@@ -131,9 +131,9 @@ def test_the_routine_refuses_what_python_does_not_see() -> None:
 def test_levels_of_any_values() -> None:
     values = torch.tensor([0, 1, 0.5, -3, 3, 2.5 / 255, 3.5 / 255, torch.inf, -torch.inf, torch.nan])
     expected = [0, 255, 128, 0, 255, 2, 4, 255, 0, 0]
-    levels, nan = to_levels(native.library("lerf"), values)
+    levels, nan = to_levels(backends.library("lerf"), values)
     assert (levels.tolist(), nan) == (expected, True)
-    assert not to_levels(native.library("lerf"), values[:-1])[1]
+    assert not to_levels(backends.library("lerf"), values[:-1])[1]
 
 
 @pytest.mark.parametrize("kernel", ["gauss", "linear"])
@@ -143,9 +143,9 @@ def test_pixels_that_are_nan_stay_nan(kernel) -> None:
     broken = picture.clone()
     broken[0, 1, 9, 8] = torch.nan
     with torch.inference_mode():
-        with native.using("native"):
+        with backends.using("native"):
             native_features, whole = (model.encode(image).features for image in (broken, picture))
-        with native.using("torch"):
+        with backends.using("torch"):
             features = model.encode(broken).features
     torch.testing.assert_close(native_features, features, rtol=0, atol=0, equal_nan=True)
     unread = ~features.isnan()

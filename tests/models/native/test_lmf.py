@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import models
-from models import native
 from models.cmsr.rendering import Level, render_controlled
 from models.decoders import lmf
+from models.native import backends
 from models.native.lmf import RenderStage
 from models.native.structures import Axis, Field, Network
 from models.upscaler import Upscaler
@@ -25,7 +25,7 @@ from utils.geometry.grids import Grid, cell_of
 from utils.geometry.homographies import Homography
 from utils.geometry.neighbours import AxisLookup, look_up
 
-pytestmark = pytest.mark.skipif(native.library("lmf") is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(backends.library("lmf") is None, reason="needs a C++ compiler")
 
 ENCODER = SMALL_LMLIIF["args"]["encoder_spec"]
 SMALL = {"name": "mlp", "args": {"hidden_list": [12]}}
@@ -71,7 +71,7 @@ def test_native_equals_portable(spec, batch, input_size, size, seed) -> None:
 
         def results(backend: str) -> list[torch.Tensor]:
             controlled = render_controlled(Upscaler(model, backend=backend), latent, size, levels).picture
-            with native.using(backend):
+            with backends.using(backend):
                 return [painted(model, field, grid), model.sample(field, coord), controlled]
 
         portable = results("torch")
@@ -99,9 +99,9 @@ def test_any_strides(model, memory_format) -> None:
     with torch.inference_mode():
         for picture in (image, image.transpose(2, 3), image[:, :, 2:-1, 1:]):
             field = model.field(model.encode(picture), cell)
-            with native.using("native"):
+            with backends.using("native"):
                 computed = painted(model, field, Grid.of_size((30, 20)))
-            with native.using("torch"):
+            with backends.using("torch"):
                 assert_close(computed, painted(model, field, Grid.of_size((30, 20))), 1e-5)
 
 
@@ -118,7 +118,7 @@ GRIDS = {
 @pytest.mark.parametrize(("backend", "name", "lr_skip"), paired(["native", "torch"], [*GRIDS], [False, True]))
 def test_a_field_of_some_pixels_at_a_time_changes_nothing(monkeypatch, model, backend, name, lr_skip) -> None:
     model.lr_skip, grid = lr_skip, GRIDS[name]
-    with torch.inference_mode(), native.using(backend):
+    with torch.inference_mode(), backends.using(backend):
         latent = model.encode(torch.rand(2, 3, 23, 11))
         whole = model.render(latent, grid, outside=7.0)
         for rows in (1, 5):
@@ -137,7 +137,7 @@ def test_a_field_of_some_pixels_at_a_time_changes_nothing(monkeypatch, model, ba
 def test_a_window_has_the_pixels_of_the_whole_and_costs_what_is_around_it(monkeypatch, model) -> None:
     monkeypatch.setattr(lmf, "BLOCK", 16)
     latent, grid, prepared = model.encode(torch.rand(1, 3, 37, 51)), Grid.of_size((150, 100)), []
-    with native.using("native"):
+    with backends.using("native"):
         whole = model.render(latent, grid)
         field_of_part = model.field_of_part
         monkeypatch.setattr(
@@ -176,7 +176,7 @@ def test_gradients_go_through_pytorch(model) -> None:
     coord, cell = torch.rand(1, 9, 2), torch.full((1, 2), 0.1)
     model(torch.rand(1, 3, 6, 6), coord, cell).sum().backward()
     assert all(parameter.grad is not None for parameter in model.imnet.parameters())
-    with native.using("native"), pytest.raises(InputError, match="gradients"):
+    with backends.using("native"), pytest.raises(InputError, match="gradients"):
         model(torch.rand(1, 3, 6, 6), coord, cell)
 
 
@@ -192,7 +192,7 @@ def stage(**changes) -> RenderStage:
     parameters = [torch.rand(shape) for shape in ((16, 2), (16, 16), (16,), (3, 16), (3,))]
     whole = {"hidden": 16, "depth": 2, "waves": 0, "has_scale": True, "has_shift": True, "parameters": parameters}
     whole |= {"table": torch.rand(1, 3, 4, 16), "modulation": torch.rand(1, 3, 4, 64), "skip": None}
-    return RenderStage(native.library("lmf"), **(whole | changes))
+    return RenderStage(backends.library("lmf"), **(whole | changes))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_layers_too_wide_for_the_routine_are_refused() -> None:
     network = Network(hidden=width, depth=2, floats=2 * width + (width + 1) * width + 3 * (width + 1))
     sizes, empty = (1, 4, ctypes.byref(Axis()), ctypes.byref(Axis())), torch.zeros(0)
     with pytest.raises(ValueError, match="size that is not possible"):
-        native.library("lmf").call("lmf_sample", ctypes.byref(network), ctypes.byref(Field()), *sizes, empty, 1)
+        backends.library("lmf").call("lmf_sample", ctypes.byref(network), ctypes.byref(Field()), *sizes, empty, 1)
 
 
 @torch.inference_mode()
@@ -250,7 +250,7 @@ def test_nan_is_passed_on(model) -> None:
         coord = torch.rand(1, 200, 2) * 2 - 1
         results = []
         for backend in ("native", "torch"):
-            with native.using(backend):
+            with backends.using(backend):
                 results.append([painted(model, field, Grid.of_size(size)), model.sample(field, coord)])
         for computed, expected in zip(*results, strict=True):
             assert torch.equal(computed.isnan(), expected.isnan())

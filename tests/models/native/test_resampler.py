@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import models
-from models import native
 from models.lerf.stages import KERNELS as KERNELS_BY_NAME
+from models.native import backends
 from models.native.resampler import ResamplingKernel, resample_grid, resample_points, resample_warped
 from models.resampling.kernels import AmplifiedLinear
 from models.resampling.resampler import NATIVE_KERNELS
@@ -33,7 +33,7 @@ from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of, sample_nearest
 from utils.geometry.homographies import Homography
 
-pytestmark = pytest.mark.skipif(native.library("resampler") is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(backends.library("resampler") is None, reason="needs a C++ compiler")
 
 
 @examples(150)
@@ -57,9 +57,9 @@ def test_grids(kernel, support, antialias, batch, channels, input_size, size, se
     cell = cell_of(size).expand(batch, 2)
     with torch.inference_mode():
         for grid in windows:
-            with native.using("native"):
+            with backends.using("native"):
                 native_picture = painted(model, model.field(latent, cell), grid)
-            with native.using("torch"):
+            with backends.using("torch"):
                 picture = painted(model, model.field(latent, cell), grid)
             assert_same_levels(native_picture, picture)
             assert kernel == "gauss" or torch.equal(native_picture, picture)  # no exponential: the same to the last bit
@@ -76,7 +76,7 @@ def test_columns_of_whole_scales(scale, support) -> None:
     with torch.inference_mode():
         pictures = {}
         for backend in ("native", "torch"):
-            with native.using(backend):
+            with backends.using(backend):
                 pictures[backend] = painted(model, model.field(latent, cell), grid)
     assert torch.equal(pictures["native"], pictures["torch"])
 
@@ -105,7 +105,7 @@ def test_positions(kernel, support, channels, input_size, queries, varying, cent
         cell = cell[:, :, None, None] * torch.rand(2, 2, *input_size)
     sampled = []
     for backend in ("native", "torch"):
-        with torch.inference_mode(), native.using(backend):
+        with torch.inference_mode(), backends.using(backend):
             sampled.append(model.sample(model.field(latent, cell), coord))
     assert_same_levels(*sampled)
 
@@ -137,7 +137,7 @@ def test_warps(kernel, support, channels, input_size, size, tilt, enlarged, vary
     grid = Homography(matrix).grid(input_size, size)
     results = []
     for backend in ("native", "torch"):
-        with torch.inference_mode(), native.using(backend):
+        with torch.inference_mode(), backends.using(backend):
             field = model.field(latent, cell)
             results.append(painted(model, field, grid))
     warped, portable = results
@@ -165,7 +165,7 @@ def test_threads_change_nothing(kernel) -> None:
     try:
         for number in (1, 2, 5):
             torch.set_num_threads(number)
-            with torch.inference_mode(), native.using("native"):
+            with torch.inference_mode(), backends.using("native"):
                 latent = model.encode(picture)
                 field = model.field(latent, cell_of((150, 90))[None])
                 coord = torch.linspace(-1, 1, 4000)[None, :, None].expand(1, -1, 2)
@@ -185,7 +185,7 @@ def test_another_default_type_changes_nothing() -> None:
     try:
         for default in (torch.float32, torch.float64):
             torch.set_default_dtype(default)
-            with torch.inference_mode(), native.using("native"):
+            with torch.inference_mode(), backends.using("native"):
                 latent = model.encode(picture)
                 results.append([latent.features, *(model.render(latent, g) for g in (Grid.of_size((15, 19)), grid))])
     finally:
@@ -220,7 +220,7 @@ def test_a_grid_is_its_positions() -> None:
     model = make("gauss")
     latent = random_latent(model, 1, 3, (9, 13))
     grid = Grid.of_size((31, 40))
-    with torch.inference_mode(), native.using("native"):
+    with torch.inference_mode(), backends.using("native"):
         field = model.field(latent, cell_of((31, 40))[None])
         sampled = model.sample(field, grid.coord().flatten(0, 1)[None]).transpose(1, 2).unflatten(2, (31, 40))
         assert_close(painted(model, field, grid), sampled, 1e-5)
@@ -234,7 +234,7 @@ def arguments(kernel: ResamplingKernel, planes: int) -> tuple[object, ...]:
 
 
 def test_wrong_arrays_are_refused() -> None:
-    library, one, grid = native.library("resampler"), (torch.ones(2), 1), Grid.of_size((3, 3))
+    library, one, grid = backends.library("resampler"), (torch.ones(2), 1), Grid.of_size((3, 3))
     output = torch.zeros(1, 3, 3)
     with pytest.raises(ValueError, match="7 planes"):
         resample_grid(library, ResamplingKernel.GAUSS, torch.zeros(7, 4, 4), *one, grid, output)
@@ -259,7 +259,7 @@ def test_wrong_arrays_are_refused() -> None:
 
 def test_every_kernel_has_its_own_number() -> None:
     """Kernels that C++ does not know are not computed as others, and hyper-parameters are as many as in Python."""
-    library, axis = native.library("resampler"), (torch.zeros(3), 3, 1.0)
+    library, axis = backends.library("resampler"), (torch.zeros(3), 3, 1.0)
     for number, planes, words in ((2, 2, "unknown"), (-1, 2, "unknown"), (0, 4, "do not fit"), (1, 2, "do not fit")):
         picture = torch.zeros(planes, 4, 4), planes, 4, 4
         with pytest.raises(ValueError, match=words):
@@ -279,7 +279,7 @@ def test_a_kernel_without_a_routine_is_computed_by_pytorch() -> None:
     model.kernel = Box(1)
     with torch.inference_mode():
         computed = painted(model, model.field(latent, cell), Grid.of_size((20, 20)))
-        with native.using("torch"):
+        with backends.using("torch"):
             assert torch.equal(computed, painted(model, model.field(latent, cell), Grid.of_size((20, 20))))
 
 
@@ -292,7 +292,7 @@ def test_every_learned_kernel_has_a_routine() -> None:
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0)])
 def test_pictures_without_pixels_are_refused(size) -> None:
-    library, grid = native.library("resampler"), Grid.of_size((3, 3))
+    library, grid = backends.library("resampler"), Grid.of_size((3, 3))
     table = ResamplingKernel.LINEAR, torch.zeros(1, *size, 2), torch.ones(1, 2, 1, 1), 1
     for refused in (
         lambda: resample_grid(
@@ -311,14 +311,14 @@ def test_cells_that_no_output_has_are_refused(backend, cell) -> None:
     model = make("gauss")
     latent = random_latent(model, 1, 3, (6, 5))
     for cells in (torch.full((1, 2), cell), torch.full((1, 2, 6, 5), cell)):
-        with native.using(backend), pytest.raises(InputError, match=r"an output pixel has a size beyond 0\.\.16"):
+        with backends.using(backend), pytest.raises(InputError, match=r"an output pixel has a size beyond 0\.\.16"):
             model.field(latent, cells)
 
 
 @pytest.mark.parametrize("stretch", [1e9, torch.inf])
 def test_kernels_without_end_are_refused(stretch) -> None:
     """They kept the routine in a loop for hours, or for ever."""
-    library, table = native.library("resampler"), torch.zeros(1, 4, 4, 2)
+    library, table = backends.library("resampler"), torch.zeros(1, 4, 4, 2)
     given = ResamplingKernel.LINEAR, table, torch.full((1, 2, 1, 1), stretch), 1
     with pytest.raises(ValueError, match="give smaller cells"):
         resample_points(library, *given, torch.zeros(1, 2, 3))
@@ -341,7 +341,7 @@ def test_nan_is_passed_on(kernel, plane) -> None:
     coord, grid = torch.rand(1, 300, 2) * 2 - 1, Homography.rotation(10, (9, 8), size, (3, 3)).grid((9, 8), size)
     results = []
     for backend in ("native", "torch"):
-        with torch.inference_mode(), native.using(backend):
+        with torch.inference_mode(), backends.using(backend):
             field = model.field(latent, cell)
             pictures = (painted(model, field, g) for g in (Grid.of_size(size), grid))
             results.append([model.sample(field, coord), *pictures])

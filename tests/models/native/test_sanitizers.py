@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.native import build
+from models.native import compiling
 from tests.commands import ROOT
 
 CHECKED = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
@@ -22,19 +22,19 @@ FILES = [str(Path(__file__).with_name(f"test_{name}.py")) for name in (*LIBRARIE
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """What compiles with other flags and enough time, in the usual cache."""
-    monkeypatch.setattr(build, "LONGEST_BUILD", 600)
-    monkeypatch.setattr(build, "_spent", 0.0)
-    build.toolchain.cache_clear()
+    monkeypatch.setattr(compiling, "LONGEST_BUILD", 600)
+    monkeypatch.setattr(compiling, "_spent", 0.0)
+    compiling.toolchain.cache_clear()
     yield monkeypatch
-    build.toolchain.cache_clear()
+    compiling.toolchain.cache_clear()
 
 
 def runtime() -> str:
     """The shared libraries that instrumented code needs in the process before all others, the second one for its
     exceptions; skips where there are none."""
     try:
-        compiler, _, _ = build.toolchain()
-    except build.BuildError as error:
+        compiler, _, _ = compiling.toolchain()
+    except compiling.BuildError as error:
         pytest.skip(str(error))
     paths = []
     for name in ("libasan.so", "libstdc++.so"):
@@ -58,13 +58,13 @@ def run(flags: str, *command: str) -> subprocess.CompletedProcess:
 def compile_with(compiler: pytest.MonkeyPatch, flags: str) -> None:
     """Fill the cache with all libraries, two at a time; skips where the compiler does not know the flags."""
     compiler.setenv("CONTINUA_CXXFLAGS", flags)
-    build.toolchain.cache_clear()
+    compiling.toolchain.cache_clear()
     try:
-        build.toolchain()
-    except build.BuildError as error:
+        compiling.toolchain()
+    except compiling.BuildError as error:
         pytest.skip(f"not a compiler for x86: {error}")
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(build.compiled, LIBRARIES))
+        list(threads.map(compiling.compiled, LIBRARIES))
 
 
 def check_cases(flags: str, without: str = "", *options: str) -> None:
@@ -98,7 +98,7 @@ def test_a_fault_is_found(compiler, tmp_path) -> None:
     """The tests above are not vacuous: a read behind the end of an array ends the process."""
     source = 'extern "C" float read(const float *from, int at) { float own[2] = {*from, 1}; return own[at]; }'
     (tmp_path / "fault.cpp").write_text(source)
-    compiler.setattr(build, "SOURCES", tmp_path)
+    compiler.setattr(compiling, "SOURCES", tmp_path)
     compiler.setenv("CONTINUA_CACHE", str(tmp_path / "cache"))
     compiler.setenv("CONTINUA_CXXFLAGS", CHECKED)
     runtime()  # skips without one
@@ -106,7 +106,7 @@ def test_a_fault_is_found(compiler, tmp_path) -> None:
         "import ctypes, sys; read = ctypes.CDLL(sys.argv[1]).read; read.restype = ctypes.c_float;"
         "[print(read(ctypes.byref(ctypes.c_float(5)), at), flush=True) for at in (0, 2)]"
     )
-    fault = run(CHECKED, "-c", code, str(build.compiled("fault")))
+    fault = run(CHECKED, "-c", code, str(compiling.compiled("fault")))
     assert fault.stdout == "5.0\n"
     assert fault.returncode != 0
     assert "Sanitizer" in fault.stderr or "runtime error" in fault.stderr

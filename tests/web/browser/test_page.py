@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 AXE = ROOT / "build/axe-core/package/axe.min.js"
-SHIPPED = "save/pretrained_models/edsr-s_lm-liif.pth"
+SHIPPED = "save/pretrained_models/edsr-s_lm-liif.safetensors"
 
 
 def test_zooming_ends_at_x64_and_what_is_seen_is_what_demo_paints(page, tmp_path) -> None:
