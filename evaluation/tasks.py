@@ -13,6 +13,7 @@ from datasets.folders import find_folder
 from datasets.implicit import ImplicitDataset
 from datasets.warped import WarpedImageFolders
 from evaluation.measure import measure_pair, measure_warp
+from evaluation.metrics import Metric
 from evaluation.protocols import Protocol, find_protocol, parse_eval_type
 from models.cmsr.report import control
 from models.cmsr.tables import ScaleTable
@@ -98,11 +99,13 @@ class Task:
                 return Sample(to_tensor(lr), to_tensor(hr), homography)
             return Sample(*map(to_tensor, self.samples.pair(index)))
 
-    def measure(self, sample: Sample, upscaler: Upscaler, queries: int | None) -> tuple[dict[str, float], Tensor]:
-        """Scores and output picture (3, H, W)."""
+    def measure(
+        self, sample: Sample, upscaler: Upscaler, queries: int | None, metrics: Mapping[str, Metric] | None = None
+    ) -> tuple[dict[str, float], Tensor]:
+        """Scores (`metrics`, by default PSNR and SSIM; mPSNR under warps) and output picture (3, H, W)."""
         if sample.homography is not None:
             return measure_warp(upscaler, sample.lr, sample.hr, sample.homography, self.protocol)
-        return measure_pair(upscaler, sample.lr, sample.hr, self.protocol, self.scale, queries)
+        return measure_pair(upscaler, sample.lr, sample.hr, self.protocol, self.scale, queries, metrics)
 
     def measure_controlled(
         self, sample: Sample, upscaler: Upscaler, table: ScaleTable, above: float

@@ -36,6 +36,7 @@ class Upscaler:
 
     The `model` is on `device` already. Without a `normalization` it is the model's own. `backend` is what computes on a
     CPU, see `backends.choose`; `precision` what the encoder computes in, float32 or bfloat16. Rendering is float32.
+    Without `safeguards` the model alone is rendered, as papers measure it.
     """
 
     model: ContinuousModel
@@ -43,6 +44,7 @@ class Upscaler:
     device: torch.device = torch.device("cpu")
     backend: str = "auto"
     precision: str = "float32"
+    safeguards: bool = True
 
     def __post_init__(self) -> None:
         if self.normalization is None:
@@ -162,7 +164,7 @@ class Upscaler:
             picture = black.expand(len(latent.image), -1, *grid.size).contiguous()
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
-        if not self.model.averages:
+        if self.safeguards and not self.model.averages:
             encoded = Encoded.near(latent, self.normalization.inp, grid)
             if isinstance(grid, Grid):
                 limit_overshoot(picture, encoded, grid)
