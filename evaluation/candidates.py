@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from models.cmsr.tables import ScaleTable, find_table
 from models.decoders.lmf import LMFDecoder
 from models.ensemble import Ensemble
 from models.lerf.lerf_net import LeRFNet
+from models.precision import choose
 from models.upscaler import Upscaler
 from models.zoo import resolve
 from pictures.reading import list_pictures, read_rgb
 from pictures.tensors import to_tensor
 from utils.errors import InputError
 from utils.geometry.sizes import Size
-from utils.names import FILTERS
 
 PICTURES = "pictures:"  # what stands before a folder that is scored in a model's place
 
@@ -72,8 +72,11 @@ def load_candidates(arguments: Any, device: torch.device, data_norm: Mapping[str
         if name.startswith(PICTURES):
             made[label] = PictureFolder(name.removeprefix(PICTURES))
             continue
-        upscaler = load_upscaler(name, device, data_norm, "auto" if name in FILTERS else arguments.backend)
-        made[label] = replace(upscaler, precision=precision) if upscaler.model.encodes else upscaler
+        file = resolve(name)
+        upscaler = load_upscaler(file, device, data_norm, "auto" if file.kind == "filter" else arguments.backend)
+        if upscaler.model.encodes:
+            upscaler.precision = choose(precision, True, device, file.precision)
+        made[label] = upscaler
     if arguments.upsampler:
         upsampler = load_upscaler(arguments.upsampler, device, backend=arguments.backend)
         made = put_on_upsampler(made, upsampler, resolve(arguments.upsampler).stem, precision)
@@ -81,7 +84,7 @@ def load_candidates(arguments: Any, device: torch.device, data_norm: Mapping[str
     if precision == "bfloat16" and not any(upscaler.model.encodes for upscaler in models.values()):
         raise InputError("--precision bfloat16: none of the models has an encoder; remove it")
     for label, upscaler in models.items():
-        upscaler = replace(upscaler, safeguards=arguments.safeguards)
+        upscaler.safeguards = arguments.safeguards
         made[label] = Ensemble.of(upscaler) if arguments.ensemble else upscaler
     return made
 
