@@ -152,9 +152,10 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
     seed_everything(seed)
     spec = require(config, "model", arguments.config)
     model = checkpoints.make_continuous(spec, trained_scales=getattr(samples, "scales", None))
-    upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
+    model.to(device, memory_format=speed.memory_format(config))
+    data_norm = config.get("data_norm")
+    upscaler = Upscaler(model, Normalization.from_config(data_norm) if data_norm else None, device)
     loss_function = make_loss(config.get("loss", "l1"), samples.window, upscaler.normalization.gt.span)
-    model.to(memory_format=speed.memory_format(config))
     optimizer = parts.make_optimizer(model, require(config, "optimizer", arguments.config))
     base_rates = [group["lr"] for group in optimizer.param_groups]
     if config.get("init") and not (arguments.resume or config.get("resume")):
