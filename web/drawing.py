@@ -195,5 +195,5 @@ def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key, processors: P
     name = "field_of_part" if in_parts else "field"
     model.__dict__[name] = kept(getattr(model, name))
     copied = copy.copy(upscaler)
-    copied.__dict__["model"] = model
+    copied.model = model
     return copied

@@ -19,6 +19,7 @@ from models.decoders.lmf import LMFDecoder
 from models.upscaler import Upscaler
 from models.zoo import resolve
 from painting.layers import with_outside
+from pictures.deep import quick_png
 from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.similarity import psnr, ssim
@@ -39,7 +40,6 @@ from web.drawing import (
     part_for,
     with_kept_fields,
 )
-from web.png import png
 from web.settings import Refused, Settings, missing
 from web.uploads import Upload, colours_of
 
@@ -157,8 +157,9 @@ class Studio:
             raise missing("reference picture")
         picture = upload.reference if model == REFERENCE else upload.picture
         given = self.models.upscaler("bicubic" if model == REFERENCE else model)
-        upscaler = drawing_upscaler(given, grid, picture.size)
-        if not self._fits(upscaler, picture) and (pixels := part_for(upscaler, grid, picture.size)):
+        size = picture.pixels.shape[:2]
+        upscaler = drawing_upscaler(given, grid, size)
+        if not self._fits(upscaler, size) and (pixels := part_for(upscaler, grid, size)):
             with self.budget.working(needed_to_encode(upscaler, (pixels.height, pixels.width))):
                 return draw_part(upscaler, picture, grid, pixels)
         used = model if upscaler is given else "reduced"
@@ -172,13 +173,13 @@ class Studio:
     def encode(self, name: str, upload: Upload, model: str) -> None:
         """Encode a picture before its tiles are asked for, where it is encoded whole."""
         upscaler = self.models.upscaler(model)
-        if self._fits(upscaler, upload.picture):
+        if self._fits(upscaler, upload.picture.size):
             self._encoding_of((name, "encoding", model), upscaler, upload.picture)
 
-    def _fits(self, upscaler: Upscaler, picture: Picture) -> bool:
-        """Whether a picture is encoded whole, once: filters have nothing to gain by it."""
+    def _fits(self, upscaler: Upscaler, size: Size) -> bool:
+        """Whether an (h, w) picture is encoded whole, once: filters have nothing to gain by it."""
         share = WHOLE_SHARE if upscaler.model.encodes else FILTER_SHARE
-        return needed_to_encode(upscaler, picture.size) <= share * self.budget.limit
+        return needed_to_encode(upscaler, size) <= share * self.budget.limit
 
     def _encoding_of(self, key: Key, upscaler: Upscaler, picture: Picture) -> Encoding:
         def encode() -> Encoding:
@@ -201,7 +202,7 @@ class Studio:
         self, name: str, upload: Upload, models: tuple[str, ...], level: int, column: int, row: int, small: bool
     ) -> bytes:
         """A tile as PNG, a `small` file or one that is made quickly; of two models, their difference."""
-        full = level_size(upload.picture.size, level)
+        full = level_size(upload.picture.pixels.shape[:2], level)
         side = tile_side(level)
         top, left = row * side, column * side
         if not (SMALLEST_LEVEL <= level <= LARGEST_LEVEL and 0 <= top < full[0] and 0 <= left < full[1]):
@@ -212,7 +213,7 @@ class Studio:
 
         def made() -> bytes:
             drawn = [self.draw(name, upload, model, window) for model in models]
-            return png(difference(*drawn) if len(drawn) == 2 else shown(drawn[0]), small)
+            return quick_png(difference(*drawn) if len(drawn) == 2 else shown(drawn[0]), small)
 
         return self.budget.kept((name, "tile", upload.turn, models, level, column, row, small), made, 0.01)
 
@@ -221,7 +222,7 @@ class Studio:
         if min(size) < 1 or size[0] * size[1] > LARGEST_WINDOW:
             raise Refused(f"a warped view of {size[1]}x{size[0]} is too large or empty", 413)
         with self.budget.working(size[0] * size[1] * 48):
-            return png(shown(self.draw(name, upload, model, homography.grid(upload.picture.size, size))))
+            return quick_png(shown(self.draw(name, upload, model, homography.grid(upload.picture.size, size))))
 
     def input(self, upload: Upload) -> bytes:
         """The picture as it was read, as PNG."""
@@ -275,7 +276,7 @@ class Studio:
             {"scale": level.scale, "colour": "#{:02x}{:02x}{:02x}".format(*colour.tolist()), "share": share}
             for level, colour, share in zip(needed, colours, shares.tolist(), strict=True)
         ]
-        return png(colours[wanted[0].numpy()]), legend
+        return quick_png(colours[wanted[0].numpy()]), legend
 
 
 def has_table(model: str) -> bool:
