@@ -95,7 +95,7 @@ def test_missing_file_cycle_override_and_key(tmp_path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("train-*/train_*.yaml")), ids=lambda p: p.stem)
 def test_every_training_config_builds_its_model_and_samples(path, pictures) -> None:
-    from training.run import KINDS
+    from training.setup import KINDS
 
     config = load_config(path)
     check_types(config, KINDS, str(path))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets import pixel_map
+from datasets import cache
 from pictures.reading import read_rgb
 from tests.datasets.making import folder, mistake, wrapper
 from utils.files import LOCK, locked
@@ -37,14 +37,14 @@ def file(pictures) -> Path:
 
 
 def test_pictures_come_from_the_map(pictures, file, monkeypatch) -> None:
-    monkeypatch.delattr(pixel_map, "read_rgb")
+    monkeypatch.delattr(cache, "read_rgb")
     assert same(pictures, read(pictures))
     assert {path.name for path in file.parent.iterdir()} == {"pixels"}, "no lock, nothing temporary is left"
 
 
 def test_only_what_has_changed_is_decoded_again(pictures, file, monkeypatch) -> None:
     decoded = []
-    monkeypatch.setattr(pixel_map, "read_rgb", lambda path: decoded.append(path.name) or read_rgb(path))
+    monkeypatch.setattr(cache, "read_rgb", lambda path: decoded.append(path.name) or read_rgb(path))
     state = (pictures / "b.png").stat()
     Image.new("RGB", (50, 40), (9, 9, 9)).save(pictures / "b.png")
     os.utime(pictures / "b.png", ns=(state.st_atime_ns, state.st_mtime_ns - 10**12))  # an archive's older one
@@ -58,7 +58,7 @@ def test_only_what_has_changed_is_decoded_again(pictures, file, monkeypatch) -> 
 def test_selections_of_a_folder_share_the_map(pictures, monkeypatch) -> None:
     first = folder(pictures, cache="memmap", first_k=1)
     everything = folder(pictures, cache="memmap")
-    monkeypatch.delattr(pixel_map, "read_rgb")
+    monkeypatch.delattr(cache, "read_rgb")
     assert np.array_equal(first[0], read_rgb(pictures / "a.png"))
     assert len(read(pictures, first_k=2)) == 2
     assert same(pictures, [everything[index] for index in range(3)])
@@ -112,12 +112,12 @@ def test_who_comes_second_waits_and_takes_what_the_first_has_made(pictures, monk
     def first_is_done(folder, wait):
         """Another process makes the map while this one waits for the lock."""
         waiting.append(wait)
-        monkeypatch.setattr(pixel_map, "locked", locked)
+        monkeypatch.setattr(cache, "locked", locked)
         read(pictures)
-        monkeypatch.delattr(pixel_map, "read_rgb")
+        monkeypatch.delattr(cache, "read_rgb")
         return locked(folder, wait)
 
-    monkeypatch.setattr(pixel_map, "locked", first_is_done)
+    monkeypatch.setattr(cache, "locked", first_is_done)
     assert len(read(pictures)) == 3
     assert waiting == [True]
     assert not (tmp_path / "_map_pictures" / LOCK).exists()

@@ -1,4 +1,4 @@
-"""Decoded pixels of a whole set in one file, which all data workers and processes map into memory together."""
+"""A cache of decoded pixels: one file for a whole set, which all data workers and processes map into memory."""
 
 import json
 import os

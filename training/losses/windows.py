@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.normalization import Affine
 from pictures.similarity import WINDOW, ssim_map
 from training.losses import register
-from utils.config import Positive
 from utils.errors import InputError
 
 REGION = 8  # pixels a side of the squares whose gradients' variance is compared
@@ -45,13 +45,13 @@ class FFTAmplitude(nn.Module):
 
 @register("ssim")
 class StructuralDissimilarity(nn.Module):
-    """1 - SSIM (Wang et al. 2004), mean over channels and pixels; `span`: range of the values."""
+    """1 - SSIM (Wang et al. 2004), mean over channels and pixels; the range of the values is that of `gt`."""
 
-    def __init__(self, window: tuple[int, int], span: Positive = 1):
+    def __init__(self, window: tuple[int, int], gt: Affine):
         super().__init__()
         check_window("ssim", window, WINDOW)
         self.window = window
-        self.span = span
+        self.span = gt.span
 
     def forward(self, values: Tensor, targets: Tensor) -> Tensor:
         x, y = (as_pictures(x, self.window).flatten(0, 1)[:, None] for x in (values, targets))  # (B * C, 1, h, w)

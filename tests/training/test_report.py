@@ -13,9 +13,8 @@ import datasets
 import models
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
-from training import watching
-from training.plot import PLOT, plot_history, ticks
-from training.validation import STRIP_GAP, STRIP_SIDE, validation_strip
+from training import report
+from training.report import PLOT, STRIP_GAP, STRIP_SIDE, plot_history, ticks, validation_strip
 from utils.errors import InputError
 
 
@@ -28,12 +27,12 @@ def test_waiting_is_told_from_training(monkeypatch) -> None:
             now[0] += 3
             yield number
 
-    meter = watching.Meter()
+    meter = report.Meter()
     assert meter.figures(4) == {}
     assert meter.left(10) is None
     for number in meter.waiting(batches()):
         now[0] += 7
-        meter.add(math.inf if number else 2.0)  # float16 leaves out steps whose gradients overflow
+        meter.add([math.inf if number else 2.0])  # float16 leaves out steps whose gradients overflow
     assert meter.figures(4) == {"gradient_norm": 2.0, "samples_per_second": 8 / 20, "waiting_share": 6 / 20}
     now[0] += 20  # validation
     assert meter.left(100) == "33 min"
@@ -43,20 +42,20 @@ def test_waiting_is_told_from_training(monkeypatch) -> None:
     ("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5999, "1 h 40 min"), (1e6, "11 days 13 h")]
 )
 def test_durations(seconds, text) -> None:
-    assert watching.duration(seconds) == text
+    assert report.duration(seconds) == text
 
 
 def test_the_history_goes_on_from_where_a_run_was_taken_up(tmp_path) -> None:
     for step, loss in ((10, 3.0), (20, 2.0), (30, 1.0), (20, 2.5)):  # killed, and taken up after step 10
-        rows = watching.add_to_history(tmp_path, {"epoch": step / 10, "step": step, "loss": loss})
-    assert rows == watching.read_history(tmp_path) == [
+        rows = report.add_to_history(tmp_path, {"epoch": step / 10, "step": step, "loss": loss})
+    assert rows == report.read_history(tmp_path) == [
         {"epoch": 1, "step": 10, "loss": 3.0}, {"epoch": 2, "step": 20, "loss": 2.5}
     ]  # fmt: skip
-    watching.add_to_history(tmp_path, {"epoch": 3, "step": 30, "loss": 2.0, "ssim": 0.9})
-    assert [row.get("ssim") for row in watching.read_history(tmp_path)] == [None, None, 0.9]
-    (tmp_path / watching.HISTORY).write_bytes(b"\xff\xfe")
+    report.add_to_history(tmp_path, {"epoch": 3, "step": 30, "loss": 2.0, "ssim": 0.9})
+    assert [row.get("ssim") for row in report.read_history(tmp_path)] == [None, None, 0.9]
+    (tmp_path / report.HISTORY).write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"history\.csv is damaged"):
-        watching.read_history(tmp_path)
+        report.read_history(tmp_path)
 
 
 def test_curves_go_where_the_numbers_go(tmp_path) -> None:

@@ -1,4 +1,8 @@
-"""What all wrappers share: flips, greys, queries, and which items fit into a batch."""
+"""Wrappers that turn pictures into samples of a continuous function: an LR picture, positions, and the colours there.
+
+Every item is a dict: `inp` (3, h, w) in [0, 1], `coord` (Q, 2) positions, `cell` (2,) output pixel size, `gt` (Q, 3)
+in [0, 1]; 1 channel instead of 3 with `one_channel`.
+"""
 
 import math
 import random
@@ -103,6 +107,17 @@ class ImplicitDataset(Dataset):
                 f"{name_of(self)}: batch_size {batch_size} needs as many queries of each picture, but HR pictures "
                 "differ in size; set sample_q, or set batch_size: 1"
             )
+
+    def check_queries(self) -> None:
+        """InputError when `sample_q` is more than the smallest HR picture or crop has."""
+        side = math.isqrt(self.sample_q or 1)
+        for height, width in () if self.sample_q is None else sorted(hr for _, hr in self.possible_sizes()):
+            if self.sample_q > height * width or (self.sample_window and side > min(height, width)):
+                window = f", a window of {side}x{side}," if self.sample_window else ""
+                raise InputError(
+                    f"{name_of(self)}: sample_q {self.sample_q}{window} is more than an HR picture or crop of "
+                    f"{width}x{height} has; lower sample_q, or raise inp_size or the smallest scale"
+                )
 
     def varied_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`pair` as an item shows it: flipped, transposed and turned into greys at random."""
