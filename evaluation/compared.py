@@ -1,18 +1,18 @@
 """The models that a test compares, under the labels of its tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import models
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import ScaleTable, find_table
 from models.decoders.lmf import LMFDecoder
 from models.lerf.lerf_net import LeRFNet
+from models.precision import choose
 from models.upscaler import Upscaler
+from models.zoo import resolve
 from utils.errors import InputError
 
 
@@ -29,10 +29,10 @@ def load_upscalers(
     stems = [Path(name).stem for name in names]
     upscalers = {}
     for stem, name in zip(stems, names, strict=True):
-        chosen = "auto" if name in models.names("resampling") else backend
-        upscaler = load_upscaler(name, device, data_norm, chosen)
+        file = resolve(name)
+        upscaler = load_upscaler(file, device, data_norm, "auto" if file.kind == "filter" else backend)
         if upscaler.model.encodes:
-            upscaler = replace(upscaler, precision=precision)
+            upscaler.precision = choose(precision, True, device, file.precision)
         upscalers[stem if stems.count(stem) == 1 else name] = upscaler
     return upscalers
 

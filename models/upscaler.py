@@ -30,16 +30,13 @@ from utils.geometry.sizes import Size, check_output_size, is_enlarged
 MARGIN = 5  # LR pixels that painting a position reads at most, to either side, where it enlarges
 
 
-@dataclass(frozen=True)
+@dataclass
 class Upscaler:
     """Pictures in [0, 1] through a model: `encode` once, then `render` at any number of sizes.
 
-    Without a `normalization` it is the model's own. `backend` is what computes on a CPU, see `backends.choose`;
-    InputError where it is not possible for this model. The model is moved to `device` and otherwise left as it is.
-
-    `precision` is what the encoder computes in, float32 or bfloat16; "auto" becomes one of them, see
-    `models.precision.choose`, also for what is not possible. Rendering is float32. Without
-    `safeguards` the model alone is rendered, as papers measure it.
+    The `model` is on `device` already. Without a `normalization` it is the model's own. `backend` is what computes on a
+    CPU, see `backends.choose`; `precision` what the encoder computes in, float32 or bfloat16. Rendering is float32.
+    Without `safeguards` the model alone is rendered, as papers measure it.
     """
 
     model: ContinuousModel
@@ -50,11 +47,8 @@ class Upscaler:
     safeguards: bool = True
 
     def __post_init__(self) -> None:
-        backends.check(self.backend, self.model.native_library)
         if self.normalization is None:
-            object.__setattr__(self, "normalization", Normalization.for_model(self.model))
-        self.model.to(self.device, memory_format=torch.channels_last)
-        object.__setattr__(self, "precision", precision.choose(self))
+            self.normalization = Normalization.of(*self.model.normalization)
 
     # As fields of spandrel's model descriptors, for programs that run models of any origin
     CAPABILITIES = (

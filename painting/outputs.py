@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from painting.batches import Job
+from painting.options import upright_size
 from painting.warp_options import is_transparent_warp, is_warp
-from pictures.batches import Job
 from pictures.colour import in_rgb
 from pictures.formats import kept_metadata
 from pictures.metadata import Metadata
-from pictures.options import upright_size
 from pictures.palettes import palette_losses
 from pictures.picture import Animation, Picture, PixelFormat
 from pictures.writing import write_picture

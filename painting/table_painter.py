@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from painting.batches import Job
 from painting.lerf_tables import load_tables
 from painting.outputs import Order, Painted, PicturePainter, Window, needed_memory
 from painting.warp_options import is_transparent_warp, is_warp
-from pictures.batches import Job
 from pictures.colour import parse_colour
 from pictures.picture import DTYPES, PEAKS, Picture, PixelFormat
 from runtime.lerf.continua_lerf import LerfError, Tables

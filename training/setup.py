@@ -89,8 +89,9 @@ def prepare(config: dict[str, Any], arguments: Any, folder: Path, device: torch.
     seed_everything(seed)
     spec = require(config, "model", arguments.config)
     model = checkpoints.make_continuous(spec, trained_scales=getattr(samples, "scales", None))
-    upscaler = Upscaler(model, Normalization.for_model(model, config.get("data_norm")), device)
-    model.to(memory_format=speed.memory_format(config))
+    model.to(device, memory_format=speed.memory_format(config))
+    data_norm = config.get("data_norm")
+    upscaler = Upscaler(model, Normalization.from_config(data_norm) if data_norm else None, device)
     freeze(model, config.get("freeze") or ())
     rates = config.get("lr"), device.type == "cuda"
     optimizer = make_optimizer(model, require(config, "optimizer", arguments.config), *rates)

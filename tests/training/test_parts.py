@@ -96,7 +96,7 @@ def test_items_draw_by_seed_epoch_and_index() -> None:
             return random.random(), torch.rand(()).item()
 
     def draws(seed: int, *key: int) -> tuple[float, float]:
-        return SeededItems(Draws(), seed)[*key, 0]
+        return SeededItems(Draws(), seed)[(*key, 0)]
 
     state = torch.get_rng_state()
     first = draws(1, 2, 3)

@@ -1,74 +1,21 @@
-"""What options of demo.py mean for films, known before PyTorch and PyAV are imported."""
+"""Options of demo.py for films."""
 
 import argparse
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pictures.formats import EVERYTHING, Format
+from pictures.films.writing import CODECS, CONTAINERS, FilmJob
 from utils import cli
 from utils.errors import InputError
 from utils.files import check_target
 
-# Containers that are written, and what PyAV calls them
-CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 # Endings of inputs that are films whatever the output is called
 READ = {
     *CONTAINERS, ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".nut"
 }  # fmt: skip
 PICTURES_ONLY = ("mask", "compare", "cmsr_map", "suffix", "format", "depth", "compression")
 FILMS_ONLY = ("codec", "quality", "frames", "resume")
-
-
-@dataclass(frozen=True)
-class Codec:
-    """An encoder by its name in FFmpeg; `quality` unless another is given, 0 being the best, up to `worst`, or None
-    for a codec without loss; fixed `options`."""
-
-    encoder: str
-    quality: int | None
-    worst: int
-    options: Mapping[str, str]
-
-    def options_for(self, quality: int | None) -> dict[str, str]:
-        """As options of the encoder."""
-        chosen = self.quality if quality is None else quality
-        return {**self.options, **({} if chosen is None else {"crf": str(chosen)})}
-
-
-CODECS = {
-    "h264": Codec("libx264", 18, 51, {"preset": "medium"}),
-    "h265": Codec("libx265", 20, 51, {"preset": "medium", "x265-params": "log-level=error"}),
-    "av1": Codec("libsvtav1", 24, 63, {"preset": "8"}),
-    "ffv1": Codec("ffv1", None, 0, {"level": "3", "slicecrc": "1"}),
-}
-_COLOURS = ("L", "RGB")
-OPAQUE = Format("film", {8: _COLOURS, 16: _COLOURS}, EVERYTHING)
-TRANSPARENT = Format("film", dict.fromkeys((8, 16), (*_COLOURS, "RGBA")), EVERYTHING)
-
-
-@dataclass(frozen=True)
-class FilmJob:
-    """A film to read, where to write what is made of it, how, and which frames: `first` to before `last`."""
-
-    source: Path
-    target: Path
-    codec: str
-    quality: int | None
-    first: int = 0
-    last: int | None = None
-
-    @property
-    def form(self) -> Format:
-        """What frames can be written as."""
-        return TRANSPARENT if self.codec == "ffv1" else OPAQUE
-
-    @property
-    def container(self) -> str:
-        """Of the target, as PyAV calls it."""
-        return CONTAINERS[self.target.suffix.lower()]
 
 
 def add_film_options(parser: argparse.ArgumentParser) -> None:

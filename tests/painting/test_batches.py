@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pictures.batches import find_jobs, remaining
+from painting.batches import find_jobs, remaining
 from utils.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
