@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from utils.config import POSITIVE, Positive, between, check, check_keys, check_of, require
+from utils.config import POSITIVE, Positive, between, check, check_keys, require
 from utils.errors import InputError, nearest_name
 from utils.registry import Registry, arguments_of
 
@@ -42,8 +42,8 @@ def _keyword(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
 
 
-def _kinds_by_default(cls: type) -> dict[str, Any]:
-    """A kind for each argument of an optimiser, by its name or the type of its default."""
+def _kinds(cls: type) -> dict[str, Any]:
+    """A kind for each argument of a class of torch.optim, by its name or the type of its default."""
     kinds: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         default = parameter.default
@@ -55,18 +55,6 @@ def _kinds_by_default(cls: type) -> dict[str, Any]:
             kinds[name] = Positive if name == "eps" else float
         elif isinstance(default, tuple) and all(isinstance(value, int | float) for value in default):
             kinds[name] = tuple[tuple(float for _ in default)]
-    return kinds
-
-
-def _kinds_by_annotation(cls: type) -> dict[str, Any]:
-    """A kind for each argument of a scheduler whose annotation says one."""
-    kinds = {}
-    for name, hint in get_type_hints(cls.__init__).items():
-        try:
-            check_of(hint)
-        except TypeError:
-            continue
-        kinds[name] = hint
     return kinds
 
 
@@ -128,14 +116,14 @@ NOT_HERE = ("LBFGS", "SparseAdam", "Muon")  # closures, sparse gradients; ours t
 for _name in torch.optim.__all__:
     _class = getattr(torch.optim, _name)
     if isinstance(_class, type) and issubclass(_class, torch.optim.Optimizer) and _name not in (*NOT_HERE, "Optimizer"):
-        _register(optimizers, _class, "params", _kinds_by_default(_class), INTERNAL)
+        _register(optimizers, _class, "params", _kinds(_class), INTERNAL)
 _register(optimizers, Muon, "params", get_type_hints(Muon.__init__, include_extras=True), ())
 # Without those that take functions or other schedulers, or need the score of each epoch.
 for _name in set(torch.optim.lr_scheduler.__all__) - {
     "LRScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler", "ReduceLROnPlateau",
 }:  # fmt: skip
     _class = getattr(torch.optim.lr_scheduler, _name)
-    _register(schedulers, _class, "optimizer", _kinds_by_annotation(_class), ("last_epoch",))
+    _register(schedulers, _class, "optimizer", _kinds(_class), ("last_epoch",))
 
 
 def freeze(model: nn.Module, parts: Sequence[str]) -> None:
