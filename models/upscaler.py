@@ -10,7 +10,6 @@ from torch import Tensor
 from models import precision
 from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
 from models.continuous import ContinuousModel, Latent, paint_positions
-from models.layers.convolution import cut_at
 from models.native import backends
 from models.normalization import Normalization
 from models.safeguards import (
@@ -112,11 +111,10 @@ class Upscaler:
         a cut do not become a part of the latent.
 
         It renders those positions of enlarging grids of the whole picture that are MARGIN LR pixels away from a cut,
-        and the values are those of the whole picture.
+        within 1e-5 of those of the whole picture (bfloat16: within its rounding).
         """
         kept = pixels.shrunk(self.context)
-        with cut_at(pixels.top, pixels.left):
-            encoded = self.encode(pictures)
+        encoded = self.encode(pictures)
         inner = kept.within(pixels)
         return Latent(inner.of(encoded.features), inner.of(encoded.image), window=kept)
 
