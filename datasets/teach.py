@@ -14,7 +14,7 @@ from tqdm import tqdm
 from datasets.teacher import MANIFEST, read_manifest, sha256
 from datasets.wrappers import whole_sizes
 from models.checkpoints.loading import load_upscaler
-from models.zoo import from_zoo
+from models.zoo import resolve
 from pictures.reading import list_pictures, read_rgb
 from pictures.tensors import resize_bicubic, to_pixels, to_tensor
 from pictures.writing import write_picture
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> str:
     system.settle_threads(arguments.threads)
     device, _ = system.select_device(arguments.device, arguments.gpu)
     paths = distinct_names(list_pictures(arguments.folder))
-    output, file = Path(arguments.output), Path(from_zoo(arguments.model))
+    output, file = Path(arguments.output), resolve(arguments.model).path
     enlarge, times = load_teacher(file, device)
     with processes.watch(arguments.max_minutes) as stop, new_folder(output), locked(output):
         manifest = begin(output, sha256(file), times)
