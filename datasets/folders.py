@@ -22,6 +22,10 @@ CACHES = ("none", "bin", "memmap", "in_memory")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
+class MissingFolder(InputError):
+    """None of the places where pictures might lie is there."""
+
+
 def find_folder(candidates: str | Path | Sequence[str | Path]) -> Path:
     """The first of `candidates` that exists: the same pictures lie in different places in the layouts people use."""
     if isinstance(candidates, str | Path):
@@ -29,7 +33,7 @@ def find_folder(candidates: str | Path | Sequence[str | Path]) -> Path:
     for candidate in candidates:
         if Path(candidate).is_dir():
             return Path(candidate)
-    raise InputError(f"no folder {' or '.join(map(str, candidates))}; put the pictures there or change the config")
+    raise MissingFolder(f"no folder {' or '.join(map(str, candidates))}; put the pictures there or change the config")
 
 
 class PictureFiles(Dataset):

@@ -159,7 +159,11 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
     are merged key by key, except that a mapping with another `name` replaces the old one: its `args` belong to that
     name. A config that is no file may stand in VARIANTS beside it. The path of an override names elements of lists by their number, from 0.
     """
-    config = _load(Path(path), ())
+    return overridden(_load(Path(path), ()), overrides)
+
+
+def overridden(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`config` with `key.path=value` overrides on top."""
     for override in overrides:
         config = merge(config, _change(config, *_parse_override(override)))
     return config
