@@ -157,7 +157,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
 
     `extends: FILE` (relative to the config, or a list, later ones win) names configs that this one changes. Mappings
     are merged key by key, except that a mapping with another `name` replaces the old one: its `args` belong to that
-    name. A config that is no file may stand in VARIANTS beside it. The path of an override names elements of lists by their number, from 0.
+    name. A config that is no file may stand in VARIANTS beside it. The path of an override names elements of lists by
+    their number, from 0.
     """
     return overridden(_load(Path(path), ()), overrides)
 

@@ -15,6 +15,7 @@ from utils.config import (
     TEXT,
     check_keys,
     check_types,
+    find_configs,
     load_config,
     merge,
     read_yaml,
