@@ -14,7 +14,7 @@ ALLOWED = {
     "utils": {"utils"},
     "pictures": {"utils", "pictures"},
     "models": {"utils", "models"},
-    "datasets": {"utils", "pictures", "datasets"},
+    "datasets": {"utils", "pictures", "models", "datasets"},
     "runtime": {"runtime"},
     "painting": PAINTING,
     "evaluation": EVALUATION,
