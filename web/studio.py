@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, RLock
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,9 +43,6 @@ from web.drawing import (
 from web.settings import Refused, Settings, missing
 from web.uploads import Upload, colours_of
 
-if TYPE_CHECKING:
-    from web.exports import Export
-
 TILE = 256
 LARGER_TILES = (5, 2.0), (3, 1.5)  # from a level on, in TILE; a request there would cost a third of what it paints
 PNG = format_of("x.png")
@@ -62,7 +59,7 @@ class Session:
     """Which pictures, and which exports, are one visitor's."""
 
     pictures: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    exports: OrderedDict[str, "Export"] = field(default_factory=OrderedDict)
+    exports: OrderedDict[str, Any] = field(default_factory=OrderedDict)
 
 
 def tile_side(level: int) -> int:
