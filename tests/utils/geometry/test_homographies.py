@@ -92,7 +92,7 @@ def test_positions_are_where_the_matrix_sends_them() -> None:
     grid = homography.grid(size, output)
     for queries in (1, 100, 10**6):
         coord, inside = torch.zeros(*output, 2), torch.zeros(output, dtype=torch.bool)
-        for place, found in grid.chunks(queries):
+        for place, found, _ in grid.chunks(queries):
             assert found[..., 0].numel() <= max(queries, output[1])
             assert not inside[place].any()
             coord[place[1:]], inside[place] = found, True
