@@ -14,11 +14,12 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 from models.zoo import resolve_all, zoo
+from painting import options
+from painting.batches import Job, find_jobs, remaining
+from painting.film_options import add_film_options, find_film
 from painting.warp_options import COMPARED, is_transparent_warp, is_warp
-from pictures import options
-from pictures.batches import Job, find_jobs, remaining
 from pictures.colour import parse_colour
-from pictures.films.options import FilmJob, add_film_options, find_film
+from pictures.films.writing import FilmJob
 from pictures.formats import check_writable, format_of
 from utils import cli, processes, system
 from utils.errors import InputError

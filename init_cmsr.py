@@ -16,17 +16,26 @@ from utils.names import MEASURES, RULES
 
 if TYPE_CHECKING:
     from models.cmsr.calibration import LevelErrors
+    from models.cmsr.tables import ScaleTable
+
+TARGETS = "2,3,4,6,8,12,18"
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(prog="init_cmsr.py", description="Make or extend the scale2mod table of a model for CMSR.")
     parser.add_argument("--config", required=True, help="YAML file with the pictures, see configs/cmsr")
     parser.add_argument("--model", required=True, help="checkpoint of an LM-LIIF, LM-LTE or LM-CiaoSR")
-    parser.add_argument("--mse_threshold", type=float, default=2e-5, help="allowed squared error, values in [0, 1]")
+    parser.add_argument(
+        "--mse_threshold",
+        type=float,
+        default=2e-5,
+        help="allowed squared error: of normalised values as published, of values in [0, 1] by the pooled rule",
+    )
     parser.add_argument("--save_path", required=True, help="the table, extended where it exists")
-    parser.add_argument("--scales", type=cli.numbers, default="2,3,4,6,8,12,18", help="target scales")
+    parser.add_argument("--scales", type=cli.numbers, help=f"target scales (default: the test_dataset's, or {TARGETS})")
     parser.add_argument("--measure", choices=MEASURES, default="intensity", help="what an LR pixel is judged by")
-    parser.add_argument("--rule", choices=RULES, default="window", help="window: as published; pooled: error over all")
+    parser.add_argument("--rule", choices=RULES, default="published", help="pooled: one error budget for all pictures")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
     parser.add_argument("--force", action="store_true", help="replace a table that was made otherwise")
     cli.add_precision_option(parser, default="float32")
     cli.add_device_options(parser)
@@ -37,11 +46,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     if arguments.mse_threshold < 0:
         raise InputError(f"--mse_threshold {arguments.mse_threshold:g}: expected a number from 0")
-    config = load_config(arguments.config)
-    check_keys(config, ("dataset", "data_norm"), arguments.config)
+    config = as_ours(load_config(arguments.config, arguments.set), arguments.config)
+    arguments.scales = arguments.scales or config.get("scales") or cli.numbers(TARGETS)
     resolve(arguments.model)
     system.settle_threads(arguments.threads)
     make_table(config, arguments)
+
+
+def as_ours(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """`{dataset, data_norm}`, and the `scales` where LMF's file says so: there it is a `test_dataset` with a scale, at
+    the top or under a key that repeats the file's name, or has that key left over beside it."""
+    named = [config.pop(key) for key in [*config] if key.startswith("init-")]
+    if named and not {"dataset", "test_dataset"} & config.keys() and isinstance(named[0], dict):
+        config = named[0]
+    if "test_dataset" not in config:
+        check_keys(config, ("dataset", "data_norm"), where)
+        return config
+    check_keys(config, ("test_dataset", "data_norm", "eval_type", "eval_bsize"), where)
+    wrapper = require(config["test_dataset"], "wrapper", f"{where}: test_dataset")
+    scale = require(wrapper.get("args") or {}, "scale_min", f"{where}: test_dataset.wrapper.args")
+    return {"dataset": config["test_dataset"], "data_norm": config.get("data_norm"), "scales": [scale]}
 
 
 def make_table(config: dict[str, Any], arguments: Any) -> None:
@@ -64,11 +88,12 @@ def make_table(config: dict[str, Any], arguments: Any) -> None:
         "measure": arguments.measure,
         "rule": arguments.rule,
         "mse_threshold": arguments.mse_threshold,
-        "data": arguments.config,
+        "data": Path(arguments.config).name,
         "precision": upscaler.precision,
     }
     path = Path(arguments.save_path)
     earlier = existing_levels(path, about, arguments.force)
+    about = {**earlier.about, **about, "data": joined(earlier.about.get("data"), about["data"])}
 
     partial = path.with_suffix(".partial")
     with processes.watch() as stop:
@@ -81,24 +106,31 @@ def make_table(config: dict[str, Any], arguments: Any) -> None:
         target: make_levels(pictures, target, arguments.rule, arguments.mse_threshold, largest)
         for target, pictures in errors.items()
     }
-    save_table(path, ScaleTable({**earlier, **made}, about))
+    levels = {**earlier.levels, **made}
+    save_table(path, ScaleTable(levels, about))
     partial.unlink(missing_ok=True)
-    print(f"wrote {path}: targets {', '.join(f'x{target:g}' for target in sorted({**earlier, **made}))}")
+    print(f"wrote {path}: targets {', '.join(f'x{target:g}' for target in sorted(levels))}")
 
 
-def existing_levels(path: Path, about: dict[str, Any], force: bool) -> dict[float, Any]:
-    """Targets that the table at `path` already has; InputError when it was made for other weights or by another
+def joined(before: str | None, now: str) -> str:
+    """Names of configs, each once: LMF has one for each target."""
+    return ", ".join(dict.fromkeys([*(before.split(", ") if before else ()), now]))
+
+
+def existing_levels(path: Path, about: dict[str, Any], force: bool) -> ScaleTable:
+    """The table at `path`, empty where there is none; InputError when it was made for other weights or by another
     rule."""
+    from models.cmsr.tables import ScaleTable, load_table
+
     if not path.exists() or force:
-        return {}
-    from models.cmsr.tables import load_table
+        return ScaleTable({})
 
     table = load_table(path, about["model"])
-    for key, value in about.items():
+    for key, value in ((key, value) for key, value in about.items() if key != "data"):
         before = table.about.get(key, "float32" if key == "precision" else None)
         if before != value:
             raise InputError(f"{path} was made with {key} {before}, not {value}; --force replaces it")
-    return dict(table.levels)
+    return table
 
 
 def measure_pictures(
@@ -128,7 +160,7 @@ def measure_pictures(
             latent = upscaler.encode(to_tensor(lr))
             picture = {}
             for target in arguments.scales:
-                levels = level_errors(upscaler, latent, target, arguments.measure)
+                levels = level_errors(upscaler, latent, target, arguments.measure, arguments.rule)
                 picture[target] = [(level.scale, level.measure, level.error, level.count) for level in levels]
             done.append(picture)
             if stop.wanted or len(done) % 20 == 0:

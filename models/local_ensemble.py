@@ -5,7 +5,6 @@ import math
 from torch import Tensor
 
 from models.continuous import ContinuousModel, Field, Latent, paint_positions
-from models.native.convolution import TILE
 from models.native.lmf import RenderStage
 from utils import progress
 from utils.geometry.grids import Grid, OutputGrid, Size
@@ -146,9 +145,5 @@ class LocalEnsembleModel(ContinuousModel):
 
 
 def even_step(n: int, most: int) -> int:
-    """The side of blocks of at most `most` of n pixels: of about one size, because few pixels are convolved by another
-    routine of PyTorch, whose last bits differ, and in whole tiles of what is native where that leaves them so."""
-    count = math.ceil(n / most)
-    even = math.ceil(n / count)
-    tiled = math.ceil(even / TILE) * TILE
-    return tiled if tiled <= most and n - (count - 1) * tiled >= even / 2 else even
+    """The side of blocks, all of about one size, of at most `most` of n pixels."""
+    return math.ceil(n / math.ceil(n / most))

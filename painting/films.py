@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from painting.batches import Job
 from painting.outputs import PicturePainter
-from pictures.batches import Job
 from pictures.films.joining import companions, join
 from pictures.films.lengths import is_cut_short
-from pictures.films.options import FilmJob
 from pictures.films.reading import Description, Frame, describe, read_frames
-from pictures.films.writing import Encoder, Segments
+from pictures.films.writing import Encoder, FilmJob, Segments
 from utils.errors import InputError
 from utils.files import atomic_file
 from utils.processes import Stopped, watch

@@ -71,9 +71,9 @@ class PictureUpscaler:
         grid = self._grid(source.size, scale, size, homography)
         layers = paint(self.upscaler, Layers.of(source), drawing(grid))
         if not isinstance(grid, Grid):
-            background = None if source.kind.has_alpha else colour_of(BLACK, layers.colour)
+            background = None if source.pixel_format.has_alpha else colour_of(BLACK, layers.colour)
             layers = with_outside(layers, grid.inside(), background)
-        made = Picture(layers.pixels(source.kind.depth, source.channels), source.channels)
+        made = Picture(layers.pixels(source.pixel_format.depth, source.channels), source.channels)
         return as_given(replace(made, span=source.span), picture)
 
     def _of_tensor(self, tensor: Tensor, *options: Any) -> Tensor:

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from painting.batches import Job
+from painting.options import upright_size
 from painting.warp_options import is_transparent_warp, is_warp
-from pictures.batches import Job
 from pictures.colour import in_rgb
 from pictures.formats import kept_metadata
 from pictures.metadata import Metadata
-from pictures.options import upright_size
 from pictures.palettes import palette_losses
-from pictures.picture import Animation, Kind, Picture
+from pictures.picture import Animation, Picture, PixelFormat
 from pictures.writing import write_picture
 from utils.errors import InputError
 from utils.geometry.sizes import Size, check_output_size, check_window, rotated_size, stretch_notice
@@ -45,7 +45,7 @@ class Order:
 
     job: Job
     picture: Picture
-    kind: Kind
+    kind: PixelFormat
     size: Size
     window: Window
     beside: dict[Path, np.ndarray] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class PicturePainter(ABC):
         self.arguments = arguments
 
     @abstractmethod
-    def _painted(self, order: Order) -> tuple[np.ndarray, Kind, float]:
+    def _painted(self, order: Order) -> tuple[np.ndarray, PixelFormat, float]:
         """The pixels, the kind that they have, which is another than asked for where a warp leaves transparency, and
         the seconds that painting took."""
 
@@ -144,15 +144,15 @@ class PicturePainter(ABC):
             return size
         return rotated_size(size, self.arguments.rotate, self.arguments.scale or (1, 1))
 
-    def _kept(self, job: Job, picture: Picture) -> tuple[Kind, Metadata, list[str]]:
+    def _kept(self, job: Job, picture: Picture) -> tuple[PixelFormat, Metadata, list[str]]:
         """The kind that the picture is written as, its metadata then, and what of it is lost, in words."""
         arguments = self.arguments
-        wanted = replace(picture.kind, depth=arguments.depth or picture.kind.depth)
-        kind, losses = job.form.kind_for(wanted)
+        wanted = replace(picture.pixel_format, depth=arguments.depth or picture.pixel_format.depth)
+        kind, losses = job.form.pixel_format_for(wanted)
         if is_transparent_warp(arguments) and not kind.has_alpha:
             if kind.channels == "CMYK":
                 raise InputError(f"{job.source}: CMYK has no transparency; give --background white, or write a .png")
-            losses += job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))[1]
+            losses += job.form.pixel_format_for(PixelFormat(f"{kind.colours}A", kind.depth))[1]
         if picture.span != (0, 1) and kind.depth < 32:
             low, high = picture.span
             raise InputError(f"{job.source} holds floats from {low:g} to {high:g}; write a .tif, or scale them to 0..1")
@@ -182,7 +182,7 @@ class PicturePainter(ABC):
         return 0, 0, size
 
 
-def needed_memory(input_size: Size, size: Size, kind: Kind) -> int:
+def needed_memory(input_size: Size, size: Size, kind: PixelFormat) -> int:
     """Bytes that painting a picture of `input_size` at `size` takes, and writing it as `kind`, about.
 
     Networks differ in what they hold of an input pixel; what counts where memory ends is the output.

@@ -21,7 +21,7 @@ from painting.strips import block_size, can_strip, strips
 from painting.warp_options import COMPARED, is_transparent_warp, is_warp
 from pictures.colour import parse_colour
 from pictures.metadata import Metadata
-from pictures.picture import Kind
+from pictures.picture import PixelFormat
 from pictures.tensors import Layers, colour_of
 from pictures.writing import BANDED, BandedPicture
 from utils import progress
@@ -57,7 +57,7 @@ class Painter(PicturePainter):
             path, mse, force = arguments.cmsr_path, arguments.cmsr_mse, arguments.force
             self.table = find_table(self.upscaler, arguments.model, path, mse, force)
 
-    def _painted(self, order: Order) -> tuple[np.ndarray, Kind, float]:
+    def _painted(self, order: Order) -> tuple[np.ndarray, PixelFormat, float]:
         arguments, job, kind = self.arguments, order.job, order.kind
         if arguments.memory is None:  # else the next picture of a folder may have to be painted in strips
             keep_freed()
@@ -66,7 +66,7 @@ class Painter(PicturePainter):
         seconds = time.perf_counter() - started
         if layers.alpha is not None and not kind.has_alpha:
             if is_transparent_warp(arguments):
-                kind, _ = job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))
+                kind, _ = job.form.pixel_format_for(PixelFormat(f"{kind.colours}A", kind.depth))
             else:
                 layers = layers.over(parse_colour(arguments.background or "white"))
         if arguments.compare:

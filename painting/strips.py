@@ -23,7 +23,7 @@ OUTPUT_PIXEL = 60  # bytes, about
 def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
     """Whether the picture at `size` can be painted in strips: by models that say how far they look, when it is
     enlarged, and where no pixel is all transparent, below which colours continue from all over the picture."""
-    continued = picture.kind.has_alpha and not picture.pixels[:, :, -1].all()
+    continued = picture.pixel_format.has_alpha and not picture.pixels[:, :, -1].all()
     return is_enlarged(picture.size, size) and upscaler.context is not None and not continued
 
 
@@ -60,7 +60,7 @@ def strips(
     """The `window` (top, left, its size) of the picture at `size` in strips of the rows of a `block`, each painted in
     such blocks: what `painting.layers.paint` draws on the whole grid."""
     around = upscaler.context + MARGIN
-    if picture.kind.has_alpha:
+    if picture.pixel_format.has_alpha:
         around = max(around, alpha_upscaler(upscaler).context + MARGIN)
     whole, (height, width), (rows, columns) = Grid.of_size(size).window(*window), window[2], block
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from painting.batches import Job
 from painting.lerf_tables import load_tables
 from painting.outputs import Order, Painted, PicturePainter, Window, needed_memory
 from painting.warp_options import is_transparent_warp, is_warp
-from pictures.batches import Job
 from pictures.colour import parse_colour
-from pictures.picture import DTYPES, PEAKS, Kind, Picture
+from pictures.picture import DTYPES, PEAKS, Picture, PixelFormat
 from runtime.lerf.continua_lerf import LerfError, Tables
 from utils import progress, system
 from utils.geometry.matrices import read_matrix, rotation_matrix, window_matrix
@@ -63,20 +63,20 @@ class TablePainter(PicturePainter):
     def is_covered(self, job: Job, picture: Picture) -> bool:
         """Whether the runtime gives exactly what PyTorch's painter gives: grey and colours of 8 or 16 bits, without
         transparency, larger along an axis and smaller along none, or under a homography that reduces nothing."""
-        kind, _ = job.form.kind_for(picture.kind)
+        kind, _ = job.form.pixel_format_for(picture.pixel_format)
         size = self._size(picture.size)
         usable = usable_memory(self.arguments.memory)
         if usable is not None and needed_memory(picture.size, self._window(size)[2], kind) > usable:
             return False
-        depths = {picture.kind.depth, self.arguments.depth or kind.depth, kind.depth}
-        if picture.kind.colours not in ("L", "RGB") or not depths <= {8, 16}:
+        depths = {picture.pixel_format.depth, self.arguments.depth or kind.depth, kind.depth}
+        if picture.pixel_format.colours not in ("L", "RGB") or not depths <= {8, 16}:
             return False
-        if picture.kind.has_alpha and picture.pixels[..., -1].min() < PEAKS[picture.kind.depth]:
+        if picture.pixel_format.has_alpha and picture.pixels[..., -1].min() < PEAKS[picture.pixel_format.depth]:
             return False
         if not is_warp(self.arguments):
             return size != picture.size and all(side >= n for side, n in zip(size, picture.size, strict=True))
         colour = self.arguments.background
-        if colour not in (None, "transparent") and picture.kind.colours == "L":
+        if colour not in (None, "transparent") and picture.pixel_format.colours == "L":
             return False  # the grey of a colour is rounded by PyTorch
         if self.arguments.homography is not None and self.matrix is None:
             return False
@@ -85,10 +85,10 @@ class TablePainter(PicturePainter):
         except LerfError:
             return False
 
-    def _painted(self, order: Order) -> tuple[np.ndarray, Kind, float]:
+    def _painted(self, order: Order) -> tuple[np.ndarray, PixelFormat, float]:
         started = time.perf_counter()
         picture, kind, size, window = order.picture, order.kind, order.size, order.window
-        pixels, dtype = picture.pixels[..., : len(picture.kind.colours)], DTYPES[kind.depth]
+        pixels, dtype = picture.pixels[..., : len(picture.pixel_format.colours)], DTYPES[kind.depth]
         if not is_warp(self.arguments):
             colour = self._upscaled(pixels, size, window, dtype)
             return _with_channels(colour, kind, None), kind, time.perf_counter() - started
@@ -104,7 +104,7 @@ class TablePainter(PicturePainter):
             if is_transparent_warp(self.arguments):
                 alpha = inside
                 if not kind.has_alpha:
-                    kind, _ = order.job.form.kind_for(Kind(f"{kind.colours}A", kind.depth))
+                    kind, _ = order.job.form.pixel_format_for(PixelFormat(f"{kind.colours}A", kind.depth))
             else:
                 background = np.array(parse_colour(self.arguments.background))
                 colour[~inside] = background * (PEAKS[kind.depth] // 255)
@@ -138,7 +138,7 @@ def _matrix(source: str) -> np.ndarray | None:
         return None
 
 
-def _with_channels(colour: np.ndarray, kind: Kind, alpha: np.ndarray | None) -> np.ndarray:
+def _with_channels(colour: np.ndarray, kind: PixelFormat, alpha: np.ndarray | None) -> np.ndarray:
     """`colour` (H, W, 1 or 3) with the channels of a kind; opaque where there is no `alpha` (H, W) bool."""
     if len(kind.colours) > colour.shape[2]:
         colour = np.repeat(colour, len(kind.colours), axis=2)

@@ -88,7 +88,7 @@ def _save(stream: BinaryIO, form: Format, animation: Animation, metadata: Metada
         del options["loop"]
         if plays != 1:
             options["loop"] = max(plays - 1, 0)
-        if animation.frames[0].kind.has_alpha:
+        if animation.frames[0].pixel_format.has_alpha:
             options |= {"transparency": TRANSPARENT, "disposal": DISPOSE}
         options["optimize"] = False  # else Pillow writes what does not change as transparent, over what is disposed of
     durations = rounded(animation.durations, TIMES[form.name].unit)

@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pictures.deflate import compressed
 from pictures.metadata import SUBDIRECTORIES
-from pictures.picture import PEAKS, Kind, Picture
+from pictures.picture import PEAKS, Picture, PixelFormat
 from utils import system
 from utils.errors import InputError
 
@@ -185,7 +185,7 @@ def write_png(
     stream: IO[bytes],
     frame: bytes,
     size: tuple[int, int],
-    kind: Kind,
+    kind: PixelFormat,
     bands: Iterable[np.ndarray],
     compression: int = COMPRESSION,
 ) -> None:
@@ -206,7 +206,7 @@ def write_png(
         position += 12 + length
 
 
-def png_header(size: tuple[int, int], kind: Kind) -> bytes:
+def png_header(size: tuple[int, int], kind: PixelFormat) -> bytes:
     """What a PNG of a size (H, W) has in its IHDR chunk."""
     return struct.pack(">IIBBBBB", size[1], size[0], kind.depth, PNG_COLOURS[kind.channels], 0, 0, 0)
 
@@ -233,7 +233,7 @@ def _filtered_rows(bands: Iterable[np.ndarray], width: int) -> Iterator[memoryvi
             yield filtered.data.cast("B")
 
 
-def tiff_head(size: tuple[int, int], kind: Kind, tags: ImageFileDirectory_v2) -> bytes:
+def tiff_head(size: tuple[int, int], kind: PixelFormat, tags: ImageFileDirectory_v2) -> bytes:
     """What comes before the rows of a TIFF file of `size` (H, W), uncompressed, with `tags` of the metadata."""
     count = len(kind.channels)
     tags[256], tags[257] = size[1], size[0]
@@ -256,7 +256,7 @@ def write_tiff(stream: BinaryIO, head: bytes, bands: Iterable[np.ndarray]) -> No
         stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder("<"), copy=False)).data)
 
 
-def write_ppm(stream: BinaryIO, size: tuple[int, int], kind: Kind, bands: Iterable[np.ndarray]) -> None:
+def write_ppm(stream: BinaryIO, size: tuple[int, int], kind: PixelFormat, bands: Iterable[np.ndarray]) -> None:
     """Rows of a grey or RGB picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PGM or PPM."""
     stream.write(f"P{5 if kind.channels == 'L' else 6}\n{size[1]} {size[0]}\n{PEAKS[kind.depth]}\n".encode())
     for band in bands:

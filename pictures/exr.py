@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pictures.metadata import Metadata
-from pictures.picture import Kind, Picture
+from pictures.picture import Picture, PixelFormat
 from utils.errors import InputError
 
 MAGIC = b"\x76\x2f\x31\x01"
@@ -95,7 +95,9 @@ def read(source: io.BytesIO | Path, name: str) -> Picture:
     return Picture(pixels, colours + ALPHA * (len(taken) > count), _metadata_of(header), losses=tuple(losses))
 
 
-def write(stream: BinaryIO, size: tuple[int, int], kind: Kind, bands: Iterable[np.ndarray], metadata: Metadata) -> None:
+def write(
+    stream: BinaryIO, size: tuple[int, int], kind: PixelFormat, bands: Iterable[np.ndarray], metadata: Metadata
+) -> None:
     """Rows of a picture of `size` (H, W), (rows, W, C) float32 at a time, as 32-bit floats."""
     import OpenEXR
 

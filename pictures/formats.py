@@ -7,7 +7,7 @@ from typing import Any
 
 from pictures import exr
 from pictures.metadata import Metadata
-from pictures.picture import Kind, Picture
+from pictures.picture import Picture, PixelFormat
 from utils.errors import InputError, nearest_name
 from utils.files import check_target
 
@@ -50,7 +50,7 @@ class Format:
         """The format as it holds animations: of 8 bits, and PNG, then APNG, not made row by row."""
         return replace(self, name="APNG" if self.name == "PNG" else self.name, channels={8: self.channels[8]})
 
-    def kind_for(self, kind: Kind) -> tuple[Kind, list[str]]:
+    def pixel_format_for(self, kind: PixelFormat) -> tuple[PixelFormat, list[str]]:
         """How this format holds a picture of `kind`, and what of it is lost, in words."""
         channels, depth, losses = kind.channels, kind.depth, []
         while not any(set(EQUIVALENT[channels]) & set(held) for held in self.channels.values()):
@@ -64,9 +64,9 @@ class Format:
         )
         if depth < kind.depth:
             losses.append(f"{'floats' if kind.depth == 32 else f'{kind.depth} bits'} reduced to {depth} bits")
-        return Kind(channels, depth), losses
+        return PixelFormat(channels, depth), losses
 
-    def check_size(self, path: str | Path, size: tuple[int, int], kind: Kind) -> None:
+    def check_size(self, path: str | Path, size: tuple[int, int], kind: PixelFormat) -> None:
         """InputError when a picture of `size` (H, W) is too large for the format."""
         needed = size[0] * size[1] * len(kind.channels) * kind.depth // 8
         if max(size) > self.largest_side or needed > self.largest_bytes:
@@ -76,10 +76,10 @@ class Format:
             raise InputError(f"cannot write {path}: {size[1]}x{size[0]} is beyond {self.name}'s {limit}; write a .png")
 
 
-def kept_metadata(picture: Picture, form: Format, kind: Kind) -> tuple[Metadata, list[str]]:
+def kept_metadata(picture: Picture, form: Format, kind: PixelFormat) -> tuple[Metadata, list[str]]:
     """What the format keeps of a picture's metadata when it is written as `kind`, and what is lost, in words."""
     metadata, lost = picture.metadata.kept(form.keeps)
-    before, after = picture.kind.colours, kind.colours
+    before, after = picture.pixel_format.colours, kind.colours
     if metadata.icc and before != after and metadata.icc[16:20] == SPACES[before]:
         metadata = replace(metadata, icc=None)
         lost += [] if before == "CMYK" else [f"the profile of {before}"]  # CMYK has been converted by its profile

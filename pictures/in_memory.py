@@ -28,10 +28,10 @@ def as_given(made: Picture, given: Image.Image | np.ndarray) -> Any:
     if isinstance(given, np.ndarray):
         return made.pixels.reshape(*made.size, *given.shape[2:]).astype(given.dtype, copy=False)
     pixels = made.pixels if made.pixels.shape[2] > 1 else made.pixels[:, :, 0]
-    if made.kind.depth == 32:
+    if made.pixel_format.depth == 32:
         low, high = made.span
         image = Image.fromarray(pixels * np.float32(high - low) + np.float32(low))
-    elif made.kind.depth == 16:
+    elif made.pixel_format.depth == 16:
         image = Image.fromarray(pixels)
         image = image.convert("I") if given.mode == "I" else image
     elif made.channels == "CMYK":

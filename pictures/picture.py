@@ -12,7 +12,7 @@ CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True)
-class Kind:
+class PixelFormat:
     """`channels` L, LA, RGB, RGBA or CMYK (A: alpha, not premultiplied), and `depth`: 8, 16 or, floats, 32 bits."""
 
     channels: str
@@ -42,8 +42,8 @@ class Picture:
     losses: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> Kind:
-        return Kind(self.channels, next(depth for depth, dtype in DTYPES.items() if dtype == self.pixels.dtype))
+    def pixel_format(self) -> PixelFormat:
+        return PixelFormat(self.channels, next(depth for depth, dtype in DTYPES.items() if dtype == self.pixels.dtype))
 
     @property
     def size(self) -> tuple[int, int]:

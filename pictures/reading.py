@@ -198,18 +198,18 @@ def _copied(image: Image.Image) -> np.ndarray:
 def _with_transparent_colour(picture: Picture, file: Image.Image) -> Picture:
     """With alpha where the file names one colour, or level of grey, that is transparent."""
     colour = file.info.get("transparency")
-    if picture.kind.has_alpha or colour is None or isinstance(colour, bytes):
+    if picture.pixel_format.has_alpha or colour is None or isinstance(colour, bytes):
         return picture
     opaque = (picture.pixels != np.array(colour)).any(axis=2, keepdims=True)
-    alpha = opaque * picture.pixels.dtype.type(PEAKS[picture.kind.depth])
+    alpha = opaque * picture.pixels.dtype.type(PEAKS[picture.pixel_format.depth])
     return replace(picture, pixels=np.dstack([picture.pixels, alpha]), channels=f"{picture.channels}A")
 
 
 def _unit_floats(picture: Picture, name: str) -> Picture:
     """With floats, if it has such, in [0, 1]; alpha is clipped."""
-    if picture.kind.depth != 32:
+    if picture.pixel_format.depth != 32:
         return picture
-    count = len(picture.kind.colours)
+    count = len(picture.pixel_format.colours)
     colours = picture.pixels[:, :, :count]
     low, high = float(colours.min()), float(colours.max())
     if not np.isfinite(picture.pixels).all():

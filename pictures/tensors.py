@@ -24,11 +24,11 @@ class Layers:
     @classmethod
     def of(cls, picture: Picture) -> "Layers":
         pixels = picture.pixels
-        values = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / PEAKS[picture.kind.depth]
+        values = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / PEAKS[picture.pixel_format.depth]
         if picture.channels == "CMYK":
             values = 1 - values
-        count = len(picture.kind.colours)
-        return cls(values[:count].contiguous(), values[count:].contiguous() if picture.kind.has_alpha else None)
+        count = len(picture.pixel_format.colours)
+        return cls(values[:count].contiguous(), values[count:].contiguous() if picture.pixel_format.has_alpha else None)
 
     def pixels(self, depth: int, channels: str) -> np.ndarray:
         """(H, W, C) in `channels`, rounded to levels of `depth` bits; floats for 32."""

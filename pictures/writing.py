@@ -17,7 +17,7 @@ from pictures.colour import cmyk_image
 from pictures.formats import Format, check_writable, format_of
 from pictures.metadata import Metadata
 from pictures.palettes import palette_image
-from pictures.picture import CHANNELS, Animation, Kind, Picture, levels
+from pictures.picture import CHANNELS, Animation, Picture, PixelFormat, levels
 from utils.errors import InputError
 from utils.files import atomic_file
 
@@ -29,14 +29,14 @@ class BandedPicture:
     """A picture of `size` (H, W) whose rows come one after the other, `bands` (rows, W, C); else as `Picture`."""
 
     size: tuple[int, int]
-    kind: Kind
+    pixel_format: PixelFormat
     bands: Iterable[np.ndarray]
     metadata: Metadata = field(default_factory=Metadata)
     span: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
     def of(cls, picture: Picture) -> "BandedPicture":
-        return cls(picture.size, picture.kind, [picture.pixels], picture.metadata, picture.span)
+        return cls(picture.size, picture.pixel_format, [picture.pixels], picture.metadata, picture.span)
 
 
 def write_picture(
@@ -88,7 +88,7 @@ def encode(
 
 def _writer(picture: BandedPicture, form: Format, compression: int | None) -> Callable[[BinaryIO], None] | None:
     """What writes the picture row by row, its metadata included; None where the format is written by Pillow."""
-    size, kind, bands = picture.size, picture.kind, picture.bands
+    size, kind, bands = picture.size, picture.pixel_format, picture.bands
     if form.name == "TIFF":
         head = deep.tiff_head(size, kind, picture.metadata.options("TIFF")["tiffinfo"])
         return partial(deep.write_tiff, head=head, bands=_spanned(bands, kind, picture.span))
@@ -104,7 +104,7 @@ def _writer(picture: BandedPicture, form: Format, compression: int | None) -> Ca
     return None
 
 
-def _spanned(bands: Iterable[np.ndarray], kind: Kind, span: tuple[float, float]) -> Iterable[np.ndarray]:
+def _spanned(bands: Iterable[np.ndarray], kind: PixelFormat, span: tuple[float, float]) -> Iterable[np.ndarray]:
     """Floats as what they stand for."""
     low, high, count = *span, len(kind.colours)
     for band in bands:

@@ -13,9 +13,10 @@ import demo
 import init_cmsr
 import test
 from models.cmsr import calibration
-from tests.commands import call, mistake
+from tests.commands import ROOT, call, mistake
 from utils.processes import Stopped
 
+GOLDEN = ROOT / "tests/golden/cmsr_tables"
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
@@ -36,7 +37,8 @@ def table(pictures, checkpoint) -> Path:
 def test_tables_are_made_extended_and_used(table, pictures, checkpoint, capsys) -> None:
     content = yaml.safe_load(table.read_text())
     assert list(content["scale2mod"]) == [5.5, 6]
-    assert content["rule"] == "window"
+    assert content["rule"] == "published"
+    assert content["data"] == "init.yaml"
     assert not table.with_suffix(".partial").exists()
     cmsr = ("--model", checkpoint, "--cmsr", "True", "--cmsr_path", table)
     call(demo, "--input", pictures / "a.png", "--output", "o.png", "--scale", 6, *cmsr, "--cmsr-map", "map.png")
@@ -50,6 +52,31 @@ def test_tables_are_made_extended_and_used(table, pictures, checkpoint, capsys) 
     assert "of the decoder time" in out
     scores = json.loads(Path("r.json").read_text())["results"][0]["mean"]["small+cmsr"]
     assert {"psnr", "share", "decoder_seconds", "psnr_to_full"} <= scores.keys()
+
+
+@pytest.mark.parametrize("error", ["2e-5", "1e-4"])
+@pytest.mark.parametrize("form", ["as in train configs", "left-over name", "nested"])
+def test_published_tables_by_published_configs(error, form) -> None:
+    """Tables that LMF's program made, targets one after another into one file."""
+    published = yaml.safe_load((GOLDEN / f"table_{error}.yaml").read_text())
+    targets = list(published) if form == "nested" else list(published)[:2]
+    for target in targets:
+        samples = {
+            "dataset": {"name": "image-folder", "args": {"root_path": str(GOLDEN / "pictures")}},
+            "wrapper": {"name": "sr-implicit-downsampled", "args": {"scale_min": target, "scale_max": target}},
+            "batch_size": 1,
+        }
+        config = {"test_dataset": samples, "eval_type": f"div2k-{target}", "eval_bsize": 30000}
+        if form == "left-over name":
+            config = {"init-div2k-x4": {"yaml": None}, **config}
+        if form == "nested":
+            config = {f"init-div2k-x{target}": config}
+        Path(f"x{target}.yaml").write_text(yaml.safe_dump(config))
+        options = ("--model", GOLDEN / "model.pth", "--mse_threshold", error, "--save_path", "t.yaml")
+        call(init_cmsr, "--config", f"x{target}.yaml", *options)
+    made = yaml.safe_load(Path("t.yaml").read_text())
+    assert made["data"] == ", ".join(f"x{target}.yaml" for target in targets)
+    assert made["scale2mod"] == {target: pytest.approx(published[target], abs=0.005) for target in targets}
 
 
 def test_tables_that_a_signal_stops_are_finished(table, checkpoint, monkeypatch, capsys) -> None:
@@ -116,4 +143,4 @@ def test_models_that_cannot_be_controlled_stand_beside(table, pictures, checkpoi
     options = ("--config", "c.yaml", "--json", "r.json", "--cmsr", "--cmsr_path", table)
     call(test, *options, "--model", "bicubic", checkpoint)
     assert set(json.loads(Path("r.json").read_text())["results"][0]["mean"]) == {"bicubic", "small", "small+cmsr"}
-    assert "none of the models" in mistake(capsys, test, *options, "--model", "bicubic")
+    assert "none of the models" in mistake(capsys, test, *options, "--model", "bicubic", "--overwrite")

@@ -13,8 +13,7 @@ from PIL import ImageFont
 from tqdm import tqdm
 
 from pictures.writing import write_picture
-from tools.drawings.sheet import Sheet
-from tools.drawings.subjects import DRAWINGS
+from tools.drawings import DRAWINGS, Sheet
 from utils import cli
 from utils.errors import InputError
 

@@ -2,7 +2,6 @@
 
 import json
 import time
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
 from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor
-from training.run import LAST
+from training.state import LAST
 from utils import cli
 from utils.config import check_keys, load_config, merge, require, write_yaml
 from utils.errors import InputError
@@ -106,7 +105,7 @@ def judge(root: Path, name: str, sets: Mapping[str, Any]) -> dict[str, Any] | No
     upscaler, scores = load_upscaler(checkpoint), {}
     for label, config in sets.items():
         scores[label] = {}
-        for task in make_tasks(config, Namespace(config=f"trial.sets.{label}", scales=None)):
+        for task in make_tasks(config, f"trial.sets.{label}"):
             measured = [task.measure(task.sample(n), upscaler, None)[0] for n in range(len(task.samples))]
             scores[label][task.label] = sum(next(iter(one.values())) for one in measured) / len(measured)
     found = {"steps": state["step"], "psnr": scores}

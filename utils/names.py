@@ -5,4 +5,4 @@ BACKENDS = ("auto", "native", "torch")
 PRECISIONS = ("auto", "float32", "bfloat16")
 FILTERS = ("bicubic", "bilinear", "catmull-rom", "lanczos", "nearest")
 MEASURES = ("intensity", "curvature")  # of an LR pixel, by which CMSR chooses its level
-RULES = ("window", "pooled")  # by which init_cmsr.py chooses thresholds
+RULES = ("published", "pooled")  # by which init_cmsr.py chooses thresholds

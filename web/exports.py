@@ -11,7 +11,7 @@ import numpy as np
 
 from painting.outputs import needed_memory
 from pictures.formats import format_of, kept_metadata
-from pictures.picture import Kind, Picture
+from pictures.picture import Picture, PixelFormat
 from pictures.writing import encode
 from utils.errors import InputError, one_line
 from utils.geometry.grids import Size
@@ -77,11 +77,11 @@ class Export:
         self.done, self.state, self.error, self.notes = 0.0, "waiting", "", ()
         self._studio, self._worker, self._lock = studio, worker, Lock()
         self._form = format_of(f"x{order.ending}")
-        kind, losses = self._form.kind_for(upload.picture.kind)
+        kind, losses = self._form.pixel_format_for(upload.picture.pixel_format)
         if upload.picture.span != (0, 1) and kind.depth < 32:
             raise Refused(f"{upload.name} holds floats beyond 0..1; choose tif", 422)
         if order.homography and not kind.has_alpha and self._form.has_alpha:
-            kind, _ = self._form.kind_for(Kind(f"{kind.colours}A", kind.depth))
+            kind, _ = self._form.pixel_format_for(PixelFormat(f"{kind.colours}A", kind.depth))
         self._form.check_size(order.file_name(upload), order.size, kind)
         self._kind, self._losses = kind, losses
         self._reserved = needed_memory(upload.picture.size, order.size, kind)

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 
 from pictures.deep import PNG_SIGNATURE, png_chunk, png_header
-from pictures.picture import CHANNELS, Kind
+from pictures.picture import CHANNELS, PixelFormat
 
 NOTHING, LEFT = 0, 1  # filters: the pixel itself, and less the one to the left
 
@@ -25,6 +25,6 @@ def png(pixels: np.ndarray, small: bool = True) -> bytes:
         filtered[:, 1 + channels :] -= rows[:, :-channels]
     packer = zlib.compressobj(int(small), strategy=zlib.Z_HUFFMAN_ONLY)
     packed = packer.compress(filtered) + packer.flush()
-    header = png_header((height, width), Kind(CHANNELS[channels], 8))
+    header = png_header((height, width), PixelFormat(CHANNELS[channels], 8))
     chunks = (b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")
     return PNG_SIGNATURE + b"".join(png_chunk(name, data) for name, data in chunks)

@@ -56,7 +56,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             "width": width,
             "height": height,
             "channels": upload.picture.channels,
-            "depth": upload.picture.kind.depth,
+            "depth": upload.picture.pixel_format.depth,
             "notes": list(upload.picture.losses),
             "reference": upload.reference is not None,
             "version": upload.turn,

@@ -209,7 +209,7 @@ class Studio:
     def input(self, upload: Upload) -> bytes:
         """The picture as it was read, as PNG."""
         stream = io.BytesIO()
-        kind, _ = PNG.kind_for(upload.picture.kind)
+        kind, _ = PNG.pixel_format_for(upload.picture.pixel_format)
         picture = Picture(Layers.of(upload.picture).pixels(kind.depth, kind.channels), kind.channels)
         write(stream, upload.name, PNG, picture)
         return stream.getvalue()

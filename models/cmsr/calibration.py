@@ -9,21 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.cmsr.rendering import MEASURES, Level, level_size
+from models.cmsr.tables import PUBLISHED
 from models.decoders.lmf import LMFDecoder, ModulatedField
 from models.upscaler import Upscaler
 from utils.geometry.grids import Grid, Size, pixel_centers, pixel_index
 from utils.geometry.sizes import output_size
 
 CANDIDATES = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-
-
-STEPS = 101
-
-
-WINDOW = 0.001
-
-
-RULES = ("window", "pooled")
+STEPS = 101  # intensities that the published rule tries
+WINDOW = 0.001  # around each of them
 
 
 @dataclass(frozen=True)
@@ -45,10 +39,14 @@ def painted(model: LMFDecoder, field: ModulatedField, grid: Grid) -> Tensor:
 
 
 @torch.inference_mode()
-def level_errors(upscaler: Upscaler, latent: Any, target: float, measure: str) -> list[LevelErrors]:
-    """The errors of every candidate scale below `target` on one encoded picture."""
+def level_errors(upscaler: Upscaler, latent: Any, target: float, measure: str, rule: str) -> list[LevelErrors]:
+    """The errors of every candidate scale below `target` on one encoded picture.
+
+    For the `published` rule levels have its truncated sizes and their own cells, not clipped at the trained scale, and
+    errors are of normalised values.
+    """
     model: LMFDecoder = upscaler.model
-    image = latent.image
+    image, published = latent.image, rule == PUBLISHED
     input_size: Size = tuple(image.shape[-2:])
     size = output_size(input_size, (target, target))
     grid = Grid.of_size(size)
@@ -58,17 +56,15 @@ def level_errors(upscaler: Upscaler, latent: Any, target: float, measure: str) -
     value = MEASURES[measure](model, made, image)[0].flatten()
     found = []
     for scale in (candidate for candidate in CANDIDATES if candidate < target):
-        grid = Grid.of_size(level_size(scale, input_size, size))
-        picture = painted(model, model.with_cell(made, model.cell(latent, grid)), grid)
-        picture = F.interpolate(picture, size, mode="bilinear", align_corners=False)
-        norm = upscaler.normalization.gt
-        squared = (norm.invert(picture) - norm.invert(full)).square().mean(1).flatten()
-        zero = torch.zeros_like(value)
-        found.append(
-            LevelErrors(
-                scale, value, zero.index_add(0, owner, squared), zero.index_add(0, owner, torch.ones_like(squared))
-            )
-        )
+        grid = Grid.of_size(level_size(scale, input_size, size, published))
+        cell = grid.cell(input_size, None).to(image.device)[None] if published else model.cell(latent, grid)
+        picture = painted(model, model.with_cell(made, cell), grid)
+        difference = F.interpolate(picture, size, mode="bilinear", align_corners=False) - full
+        if not published:
+            difference = upscaler.normalization.gt.invert(full + difference) - upscaler.normalization.gt.invert(full)
+        squared, zero = difference.square().mean(1).flatten(), torch.zeros_like(value)
+        error, count = (zero.index_add(0, owner, values) for values in (squared, torch.ones_like(squared)))
+        found.append(LevelErrors(scale, value, error, count))
     return found
 
 
@@ -78,16 +74,44 @@ def _owners(size: Size, input_size: Size) -> Tensor:
     return (rows[:, None] * input_size[1] + columns).flatten()
 
 
-def window_threshold(errors: LevelErrors, mse: float, largest: float) -> float:
-    """The published rule: the last of 101 steps from 0 to `largest` before one around which the error exceeds `mse`.
+def published_levels(
+    pictures: Sequence[Sequence[LevelErrors]], target: float, mse: float, largest: float
+) -> dict[float, float]:
+    """LMF's rule: {scale: threshold} from the `level_errors` of every picture, one after another.
 
-    A step is judged by the pixels within 0.001 of it, and passes where there are none.
+    For each picture, intensities from 0 to `largest` in 101 steps are open. A level, from the lowest scale on, tries
+    them upwards, each with the pixels within 0.001 of it, and stops at the first whose error exceeds `mse`; those that
+    pass are closed for the levels that follow, those without pixels are skipped. A threshold is the last step that
+    passed, or stays where none did; it only falls from picture to picture, and lower levels are never above it.
     """
-    steps = torch.linspace(0, largest, STEPS, device=errors.measure.device)
-    near = ((errors.measure - steps[:, None]).abs() <= WINDOW).to(errors.error.dtype)  # (101, N)
-    passes = near @ errors.error <= mse * (near @ errors.count)
-    passed = int(passes.long().cumprod(0).sum())
-    return float(steps[passed - 1]) if passed else 0.0
+    scales = [level.scale for level in pictures[0]]
+    table = dict.fromkeys([*scales, target], 1.0)
+
+    def lower(scale: float, threshold: float) -> None:
+        table[scale] = threshold
+        for below in (other for other in table if other < scale):
+            table[below] = min(table[below], threshold)
+
+    for levels in pictures:
+        opened = torch.linspace(0, largest, STEPS).tolist()
+        for level in levels:
+            best = table[level.scale]
+            near = (
+                (level.measure - torch.tensor(opened, device=level.measure.device)[:, None]).abs() <= WINDOW
+            ).double()
+            errors, counts = (near @ part.double() for part in (level.error, level.count))
+            closed = set()
+            for step, error, count in zip(opened, errors.tolist(), counts.tolist(), strict=True):
+                if count and error > mse * count:
+                    break
+                if count:
+                    best = step
+                    closed.add(step)
+            opened = [step for step in opened if step not in closed]
+            lower(level.scale, min(table[level.scale], best))
+        if opened:
+            lower(target, opened[-1])
+    return table
 
 
 def pooled_threshold(pictures: Sequence[LevelErrors], mse: float) -> float:
@@ -102,18 +126,12 @@ def pooled_threshold(pictures: Sequence[LevelErrors], mse: float) -> float:
 def make_levels(
     pictures: Sequence[Sequence[LevelErrors]], target: float, rule: str, mse: float, largest: float
 ) -> tuple[Level, ...]:
-    """The levels of a target scale from the `level_errors` of every picture.
-
-    `window` takes the smallest threshold of any picture, `pooled` one for all of them; neither falls as the scale
-    rises."""
-    thresholds = []
-    if rule == "window":
-        for errors in pictures:
-            found = torch.tensor([window_threshold(level, mse, largest) for level in errors])
-            thresholds.append(found.cummax(0).values if len(found) else found)
-        smallest = torch.stack(thresholds).amin(0)
-    else:
-        found = torch.tensor([pooled_threshold(levels, mse) for levels in zip(*pictures, strict=True)])
-        smallest = found.cummax(0).values if len(found) else found
+    """The levels of a target scale from the `level_errors` of every picture, by the `published` rule, or `pooled`, with
+    one error budget for all pictures; thresholds never fall as the scale rises."""
+    if rule == PUBLISHED:
+        table = published_levels(pictures, target, mse, largest)
+        return tuple(Level(scale, threshold) for scale, threshold in table.items())
+    found = torch.tensor([pooled_threshold(levels, mse) for levels in zip(*pictures, strict=True)])
+    smallest = found.cummax(0).values if len(found) else found
     scales = [level.scale for level in pictures[0]]
     return (*(Level(s, float(t)) for s, t in zip(scales, smallest, strict=True)), Level(target, 1.0))

@@ -65,22 +65,27 @@ MEASURES = {"intensity": intensity, "curvature": curvature}
 
 
 def render_controlled(
-    upscaler: Upscaler, latent: Latent, size: Size, levels: Sequence[Level], measure: str = "intensity"
+    upscaler: Upscaler,
+    latent: Latent,
+    size: Size,
+    levels: Sequence[Level],
+    measure: str = "intensity",
+    truncates: bool = False,
 ) -> ControlledPicture:
     """Render `latent` at the target `size` (H, W), level by level; the upscaler's model is an LMF decoder.
 
     The first level starts from the LR picture; `levels` are in order of scale, the last one taking all that is left.
     Per axis no level is larger than the target; levels behind the first of the target's size are not needed. A last
-    level below the target is enlarged bilinearly.
+    level below the target is enlarged bilinearly. `truncates` as in `level_size`.
     """
     model: LMFDecoder = upscaler.model
     image, input_size = latent.image, tuple(latent.image.shape[-2:])
     with upscaler.computing():
         field = model.field(latent, model.cell(latent, Grid.of_size(size)))
-        levels, wanted = _wanted_levels(model, field, image, size, levels, measure)
+        levels, wanted = _wanted_levels(model, field, image, size, levels, measure, truncates)
         picture, queries = image, 0
         for number, level in enumerate(levels):
-            grid = Grid.of_size(level_size(level.scale, input_size, size))
+            grid = Grid.of_size(level_size(level.scale, input_size, size, truncates))
             picture = F.interpolate(picture, grid.size, mode="bilinear", align_corners=False)
             here = wanted == number
             if here.any():
@@ -94,20 +99,31 @@ def render_controlled(
 
 
 def chosen_levels(
-    upscaler: Upscaler, latent: Latent, size: Size, levels: Sequence[Level], measure: str = "intensity"
+    upscaler: Upscaler,
+    latent: Latent,
+    size: Size,
+    levels: Sequence[Level],
+    measure: str = "intensity",
+    truncates: bool = False,
 ) -> tuple[list[Level], Tensor]:
     """What `render_controlled` decides, without rendering: the levels that are needed, and which of them each LR pixel
     is rendered at, (B, h, w)."""
     model: LMFDecoder = upscaler.model
     with upscaler.computing():
         field = model.field(latent, model.cell(latent, Grid.of_size(size)))
-        return _wanted_levels(model, field, latent.image, size, levels, measure)
+        return _wanted_levels(model, field, latent.image, size, levels, measure, truncates)
 
 
 def _wanted_levels(
-    model: LMFDecoder, field: ModulatedField, image: Tensor, size: Size, levels: Sequence[Level], measure: str
+    model: LMFDecoder,
+    field: ModulatedField,
+    image: Tensor,
+    size: Size,
+    levels: Sequence[Level],
+    measure: str,
+    truncates: bool,
 ) -> tuple[list[Level], Tensor]:
-    levels = needed_levels(levels, tuple(image.shape[-2:]), size)
+    levels = needed_levels(levels, tuple(image.shape[-2:]), size, truncates)
     bounds = torch.tensor([level.threshold for level in levels[:-1]], device=image.device)
     # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
     return levels, torch.bucketize(MEASURES[measure](model, field, image), bounds, right=True)
@@ -122,17 +138,19 @@ def positions_in(chosen: Tensor, grid: Grid) -> int:
     return int((chosen.cpu() * (in_rows[:, None] * in_columns)).sum())
 
 
-def needed_levels(levels: Sequence[Level], input_size: Size, size: Size) -> list[Level]:
+def needed_levels(levels: Sequence[Level], input_size: Size, size: Size, truncates: bool = False) -> list[Level]:
     """`levels` up to the first that reaches the target `size` on both axes."""
     needed = []
     for level in levels:
         needed.append(level)
-        if level_size(level.scale, input_size, size) == size:
+        if level_size(level.scale, input_size, size, truncates) == size:
             break
     return needed
 
 
-def level_size(scale: float, input_size: Size, size: Size) -> Size:
-    """(H, W) of a level: `scale` times the (h, w) input, per axis at most the target `size`."""
-    height, width = (min(round(n * scale), target) for n, target in zip(input_size, size, strict=True))
+def level_size(scale: float, input_size: Size, size: Size, truncates: bool = False) -> Size:
+    """(H, W) of a level: `scale` times the (h, w) input, rounded or, as published, truncated; per axis at most the
+    target `size`."""
+    whole = int if truncates else round
+    height, width = (min(whole(n * scale), target) for n, target in zip(input_size, size, strict=True))
     return height, width

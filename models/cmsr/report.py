@@ -89,7 +89,7 @@ def control(
     scale = max(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
     levels = table.levels_for(scale) if scale > (FULL_UP_TO if above is None else above) else (Level(scale, 1.0),)
     started = time.perf_counter()
-    controlled = render_controlled(upscaler, latent, size, levels, table.measure)
+    controlled = render_controlled(upscaler, latent, size, levels, table.measure, table.truncates)
     picture = controlled.picture[0].cpu()
     rendered = time.perf_counter()
     report = ControlReport(scale, picture, controlled, rendered - started)

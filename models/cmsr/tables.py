@@ -21,6 +21,7 @@ from utils.config import check_keys, plain_number, read_yaml, write_yaml
 from utils.errors import InputError, nearest_name
 from utils.files import atomic_file, from_anywhere, read_text
 
+RULES = (PUBLISHED, POOLED) = ("published", "pooled")  # LMF's, and ours with one error budget for all pictures
 ABOUT = ("model", "measure", "rule", "mse_threshold", "data", "precision")
 
 
@@ -34,6 +35,11 @@ class ScaleTable:
     @property
     def measure(self) -> str:
         return self.about.get("measure", "intensity")
+
+    @property
+    def truncates(self) -> bool:
+        """Whether levels are rendered at int(h * scale): in tables of the published rule, or of an unknown one."""
+        return self.about.get("rule", PUBLISHED) == PUBLISHED
 
     def levels_for(self, scale: float) -> tuple[Level, ...]:
         """The levels of the smallest target that is not below `scale`, else of the largest one."""

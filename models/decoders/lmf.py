@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from models.continuous import Field, Latent
-from models.layers.convolution import cut_at, in_tiles, margin
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
@@ -107,12 +106,11 @@ class LMFDecoder(LocalEnsembleModel):
 
     def field_of_part(self, latent: Latent, cell: Tensor, pixels: PixelWindow) -> ModulatedField:
         size, held = latent.size, latent.pixels
-        around = in_tiles(pixels).clipped(held)
+        around = pixels.grown(1).clipped(held)
         here, inner = around.within(held), pixels.within(around)
         varies, cell = cell.dim() == 4, cell_in_pixels(cell, size)
         cell = pixels.of(cell) if varies else cell
-        with cut_at(around.top, around.left):
-            modulation, code = self.modulate(latent.part(here.rows, here.columns), inner, cell, size)
+        modulation, code = self.modulate(latent.part(here.rows, here.columns), inner, cell, size)
         return ModulatedField(
             table=self.tabulate(code, cell),
             skip=latent.image if self.lr_skip else None,
@@ -125,7 +123,7 @@ class LMFDecoder(LocalEnsembleModel):
     @property
     def context(self) -> int | None:
         in_parts = not self.lr_skip or backends.choose(self.native_library, *self.imnet.parameters()) is not None
-        return margin(self.encoder) if in_parts else None
+        return getattr(self.encoder, "reach", None) if in_parts else None
 
     def pixels_at_a_time(self, latent: Latent) -> Size:
         on_cpu, width = latent.features.is_cpu, latent.size[1]

@@ -8,9 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pictures.films.options import FilmJob
 from pictures.films.reading import import_av, opened, picture_stream
-from pictures.films.writing import Encoder, Segments, decoding_times, seconds
+from pictures.films.writing import Encoder, FilmJob, Segments, decoding_times, seconds
 from utils.errors import InputError
 
 COPIED = ("audio", "subtitle")

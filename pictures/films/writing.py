@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pictures.films.options import CODECS, FilmJob
 from pictures.films.reading import ARRAYS, FULL, LIMITED, RGB_FORMATS, Description, import_av, smooth
+from pictures.formats import EVERYTHING, Format
 from pictures.picture import Picture
 from utils.errors import InputError
 from utils.files import atomic_file
@@ -25,6 +25,59 @@ from utils.files import atomic_file
 ENCODER_THREADS = 2  # fixed, as x264 and x265 give other bytes with other numbers
 FASTEST = Fraction(240)  # frames a second, for the encoders' planning alone: SVT-AV1 refuses more; times are exact
 HEADER = struct.Struct("<qqIB")  # of a packet: time, duration, bytes, whether it is a key frame
+
+
+# Containers that are written, and what PyAV calls them
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder by its name in FFmpeg; `quality` unless another is given, 0 being the best, up to `worst`, or None
+    for a codec without loss; fixed `options`."""
+
+    encoder: str
+    quality: int | None
+    worst: int
+    options: Mapping[str, str]
+
+    def options_for(self, quality: int | None) -> dict[str, str]:
+        """As options of the encoder."""
+        chosen = self.quality if quality is None else quality
+        return {**self.options, **({} if chosen is None else {"crf": str(chosen)})}
+
+
+CODECS = {
+    "h264": Codec("libx264", 18, 51, {"preset": "medium"}),
+    "h265": Codec("libx265", 20, 51, {"preset": "medium", "x265-params": "log-level=error"}),
+    "av1": Codec("libsvtav1", 24, 63, {"preset": "8"}),
+    "ffv1": Codec("ffv1", None, 0, {"level": "3", "slicecrc": "1"}),
+}
+_COLOURS = ("L", "RGB")
+OPAQUE = Format("film", {8: _COLOURS, 16: _COLOURS}, EVERYTHING)
+TRANSPARENT = Format("film", dict.fromkeys((8, 16), (*_COLOURS, "RGBA")), EVERYTHING)
+
+
+@dataclass(frozen=True)
+class FilmJob:
+    """A film to read, where to write what is made of it, how, and which frames: `first` to before `last`."""
+
+    source: Path
+    target: Path
+    codec: str
+    quality: int | None
+    first: int = 0
+    last: int | None = None
+
+    @property
+    def form(self) -> Format:
+        """What frames can be written as."""
+        return TRANSPARENT if self.codec == "ffv1" else OPAQUE
+
+    @property
+    def container(self) -> str:
+        """Of the target, as PyAV calls it."""
+        return CONTAINERS[self.target.suffix.lower()]
 
 
 @dataclass(frozen=True)
@@ -43,7 +96,7 @@ class Encoder:
     def __init__(self, job: FilmJob, description: Description, picture: Picture):
         self.job, self.description = job, description
         self.codec = CODECS[job.codec]
-        self.channels, self.depth = picture.channels, picture.kind.depth
+        self.channels, self.depth = picture.channels, picture.pixel_format.depth
         self.pixel_format = self._pixel_format()
         height, width = picture.size
         form = import_av().VideoFormat(self.pixel_format)

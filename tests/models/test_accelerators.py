@@ -94,7 +94,7 @@ def launches(function) -> bool:
 def on_device(spec) -> Upscaler:
     torch.manual_seed(0)
     with FakeDevice():
-        return Upscaler(models.make(spec).eval().requires_grad_(False), device=DEVICE)
+        return Upscaler(models.make(spec).eval().requires_grad_(False).to(DEVICE), device=DEVICE)
 
 
 def is_on_device(tensor: torch.Tensor, shape: tuple[int, ...]) -> bool:

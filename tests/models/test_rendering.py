@@ -108,4 +108,4 @@ def test_blocks_are_of_about_one_size(most) -> None:
         step = even_step(n, most)
         assert step <= most
         assert (n - 1) % step + 1 >= min(n, step / 2 - 1)
-    assert even_step(180, 96) == 92
+    assert even_step(180, 96) == 90

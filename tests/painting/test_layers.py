@@ -8,7 +8,7 @@ from models.native import backends
 from models.upscaler import Upscaler
 from painting.layers import continued, drawing, paint, with_outside
 from painting.outputs import needed_memory
-from pictures.picture import Kind
+from pictures.picture import PixelFormat
 from pictures.tensors import Layers
 from tests.registered import small_spec
 from utils.geometry.homographies import Homography
@@ -105,7 +105,7 @@ def replace_alpha(layers: Layers, alpha: float) -> Layers:
 
 def test_memory_grows_with_the_output() -> None:
     small, large, clear = (
-        needed_memory((10, 10), size, Kind(channels, 8))
+        needed_memory((10, 10), size, PixelFormat(channels, 8))
         for size, channels in (((1000, 1000), "RGB"), ((20000, 20000), "RGB"), ((1000, 1000), "RGBA"))
     )
     assert 20e6 < small < 60e6

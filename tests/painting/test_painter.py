@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 import demo
 from pictures.formats import format_of
 from pictures.metadata import Metadata
-from pictures.picture import Kind, Picture
+from pictures.picture import Picture, PixelFormat
 from pictures.reading import read_picture
 from pictures.writing import write_picture
 from tests.commands import call, mistake
@@ -20,24 +20,24 @@ from tests.pictures.making import deep_png, described, noise, small_cmyk_profile
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
 KINDS = {
-    "rgb": Kind("RGB", 8),
-    "grey": Kind("L", 8),
-    "grey-alpha": Kind("LA", 8),
-    "rgba": Kind("RGBA", 8),
-    "palette": Kind("RGB", 8),
-    "palette-alpha": Kind("RGBA", 8),
-    "1-bit": Kind("L", 8),
-    "cmyk": Kind("CMYK", 8),
-    "grey-16": Kind("L", 16),
-    "grey-alpha-16": Kind("LA", 16),
-    "rgb-16": Kind("RGB", 16),
-    "rgba-16": Kind("RGBA", 16),
-    "grey-float": Kind("L", 32),
-    "rgb-float": Kind("RGB", 32),
-    "rgba-float": Kind("RGBA", 32),
-    "grey-exr": Kind("L", 32),
-    "rgb-exr": Kind("RGB", 32),
-    "rgba-exr": Kind("RGBA", 32),
+    "rgb": PixelFormat("RGB", 8),
+    "grey": PixelFormat("L", 8),
+    "grey-alpha": PixelFormat("LA", 8),
+    "rgba": PixelFormat("RGBA", 8),
+    "palette": PixelFormat("RGB", 8),
+    "palette-alpha": PixelFormat("RGBA", 8),
+    "1-bit": PixelFormat("L", 8),
+    "cmyk": PixelFormat("CMYK", 8),
+    "grey-16": PixelFormat("L", 16),
+    "grey-alpha-16": PixelFormat("LA", 16),
+    "rgb-16": PixelFormat("RGB", 16),
+    "rgba-16": PixelFormat("RGBA", 16),
+    "grey-float": PixelFormat("L", 32),
+    "rgb-float": PixelFormat("RGB", 32),
+    "rgba-float": PixelFormat("RGBA", 32),
+    "grey-exr": PixelFormat("L", 32),
+    "rgb-exr": PixelFormat("RGB", 32),
+    "rgba-exr": PixelFormat("RGBA", 32),
 }
 UPRIGHT = described().of_size((12, 10), (1, 1))
 
@@ -82,12 +82,12 @@ def test_kinds(capsys, name, ending, options) -> None:
         pytest.importorskip("OpenEXR")
     source = make(name)
     form = format_of(f"o{ending}")
-    kind, losses = form.kind_for(KINDS[name])
+    kind, losses = form.pixel_format_for(KINDS[name])
     call(demo, "--input", source, "--output", f"o{ending}", "--model", "bilinear", *options)
     said = capsys.readouterr().out
     assert all(loss in said for loss in losses)
     given, made = read_picture(source).metadata, read_picture(f"o{ending}")
-    assert made.kind == kind
+    assert made.pixel_format == kind
     assert made.losses == ()
     assert made.size == ((30, 25) if options[0] == "--scale" else (14, 12))
     converted = name == "cmyk" and kind.channels == "RGB"
@@ -112,7 +112,7 @@ def test_what_is_lost_is_an_error_when_strict(capsys, name) -> None:
     assert str(source) in line
     assert not Path("o.bmp").exists()
     call(demo, *options, "--output", "o.tif", "--strip-metadata")
-    assert read_picture("o.tif").kind == KINDS[name]
+    assert read_picture("o.tif").pixel_format == KINDS[name]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_depth_as_asked_for(capsys) -> None:
     call(demo, "--input", "deep.png", "--output", "8.png", "--depth", 8, *options)
     call(demo, "--input", "plain.png", "--output", "16.png", "--depth", 16, *options)
     assert "reduced" not in capsys.readouterr().out
-    assert read_picture("8.png").kind.depth == 8
+    assert read_picture("8.png").pixel_format.depth == 8
     assert len(np.unique(read_picture("16.png").pixels)) > 600
     call(demo, "--input", "plain.png", "--output", "16.jpg", "--depth", 16, *options)
     assert "16 bits reduced to 8 bits" in capsys.readouterr().out
@@ -192,11 +192,15 @@ def test_transparency_is_filled_where_the_format_has_none(capsys) -> None:
 
 def test_warps_of_grey_stay_grey() -> None:
     Image.fromarray(noise(8, 8)).save("in.png")
-    for name, kind in {"o.png": Kind("LA", 8), "o.webp": Kind("RGBA", 8), "o.tif": Kind("LA", 8)}.items():
+    for name, kind in {
+        "o.png": PixelFormat("LA", 8),
+        "o.webp": PixelFormat("RGBA", 8),
+        "o.tif": PixelFormat("LA", 8),
+    }.items():
         call(demo, "--input", "in.png", "--output", name, "--model", "bicubic", "--rotate", 30)
-        assert read_picture(name).kind == kind
+        assert read_picture(name).pixel_format == kind
     call(demo, "--input", "in.png", "--output", "turned.png", "--model", "bicubic", "--rotate", 90)
-    assert read_picture("turned.png").kind == Kind("L", 8)
+    assert read_picture("turned.png").pixel_format == PixelFormat("L", 8)
 
 
 def test_inks_have_no_transparency(capsys) -> None:
@@ -207,4 +211,4 @@ def test_inks_have_no_transparency(capsys) -> None:
     call(demo, *options, "--output", "o.tif", "--background", "white")
     assert read_picture("o.tif").pixels[0, 0].tolist() == [0, 0, 0, 0]
     call(demo, *options, "--output", "o.png")
-    assert read_picture("o.png").kind == Kind("RGBA", 8)
+    assert read_picture("o.png").pixel_format == PixelFormat("RGBA", 8)

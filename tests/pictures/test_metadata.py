@@ -8,7 +8,7 @@ from PIL import ExifTags, Image
 
 from pictures.formats import WRITTEN, format_of, kept_metadata
 from pictures.metadata import Metadata
-from pictures.picture import Kind, Picture
+from pictures.picture import Picture, PixelFormat
 from pictures.reading import read_picture
 from pictures.writing import write_picture
 from tests.pictures.making import described, noise
@@ -28,7 +28,7 @@ def test_formats_keep_what_they_promise(tmp_path, ending, depth) -> None:
         pytest.skip("not of this depth")
     given = described().of_size((6, 8), (1, 1))
     picture = Picture(noise(6, 8, 3, dtype=np.uint8 if depth == 8 else np.uint16), "RGB", given)
-    metadata, lost = kept_metadata(picture, form, picture.kind)
+    metadata, lost = kept_metadata(picture, form, picture.pixel_format)
     assert write_picture(tmp_path / f"p{ending}", replace(picture, metadata=metadata)) == []
     read = read_picture(tmp_path / f"p{ending}").metadata
     assert (read.icc == given.icc) == ("the colour profile" not in lost)
@@ -72,8 +72,8 @@ def test_thumbnails_are_dropped(tmp_path) -> None:
 def test_a_profile_of_other_channels_is_not_written() -> None:
     grey = Metadata(icc=bytes(16) + b"GRAY" + bytes(108))
     picture = Picture(noise(2, 2, 1), "L", grey)
-    assert kept_metadata(picture, WRITTEN[".png"], picture.kind) == (grey, [])
-    assert kept_metadata(picture, WRITTEN[".webp"], Kind("RGB", 8)) == (Metadata(), ["the profile of L"])
+    assert kept_metadata(picture, WRITTEN[".png"], picture.pixel_format) == (grey, [])
+    assert kept_metadata(picture, WRITTEN[".webp"], PixelFormat("RGB", 8)) == (Metadata(), ["the profile of L"])
 
 
 def test_jpegs_without_a_resolution_have_none(tmp_path) -> None:

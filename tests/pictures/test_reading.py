@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from pictures import deep
 from pictures.animation_reading import read_animation
-from pictures.picture import Kind
+from pictures.picture import PixelFormat
 from pictures.reading import list_pictures, read_picture, read_rgb
 from tests.pictures.making import deep_png, noise, small_cmyk_profile
 from utils.errors import InputError
@@ -40,7 +40,7 @@ def test_kinds_of_png(tmp_path, mode, options, kind) -> None:
         options = {"transparency": picture.getpixel((0, 0))}
     picture.save(tmp_path / "p.png", **options)
     read = read_picture(tmp_path / "p.png")
-    assert (read.kind, read.losses) == (Kind(kind, 8), ())
+    assert (read.pixel_format, read.losses) == (PixelFormat(kind, 8), ())
     with Image.open(tmp_path / "p.png") as file:
         expected = np.array(file.convert(kind)).reshape(read.pixels.shape)
     assert np.array_equal(read.pixels, expected)
@@ -62,7 +62,7 @@ def test_all_16_bits_of_png_are_read(tmp_path, channels, interlaced) -> None:
     deep_png(tmp_path / "p.png", pixels, interlaced)
     for source in (tmp_path / "p.png", (tmp_path / "p.png").read_bytes()):
         read = read_picture(source)
-        assert read.kind == Kind({2: "LA", 3: "RGB", 4: "RGBA"}[channels], 16)
+        assert read.pixel_format == PixelFormat({2: "LA", 3: "RGB", 4: "RGBA"}[channels], 16)
         assert np.array_equal(read.pixels, pixels)
 
 
@@ -153,7 +153,7 @@ def test_ppm_of_16_bits(tmp_path) -> None:
     path = tmp_path / "p.ppm"
     path.write_bytes(b"P6 # of a camera\n2 1\n# twelve bits\n4095\n" + b"\x0f\xff\0\0\x08\0" + b"\0\x01" * 3)
     read = read_picture(path)
-    assert (read.kind, read.losses) == (Kind("RGB", 16), ())
+    assert (read.pixel_format, read.losses) == (PixelFormat("RGB", 16), ())
     assert read.pixels.tolist() == [[[65535, 0, 32776], [16, 16, 16]]]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match="cut short"):
@@ -174,7 +174,7 @@ def test_transparent_colour_of_16_bits(tmp_path) -> None:
     pixels = np.array([[[0x1234, 5, 6], [0x1200, 5, 6]]], dtype=np.uint16)
     deep_png(tmp_path / "p.png", pixels, extra={b"tRNS": pixels[0, 0].astype(">u2").tobytes()})
     read = read_picture(tmp_path / "p.png")
-    assert read.kind == Kind("RGBA", 16)
+    assert read.pixel_format == PixelFormat("RGBA", 16)
     assert read.pixels[0, :, 3].tolist() == [0, 65535]
 
 

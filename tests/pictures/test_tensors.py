@@ -17,7 +17,7 @@ def test_every_kind_survives_exactly(channels, dtype) -> None:
     picture = Picture(pixels / np.float32(255) if dtype == np.float32 else pixels, channels)
     layers = Layers.of(picture)
     assert (layers.alpha is not None) == channels.endswith("A")
-    back = layers.pixels(picture.kind.depth, channels)
+    back = layers.pixels(picture.pixel_format.depth, channels)
     assert back.dtype == dtype
     assert np.abs(back - picture.pixels).max() <= (1e-7 if dtype == np.float32 else 0)
 

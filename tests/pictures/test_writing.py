@@ -9,7 +9,7 @@ import pytest
 
 from pictures.formats import WRITTEN, check_writable, format_of
 from pictures.metadata import Metadata
-from pictures.picture import Kind, Picture
+from pictures.picture import Picture, PixelFormat
 from pictures.reading import read_picture, read_rgb
 from pictures.writing import write_picture
 from tests.pictures.making import noise
@@ -38,7 +38,7 @@ def test_what_a_format_holds_survives_exactly(tmp_path, ending) -> None:
             written = Picture(pixels, channels)
             assert write_picture(tmp_path / f"new/p{ending}", written) == []
             read = read_picture(tmp_path / f"new/p{ending}")
-            assert (read.kind, read.losses) == (Kind(channels, depth), ())
+            assert (read.pixel_format, read.losses) == (PixelFormat(channels, depth), ())
             if ending == ".exr":  # through a curve and back, and colours times alpha
                 assert read.pixels == pytest.approx(pixels, abs=2e-6)
             else:
@@ -79,35 +79,40 @@ def test_lossy_formats_lose_little(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("ending", "kind", "held", "losses"),
     [
-        (".png", Kind("CMYK", 16), Kind("RGB", 8), ["CMYK converted to RGB", "16 bits reduced to 8 bits"]),
-        (".png", Kind("L", 32), Kind("L", 16), ["floats reduced to 16 bits"]),
-        (".webp", Kind("LA", 8), Kind("RGBA", 8), []),
-        (".jpg", Kind("RGBA", 16), Kind("RGB", 8), ["transparency filled", "16 bits reduced to 8 bits"]),
-        (".jpg", Kind("CMYK", 8), Kind("CMYK", 8), []),
-        (".jp2", Kind("LA", 16), Kind("LA", 8), ["16 bits reduced to 8 bits"]),
-        (".tif", Kind("LA", 16), Kind("RGBA", 16), []),
+        (
+            ".png",
+            PixelFormat("CMYK", 16),
+            PixelFormat("RGB", 8),
+            ["CMYK converted to RGB", "16 bits reduced to 8 bits"],
+        ),
+        (".png", PixelFormat("L", 32), PixelFormat("L", 16), ["floats reduced to 16 bits"]),
+        (".webp", PixelFormat("LA", 8), PixelFormat("RGBA", 8), []),
+        (".jpg", PixelFormat("RGBA", 16), PixelFormat("RGB", 8), ["transparency filled", "16 bits reduced to 8 bits"]),
+        (".jpg", PixelFormat("CMYK", 8), PixelFormat("CMYK", 8), []),
+        (".jp2", PixelFormat("LA", 16), PixelFormat("LA", 8), ["16 bits reduced to 8 bits"]),
+        (".tif", PixelFormat("LA", 16), PixelFormat("RGBA", 16), []),
     ],
 )
 def test_what_a_format_cannot_hold_is_said(ending, kind, held, losses) -> None:
-    assert format_of(f"p{ending}").kind_for(kind) == (held, losses)
+    assert format_of(f"p{ending}").pixel_format_for(kind) == (held, losses)
 
 
 @pytest.mark.parametrize(("ending", "side"), [("jpg", 65500), ("webp", 16383)])
 def test_limits_of_formats_are_those_of_the_encoders(tmp_path, ending, side) -> None:
     form = format_of(f"p.{ending}")
-    form.check_size("p", (1, side), Kind("RGB", 8))
+    form.check_size("p", (1, side), PixelFormat("RGB", 8))
     write_picture(tmp_path / f"p.{ending}", np.zeros((1, side, 3), np.uint8))
     with pytest.raises(InputError, match=f"{side} pixels"):
-        form.check_size("p", (1, side + 1), Kind("RGB", 8))
+        form.check_size("p", (1, side + 1), PixelFormat("RGB", 8))
     with pytest.raises(InputError):
         write_picture(tmp_path / f"q.{ending}", np.zeros((1, side + 1, 3), np.uint8))
 
 
 def test_files_of_4_gib_are_refused_where_offsets_end() -> None:
     for name in ("p.tif", "p.bmp"):
-        format_of(name).check_size(name, (30000, 30000), Kind("RGB", 8))
+        format_of(name).check_size(name, (30000, 30000), PixelFormat("RGB", 8))
         with pytest.raises(InputError, match="GiB"):
-            format_of(name).check_size(name, (40000, 40000), Kind("RGB", 8))
+            format_of(name).check_size(name, (40000, 40000), PixelFormat("RGB", 8))
 
 
 @pytest.mark.parametrize("name", ["p.icns", "p.ico", "p.pdf", "p.eps", "p.xbm", "p"])

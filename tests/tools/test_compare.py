@@ -1,13 +1,27 @@
-"""tools.bench compare: one table, one front."""
+"""The tables of documents: models side by side, measured ratios."""
 
+import json
 import multiprocessing
 
 import pytest
 
+from evaluation.metrics import make_metrics
 from tests.commands import call
 from tools.bench import __main__ as bench
 from tools.bench import compare as comparison
-from tools.bench.compare import BEGIN, END, Row, pareto_front, size_on_disk, table
+from tools.bench.compare import (
+    BEGIN,
+    END,
+    FIGURES_BEGIN,
+    FIGURES_END,
+    Row,
+    figures_table,
+    models_table,
+    pareto_front,
+    replace_between_marks,
+    size_on_disk,
+)
+from utils.errors import InputError
 
 
 def row(psnr: float, seconds: float) -> Row:
@@ -18,7 +32,7 @@ def row(psnr: float, seconds: float) -> Row:
 
 
 def test_table_has_a_row_for_each_model_and_the_published_figures() -> None:
-    text = table({"fast": row(30, 0.01), "good": row(35, 0.5)}, (720, 1280), (180, 320))
+    text = models_table({"fast": row(30, 0.01), "good": row(35, 0.5)}, (720, 1280), (180, 320), make_metrics())
     assert "320x180 -> 1280x720" in text
     assert "| good | 35.00 / 0.9000 | 26.00 / 0.5000 | 0.500 | 1.000 | 12 | 4.50 |" in text
     assert "| LeRF-G, published | 35.71 / 0.9475 |  |" in text
@@ -56,3 +70,29 @@ def test_models_are_compared_and_written(monkeypatch, pictures, checkpoint, tmp_
     assert "| Set5 | x2 |" in text
     assert "| samples | x3 |" in text
     assert (tmp_path / "p.png").stat().st_size > 5000
+
+
+def test_figures_of_reports_stand_between_the_marks(tmp_path) -> None:
+    document, report = tmp_path / "benchmarks.md", tmp_path / "r.json"
+    document.write_text(f"above\n{FIGURES_BEGIN}\nold\n{FIGURES_END}\nbelow\n")
+    with pytest.raises(InputError, match=r"no .*r\.json"):
+        figures_table([report])
+    report.write_text("{}")
+    with pytest.raises(InputError, match="not a report"):
+        figures_table([report])
+    figures = {
+        "x4, s": {"median": 0.5, "lowest": 0.4, "highest": 0.6},
+        "x4 / product": {"median": 1.4156, "lowest": 1, "highest": 2.25},
+        "peak, MB": 662.4,
+    }
+    report.write_text(json.dumps({"settings": {"command": "render"}, "figures": figures}))
+    for _ in range(2):
+        call(bench, "docs", "--document", document, "--reports", report)
+        text = document.read_text()
+        assert text.startswith(f"above\n{FIGURES_BEGIN}\n\n| `python -m tools.bench`")
+        assert text.endswith(f"{FIGURES_END}\nbelow\n")
+        assert "| render | x4 / product | 1.42 (1 to 2.25) |\n|  | peak, MB | 662 |\n" in text
+        assert "old" not in text
+        assert "x4, s" not in text
+    with pytest.raises(InputError, match="no lines"):
+        replace_between_marks(report, FIGURES_BEGIN, FIGURES_END, "")

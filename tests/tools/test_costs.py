@@ -28,6 +28,7 @@ def build(config: str, device: str = "meta") -> models.ContinuousModel:
         ("train-lmf/train_edsr-baseline-lmliif", (10.2, 14.4, 21.5, 31.4)),
         ("train-original/train_edsr-baseline-lte", (185, 693, 1541, 2726)),
         ("train-lmf/train_edsr-baseline-lmlte", (16.1, 21.5, 30.5, 43.1)),
+        ("train-lmf/train_edsr-baseline-lmciaosr", (86.6, 92.8, 103.0, 117.3)),
     ],
 )
 def test_multiply_adds_of_the_paper(config, published) -> None:
@@ -76,6 +77,13 @@ def test_what_runs_here_is_what_the_formula_counts(name) -> None:
         whole = costs.counted_macs(model, torch.rand(1, 3, *size), coord, torch.full((1, 2), 0.1))
     expected = costs.encoder_macs(model, size) + costs.decoder_macs(model, size, output_size)
     assert whole == pytest.approx(expected, rel=0.02)
+
+
+def test_non_local_attention_is_counted_apart() -> None:
+    """146.3 G of 2^30 at 320x180, which LMF's figures leave out, whatever the scale."""
+    for config in ("train-original/train_edsr-baseline-ciaosr", "train-lmf/train_edsr-baseline-lmciaosr"):
+        assert costs.attention_macs(build(config), (180, 320)) / 2**30 == pytest.approx(146.3, abs=0.1)
+    assert costs.attention_macs(build("train-lmf/train_edsr-baseline-lmlte"), (180, 320)) == 0
 
 
 def test_attention_is_counted() -> None:

@@ -8,8 +8,7 @@ from PIL import Image, ImageFont
 
 from tests.commands import call, mistake
 from tools import make_drawings
-from tools.drawings.sheet import SIDES
-from tools.drawings.subjects import DRAWINGS
+from tools.drawings import DRAWINGS, SIDES
 from tools.make_drawings import drawing, find_fonts
 
 

@@ -1,8 +1,8 @@
 """Names for help and errors are those of the registries."""
 
 import models
-from models.cmsr.calibration import RULES
 from models.cmsr.rendering import MEASURES
+from models.cmsr.tables import RULES
 from utils import names
 
 

@@ -1,7 +1,8 @@
-"""Models side by side: scores, times, memory and size on disk, as one table and one plot of quality against time."""
+"""Models side by side as one table and one plot, and the table of measured ratios in docs/benchmarks.md."""
 
+import json
+import math
 import multiprocessing
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.report import means
-from evaluation.tasks import Task, make_tasks
+from evaluation.metrics import DEFAULT, Metric, make_metrics
+from evaluation.statistics import means
+from evaluation.tasks import make_tasks
 from models.upscaler import Upscaler
 from models.zoo import resolve
 from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor
-from tools.bench.docs_table import replace_between_marks
-from tools.bench.measures import in_turn, load, peak_memory, short_name
+from tools.bench.figures import in_turn, load, peak_memory, save_plot, short_name
+from utils import cli
 from utils.config import load_config
+from utils.errors import InputError
+from utils.files import atomic_file
 from utils.geometry.sizes import Scale, Size, parse_scale
 
 BEGIN, END = "<!-- models: made by `python -m tools.bench compare` -->", "<!-- end of models -->"
@@ -33,6 +37,32 @@ PUBLISHED = {  # Set5 x2, x3, x4 in the LeRF papers, 8 bits
 }
 
 
+COMPARED = ("nearest", "catmull-rom", "lanczos", "lerf-l", "lerf-g", "s", "drawings-s", "photo-s")
+FIGURES_BEGIN, FIGURES_END = "<!-- figures: made by `python -m tools.bench docs` -->", "<!-- end of figures -->"
+PORTABLE = (" / ", "MB", "saved")  # parts of the names of figures that mean something on another machine
+REPORTS = tuple(f"docs/bench-{name}.json" for name in ("render", "end-to-end", "lerf", "encode", "train", "memory"))
+
+
+def add_commands(commands: Any, common: cli.Parser) -> None:
+    help = "scores, times, memory and size of models, for docs/models.md"
+    side = commands.add_parser("compare", parents=[common], help=help, description=help)
+    side.add_argument("--models", nargs="+", default=COMPARED, help="each a checkpoint, a folder of LUTs, or a filter")
+    side.add_argument("--scales", type=cli.scales, default="2,3,4,6,8", help="scales to measure")
+    side.add_argument("--metrics", nargs="+", default=["psnr", "ssim"], metavar="NAME", help="see docs/results.md")
+    side.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size, for times")
+    side.add_argument("--input", type=cli.size, default="320x180", metavar="WxH", help="input size in pixels")
+    side.add_argument("--size", type=cli.size, default="1280x720", metavar="WxH", help="output size in pixels")
+    side.add_argument("--repeats", type=cli.count, default=5, help="rounds after a warm-up; the fastest is reported")
+    side.add_argument("--document", help="file with the two marks to put the table between")
+    side.add_argument("--plot", help="also draw quality against time to this picture (needs matplotlib)")
+    side.set_defaults(run=compare)
+    help = "write the table of ratios from the JSON files of other commands"
+    docs = commands.add_parser("docs", parents=[common], help=help, description=help)
+    docs.add_argument("--document", default="docs/benchmarks.md", help="file with the two marks")
+    docs.add_argument("--reports", nargs="+", default=REPORTS, help="JSON files in the order of the table")
+    docs.set_defaults(run=write_figures)
+
+
 @dataclass(frozen=True)
 class Row:
     """What is known of a model: {set: {scale: scores}}, seconds for one picture, MB at its peak, bytes on disk."""
@@ -44,8 +74,9 @@ class Row:
     size: int
 
 
-def compare(arguments: Any) -> dict[str, Row]:
-    """Measure every model on both sets, and, in turns, on one picture of the input size."""
+def compare(arguments: Any) -> dict[str, Any]:
+    """Measure every model on both sets, and, in turns, on one picture of the input size; print, write and plot."""
+    metrics = make_metrics(dict.fromkeys(("psnr", *arguments.metrics)))
     labels = [short_name(name) for name in arguments.models]
     # First: a process's peak is never below what the one that started it held
     peaks = {label: _peak(name, arguments) for label, name in zip(labels, arguments.models, strict=True)}
@@ -53,9 +84,19 @@ def compare(arguments: Any) -> dict[str, Row]:
     times = _times(upscalers, read_rgb(arguments.picture), arguments)
     rows = {}
     for label, name in zip(labels, arguments.models, strict=True):
-        scores = {group: _scores(upscalers[label], parts, arguments.scales, label) for group, parts in SETS.items()}
+        scores = {
+            group: _scores(upscalers[label], parts, arguments.scales, label, metrics) for group, parts in SETS.items()
+        }
         rows[label] = Row(scores, *times[label], peaks[label], size_on_disk(resolve(name).path))
-    return rows
+    made = models_table(rows, arguments.size, arguments.input, metrics)
+    print(made)
+    if arguments.document:
+        replace_between_marks(Path(arguments.document), BEGIN, END, made)
+        print(f"wrote {arguments.document}")
+    if arguments.plot:
+        scales = next(iter(rows.values())).scores["Set5"]
+        plot(arguments.plot, rows, "Set5", "x4" if "x4" in scales else next(iter(scales)))
+    return {"models": rows}
 
 
 def _peak(name: str, arguments: Any) -> float:
@@ -78,21 +119,22 @@ def _times(upscalers: Mapping[str, Upscaler], pixels: Any, arguments: Any) -> di
 
 
 def _scores(
-    upscaler: Upscaler, parts: Sequence[tuple[str, Sequence[float]]], wanted: Sequence[Scale], label: str
+    upscaler: Upscaler,
+    parts: Sequence[tuple[str, Sequence[float]]],
+    wanted: Sequence[Scale],
+    label: str,
+    metrics: Mapping[str, Metric],
 ) -> dict[str, dict[str, float]]:
     """{scale: mean scores} of those of a set's scales that are wanted."""
     scores = {}
     for config, scales in parts:
         chosen = [scale for scale in map(parse_scale, scales) if scale in wanted]
-        tasks = make_tasks(load_config(config), Namespace(config=config, scales=chosen)) if chosen else ()
+        tasks = make_tasks(load_config(config), config, chosen) if chosen else ()
         for task in tasks:
-            scores[task.label] = _mean(task, upscaler, label)
+            pictures = tqdm(range(len(task.samples)), desc=f"{label} {task.name} {task.label}", leave=False)
+            rows = {str(n): {label: task.measure(task.sample(n), upscaler, None, metrics)[0]} for n in pictures}
+            scores[task.label] = means(rows)[label]
     return scores
-
-
-def _mean(task: Task, upscaler: Upscaler, label: str) -> dict[str, float]:
-    pictures = tqdm(range(len(task.samples)), desc=f"{label} {task.name} {task.label}", leave=False, disable=None)
-    return means({str(n): {label: task.measure(task.sample(n), upscaler, None)[0]} for n in pictures})[label]
 
 
 def size_on_disk(path: Path | None) -> int:
@@ -101,12 +143,7 @@ def size_on_disk(path: Path | None) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def update_models(document: Path, rows: Mapping[str, Row], size: Size, input_size: Size) -> None:
-    """Replace the text between the two marks in `document` by the table of `rows`; all or nothing."""
-    replace_between_marks(document, BEGIN, END, table(rows, size, input_size))
-
-
-def table(rows: Mapping[str, Row], size: Size, input_size: Size) -> str:
+def models_table(rows: Mapping[str, Row], size: Size, input_size: Size, metrics: Mapping[str, Metric]) -> str:
     """Markdown: a table for each set, with what a picture of `input_size` takes to become one of `size`."""
     costs = {
         label: [f"{row.encode:.3f}", f"{row.render:.3f}", f"{row.peak:.0f}", f"{row.size / 1e6:.2f}"]
@@ -120,9 +157,9 @@ def table(rows: Mapping[str, Row], size: Size, input_size: Size) -> str:
         scales = list(next(iter(rows.values())).scores[group])
         lines = [f"| {group} | {' | '.join([*scales, *heads])} |", "|---" * (len(scales) + len(heads) + 1) + "|"]
         for label, row in rows.items():
-            cells = [f"{score['psnr']:.2f} / {score['ssim']:.4f}" for score in row.scores[group].values()]
+            cells = [score_text(score, metrics) for score in row.scores[group].values()]
             lines.append(f"| {label} | {' | '.join([*cells, *costs[label]])} |")
-        for label, cells in PUBLISHED.items() if group == "Set5" else ():
+        for label, cells in PUBLISHED.items() if group == "Set5" and list(metrics) == list(DEFAULT) else ():
             known = dict(zip(("x2", "x3", "x4"), cells, strict=True))
             blank = [""] * len(heads)
             lines.append(f"| {label} | {' | '.join([*(known.get(scale, '') for scale in scales), *blank])} |")
@@ -130,11 +167,14 @@ def table(rows: Mapping[str, Row], size: Size, input_size: Size) -> str:
     return "\n\n".join(parts)
 
 
+def score_text(scores: Mapping[str, float], metrics: Mapping[str, Metric]) -> str:
+    """`30.15 / 0.8548`: PSNR to two decimals, other metrics to their own."""
+    return " / ".join(f"{scores[name]:.{2 if name == 'psnr' else m.digits}f}" for name, m in metrics.items())
+
+
 def plot(path: str | Path, rows: Mapping[str, Row], group: str, scale: str) -> None:
     """PSNR at a scale against the time of a whole picture; models that another one beats in both are hollow."""
     from matplotlib.figure import Figure
-
-    from utils.files import atomic_file
 
     points = {label: (row.encode + row.render, row.scores[group][scale]["psnr"]) for label, row in rows.items()}
     figure = Figure(figsize=(8, 5), layout="constrained")
@@ -147,8 +187,7 @@ def plot(path: str | Path, rows: Mapping[str, Row], group: str, scale: str) -> N
     axes.set(xscale="log", xlabel="seconds, encode + render", ylabel=f"PSNR, {group} {scale}, dB")
     axes.margins(x=0.15)
     axes.grid(alpha=0.3, which="both")
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format=Path(path).suffix[1:], dpi=120)
+    save_plot(figure, path)
 
 
 def pareto_front(points: Mapping[str, tuple[float, float]]) -> set[str]:
@@ -158,3 +197,46 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> set[str]:
         for label, (time, quality) in points.items()
         if not any(t <= time and q >= quality and (t, q) != (time, quality) for t, q in points.values())
     }
+
+
+def write_figures(arguments: Any) -> dict[str, Any]:
+    """The table of ratios in the documentation."""
+    text = figures_table([Path(report) for report in arguments.reports])
+    replace_between_marks(Path(arguments.document), FIGURES_BEGIN, FIGURES_END, text)
+    print(f"wrote {arguments.document}")
+    return {}
+
+
+def replace_between_marks(document: Path, begin: str, end: str, content: str) -> None:
+    """Replace what stands between two lines in `document`; all or nothing. InputError when they are not there."""
+    before, first, rest = document.read_text().partition(begin)
+    _, last, after = rest.partition(end)
+    if not (first and last):
+        raise InputError(f"{document} has no lines '{begin}' and '{end}' to put the table between")
+    with atomic_file(document) as temporary:
+        temporary.write_text(f"{before}{begin}\n\n{content}\n\n{end}{after}")
+
+
+def figures_table(reports: Sequence[Path]) -> str:
+    """Markdown: the command, what was measured, median and range."""
+    lines = ["| `python -m tools.bench` | measured | median (lowest to highest) |", "|---|---|---|"]
+    for path in reports:
+        try:
+            report = json.loads(path.read_text())
+            rows = [(name, value) for name, value in report["figures"].items() if any(w in name for w in PORTABLE)]
+            command = report["settings"]["command"]
+        except FileNotFoundError:
+            raise InputError(f"no {path}; make it with tools.bench --json {path}") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{path} is not a report of tools.bench") from None
+        for name, value in rows:
+            lines.append(f"| {command} | {name} | {figure_text(value)} |")
+            command = ""
+    return "\n".join(lines)
+
+
+def figure_text(value: Any) -> str:
+    """`1.42 (1.38 to 1.75)`, or a single number: three digits, whole numbers from 100 on."""
+    if isinstance(value, dict):
+        return f"{figure_text(value['median'])} ({figure_text(value['lowest'])} to {figure_text(value['highest'])})"
+    return f"{value:.0f}" if abs(value) >= 100 or not math.isfinite(value) else f"{value:.3g}"

@@ -1,20 +1,9 @@
-"""Measurements of tools.bench: in each round the candidates run in turn, so a busy machine slows all of them alike.
+"""Times and memory: rendering, encoding, whole pictures, LeRF, a training step."""
 
-Figures are medians over rounds. Ratios are taken within a round; seconds are only meaningful on a quiet machine.
-"""
-
-import ctypes
 import math
 import multiprocessing
-import platform
-import resource
-import statistics
-import sys
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,58 +11,65 @@ import torch
 from PIL import Image
 
 import models
-from models.checkpoints.loading import load_upscaler
 from models.decoders.lmf import LMFDecoder
 from models.upscaler import Upscaler
 from pictures.reading import read_rgb
-from pictures.tensors import resize_bicubic, to_pixels, to_tensor
-from tools.bench.costs import encoder_macs, macs_per_run
-from utils.config import load_config, require
+from pictures.tensors import resize_bicubic, to_tensor
+from tools.bench.costs import macs_per_run
+from tools.bench.figures import Figure, in_turn, load, peak_memory, ratio, save_plot, short_name
+from utils import cli
 from utils.geometry.grids import Grid, Size
-from utils.geometry.homographies import Homography, WarpedGrid
+from utils.geometry.homographies import Homography
 from utils.geometry.sizes import output_size, scale_text
 
+BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
+LMF = tuple(f"configs/train-lmf/train_edsr-baseline-{name}.yaml" for name in ("lmliif", "lmlte", "lmciaosr"))
+LERF = ("save/pretrained_models/lerf-g", "save/pretrained_models/lerf-l")
+SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
 DEGREES = 12  # angle of the measured warp
 PRODUCT_SIDE = 1024  # side of the square matrices whose product is the yardstick
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A measured quantity."""
+def add_commands(commands: Any, common: cli.Parser) -> None:
+    measured = "a checkpoint, a filter, or a training config (random weights)"
 
-    median: float
-    lowest: float
-    highest: float
+    def add(run: Callable, description: str, size: str = "320x180", several: Sequence[str] = (), one: str = "") -> Any:
+        name = run.__name__.replace("_", "-")
+        command = commands.add_parser(name, parents=[common], help=description, description=description)
+        if several:
+            command.add_argument("--models", nargs="+", default=several, help=f"each {measured}")
+        if one:
+            command.add_argument("--model", default=one, help=measured)
+        command.add_argument("--input", type=cli.size, default=size, metavar="WxH", help="input size in pixels")
+        if run is not memory:
+            command.add_argument("--repeats", type=cli.count, default=5, help="rounds after a warm-up")
+        if run is not train:
+            cli.add_backend_option(command)
+        command.set_defaults(run=lambda arguments: {"figures": run(arguments)})
+        return command
 
-    @classmethod
-    def of(cls, values: list[float]) -> "Figure":
-        return cls(statistics.median(values), min(values), max(values))
-
-    def __str__(self) -> str:
-        return f"{self.median:.4g} ({self.lowest:.4g} to {self.highest:.4g})"
-
-
-def in_turn(runs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each candidate in every round, after a warm-up."""
-    for run in runs.values():
-        run()
-    times = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - started)
-    return times
+    together = add(encode, "encoding once and rendering several sizes, compared with separate calls", one=BASELINE)
+    together.add_argument("--scales", type=cli.scales, default="1.5,2,2.5,3,4", help="scales to render")
+    product = "rendering at several scales, compared with a matrix product of as many multiply-adds"
+    several = add(render, product, several=LMF)
+    several.add_argument("--scales", type=cli.scales, default="2,3x1.5,3.3,4,8", help="scales to render")
+    several.add_argument("--plot", help="also draw time against output pixels to this picture (needs matplotlib)")
+    resized = "LeRF's stages, a whole picture and a warp, compared with Pillow's bicubic resize"
+    resampling = add(lerf, resized, several=LERF)
+    resampling.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
+    whole = add(end_to_end, "a whole picture, compared with its encoder alone", one=BASELINE)
+    step = add(train, "a training step, compared with its encoder's", "32x32", one=SMALL)
+    step.add_argument("--batch", type=int, default=8, help="pictures per step")
+    step.add_argument("--queries", type=int, default=1024, help="positions per picture")
+    peak = "peak resident memory of upscaling one picture, in a process of its own"
+    largest = add(memory, peak, "960x540", several=(BASELINE, LERF[0]))
+    for command, size in ((resampling, "1280x720"), (whole, "1280x720"), (largest, "3840x2160")):
+        command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
 
 
-def ratio(above: list[float], below: list[float], factor: float = 1.0) -> Figure:
-    """above / (below * factor), round by round."""
-    return Figure.of([a / (b * factor) for a, b in zip(above, below, strict=True)])
-
-
-def matrix_product(dtype: torch.dtype = torch.float32) -> Callable[[], Any]:
+def matrix_product() -> Callable[[], Any]:
     """A matrix product of PRODUCT_SIDE^3 multiply-adds."""
-    left, right = torch.rand(2, PRODUCT_SIDE, PRODUCT_SIDE).to(dtype)
+    left, right = torch.rand(2, PRODUCT_SIDE, PRODUCT_SIDE)
     return lambda: left @ right
 
 
@@ -88,7 +84,7 @@ def products(model: models.ContinuousModel, pixels: int, queries: int) -> float:
 def render(arguments: Any) -> dict[str, Figure]:
     """Rendering from a field, kernel constants included, at several scales; the latent MLP; the matrix product for the
     same multiply-adds."""
-    figures = {}
+    figures, curves = {}, {}
     for name in arguments.models:
         upscaler = load(name, arguments.backend)
         latent = upscaler.encode(torch.rand(3, *arguments.input))
@@ -98,6 +94,7 @@ def render(arguments: Any) -> dict[str, Figure]:
         runs |= {"product": matrix_product(), "latent": latent_stage(upscaler, latent, first)}
         times = in_turn(runs, arguments.repeats)
         name = short_name(name)
+        curves[name] = {math.prod(size): Figure.of(times[label]).median for label, size in sizes.items()}
         for label, size in sizes.items():
             figures[f"{name} {label}, s"] = Figure.of(times[label])
             if work := products(upscaler.model, 0, size[0] * size[1]):
@@ -106,19 +103,26 @@ def render(arguments: Any) -> dict[str, Figure]:
             figures[f"{name} {large} / {small}"] = ratio(times[large], times[small])
         if work := products(upscaler.model, arguments.input[0] * arguments.input[1], 0):
             figures[f"{name} latent MLP / product"] = ratio(times["latent"], times["product"], work)
+    if arguments.plot:
+        height, width = arguments.input
+        plot_times(arguments.plot, curves, f"rendering, input {width}x{height}")
     return figures
 
 
-def short_name(model: str) -> str:
-    """What figures call a model."""
-    return Path(model).stem.removeprefix("train_")
+def plot_times(path: str | Path, curves: Mapping[str, Mapping[int, float]], title: str) -> None:
+    """Draw {model: {output pixels: seconds}}, both axes logarithmic: straight lines of slope 1 are proportional."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure as Plot
 
-
-def render_curves(arguments: Any, figures: Mapping[str, Figure]) -> dict[str, dict[int, float]]:
-    """{model: {output pixels: median seconds}} of the figures of `render`."""
-    pixels = {scale_text(scale): math.prod(output_size(arguments.input, scale)) for scale in arguments.scales}
-    names = map(short_name, arguments.models)
-    return {name: {n: figures[f"{name} x{text}, s"].median for text, n in pixels.items()} for name in names}
+    figure = Plot(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_prop_cycle(color=colormaps["tab20"].colors)
+    for name, curve in sorted(curves.items(), key=lambda item: -max(item[1].values())):
+        axes.plot(*zip(*sorted(curve.items()), strict=True), marker="o", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="output pixels", ylabel="seconds", title=title)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    save_plot(figure, path)
 
 
 def renderer(upscaler: Upscaler, latent: models.Latent, size: Size) -> Callable[[], Any]:
@@ -157,9 +161,7 @@ def end_to_end(arguments: Any) -> dict[str, Figure]:
     }
     if upscaler.model.encodes:
         quick = replace(upscaler, precision="bfloat16")
-        coarse = quick.encode(picture)
         runs["encoder bfloat16"] = lambda: quick.encode(picture)
-        runs["field and rendering bfloat16"] = lambda: quick.render(coarse, size)
         runs["whole bfloat16"] = lambda: quick(picture, size)
     times = in_turn(runs, arguments.repeats)
     figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
@@ -175,7 +177,8 @@ def lerf(arguments: Any) -> dict[str, Figure]:
     size = arguments.size
     pixels = resize_bicubic(read_rgb(arguments.picture), arguments.input)
     filtered, picture = Image.fromarray(pixels), to_tensor(pixels)
-    grid = turn(arguments.input, size)
+    scale = (size[0] / arguments.input[0], size[1] / arguments.input[1])
+    grid = Homography.rotation(DEGREES, arguments.input, size, scale).grid(arguments.input, size)
     runs = {"Pillow": lambda: filtered.resize((size[1], size[0]), Image.Resampling.BICUBIC)}
     for path in arguments.models:
         name, upscaler, portable = short_name(path), load(path, arguments.backend), load(path, "torch")
@@ -192,14 +195,6 @@ def lerf(arguments: Any) -> dict[str, Figure]:
         figures[f"{name} warp / whole"] = ratio(times[f"{name} warp"], times[f"{name} whole"])
         figures[f"{name} PyTorch / whole"] = ratio(times[f"{name} whole by PyTorch"], times[f"{name} whole"])
     return figures
-
-
-def load(model: str, backend: str = "auto") -> Upscaler:
-    """A checkpoint or filter, or the untrained model of a training config."""
-    if not model.endswith((".yaml", ".yml")):
-        return load_upscaler(model, backend=backend)
-    torch.manual_seed(0)
-    return Upscaler(models.make(require(load_config(model), "model", model)).eval(), backend=backend)
 
 
 def encode(arguments: Any) -> dict[str, Figure]:
@@ -230,24 +225,6 @@ def encode(arguments: Any) -> dict[str, Figure]:
     }
 
 
-def precision(arguments: Any) -> dict[str, Figure]:
-    """Encoding in float32 and in bfloat16, compared with matrix products of as many multiply-adds in each."""
-    figures = {}
-    picture = torch.rand(3, *arguments.input)
-    for name in arguments.models:
-        exact, label = load(name), short_name(name)
-        runs = {"float32": matrix_product(), "bfloat16": matrix_product(torch.bfloat16)}
-        for number in ("float32", "bfloat16"):
-            runs[f"encoder {number}"] = partial(replace(exact, precision=number).encode, picture)
-        times = in_turn(runs, arguments.repeats)
-        work = encoder_macs(exact.model, arguments.input) / PRODUCT_SIDE**3
-        for number in ("float32", "bfloat16"):
-            figures[f"{label} {number}, s"] = Figure.of(times[f"encoder {number}"])
-            figures[f"{label} {number} / product"] = ratio(times[f"encoder {number}"], times[number], work)
-        figures[f"{label} bfloat16 / float32"] = ratio(times["encoder bfloat16"], times["encoder float32"])
-    return figures
-
-
 def train(arguments: Any) -> dict[str, Figure]:
     """Forward and backward of a training step, and of its encoder alone, both in channels_last."""
     model = load(arguments.model).model.train()
@@ -272,78 +249,14 @@ def train(arguments: Any) -> dict[str, Figure]:
 
 
 def memory(arguments: Any) -> dict[str, float]:
-    """Peak resident memory of a picture in a process of its own: beyond what it held after importing PyTorch and this
-    project; and of rendering or warping alone, beyond input, weights, the encoded picture and the output (Linux)."""
+    """Peak resident memory of a picture in a process of its own, and beyond what it held after importing PyTorch and
+    this project."""
     figures = {}
     for name in arguments.models:
         settings = (name, arguments.backend, arguments.input, arguments.size, arguments.threads)
-        label = short_name(name)
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
             imported, peak = pool.apply(peak_memory, settings)
-            alone = {warped: pool.apply(peak_of_rendering, (*settings, warped)) for warped in (False, True)}
         figures["after imports, MB"] = imported
-        figures[f"{label} peak, MB"] = peak
-        figures[f"{label} peak beyond imports, MB"] = peak - imported
-        for warped, megabytes in alone.items():
-            if megabytes is not None:
-                figures[f"{label} {'warp' if warped else 'rendering'} beyond input and output, MB"] = megabytes
+        figures[f"{short_name(name)} peak, MB"] = peak
+        figures[f"{short_name(name)} peak beyond imports, MB"] = peak - imported
     return figures
-
-
-def peak_memory(model: str, backend: str, input_size: Size, size: Size, threads: int) -> tuple[float, float]:
-    """MB resident before, and at the peak of, upscaling a picture to 8-bit pixels as demo.py does."""
-    torch.set_num_threads(threads)
-    before = resident_megabytes()
-    to_pixels(load(model, backend)(torch.rand(3, *input_size), size)[0])
-    return before, resident_megabytes()
-
-
-def peak_of_rendering(
-    model: str, backend: str, input_size: Size, size: Size, threads: int, warped: bool = False
-) -> float | None:
-    """MB that rendering or turning an encoded picture needs beyond its output; None where the system does not tell."""
-    if not Path("/proc/self/clear_refs").exists():
-        return None
-    torch.set_num_threads(threads)
-    upscaler = load(model, backend)
-
-    def output(latent: models.Latent, input_size: Size, size: Size) -> torch.Tensor:
-        return upscaler.render(latent, turn(input_size, size) if warped else size)
-
-    small = (16, 16)
-    output(upscaler.encode(torch.rand(3, *small)), small, (32, 32))  # loads libraries and starts threads first
-    latent = upscaler.encode(torch.rand(3, *input_size))
-    with suppress(AttributeError):  # C libraries other than glibc have nothing to trim
-        ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the largest resident size starts again from the present one
-    before = _largest_resident()
-    picture = output(latent, input_size, size)
-    return _largest_resident() - before - picture.nbytes / 1e6
-
-
-def turn(input_size: Size, size: Size) -> WarpedGrid:
-    """The warp that is measured."""
-    scale = (size[0] / input_size[0], size[1] / input_size[1])
-    return Homography.rotation(DEGREES, input_size, size, scale).grid(input_size, size)
-
-
-def _largest_resident() -> float:
-    """MB since clear_refs was last written; `resource` keeps the largest since the process started."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6
-
-
-def resident_megabytes() -> float:
-    """Largest resident size of this process so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def machine() -> dict[str, str]:
-    """Processor and versions."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = f"{names[0]} x {len(names)}" if names else cpu
-    return {"cpu": cpu, "python": platform.python_version(), "torch": torch.__version__}

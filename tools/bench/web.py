@@ -2,46 +2,55 @@
 
 import asyncio
 import itertools
-import resource
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
-from httpx import ASGITransport, AsyncClient
-
 from models.checkpoints.loading import load_upscaler
 from pictures.reading import read_rgb
 from pictures.tensors import to_tensor
-from tools.bench.measures import Figure
+from tools.bench.figures import Figure
+from utils import cli
 from utils.geometry.grids import Grid
-from web.application import create_app
-from web.catalogue import DEFAULT, SHIPPED
-from web.settings import Settings
-from web.studio import tile_side
 
 LEVELS = {2: 1, 8: 3, 32: 5}
-CLIENTS, REQUESTS, DISTINCT = 8, 200, 100  # each tile is asked for twice
 HOME = "http://127.0.0.1"
 ACROSS = 4  # tiles of the measured window's side
-PREPARED = f"{DEFAULT}/field"  # what the server keeps of a scale
+
+
+def add_commands(commands: Any, common: cli.Parser) -> None:
+    help = "the page's server: tiles, compared with one render of the same window"
+    page = commands.add_parser("web", parents=[common], help=help, description=help)
+    page.add_argument("--picture", default="load/samples/coffee.png", help="sent and looked at, in its own size")
+    page.add_argument("--memory", type=cli.positive, default=1, metavar="GIB", help="the server's budget")
+    page.add_argument("--repeats", type=cli.count, default=5, help="rounds after a warm-up; gives the median")
+    page.set_defaults(run=lambda arguments: {"figures": web(arguments)})
 
 
 def web(arguments: Any) -> dict[str, Any]:
     """Figures by name; in each round the candidates run in turn."""
+    from httpx import ASGITransport, AsyncClient
+
+    from web.application import create_app  # here, for nothing else of tools.bench needs the packages of the page
+    from web.settings import Settings
+
     settings = Settings(memory=int(arguments.memory * 2**30))
     app = create_app(settings)
 
     async def measured() -> dict[str, Any]:
         client = AsyncClient(transport=ASGITransport(app), base_url=HOME, timeout=600)
         async with app.router.lifespan_context(app), client:
-            figures = await _tiles(client, app.state.studio.budget, arguments)
-        return figures | await _load(arguments)
+            return await _tiles(client, app.state.studio.budget, arguments)
 
     return asyncio.run(measured())
 
 
-async def _tiles(client: AsyncClient, budget: Any, arguments: Any) -> dict[str, Any]:
+async def _tiles(client: Any, budget: Any, arguments: Any) -> dict[str, Any]:
+    from web.catalogue import DEFAULT, SHIPPED
+    from web.studio import tile_side
+
+    prepared = f"{DEFAULT}/field"  # what the server keeps of a scale
     content = Path(arguments.picture).read_bytes()
     picture = (await client.post("/api/pictures", content=content)).json()["picture"]
     started = time.perf_counter()
@@ -71,11 +80,11 @@ async def _tiles(client: AsyncClient, budget: Any, arguments: Any) -> dict[str, 
 
         first, later, served, rendered = [], [], [], []
         for number in range(1 + arguments.repeats):
-            forget("tile", PREPARED)
+            forget("tile", prepared)
             times = [await get(places[0])]
             forget("tile")
             times.append(await get(places[0]))
-            forget("tile", PREPARED)
+            forget("tile", prepared)
             times.append(await get(*places))
             started, processor = time.perf_counter(), time.process_time()
             upscaler.render(latent, window)
@@ -93,7 +102,7 @@ async def _tiles(client: AsyncClient, budget: Any, arguments: Any) -> dict[str, 
     return figures
 
 
-async def _ask(client: AsyncClient, path: str) -> None:
+async def _ask(client: Any, path: str) -> None:
     """GET a path as the visitor that a client is, but without that client, whose own work is not the server's."""
     cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     scope = {
@@ -121,31 +130,3 @@ async def _ask(client: AsyncClient, path: str) -> None:
             answered.set()
 
     await client._transport.app(scope, receive, send)
-
-
-async def _load(arguments: Any) -> dict[str, Any]:
-    """Many clients at once, each with a picture and a session of its own."""
-    app = create_app(Settings(memory=int(arguments.memory * 2**30)))
-    budget, content = app.state.studio.budget, Path(arguments.picture).read_bytes()
-
-    async def visit() -> list[int]:
-        statuses = []
-        async with AsyncClient(transport=ASGITransport(app), base_url=HOME, timeout=600) as client:
-            picture = (await client.post("/api/pictures", content=content)).json()["picture"]
-            for number in range(REQUESTS):
-                path = f"/api/pictures/{picture}/tiles/4/{number % DISTINCT % 10}/{number % DISTINCT // 10}"
-                statuses.append((await client.get(path)).status_code)
-        return statuses
-
-    async with app.router.lifespan_context(app):
-        started = time.perf_counter()
-        statuses = await asyncio.gather(*(visit() for _ in range(CLIENTS)))
-        seconds = time.perf_counter() - started
-    answered = [status for of_client in statuses for status in of_client]
-    return {
-        f"load, {CLIENTS} clients x {REQUESTS}: tiles answered": answered.count(200),
-        "load: others": len(answered) - answered.count(200),
-        "load: tiles a second": len(answered) / seconds,
-        "load: most memory kept, share of the budget": budget.highest / budget.limit,
-        "load: peak resident memory, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }

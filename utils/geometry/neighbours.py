@@ -2,7 +2,6 @@
 the same pixels, and the neighbours of a local ensemble."""
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -194,17 +193,9 @@ class PixelWindow:
         return cls(size, 0, 0, *size)
 
     @classmethod
-    def around(cls, size: Size, pixels: tuple[range, range], margin: int, least: int = 0) -> "PixelWindow":
-        """The rows and columns `pixels`, `margin` more on each side, and still more where those are not `least` pixels:
-        as far as the picture goes."""
-        near = cls.of_spans(size, *pixels).grown(margin)
-        if near.height * near.width >= least:
-            return near
-        rows, columns = (range(span.start, span.stop) for span in (near.rows, near.columns))
-        columns = _widened(columns, math.isqrt(least), size[1])  # towards a square
-        rows = _widened(rows, math.ceil(least / len(columns)), size[0])
-        columns = _widened(columns, math.ceil(least / len(rows)), size[1])  # as long as a narrow picture needs
-        return cls.of_spans(size, rows, columns)
+    def around(cls, size: Size, pixels: tuple[range, range], margin: int) -> "PixelWindow":
+        """The rows and columns `pixels` and `margin` more on each side, as far as the picture goes."""
+        return cls.of_spans(size, *pixels).grown(margin)
 
     @classmethod
     def of_spans(cls, size: Size, rows: slice | range, columns: slice | range) -> "PixelWindow":
@@ -224,16 +215,6 @@ class PixelWindow:
         # By slices, not ranges, whose ends are numbers: a graph that is traced is made for other sizes, too
         ends = ((self.rows, self.size[0]), (self.columns, self.size[1]))
         rows, columns = (slice(max(span.start - margin, 0), min(span.stop + margin, n)) for span, n in ends)
-        return PixelWindow.of_spans(self.size, rows, columns)
-
-    def grown_to(self, step: int, first: int = 0) -> "PixelWindow":
-        """With more rows and columns on each side up to numbers that are `first` modulo `step`, as far as the picture
-        goes."""
-        ends = ((self.rows, self.size[0]), (self.columns, self.size[1]))
-        rows, columns = (
-            slice(max(span.start - (span.start - first) % step, 0), min(span.stop + (first - span.stop) % step, n))
-            for span, n in ends
-        )
         return PixelWindow.of_spans(self.size, rows, columns)
 
     @property
@@ -267,12 +248,6 @@ class PixelWindow:
         """Row-major numbers, in tables (B, height, width, C), of the pixels at rows and columns of the whole
         pictures."""
         return (row - self.top) * self.width + (column - self.left) + picture * (self.height * self.width)
-
-
-def _widened(span: range, least: int, n: int) -> range:
-    """A span of n numbers, with others around it until they are `least`, or all."""
-    first = max(min(span.start - (least - len(span)) // 2, n - least), 0)
-    return span if len(span) >= least else range(first, min(first + least, n))
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,8 @@ def test_levels_end_at_the_target() -> None:
     assert [level.scale for level in needed_levels(LEVELS, (10, 10), (35, 40))] == [1, 2, 4]
     assert [level.scale for level in needed_levels(LEVELS, (10, 10), (200, 200))] == [1, 2, 4, 8]
     assert level_size(4, (10, 10), (25, 200)) == (25, 40)
+    assert level_size(1.5, (9, 11), (90, 110)) == (14, 16)
+    assert level_size(1.5, (9, 11), (90, 110), truncates=True) == (13, 16)
 
 
 def test_a_last_level_below_the_target_is_enlarged(model) -> None:

@@ -1,79 +1,41 @@
-"""scale2mod tables: the published rule against a direct transcription, files, choice of levels."""
+"""scale2mod tables: the published rule, files, choice of levels."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 import yaml
 
-import models
-from models.cmsr.calibration import LevelErrors, level_errors, make_levels, pooled_threshold, window_threshold
+from models.cmsr.calibration import LevelErrors, make_levels, pooled_threshold
 from models.cmsr.rendering import MEASURES, Level
 from models.cmsr.tables import ScaleTable, load_table, save_table
-from models.upscaler import Upscaler
-from tests.conftest import SMALL_LMLIIF
-from tests.golden_cases import painted
 from utils.errors import InputError
-from utils.geometry.grids import Grid, cell_of
 
 
-@pytest.fixture
-def upscaler() -> Upscaler:
-    torch.manual_seed(0)
-    model = models.make(SMALL_LMLIIF).eval()
-    model.hypernet.layers[-1].weight.data *= 6  # spreads the intensities over the scanned range
-    return Upscaler(model)
+def errors_of(measure, error, scale=1) -> LevelErrors:
+    return LevelErrors(scale, torch.tensor(measure), torch.tensor(error), torch.ones(len(measure)))
 
 
-def transcription(upscaler, pictures, target, mse):
-    """The rule of the specification, section 8, pixel by pixel."""
-    model, table = upscaler.model, {}
-    for lr in pictures:
-        latent = upscaler.encode(lr)
-        h, w = lr.shape[-2:]
-        size = (h * target, w * target)
-        cell = cell_of(size)[None] * max(target / 4, 1)
-        field = model.field(latent, cell)
-        full = painted(model, field, Grid.of_size(size)) * 0.5 + 0.5
-        modulation = field.modulation[0]
-        intensity = modulation[..., modulation.shape[-1] // 2 :].abs().mean(-1)
-        at_output = intensity.repeat_interleave(target, 0).repeat_interleave(target, 1)
-        previous = 0.0
-        for scale in (s for s in (1, 1.5, 2, 3, 4, 6, 8) if s < target):
-            level = (round(h * scale), round(w * scale))
-            lower = model.with_cell(field, cell_of(level)[None] * max(scale / 4, 1))
-            picture = painted(model, lower, Grid.of_size(level)) * 0.5 + 0.5
-            error = (F.interpolate(picture, size, mode="bilinear") - full).square().mean(1)[0]
-            entry = 0.0
-            for step in torch.linspace(0, 1, 101):
-                near = (at_output - step).abs() <= 0.001
-                if near.any() and error[near].mean() > mse:
-                    break
-                entry = float(step)
-            previous = entry = max(entry, previous)
-            table[scale] = min(table.get(scale, 1.0), entry)
-    return table
+def test_a_published_threshold_stops_at_the_first_failure() -> None:
+    assert thresholds([errors_of([0.1, 0.3, 0.5], [0.0, 2.0, 0.0])]) == {1: 0.1, 2: 1.0}  # empty steps do not count
+    assert thresholds([errors_of([0.1, 0.3, 0.5], [0.0, 1.0, 0.0])]) == {1: 0.5, 2: 1.0}
+    assert thresholds([errors_of([0.1], [2.0])]) == {1: 1.0, 2: 1.0}  # nothing passed: it keeps its value
 
 
-@pytest.mark.parametrize(("target", "mse"), [(6, 2e-5), (4, 1e-4)])
-def test_window_rule_equals_its_transcription(upscaler, target, mse) -> None:
-    pictures = [F.interpolate(torch.rand(1, 3, 5, 6), (12, 14), mode="bicubic")[0].clamp(0, 1) for _ in range(2)]
-    with torch.inference_mode():
-        expected = transcription(upscaler, pictures, target, mse)
-        errors = [level_errors(upscaler, upscaler.encode(lr), target, "intensity") for lr in pictures]
-    levels = make_levels(errors, target, "window", mse, 1.0)
-    assert {level.scale: level.threshold for level in levels[:-1]} == pytest.approx(expected)
-    assert levels[-1] == Level(target, 1.0)
-    assert len(set(expected.values())) > 1
+def test_published_steps_that_passed_are_closed_for_the_levels_that_follow() -> None:
+    """The second level starts where the first one stopped, and pulls the first one down with it."""
+    levels = [errors_of([0.1, 0.3, 0.5], [0.0, 2.0, 0.0]), errors_of([0.1, 0.3, 0.5], [9.0, 0.0, 0.0], 1.5)]
+    assert thresholds(levels) == {1: 0.1, 1.5: 0.5, 2: 1.0}
+    levels = [errors_of([0.1, 1.0], [0.0, 0.0]), errors_of([0.1, 1.0], [0.0, 0.0], 1.5)]
+    assert thresholds(levels) == {1: 0.99, 1.5: 0.99, 2: 0.99}  # all that has pixels is closed: the last open step
 
 
-def errors_of(measure, error) -> LevelErrors:
-    return LevelErrors(1, torch.tensor(measure), torch.tensor(error), torch.ones(len(measure)))
+def test_published_thresholds_only_fall_from_picture_to_picture() -> None:
+    first, second = [errors_of([0.2, 0.4], [0.0, 2.0])], [errors_of([0.3, 0.4], [0.0, 2.0])]
+    assert thresholds(first, second) == thresholds(second, first) == {1: 0.2, 2: 1.0}
 
 
-def test_window_threshold_stops_at_the_first_failure() -> None:
-    assert window_threshold(errors_of([0.1, 0.3, 0.5], [0.0, 2.0, 0.0]), 1.0, 1.0) == pytest.approx(0.29)
-    assert window_threshold(errors_of([0.1, 0.3, 0.5], [0.0, 1.0, 0.0]), 1.0, 1.0) == 1.0
-    assert window_threshold(errors_of([0.0], [2.0]), 1.0, 1.0) == 0.0
+def thresholds(*pictures: list[LevelErrors]) -> dict[float, float]:
+    levels = make_levels(pictures, 2, "published", 1.0, 1.0)
+    return {level.scale: round(level.threshold, 6) for level in levels}
 
 
 def test_pooled_threshold_spends_the_budget_on_all_pictures() -> None:
@@ -93,6 +55,8 @@ def test_files_round_trip_and_published_ones_load(tmp_path) -> None:
     published = load_table(tmp_path / "published.yaml", "any model")
     assert published.levels[6] == (Level(1, 0.32), Level(2, 0.41), Level(4, 0.55), Level(6, 1))
     assert published.measure == "intensity"
+    assert (published.truncates, table.truncates) == (True, True)
+    assert not ScaleTable(table.levels, {"rule": "pooled"}).truncates
 
 
 def test_levels_are_those_of_the_next_target() -> None:

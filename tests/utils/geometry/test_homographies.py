@@ -10,7 +10,8 @@ from pictures.similarity import psnr
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
 from tests.golden_cases import assert_close
 from utils.errors import InputError
-from utils.geometry.grids import Grid, cell_of
+from utils.geometry import homographies
+from utils.geometry.grids import Grid, cell_of, pixel_index
 from utils.geometry.homographies import Homography, read_homography, write_homography
 from utils.geometry.sizes import rotated_size
 
@@ -215,6 +216,7 @@ def test_a_common_factor_changes_nothing(factor) -> None:
 def test_tiny_and_huge_units_are_not_singular() -> None:
     Homography(torch.diag(torch.tensor([1e-3, 1e-3, 1.0])))
     Homography(torch.tensor([[2.0, 0, 1e5], [0, 2, 1e5], [0, 0, 1]]))
+    Homography(torch.tensor([[1.0, 0, 1e8], [0, 1, 1e8], [0, 0, 1]]))
 
 
 @pytest.mark.parametrize("degrees", [0.0, 30.0, 90.0, 123.4, -45.0])
@@ -240,3 +242,20 @@ def test_the_pixels_that_hold_a_warp_s_positions() -> None:
     assert outside.pixels((20, 30)) == (range(0), range(0))
     found = [part for part, _, _ in grid.by_pixel_rows(20, 6, first=2)]
     assert found[0] == slice(2, 8)
+
+
+@pytest.mark.parametrize("queries", [7, 90, 1 << 16])
+def test_a_warp_split_by_rows_has_each_position_once(monkeypatch, queries) -> None:
+    """Whatever number of positions is looked at together: of other sides than the picture's, and partly outside."""
+    monkeypatch.setattr(homographies, "QUERIES", queries)
+    grid = Homography.rotation(25, (20, 30), (37, 52), (1.5, 1.5)).grid((20, 30), (37, 52))
+    coord, inside = grid.positions(range(37))
+    seen = torch.zeros(37, 52, dtype=torch.long)
+    for rows, part, _ in grid.by_pixel_rows(20, 6):
+        for (_, row, column), positions in part.chunks(11):
+            seen[row, column] += 1
+            assert torch.equal(positions, coord[:, row, column].T.float())
+            owner = pixel_index(positions[:, 0], 20)
+            assert bool(((owner >= rows.start) & (owner < rows.stop)).all())
+    assert torch.equal(seen.bool(), inside)
+    assert seen.max() == 1

@@ -93,9 +93,6 @@ def test_windows_of_pixels() -> None:
     grown = window.grown(4)
     assert (grown.rows, grown.columns) == (slice(0, 10), slice(19, 30))
     assert grown.shrunk(4) == lookups.PixelWindow((20, 30), 0, 23, 6, 7)
-    aligned = window.grown_to(4, 3)
-    assert (aligned.rows, aligned.columns) == (slice(0, 7), slice(23, 30))
-    assert (window.grown_to(5).rows, window.grown_to(5).columns) == (slice(0, 10), slice(20, 30))
     picture = torch.arange(600).reshape(20, 30)
     assert torch.equal(window.within(grown).of(grown.of(picture)), window.of(picture))
 
@@ -110,3 +107,19 @@ def test_neighbours_in_a_window_are_those_of_the_whole() -> None:
         for pixels, pixels_of in ((whole((7, 9)), table), (window, part))
     ]
     assert torch.equal(*gathered)
+
+
+@pytest.mark.parametrize("least", [1, 40, 300, 599, 600])
+def test_windows_are_widened_around_their_middle(least) -> None:
+    for rows, columns in ((range(0, 2), range(29, 30)), (range(9, 11), range(14, 16)), (range(19, 20), range(0, 30))):
+        window = lookups.PixelWindow.around((20, 30), (rows, columns), 0, least)
+        assert window.height * window.width >= least
+        assert window.top <= rows.start
+        assert window.top + window.height >= rows.stop
+        assert window.left <= columns.start
+        assert window.left + window.width >= columns.stop
+        assert min(window.top, window.left) >= 0
+        assert window.top + window.height <= 20
+        assert window.left + window.width <= 30
+    middle = lookups.PixelWindow.around((20, 30), (range(9, 11), range(14, 16)), 0, 100)
+    assert (middle.top, middle.left, middle.height, middle.width) == (5, 10, 10, 10)

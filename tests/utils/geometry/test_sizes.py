@@ -4,7 +4,10 @@ import pytest
 
 from utils.errors import InputError
 from utils.geometry.sizes import (
+    check_output_size,
+    parse_scale,
     parse_sides,
+    scale_text,
     size_around,
     size_of_area,
     size_of_sides,
@@ -50,3 +53,18 @@ def test_stretching_is_said() -> None:
     assert stretch_notice((64, 48), (128, 96)) is None
     assert stretch_notice((3, 1000), (1, 400)) is None  # a whole number of rows is as near as it gets
     assert stretch_notice((667, 1000), (1080, 1620)) is None
+
+
+def test_scales_are_read_as_they_are_written() -> None:
+    for factors in ((2.5, 2.5), (3.0, 1.5), (0.1, 40.0)):
+        assert parse_scale(scale_text(factors)) == factors
+    for text in ("inf", "2xinf", "1x2x3", "0", "-1", "nan", "2x"):
+        with pytest.raises(InputError, match="HEIGHTxWIDTH"):
+            parse_scale(text)
+
+
+def test_the_largest_output_is_an_area() -> None:
+    assert check_output_size((1 << 15, 1 << 15)) == (1 << 15, 1 << 15)
+    for size in ((1 << 15, (1 << 15) + 1), (0, 5), (5, 0)):
+        with pytest.raises(InputError, match="is not possible"):
+            check_output_size(size)
