@@ -16,7 +16,7 @@ from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
 from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor
-from training.run import LAST
+from training.state import LAST
 from utils import cli
 from utils.config import check_keys, load_config, merge, require, write_yaml
 from utils.errors import InputError
