@@ -90,9 +90,13 @@ class Upscaler:
     def computing(self) -> Iterator[None]:
         """Within the block, calls of the model are computed as this upscaler does: by its backend, in its
         precision, without gradients."""
-        with torch.inference_mode(), backends.using(self.backend), precision.using(self.precision):
-            with memory.bounded(self.memory):
-                yield
+        with (
+            torch.inference_mode(),
+            backends.using(self.backend),
+            precision.using(self.precision),
+            memory.bounded(self.memory),
+        ):
+            yield
 
     def encode(self, pictures: Tensor) -> Latent:
         """(B, 3, h, w) or (3, h, w) in [0, 1] -> latent."""
