@@ -215,7 +215,7 @@ function draw(keep = true) {
   byId("tools").hidden = warping;
   byId("warp").hidden = byId("warp-options").hidden = !warping;
   byId("divider").hidden = mode !== "slider";
-  byId("size-row").hidden = warping;
+  byId("size-row").hidden = byId("presets").hidden = warping;
   byId("save-window").hidden = warping;
   byId("save-whole").textContent = warping ? "Warped picture" : "Whole picture";
   chooseModels();
