@@ -12,7 +12,7 @@ from utils.geometry.sizes import Size, check_output_size
 from utils.geometry.symmetries import SYMMETRIES
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ensemble(Upscaler):
     """An upscaler that renders every picture in all eight orientations and averages: eight times the work."""
 

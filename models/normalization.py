@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor
 
-from models.continuous import ContinuousModel
 from utils.config import MAPPING, NUMBERS, check_keys, check_types, require
 from utils.errors import InputError
 
@@ -74,12 +73,10 @@ class Normalization:
         return cls(*(Affine(**{k: tuple(v) for k, v in data_norm.get(key, {}).items()}) for key in ("inp", "gt")))
 
     @classmethod
-    def for_model(cls, model: ContinuousModel, data_norm: Mapping[str, Any] | None = None) -> "Normalization":
-        """`from_config`, or the model's own where there is no `data_norm`."""
-        if data_norm:
-            return cls.from_config(data_norm)
-        own = Affine(*((value,) for value in model.normalization))
-        return cls(own, own)
+    def of(cls, sub: float, div: float) -> "Normalization":
+        """(x - sub) / div of all channels, of inputs and outputs alike, such as a model's own."""
+        affine = Affine((sub,), (div,))
+        return cls(affine, affine)
 
     def to_config(self) -> dict[str, Any]:
         """The inverse of `from_config`."""

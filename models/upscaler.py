@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models import precision
+from models import memory, precision
 from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
 from models.continuous import ContinuousModel, Latent, paint_positions
-from models.layers.convolution import cut_at
 from models.native import backends
 from models.normalization import Normalization
 from models.safeguards import (
@@ -30,16 +29,14 @@ from utils.geometry.sizes import Size, check_output_size, is_enlarged
 MARGIN = 5  # LR pixels that painting a position reads at most, to either side, where it enlarges
 
 
-@dataclass(frozen=True)
+@dataclass
 class Upscaler:
     """Pictures in [0, 1] through a model: `encode` once, then `render` at any number of sizes.
 
-    Without a `normalization` it is the model's own. `backend` is what computes on a CPU, see `backends.choose`;
-    InputError where it is not possible for this model. The model is moved to `device` and otherwise left as it is.
-
-    `precision` is what the encoder computes in, float32 or bfloat16; "auto" becomes one of them, see
-    `models.precision.choose`, also for what is not possible. Rendering is float32. Without
-    `safeguards` the model alone is rendered, as papers measure it.
+    The `model` is on `device` already. Without a `normalization` it is the model's own. `backend` is what computes on a
+    CPU, see `backends.choose`; `precision` what the encoder computes in, float32 or bfloat16. Rendering is float32.
+    Without `safeguards` the model alone is rendered, as papers measure it. `memory` is how many bytes of an
+    accelerator's may be used (None: what is free).
     """
 
     model: ContinuousModel
@@ -48,13 +45,11 @@ class Upscaler:
     backend: str = "auto"
     precision: str = "float32"
     safeguards: bool = True
+    memory: int | None = None
 
     def __post_init__(self) -> None:
-        backends.check(self.backend, self.model.native_library)
         if self.normalization is None:
-            object.__setattr__(self, "normalization", Normalization.for_model(self.model))
-        self.model.to(self.device, memory_format=torch.channels_last)
-        object.__setattr__(self, "precision", precision.choose(self))
+            self.normalization = Normalization.of(*self.model.normalization)
 
     # As fields of spandrel's model descriptors, for programs that run models of any origin
     CAPABILITIES = (
@@ -95,7 +90,12 @@ class Upscaler:
     def computing(self) -> Iterator[None]:
         """Within the block, calls of the model are computed as this upscaler does: by its backend, in its
         precision, without gradients."""
-        with torch.inference_mode(), backends.using(self.backend), precision.using(self.precision):
+        with (
+            torch.inference_mode(),
+            backends.using(self.backend),
+            precision.using(self.precision),
+            memory.bounded(self.memory),
+        ):
             yield
 
     def encode(self, pictures: Tensor) -> Latent:
@@ -118,11 +118,10 @@ class Upscaler:
         a cut do not become a part of the latent.
 
         It renders those positions of enlarging grids of the whole picture that are MARGIN LR pixels away from a cut,
-        and the values are those of the whole picture.
+        within 1e-5 of those of the whole picture (bfloat16: within its rounding).
         """
         kept = pixels.shrunk(self.context)
-        with cut_at(pixels.top, pixels.left):
-            encoded = self.encode(pictures)
+        encoded = self.encode(pictures)
         inner = kept.within(pixels)
         return Latent(inner.of(encoded.features), inner.of(encoded.image), window=kept)
 

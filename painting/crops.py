@@ -6,19 +6,16 @@ from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.neighbours import PixelWindow
 from utils.geometry.sizes import is_enlarged
 
-# PyTorch convolves up to 20480 values, here of three channels, by another routine, whose last bits differ
-LEAST_PIXELS = 8192
-
 
 def pixels_for(upscaler: Upscaler, grid: OutputGrid, input_size: Size) -> PixelWindow | None:
     """The LR pixels of an (h, w) picture from which the positions of a grid, of a window of an output, are painted as
-    from all of them, to the last bit; None where the picture has to be encoded whole, or all of it is needed anyway.
+    from all of them; None where the picture has to be encoded whole, or all of it is needed anyway.
 
-    Whole it has to be for models that do not say how far they look, where an output is reduced, on warps for models
-    that do not paint parts there, and on other devices than the CPU, where exactness has not been measured.
+    Whole it has to be for models that do not say how far they look, where an output is reduced, and on warps for models
+    that do not paint parts there.
     """
     context = upscaler.context
-    if context is None or upscaler.device.type != "cpu":
+    if context is None:
         return None
     if isinstance(grid, Grid):
         possible = is_enlarged(input_size, grid.full_size)
@@ -26,6 +23,6 @@ def pixels_for(upscaler: Upscaler, grid: OutputGrid, input_size: Size) -> PixelW
         possible = upscaler.model.warps_parts and reduces_nowhere(grid, input_size)
     if not possible:
         return None
-    painted = PixelWindow.around(input_size, grid.pixels(input_size), MARGIN, LEAST_PIXELS)
+    painted = PixelWindow.around(input_size, grid.pixels(input_size), MARGIN)
     encoded = painted.grown(context)
     return None if encoded == PixelWindow.whole(input_size) else encoded

@@ -14,11 +14,11 @@ from pictures.formats import format_of, kept_metadata
 from pictures.picture import Picture, PixelFormat
 from pictures.writing import encode
 from utils.errors import InputError, one_line
-from utils.geometry.grids import Size
+from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography
 from utils.geometry.sizes import check_output_size
 from utils.system import check_memory
-from web.errors import Refused, missing
+from web.settings import Refused, missing
 from web.studio import Session, Studio
 from web.uploads import Upload
 from web.worker import EXPORT, Worker
@@ -49,7 +49,7 @@ class Order:
         stem = upload.name.rpartition(".")[0] or upload.name
         return f"{stem}_{self.size[1]}x{self.size[0]}{self.ending}"
 
-    def command(self, upload: Upload, source: str) -> str:
+    def command(self, upload: Upload) -> str:
         """The call of demo.py that writes the same file."""
         words = ["python", "demo.py", "--input", upload.name]
         if self.homography:
@@ -60,7 +60,7 @@ class Order:
             words += ["--crop", f"{left},{top},{width},{height}"]
         if self.homography and not format_of(f"x{self.ending}").has_alpha:
             words += ["--background", "white"]
-        return shlex.join([*words, "--model", source, "--output", self.file_name(upload)])
+        return shlex.join([*words, "--model", self.model, "--output", self.file_name(upload)])
 
 
 def matrix_text(homography: Homography) -> str:
@@ -159,13 +159,13 @@ class Export:
 
     def _paint(self, top: int, rows: int) -> np.ndarray:
         order, kind = self.order, self._kind
-        upscaler, encoding = self._studio.encoding(order.picture, self.upload, order.model)
         first, left, (_, width) = order.window or (0, 0, order.full)
         if order.homography:
-            grid = order.homography.grid(self.upload.picture.size, order.full).window(first + top, left, (rows, width))
-            layers = encoding.on_warped(upscaler, grid)
+            grid = order.homography.grid(self.upload.picture.size, order.full)
         else:
-            layers = encoding.window(upscaler, order.full, first + top, left, (rows, width))
+            grid = Grid.of_size(order.full)
+        part = grid.window(first + top, left, (rows, width))
+        layers = self._studio.draw(order.picture, self.upload, order.model, part)
         if layers.alpha is not None and not kind.has_alpha:
             layers = layers.over((255, 255, 255))
         return layers.pixels(kind.depth, kind.channels)
@@ -190,7 +190,7 @@ class Exports:
     def start(self, session: Session, order: Order) -> Export:
         """Begin; Refused while a session has too many at work."""
         upload = self._studio.upload(session, order.picture)
-        self._studio.catalogue.find(order.model)
+        self._studio.models.check(order.model)
         check_output_size(order.full)
         if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
             raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)

@@ -13,7 +13,9 @@ from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.safetensors_files import is_safetensors, load_safetensors
 from models.continuous import ContinuousModel
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
+from models.native import backends
 from models.normalization import Normalization
+from models.precision import choose
 from models.registry import make
 from models.upscaler import Upscaler
 from models.zoo import ModelFile, resolve
@@ -94,20 +96,33 @@ def load_upscaler(
     `precision` as in `models.precision.choose`.
     """
     file, device = resolve(model), device or torch.device("cpu")
-    options = {"device": device, "backend": backend, "precision": precision}
     if file.path is None:
-        return Upscaler(make({"name": file.label}), **options)
+        return _upscaler(make({"name": file.label}), None, device, backend, precision)
     if file.kind == "onnx":
-        return Upscaler(ExportedModel(file.path), **options)
+        return _upscaler(ExportedModel(file.path), None, device, backend, precision)
     content = load_content(file)
     try:
         made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
-        normalization = Normalization.for_model(made, content.get("data_norm") or data_norm)
-        return Upscaler(made, normalization, **options)
+        return _upscaler(made, content.get("data_norm") or data_norm, device, backend, precision, file.precision)
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from None
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever a file may hold
         raise InputError(f"{file.path} describes a model that cannot be built: {shortened(error)}") from None
+
+
+def _upscaler(
+    model: ContinuousModel,
+    data_norm: Mapping[str, Any] | None,
+    device: torch.device,
+    backend: str,
+    precision: str,
+    released: str = "float32",
+) -> Upscaler:
+    """A model on a device, where `backend` and `precision` are possible for it."""
+    backends.check(backend, model.native_library)
+    precision = choose(precision, model.encodes, device, released)
+    normalization = Normalization.from_config(data_norm) if data_norm else None
+    return Upscaler(model.to(device, memory_format=torch.channels_last), normalization, device, backend, precision)
 
 
 def on_upsampler(net: Upscaler, upsampler: Upscaler, precision: str = "float32") -> Upscaler:
@@ -117,9 +132,10 @@ def on_upsampler(net: Upscaler, upsampler: Upscaler, precision: str = "float32")
     """
     if type(net.model) is not LeRFNet:
         raise InputError(f"an upsampler is for a lerf-net, not for a {type(net.model).__name__}")
-    if upsampler.normalization != Normalization.for_model(upsampler.model):
+    if upsampler.normalization != Normalization.of(*upsampler.model.normalization):
         raise InputError("this upsampler has a data_norm of its own; only (x - 0.5) / 0.5 is possible here")
     plus = LeRFNetPlus.of(net.model, upsampler.model)
+    precision = choose(precision, plus.encodes, net.device)
     return Upscaler(plus, net.normalization, net.device, net.backend, precision)
 
 

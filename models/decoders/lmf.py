@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from models.continuous import Field, Latent
-from models.layers.convolution import cut_at, in_tiles, margin
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
+from models.memory import chunk_bytes
 from models.native import backends
 from models.native.lmf import RenderStage
 from models.registry import make
@@ -106,12 +106,11 @@ class LMFDecoder(LocalEnsembleModel):
 
     def field_of_part(self, latent: Latent, cell: Tensor, pixels: PixelWindow) -> ModulatedField:
         size, held = latent.size, latent.pixels
-        around = in_tiles(pixels).clipped(held)
+        around = pixels.grown(1).clipped(held)
         here, inner = around.within(held), pixels.within(around)
         varies, cell = cell.dim() == 4, cell_in_pixels(cell, size)
         cell = pixels.of(cell) if varies else cell
-        with cut_at(around.top, around.left):
-            modulation, code = self.modulate(latent.part(here.rows, here.columns), inner, cell, size)
+        modulation, code = self.modulate(latent.part(here.rows, here.columns), inner, cell, size)
         return ModulatedField(
             table=self.tabulate(code, cell),
             skip=latent.image if self.lr_skip else None,
@@ -124,12 +123,13 @@ class LMFDecoder(LocalEnsembleModel):
     @property
     def context(self) -> int | None:
         in_parts = not self.lr_skip or backends.choose(self.native_library, *self.imnet.parameters()) is not None
-        return margin(self.encoder) if in_parts else None
+        return getattr(self.encoder, "reach", None) if in_parts else None
 
     def pixels_at_a_time(self, latent: Latent) -> Size:
-        across = BLOCK if latent.features.is_cpu else latent.size[1]
-        rows = max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * len(latent.image) * min(across, latent.size[1])))
-        return min(rows, BLOCK) if latent.features.is_cpu else rows, across
+        on_cpu, width = latent.features.is_cpu, latent.size[1]
+        across, held = (BLOCK, FIELD_BYTES) if on_cpu else (width, chunk_bytes(latent.features.device))
+        rows = max(2, held // (4 * self.imnet.mod_dim * len(latent.image) * min(across, width)))
+        return min(rows, BLOCK) if on_cpu else rows, across
 
     def intensity(self, field: ModulatedField) -> Tensor:
         """How much each LR pixel modulates, (B, h, w): mean magnitude of the second half of its modulations (the

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.continuous import Latent
 from models.decoders.lmf import LMFDecoder, ModulatedField, hidden_width
 from models.encoders import make_encoder
-from models.layers.convolution import LATENT_TILES, Convolution
+from models.layers.convolution import Convolution
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
@@ -44,8 +44,8 @@ class LMLTE(LMFDecoder):
         self.cell_decode = cell_decode
         self.mod_input = mod_input
         self.encoder = make_encoder(encoder_spec)
-        self.coef = Convolution(self.encoder.out_dim, hidden_dim, 3, LATENT_TILES)
-        self.freq = Convolution(self.encoder.out_dim, hidden_dim, 3, LATENT_TILES)
+        self.coef = Convolution(self.encoder.out_dim, hidden_dim, 3)
+        self.freq = Convolution(self.encoder.out_dim, hidden_dim, 3)
         self.waves = wave_dim = hidden_width(imnet_spec) if mod_input else hidden_dim
         self.imnet = self.make_render_mlp(imnet_spec, in_dim=wave_dim)
         emitted = self.imnet.mod_dim + (2 * wave_dim if mod_input else 0)

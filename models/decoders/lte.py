@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.continuous import Field, Latent
 from models.encoders import make_encoder
-from models.layers.convolution import LATENT_TILES, Convolution
+from models.layers.convolution import Convolution
 from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
@@ -28,8 +28,8 @@ class FourierDecoder(LocalEnsembleModel):
     def __init__(self, encoder_spec: Mapping[str, Any], hidden_dim: int):
         super().__init__()
         self.encoder = make_encoder(encoder_spec)
-        self.coef = Convolution(self.encoder.out_dim, hidden_dim, 3, LATENT_TILES)
-        self.freq = Convolution(self.encoder.out_dim, hidden_dim, 3, LATENT_TILES)
+        self.coef = Convolution(self.encoder.out_dim, hidden_dim, 3)
+        self.freq = Convolution(self.encoder.out_dim, hidden_dim, 3)
         self.phase = nn.Linear(2, hidden_dim // 2, bias=False)
         self.floats_per_query = 4 * hidden_dim
 

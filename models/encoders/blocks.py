@@ -4,18 +4,17 @@ import math
 
 from torch import Tensor, nn
 
-from models.layers.convolution import STAGGERED_TILES, Convolution, in_turn
+from models.layers.convolution import Convolution, in_turn
 from utils.errors import InputError
 
 
-def conv(in_channels: int, out_channels: int, kernel_size: int, staggered: bool = False) -> Convolution:
-    """A convolution with zero padding, (B, in_channels, h, w) -> (B, out_channels, h, w); `kernel_size` is odd. Of
-    consecutive ones every second should be `staggered`."""
-    return Convolution(in_channels, out_channels, kernel_size, STAGGERED_TILES if staggered else 0)
+def conv(in_channels: int, out_channels: int, kernel_size: int) -> Convolution:
+    """A convolution with zero padding, (B, in_channels, h, w) -> (B, out_channels, h, w); `kernel_size` is odd."""
+    return Convolution(in_channels, out_channels, kernel_size)
 
 
-def conv3x3(in_channels: int, out_channels: int, staggered: bool = False) -> Convolution:
-    return conv(in_channels, out_channels, 3, staggered)
+def conv3x3(in_channels: int, out_channels: int) -> Convolution:
+    return conv(in_channels, out_channels, 3)
 
 
 class Residual(nn.Module):

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from models import precision
-from models.layers.convolution import cut_at, margin
 from models.layers.exporting import is_exporting
 from utils import progress
 
@@ -23,8 +22,8 @@ def encode_in_chunks(encoder: nn.Module, image: Tensor) -> Tensor:
     as do exported graphs, which have no loops. Computed in the precision in use.
     """
 
-    def encoded(part: Tensor, rows: int, top: int = 0) -> Tensor:
-        with precision.reduced(image.device) as rounded, _told_by_layers(encoder, rows), cut_at(top, 0):
+    def encoded(part: Tensor, rows: int) -> Tensor:
+        with precision.reduced(image.device) as rounded, _told_by_layers(encoder, rows):
             features = encoder(part)
         return features.float() if rounded else features
 
@@ -33,9 +32,9 @@ def encode_in_chunks(encoder: nn.Module, image: Tensor) -> Tensor:
 
 
 def _in_chunks(encoder: nn.Module, encoded: Callable[..., Tensor], image: Tensor) -> Tensor:
-    """The chunks `encoded`, each called with how many rows it adds and its first one, as one."""
+    """The chunks `encoded`, each called with how many rows it adds, as one."""
     height, width = image.shape[-2:]
-    reach = margin(encoder)
+    reach = getattr(encoder, "reach", None)
     if reach is None or torch.is_grad_enabled() or is_exporting():
         return encoded(image, height)
     rows = max(CHUNK_PIXELS // (len(image) * width), CHUNK_REACHES * reach, 1)
@@ -45,7 +44,7 @@ def _in_chunks(encoder: nn.Module, encoded: Callable[..., Tensor], image: Tensor
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         first, last = max(top - reach, 0), min(bottom + reach, height)
-        chunk = encoded(image[:, :, first:last], bottom - top, first)
+        chunk = encoded(image[:, :, first:last], bottom - top)
         if features is None:
             in_last = chunk.is_contiguous(memory_format=torch.channels_last)
             layout = torch.channels_last if in_last else torch.contiguous_format

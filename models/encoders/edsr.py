@@ -21,7 +21,7 @@ def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
 
 
 def residual_block(channels: int, res_scale: float) -> Residual:
-    first, second = (conv3x3(channels, channels, staggered) for staggered in (False, True))
+    first, second = (conv3x3(channels, channels) for _ in range(2))
     return Residual(first, nn.ReLU(inplace=True), second, res_scale=res_scale)
 
 

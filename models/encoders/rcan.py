@@ -30,7 +30,7 @@ def attention_block(channels: int, reduction: int) -> Residual:
     return Residual(
         conv3x3(channels, channels),
         nn.ReLU(inplace=True),
-        conv3x3(channels, channels, staggered=True),
+        conv3x3(channels, channels),
         ChannelAttention(channels, reduction),
     )
 

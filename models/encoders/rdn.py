@@ -17,9 +17,9 @@ CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
 class DenseLayer(nn.Module):
     """[x, relu(conv(x))] along the channels: (B, c, h, w) -> (B, c + growth, h, w)."""
 
-    def __init__(self, channels: int, growth: int, kernel_size: int, staggered: bool = False):
+    def __init__(self, channels: int, growth: int, kernel_size: int):
         super().__init__()
-        self.conv = nn.Sequential(conv(channels, growth, kernel_size, staggered), nn.ReLU(inplace=True))
+        self.conv = nn.Sequential(conv(channels, growth, kernel_size), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x, in_turn(self.conv, x)], dim=1)
@@ -33,7 +33,7 @@ class ResidualDenseBlock(nn.Module):
 
     def __init__(self, channels: int, growth: int, layers: int, kernel_size: int):
         super().__init__()
-        dense = [DenseLayer(channels + i * growth, growth, kernel_size, staggered=i % 2 == 0) for i in range(layers)]
+        dense = [DenseLayer(channels + i * growth, growth, kernel_size) for i in range(layers)]
         self.convs = nn.Sequential(*dense)
         self.LFF = conv(channels + layers * growth, channels, 1)
 
@@ -62,7 +62,7 @@ class RDN(nn.Module):
         self.SFENet1 = conv(3, G0, RDNkSize)
         self.SFENet2 = conv(G0, G0, RDNkSize)
         self.RDBs = nn.ModuleList([ResidualDenseBlock(G0, growth, layers, RDNkSize) for _ in range(blocks)])
-        self.GFF = nn.Sequential(conv(blocks * G0, G0, 1), conv(G0, G0, RDNkSize, staggered=True))
+        self.GFF = nn.Sequential(conv(blocks * G0, G0, 1), conv(G0, G0, RDNkSize))
         self.upsamples = not no_upsampling
         self.out_dim = G0 if no_upsampling else 3
         convolutions = 3 + blocks * layers  # consecutive ones, without those of 1x1

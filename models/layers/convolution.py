@@ -1,47 +1,19 @@
 """Convolutions of feature maps: PyTorch's, or on the CPU without gradients Winograd's minimal filtering, which takes a
 quarter of the multiplications (`models.native.convolution`).
-
-Winograd's sums of a tile of 4x4 pixels are rounded together. So that a part of a picture is convolved to the same bits
-as the whole, tiles lie in the same places of the whole picture wherever the part is cut (`cut_at`), and a part needs
-more pixels around it than features depend on (`margin`).
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import precision
 from models.layers.exporting import is_exporting
 from models.native import backends
 from models.native.calls import Library
-from models.native.convolution import TILE, convolve
-from utils.geometry.neighbours import PixelWindow
+from models.native.convolution import convolve
 
 LEAST_CHANNELS = 16  # of inputs and of outputs: PyTorch is as fast with fewer
-
-# Where tiles of every second layer begin: a cut through the picture then reaches two pixels per layer, instead of four.
-STAGGERED_TILES = TILE // 2
-
-# Where tiles of the one convolution behind an encoder begin: what blocks of a multiple of TILE pixels look at begins a
-# pixel before them.
-LATENT_TILES = TILE - 1
-
-_cut = ContextVar("cut", default=(0, 0))
-
-
-@contextmanager
-def cut_at(top: int, left: int) -> Iterator[None]:
-    """Within the block, pictures are parts that begin at this row and column of those outside it."""
-    outer = _cut.get()
-    token = _cut.set((outer[0] + top, outer[1] + left))
-    try:
-        yield
-    finally:
-        _cut.reset(token)
 
 
 def convolved(
@@ -49,7 +21,6 @@ def convolved(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
-    first_tile: int = 0,
     relu: bool = False,
     skip: Tensor | None = None,
     scale: float = 1.0,
@@ -57,15 +28,14 @@ def convolved(
     """relu(convolution) that keeps the size, zero padding, and with `skip` (B, out, h, w) that * scale + skip:
     (B, in, h, w) -> (B, out, h, w).
 
-    `weight` is (out, in, k, k), k odd, `bias` (out,). Tiles begin at the rows and columns of the whole picture that are
-    `first_tile` modulo TILE. InputError where backend "native" was asked for and the tensors do not allow it.
+    `weight` is (out, in, k, k), k odd, `bias` (out,). InputError where backend "native" was asked for and the tensors
+    do not allow it.
     """
     library = native_library(weight, bias, x, skip)
     if library is not None:
-        origin = tuple(first_tile - cut for cut in _cut.get())
         skip = None if skip is None else skip.float()
         options = {"relu": relu, "skip": skip, "scale": scale, "bfloat16": _in_bfloat16()}
-        return convolve(library, x.float(), weight, bias, origin=origin, **options)
+        return convolve(library, x.float(), weight, bias, **options)
     x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
     x = F.relu_(x) if relu else x
     return x if skip is None else torch.add(skip, x, alpha=scale)
@@ -84,12 +54,11 @@ def native_library(weight: Tensor, bias: Tensor | None, *pictures: Tensor | None
 class Convolution(nn.Conv2d):
     """`convolved` with a weight and a bias of its own: (B, in_channels, h, w) -> (B, out_channels, h, w)."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, first_tile: int = 0):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-        self.first_tile = first_tile
 
     def forward(self, x: Tensor, relu: bool = False, skip: Tensor | None = None, scale: float = 1.0) -> Tensor:
-        return convolved(x, self.weight, self.bias, first_tile=self.first_tile, relu=relu, skip=skip, scale=scale)
+        return convolved(x, self.weight, self.bias, relu=relu, skip=skip, scale=scale)
 
 
 def in_turn(layers: Iterable[nn.Module], x: Tensor, skip: Tensor | None = None, scale: float = 1.0) -> Tensor:
@@ -107,29 +76,6 @@ def in_turn(layers: Iterable[nn.Module], x: Tensor, skip: Tensor | None = None, 
             return layer(x, relu, skip, scale)
         x = layer(x, relu)
     return x if skip is None else torch.add(skip, x, alpha=scale)
-
-
-def margin(encoder: nn.Module) -> int | None:
-    """How many pixels around a part decide, to the last bit, what an encoder's features of it are; None: all may.
-
-    An encoder's `reach` says what they depend on. Where tiles are rounded together, a cut reaches a tile at first and
-    half a one with each further layer.
-    """
-    reach = getattr(encoder, "reach", None)
-    if reach is None:
-        return None
-    with precision.reduced(torch.device("cpu")):
-        layers = [layer for layer in encoder.modules() if isinstance(layer, Convolution)]
-        tiled = any(native_library(layer.weight, layer.bias) is not None for layer in layers)
-    return TILE // 2 * (reach + 1) if tiled else reach
-
-
-def in_tiles(pixels: PixelWindow) -> PixelWindow:
-    """The pixels whose features decide, to the last bit, what one convolution with `first_tile` at LATENT_TILES gives
-    at `pixels`; to be convolved within `cut_at` of their first row and column."""
-    if is_exporting() or torch.compiler.is_compiling():
-        return pixels.grown(1)
-    return pixels.grown_to(TILE, LATENT_TILES).grown(1)
 
 
 def multiplies_bfloat16(library: Library) -> bool:

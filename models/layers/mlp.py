@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.convolution import LATENT_TILES, convolved
+from models.layers.convolution import convolved
 from models.layers.exporting import is_exporting
 from models.registry import register
 from utils.config import Count
@@ -59,9 +59,9 @@ def unfolded_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None
     """A Linear layer on each pixel's features, unfolded 3x3 (zero padding) or plain: (B, c, h, w) -> (B, out, h, w).
 
     `weight` is (out, 9c) in the order of `F.unfold(features, 3, padding=1)`, which is a 3x3 convolution's own, so the
-    unfolded features need never exist; (out, c) when `feat_unfold` is false. Of a part of a picture see `in_tiles`.
+    unfolded features need never exist; (out, c) when `feat_unfold` is false.
     """
     if not feat_unfold:
         return linear_on_map(features, weight, bias)
     kernel = _known(weight.unflatten(1, (-1, 3, 3))).contiguous(memory_format=torch.channels_last)
-    return convolved(features, kernel, bias, first_tile=LATENT_TILES)
+    return convolved(features, kernel, bias)

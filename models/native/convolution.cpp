@@ -26,9 +26,8 @@ int64_t padded_outputs(int64_t outputs) { return parts(outputs, OUTPUTS_TOGETHER
 
 struct Shape {
     int64_t batch, height, width, inputs, outputs;
-    int64_t above, left;  // rows and columns of the first tiles that are beyond the picture
-    int64_t tiles_y() const { return parts(height + above, TILE); }
-    int64_t tiles_x() const { return parts(width + left, TILE); }
+    int64_t tiles_y() const { return parts(height, TILE); }
+    int64_t tiles_x() const { return parts(width, TILE); }
     int64_t tiles() const { return height && width ? batch * tiles_y() * tiles_x() : 0; }
 };
 
@@ -71,7 +70,7 @@ private:
     Position position(int tile) const {
         const int64_t of_picture = shape.tiles_y() * shape.tiles_x(), number = (first + tile) % of_picture;
         const int64_t row = number / shape.tiles_x(), column = number % shape.tiles_x();
-        return {(first + tile) / of_picture, row * TILE - shape.above, column * TILE - shape.left, column == 0};
+        return {(first + tile) / of_picture, row * TILE, column * TILE, column == 0};
     }
 
     // B^T d B of a vector of channels in all tiles; the last columns of a tile are the first of the next.
@@ -149,8 +148,8 @@ private:
     // A^T m A of all outputs of a tile, and the ending.
     void transform_outputs(int tile) const {
         const Position at = position(tile);
-        const int top = int(std::max<int64_t>(0, -at.y)), bottom = int(std::min<int64_t>(TILE, shape.height - at.y));
-        const int begin = int(std::max<int64_t>(0, -at.x)), end = int(std::min<int64_t>(TILE, shape.width - at.x));
+        const int down = int(std::min<int64_t>(TILE, shape.height - at.y));
+        const int across = int(std::min<int64_t>(TILE, shape.width - at.x));
         for (int64_t channel = 0; channel < shape.outputs; channel += LANES) {
             const int channels = int(std::min<int64_t>(LANES, shape.outputs - channel));
             const Floats *const from = products.get() + tile * vectors_out + channel / LANES;
@@ -161,11 +160,11 @@ private:
                 transform_output(column, &columns[0][x], TAPS);
             }
             const Floats bias = ending.bias ? load_some<Floats>(ending.bias + channel, channels) : Floats{};
-            for (int y = top; y < bottom; ++y) {
+            for (int y = 0; y < down; ++y) {
                 Floats row[TILE];
                 transform_output(columns[y], row, 1);
                 const int64_t line = (at.picture * shape.height + at.y + y) * shape.width + at.x;
-                for (int x = begin; x < end; ++x)
+                for (int x = 0; x < across; ++x)
                     finish(row[x] + bias, (line + x) * shape.outputs + channel, channels);
             }
         }
@@ -194,8 +193,6 @@ void convolve_with(const Shape &shape, const typename Numbers::Element *weights,
                    const float *input, float *output, int threads) {
     for (const int64_t size : {shape.batch, shape.height, shape.width, shape.inputs, shape.outputs})
         require(size >= 0 && size < LARGEST, "a size is impossible");
-    for (const int64_t beyond : {shape.above, shape.left})
-        require(beyond >= 0 && beyond < TILE, "tiles begin within TILE pixels of the picture");
     parallel(parts(shape.tiles(), BLOCK), threads,
              [&] { return Convolver<Numbers>(shape, weights, ending, input, output); });
 }
@@ -248,14 +245,12 @@ extern "C" const char *lay_out(const float *weights, const int64_t *strides, int
 }
 
 // relu(convolution + bias) of pictures (batch, height, width, inputs) -> (.., outputs), and with a `skip` of the output's
-// shape that * scale + skip. `bias`, `skip` and `relu` may be null. The first tiles begin so many rows `above` and
-// columns `left` of the picture.
+// shape that * scale + skip. `bias`, `skip` and `relu` may be null.
 extern "C" const char *convolve(const float *input, const float *weights, const float *bias, const float *skip,
                                 float *output, int64_t batch, int64_t height, int64_t width, int64_t inputs,
-                                int64_t outputs, int64_t above, int64_t left, int32_t relu, float scale,
-                                int32_t threads) {
+                                int64_t outputs, int32_t relu, float scale, int32_t threads) {
     return completed([&] {
-        const Shape shape{batch, height, width, inputs, outputs, above, left};
+        const Shape shape{batch, height, width, inputs, outputs};
         convolve_with<Single>(shape, weights, {bias, skip, relu != 0, scale}, input, output, threads);
     });
 }
@@ -271,10 +266,9 @@ extern "C" const char *lay_out_bfloat16(const float *weights, const int64_t *str
 
 extern "C" const char *convolve_bfloat16(const float *input, const int32_t *weights, const float *bias,
                                          const float *skip, float *output, int64_t batch, int64_t height, int64_t width,
-                                         int64_t inputs, int64_t outputs, int64_t above, int64_t left, int32_t relu,
-                                         float scale, int32_t threads) {
+                                         int64_t inputs, int64_t outputs, int32_t relu, float scale, int32_t threads) {
     return completed([&] {
-        const Shape shape{batch, height, width, inputs, outputs, above, left};
+        const Shape shape{batch, height, width, inputs, outputs};
         const auto numbers = reinterpret_cast<const uint16_t *>(weights);
         convolve_with<Brief>(shape, numbers, {bias, skip, relu != 0, scale}, input, output, threads);
     });

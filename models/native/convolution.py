@@ -32,7 +32,6 @@ def convolve(
     weight: Tensor,
     bias: Tensor | None,
     *,
-    origin: tuple[int, int] = (0, 0),
     relu: bool = False,
     skip: Tensor | None = None,
     scale: float = 1.0,
@@ -42,8 +41,8 @@ def convolve(
 
     `weight` (out, in, 3, 3), `bias` (out,), `skip` (B, out, h, w), all float32 on the CPU, in any memory format; zero
     padding. Products are float32, or `bfloat16` where the library has such a routine. Tiles of 4x4 pixels are rounded
-    together: where they begin in the picture, modulo 4, (y, x) `origin` says. NaN and infinity become NaN in all of a
-    tile that reads them.
+    together: a part of a picture equals the whole up to rounding. NaN and infinity become NaN in all of a tile that
+    reads them.
 
     ValueError for other shapes and types.
     """
@@ -58,7 +57,6 @@ def convolve(
     output = image.new_empty(batch, height, width, outputs)
     work = output.numel() * inputs * 9
     threads = max(1, min(torch.get_num_threads(), work // LEAST_WORK))
-    above, left = (-first % TILE for first in origin)
     library.call(
         "convolve_bfloat16" if bfloat16 else "convolve",
         in_last(image),
@@ -67,7 +65,6 @@ def convolve(
         skip,
         output,
         *(batch, height, width, inputs, outputs),
-        *(above, left),
         relu,
         scale,
         threads,

@@ -2,39 +2,16 @@
 
 import pytest
 import torch
-from torch import nn
 
 import models
 from models import Upscaler, precision
-from models.continuous import ContinuousModel, Field
+from models.checkpoints.loading import load_content, load_upscaler, save_checkpoint
+from models.checkpoints.safetensors_files import save_safetensors
+from models.zoo import resolve
 from tests.registered import DECODERS, small_spec
 from utils.errors import InputError
-from utils.geometry.grids import sample_bilinear
 
 PICTURE = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(0))
-
-
-class Shifting(ContinuousModel):
-    """The bilinear picture, by features in whose last digits it hides."""
-
-    def __init__(self, shift: float):
-        super().__init__()
-        self.encoder = nn.Conv2d(3, 3, 1)
-        self.encoder.weight.data.copy_(torch.eye(3)[:, :, None, None])
-        self.encoder.bias.data.fill_(shift)
-        self.shift = shift
-
-    def field(self, latent, cell):
-        return Field(latent.features.permute(0, 2, 3, 1) - self.shift)
-
-    def sample(self, field, coord):
-        return sample_bilinear(field.table.permute(0, 3, 1, 2), coord)
-
-
-@pytest.fixture(autouse=True)
-def _native_processor(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(precision, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -55,44 +32,35 @@ def test_encoders_compute_in_bfloat16_and_rendering_does_not(name) -> None:
         assert 0 < difference < 0.02
 
 
-def test_auto_never_takes_what_loses_quality() -> None:
-    assert Upscaler(Shifting(0).eval(), precision="auto").precision == "bfloat16"
-    model = Shifting(50).eval()
-    assert min(precision.losses(Upscaler(model)).values()) > 0.1
-    assert Upscaler(model, precision="auto").precision == "float32"
+def test_auto_is_what_was_released_where_the_processor_multiplies_it(monkeypatch) -> None:
+    device = torch.device("cpu")
+    for native, released, chosen in (
+        (True, "bfloat16", "bfloat16"), (True, "float32", "float32"), (False, "bfloat16", "float32")
+    ):  # fmt: skip
+        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device, native=native: native)
+        assert precision.choose("auto", True, device, released) == chosen
+        assert precision.choose("auto", False, device, released) == "float32"
+        assert precision.choose("bfloat16", True, device) == "bfloat16"  # who asks for it gets it
 
 
-def test_a_network_that_gives_no_numbers_loses() -> None:
-    model = Shifting(0).eval()
-    model.encoder.bias.data.fill_(float("nan"))
-    assert Upscaler(model, precision="auto").precision == "float32"
+def test_weights_say_what_they_were_released_for(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
+    content = load_content("s")
+    for released, chosen in (("bfloat16", "bfloat16"), ("float32", "float32"), (None, "float32"), ("x", "float32")):
+        save_safetensors(tmp_path / "m.safetensors", {**content, "precision": released})
+        assert load_upscaler(tmp_path / "m.safetensors", precision="auto").precision == chosen
+    save_checkpoint(tmp_path / "n.pth", content)
+    assert load_upscaler(tmp_path / "n.pth", precision="auto").precision == "float32"
 
 
-def test_auto_needs_a_processor_and_probes(monkeypatch, tmp_path) -> None:
-    model = Shifting(0).eval()
-    with monkeypatch.context() as changed:
-        changed.setattr(precision, "multiplies_bfloat16", lambda device: False)
-        assert Upscaler(model, precision="auto").precision == "float32"
-    monkeypatch.setattr(precision, "PROBES", (tmp_path / "missing.png",))
-    assert Upscaler(model, precision="auto").precision == "float32"
+def test_shipped_models_were_measured() -> None:
+    assert {name: resolve(name).precision for name in ("s", "drawings-s", "photo-s", "lerf-g")} == {
+        "s": "bfloat16", "drawings-s": "bfloat16", "photo-s": "bfloat16", "lerf-g": "float32"
+    }  # fmt: skip
 
 
-def test_losses_are_measured_once_for_each_model(monkeypatch, tmp_path) -> None:
-    measured = []
-    monkeypatch.setattr(precision, "losses", lambda upscaler: measured.append(upscaler) or {"2": 0.0})
-    for shift in (0, 0, 1):
-        Upscaler(Shifting(shift).eval(), precision="auto")
-    assert len(measured) == 2
-    for path in tmp_path.glob("precision-*.json"):
-        path.write_text("[1")
-    assert Upscaler(Shifting(0).eval(), precision="auto").precision == "bfloat16"
-    assert len(measured) == 3
-
-
-def test_models_without_encoder() -> None:
-    bicubic = models.make({"name": "bicubic"})
-    assert Upscaler(bicubic, precision="auto").precision == "float32"
+def test_what_is_not_possible() -> None:
     with pytest.raises(InputError, match="no encoder"):
-        Upscaler(bicubic, precision="bfloat16")
+        load_upscaler("bicubic", precision="bfloat16")
     with pytest.raises(InputError, match="known are: auto, float32, bfloat16"):
-        Upscaler(bicubic, precision="half")
+        load_upscaler("bicubic", precision="half")

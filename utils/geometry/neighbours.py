@@ -1,7 +1,7 @@
 """LR pixels read by a position, with offsets from their centres: resampling taps, spans of grid positions that read
 the same pixels, and the neighbours of a local ensemble."""
 
-import math
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -39,6 +39,10 @@ class AxisTaps:
     def from_pixel(self, first: int) -> "AxisTaps":
         """The same with pixels counted from `first` on."""
         return self if first == 0 else replace(self, index=self.index - first)
+
+    def part(self, positions: slice) -> "AxisTaps":
+        """The taps of some positions of an axis."""
+        return AxisTaps(self.index[:, positions], self.distance[:, positions], self.inside[:, positions])
 
     def to(self, device: torch.device) -> "AxisTaps":
         """The same on a device."""
@@ -132,16 +136,17 @@ class AxisSpans:
         """(R, L) positions of the spans, padding included."""
         return span_members(self.start, self.length, self.longest)
 
-    def blocks(self, spans: int) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
-        """At most `spans` spans at a time: (output positions, which padded positions of the block they are, lookup)."""
+    def blocks(self, spans: int, device: torch.device) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
+        """At most `spans` spans at a time: (output positions, which padded positions of the block they are, lookup), on
+        a device, to which all are copied together."""
         real = torch.arange(self.longest, device=self.length.device) < self.length[:, None]  # (R, L)
-        ends = (self.start + self.length).tolist()
-        starts = self.start.tolist()
-        for first in range(0, len(starts), spans):
-            last = min(first + spans, len(starts))
-            part = slice(first, last)
-            lookup = AxisLookup(self.lookup.index[:, part], self.lookup.offset[:, part])
-            yield slice(starts[first], ends[last - 1]), real[part].flatten().nonzero()[:, 0], lookup
+        starts, ends = self.start.tolist(), (self.start + self.length).tolist()
+        parts = [slice(first, min(first + spans, len(starts))) for first in range(0, len(starts), spans)]
+        places = [real[part].flatten().nonzero()[:, 0] for part in parts]
+        lookup, joined = self.lookup.to(device), torch.cat(places).to(device)
+        for part, place in zip(parts, joined.split([len(place) for place in places]), strict=True):
+            of_part = AxisLookup(lookup.index[:, part], lookup.offset[:, part])
+            yield slice(starts[part.start], ends[part.stop - 1]), place, of_part
 
 
 def look_up_spans(position: Tensor, n: int, local_ensemble: bool, within_pixels: bool = False) -> AxisSpans:
@@ -188,17 +193,9 @@ class PixelWindow:
         return cls(size, 0, 0, *size)
 
     @classmethod
-    def around(cls, size: Size, pixels: tuple[range, range], margin: int, least: int = 0) -> "PixelWindow":
-        """The rows and columns `pixels`, `margin` more on each side, and still more where those are not `least` pixels:
-        as far as the picture goes."""
-        near = cls.of_spans(size, *pixels).grown(margin)
-        if near.height * near.width >= least:
-            return near
-        rows, columns = (range(span.start, span.stop) for span in (near.rows, near.columns))
-        columns = _widened(columns, math.isqrt(least), size[1])  # towards a square
-        rows = _widened(rows, math.ceil(least / len(columns)), size[0])
-        columns = _widened(columns, math.ceil(least / len(rows)), size[1])  # as long as a narrow picture needs
-        return cls.of_spans(size, rows, columns)
+    def around(cls, size: Size, pixels: tuple[range, range], margin: int) -> "PixelWindow":
+        """The rows and columns `pixels` and `margin` more on each side, as far as the picture goes."""
+        return cls.of_spans(size, *pixels).grown(margin)
 
     @classmethod
     def of_spans(cls, size: Size, rows: slice | range, columns: slice | range) -> "PixelWindow":
@@ -218,16 +215,6 @@ class PixelWindow:
         # By slices, not ranges, whose ends are numbers: a graph that is traced is made for other sizes, too
         ends = ((self.rows, self.size[0]), (self.columns, self.size[1]))
         rows, columns = (slice(max(span.start - margin, 0), min(span.stop + margin, n)) for span, n in ends)
-        return PixelWindow.of_spans(self.size, rows, columns)
-
-    def grown_to(self, step: int, first: int = 0) -> "PixelWindow":
-        """With more rows and columns on each side up to numbers that are `first` modulo `step`, as far as the picture
-        goes."""
-        ends = ((self.rows, self.size[0]), (self.columns, self.size[1]))
-        rows, columns = (
-            slice(max(span.start - (span.start - first) % step, 0), min(span.stop + (first - span.stop) % step, n))
-            for span, n in ends
-        )
         return PixelWindow.of_spans(self.size, rows, columns)
 
     @property
@@ -261,12 +248,6 @@ class PixelWindow:
         """Row-major numbers, in tables (B, height, width, C), of the pixels at rows and columns of the whole
         pictures."""
         return (row - self.top) * self.width + (column - self.left) + picture * (self.height * self.width)
-
-
-def _widened(span: range, least: int, n: int) -> range:
-    """A span of n numbers, with others around it until they are `least`, or all."""
-    first = max(min(span.start - (least - len(span)) // 2, n - least), 0)
-    return span if len(span) >= least else range(first, min(first + least, n))
 
 
 @dataclass(frozen=True)
@@ -314,6 +295,12 @@ class Neighbours:
         span_y, span_x = chosen.unbind(1)
         index = pixels.index(y.index[:, None, span_y], x.index[None, :, span_x], torch.zeros_like(span_y))
         return cls._of(index[..., None, None], y.offset[:, None, span_y, :, None], x.offset[None, :, span_x, None, :])
+
+    def each(self) -> Iterator["Neighbours"]:
+        """One of K x K neighbours after the other, y first."""
+        for i, j in itertools.product(range(len(self.offset_y)), range(self.offset_x.shape[1])):
+            y, x = slice(i, i + 1), slice(j, j + 1)
+            yield Neighbours(self.index[y, x], self.offset_y[y], self.offset_x[:, x], self.weight[y, x])
 
     def gather(self, table: Tensor) -> Tensor:
         """Rows of `table` (B, h, w, C) at the neighbours: (K, K, B, *S, C)."""

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.skipif(backends.library("convolution") is None, reason=
 
 SIDES = st.sampled_from([1, 2, 3, 4, 5, 8, 11, 26])
 CHANNELS = st.sampled_from([1, 2, 3, 15, 16, 17, 32, 40, 64, 71])
-SHIFTS = st.tuples(st.integers(-9, 9), st.integers(-9, 9))
 
 
 def library() -> backends.Library:
@@ -44,10 +43,9 @@ def of_order(image: Tensor, order: str) -> Tensor:
     channels=st.tuples(CHANNELS, CHANNELS),
     order=st.sampled_from(["last", "last", "first", "strided"]),
     has=st.tuples(st.booleans(), st.booleans(), st.booleans()),
-    origin=SHIFTS,
     seed=st.integers(0, 1000),
 )
-def test_native_equals_portable(size, batch, channels, order, has, origin, seed) -> None:
+def test_native_equals_portable(size, batch, channels, order, has, seed) -> None:
     inputs, outputs = channels
     image = of_order(random(seed, batch, inputs, *size), order)
     weight = of_order(random(seed + 1, outputs, inputs, 3, 3) / (9 * inputs) ** 0.5, order)
@@ -57,7 +55,7 @@ def test_native_equals_portable(size, batch, channels, order, has, origin, seed)
     spread = float(expected.abs().max())
     expected = F.relu(expected) if relu else expected
     expected = expected if skip is None else expected * 0.3 + skip
-    options = {"origin": origin, "relu": relu, "skip": skip, "scale": 0.3}
+    options = {"relu": relu, "skip": skip, "scale": 0.3}
     for rounded, tolerance in ((False, 1e-5), *(((True, 0.1),) if bfloat16() else ())):
         output = convolve(library(), image, weight, bias, bfloat16=rounded, **options)
         assert output.shape == expected.shape
@@ -81,38 +79,27 @@ def test_errors_are_small() -> None:
 
 @examples(60)
 @given(
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    size=st.tuples(st.integers(3, 40), st.integers(3, 40)),
     top=st.integers(0, 20),
     left=st.integers(0, 20),
     threads=st.integers(1, 3),
     channels=st.sampled_from([(16, 16), (17, 40), (64, 64)]),
-    staggered=st.sampled_from([0, 2]),
     seed=st.integers(0, 1000),
 )
-def test_parts_are_the_whole_bit_for_bit(size, top, left, threads, channels, staggered, seed) -> None:
-    """All tiles that lie within a part, whatever is beside it."""
+def test_parts_are_the_whole(size, top, left, threads, channels, seed) -> None:
+    """All pixels of a part but those at its border, wherever tiles lie in the whole."""
     image = random(seed, 2, channels[0], 60, 60)
     weight, bias = random(seed + 1, channels[1], channels[0], 3, 3), random(seed + 2, channels[1])
-    rows, columns = slice(top, min(top + size[0], 60)), slice(left, min(left + size[1], 60))
-    for rounded in (False, True)[: 1 + bfloat16()]:
-        whole = convolve(library(), image, weight, bias, origin=(staggered, staggered), bfloat16=rounded)
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            origin = (staggered - top, staggered - left)
-            part = convolve(library(), image[:, :, rows, columns], weight, bias, origin=origin, bfloat16=rounded)
-        finally:
-            torch.set_num_threads(before)
-        inner = []
-        for cut in (rows, columns):  # no tile that reads beyond a cut
-            first = cut.start and cut.start + 1 + (staggered - cut.start - 1) % 4
-            last = 60 if cut.stop == 60 else cut.stop - 1 - (cut.stop - 1 - staggered) % 4
-            inner.append(slice(first, max(first, last)))
-        own = [
-            slice(span.start - cut.start, span.stop - cut.start)
-            for span, cut in zip(inner, (rows, columns), strict=True)
-        ]
-        assert torch.equal(part[:, :, own[0], own[1]], whole[:, :, inner[0], inner[1]])
+    rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
+    whole = convolve(library(), image, weight, bias)[:, :, rows, columns]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        part = convolve(library(), image[:, :, rows, columns], weight, bias)
+    finally:
+        torch.set_num_threads(before)
+    difference = (part - whole)[:, :, 1:-1, 1:-1].abs()
+    assert difference.max() < 1e-5 * whole.abs().max().clamp(min=1)
 
 
 def test_nan_is_passed_on() -> None:
@@ -150,11 +137,6 @@ def test_what_is_impossible() -> None:
         with pytest.raises(ValueError, match=r"shape|torch\.float64"):
             convolve(library(), **({"image": image, "weight": weight, "bias": bias} | wrong))
     laid_out, output = lay_out(library(), weight), torch.empty(5, 5, 16)
-    for sizes in (
-        (-1, 5, 5, 16, 16, 0, 0),
-        (1, 5, 1 << 40, 16, 16, 0, 0),
-        (1, 5, 5, 16, 16, 4, 0),
-        (1, 5, 5, 16, 16, 0, -1),
-    ):
-        with pytest.raises(ValueError, match=r"size|tiles"):
+    for sizes in ((-1, 5, 5, 16, 16), (1, 5, 1 << 40, 16, 16)):
+        with pytest.raises(ValueError, match="size"):
             library().call("convolve", image, laid_out, None, None, output, *sizes, 0, 1.0, 1)

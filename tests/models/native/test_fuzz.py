@@ -75,12 +75,10 @@ def test_stages(planes, size, patterns, values, seed) -> None:
     batch=st.integers(0, 2),
     size=SIZES,
     channels=st.tuples(*2 * [st.sampled_from([0, 1, 2, 3, 15, 16, 17, 33, 65])]),
-    above=st.integers(-1, 4),
-    left=st.integers(0, 3),
     height=st.sampled_from([None, None, None, -1, 1 << 31, 1 << 62]),
     seed=SEEDS,
 )
-def test_convolutions(batch, size, channels, above, left, height, seed) -> None:
+def test_convolutions(batch, size, channels, height, seed) -> None:
     """`height` is a wrong one, of an empty picture."""
     library, (inputs, outputs) = backends.library("convolution"), channels
     image, weight = random(seed, batch, inputs, *size), random(seed + 1, outputs, inputs, 3, 3)
@@ -91,7 +89,6 @@ def test_convolutions(batch, size, channels, above, left, height, seed) -> None:
                 image,
                 weight,
                 None,
-                origin=(above, left),
                 skip=image[:, :1] * random(0, outputs, 1, 1),
                 bfloat16=bfloat16,
             )
@@ -100,13 +97,13 @@ def test_convolutions(batch, size, channels, above, left, height, seed) -> None:
         )
         assert output.shape == (batch, outputs, *size)
         assert output.isfinite().all()
-    sizes = (1, size[0] if height is None else height, size[1], 0, 0, above, left)
+    sizes = (1, size[0] if height is None else height, size[1], 0, 0)
     try:
         library.call(
             "convolve", image[:0, 0:0].reshape(-1), weight[:0].flatten(), None, None, torch.empty(0), *sizes, 0, 1.0, 1
         )
     except ValueError:
-        assert height is not None or not 0 <= above < 4
+        assert height is not None
 
 
 @examples(150)

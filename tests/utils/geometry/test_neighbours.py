@@ -93,9 +93,6 @@ def test_windows_of_pixels() -> None:
     grown = window.grown(4)
     assert (grown.rows, grown.columns) == (slice(0, 10), slice(19, 30))
     assert grown.shrunk(4) == lookups.PixelWindow((20, 30), 0, 23, 6, 7)
-    aligned = window.grown_to(4, 3)
-    assert (aligned.rows, aligned.columns) == (slice(0, 7), slice(23, 30))
-    assert (window.grown_to(5).rows, window.grown_to(5).columns) == (slice(0, 10), slice(20, 30))
     picture = torch.arange(600).reshape(20, 30)
     assert torch.equal(window.within(grown).of(grown.of(picture)), window.of(picture))
 
