@@ -9,9 +9,8 @@ import numpy as np
 from PIL import ExifTags, Image
 from torch.utils.data import Dataset
 
+from datasets.cache import PixelMap
 from datasets.pairs import pair_names
-from datasets.pixel_cache import PixelCache
-from datasets.pixel_map import PixelMap
 from datasets.registry import name_of, register
 from pictures.reading import list_pictures, open_picture, read_rgb
 from utils.config import Count, FilePath, FolderPaths
@@ -40,9 +39,8 @@ def find_folder(candidates: str | Path | Sequence[str | Path]) -> Path:
 class PictureFiles(Dataset):
     """The pictures at `paths` in the folder `root`, as (H, W, 3) uint8 RGB arrays.
 
-    `repeat`: pass over them so often an epoch. `cache`: `none` decodes each time, `in_memory` once at the start,
-    `bin` keeps decoded pixels in `<parent>/_bin_<folder>`, a file a picture (see `PixelCache`), `memmap` in
-    `<parent>/_map_<folder>`, one file for all (see `PixelMap`).
+    `repeat`: pass over them so often an epoch. `cache`: `none` decodes each time, `in_memory` once at the start;
+    `memmap`, in published configs `bin`, keeps decoded pixels in `<parent>/_map_<folder>` (see `PixelMap`).
     """
 
     def __init__(self, root: Path, paths: Sequence[Path], repeat: int, cache: str):
@@ -50,10 +48,8 @@ class PictureFiles(Dataset):
             raise InputError(f"{name_of(self)}: cache '{cache}' does not exist; choose one of {', '.join(CACHES)}")
         self.paths = list(paths)
         self.repeat = repeat
-        self.pixels: PixelCache | PixelMap | None = None
-        if cache == "bin":
-            self.pixels = PixelCache(root, root.parent / f"_bin_{root.name}")
-        elif cache == "memmap":
+        self.pixels: PixelMap | None = None
+        if cache in ("memmap", "bin"):
             self.pixels = PixelMap(root, root.parent / f"_map_{root.name}", self.paths)
         self.pictures: list[np.ndarray] | None = None
         if cache == "in_memory":

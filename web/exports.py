@@ -14,11 +14,11 @@ from pictures.formats import format_of, kept_metadata
 from pictures.picture import Picture, PixelFormat
 from pictures.writing import encode
 from utils.errors import InputError, one_line
-from utils.geometry.grids import Size
+from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography
 from utils.geometry.sizes import check_output_size
 from utils.system import check_memory
-from web.errors import Refused, missing
+from web.settings import Refused, missing
 from web.studio import Session, Studio
 from web.uploads import Upload
 from web.worker import EXPORT, Worker
@@ -26,6 +26,7 @@ from web.worker import EXPORT, Worker
 BAND = 1 << 19  # output pixels painted at a time
 MOST_RUNNING = 4  # exports of a session at a time
 MOST_KEPT = 16  # and results
+MOST_NAMES = 1000  # of a session's downloads that are remembered
 RUNNING = ("waiting", "painting")
 
 
@@ -49,9 +50,9 @@ class Order:
         stem = upload.name.rpartition(".")[0] or upload.name
         return f"{stem}_{self.size[1]}x{self.size[0]}{self.ending}"
 
-    def command(self, upload: Upload, source: str) -> str:
-        """The call of demo.py that writes the same file."""
-        words = ["python", "demo.py", "--input", upload.name]
+    def command(self, upload: Upload, file: str) -> str:
+        """The call of demo.py that writes the same `file`."""
+        words = ["python", "demo.py", "--input", upload.path or upload.name]
         if self.homography:
             words += ["--homography", matrix_text(self.homography)]
         words += ["--size", f"{self.full[1]}x{self.full[0]}"]
@@ -60,7 +61,7 @@ class Order:
             words += ["--crop", f"{left},{top},{width},{height}"]
         if self.homography and not format_of(f"x{self.ending}").has_alpha:
             words += ["--background", "white"]
-        return shlex.join([*words, "--model", source, "--output", self.file_name(upload)])
+        return shlex.join([*words, "--model", self.model, "--output", file])
 
 
 def matrix_text(homography: Homography) -> str:
@@ -69,10 +70,10 @@ def matrix_text(homography: Homography) -> str:
 
 
 class Export:
-    """One order on its way: `done` of 1, then the file's `content`, or the `error`."""
+    """One order on its way to a `file`: `done` of 1, then its `content`, or the `error`."""
 
     def __init__(self, studio: Studio, worker: Worker, upload: Upload, order: Order):
-        self.name = secrets.token_urlsafe(12)
+        self.name, self.file = secrets.token_urlsafe(12), order.file_name(upload)
         self.order, self.upload = order, upload
         self.done, self.state, self.error, self.notes = 0.0, "waiting", "", ()
         self._studio, self._worker, self._lock = studio, worker, Lock()
@@ -99,7 +100,8 @@ class Export:
             "done": self.done,
             "error": self.error,
             "notes": list(self.notes),
-            "file": self.order.file_name(self.upload),
+            "file": self.file,
+            "command": self.order.command(self.upload, self.file),
         }
 
     def cancel(self) -> None:
@@ -159,13 +161,13 @@ class Export:
 
     def _paint(self, top: int, rows: int) -> np.ndarray:
         order, kind = self.order, self._kind
-        upscaler, encoding = self._studio.encoding(order.picture, self.upload, order.model)
         first, left, (_, width) = order.window or (0, 0, order.full)
         if order.homography:
-            grid = order.homography.grid(self.upload.picture.size, order.full).window(first + top, left, (rows, width))
-            layers = encoding.on_warped(upscaler, grid)
+            grid = order.homography.grid(self.upload.picture.size, order.full)
         else:
-            layers = encoding.window(upscaler, order.full, first + top, left, (rows, width))
+            grid = Grid.of_size(order.full)
+        part = grid.window(first + top, left, (rows, width))
+        layers = self._studio.draw(order.picture, self.upload, order.model, part)
         if layers.alpha is not None and not kind.has_alpha:
             layers = layers.over((255, 255, 255))
         return layers.pixels(kind.depth, kind.channels)
@@ -190,11 +192,12 @@ class Exports:
     def start(self, session: Session, order: Order) -> Export:
         """Begin; Refused while a session has too many at work."""
         upload = self._studio.upload(session, order.picture)
-        self._studio.catalogue.find(order.model)
+        self._studio.models.check(order.model)
         check_output_size(order.full)
         if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
             raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)
         export = Export(self._studio, self._worker, upload, order)
+        export.file = _unused(session, export.file)
         session.exports[export.name] = export
         while len(session.exports) > MOST_KEPT:
             session.exports.popitem(last=False)[1].cancel()
@@ -204,3 +207,12 @@ class Exports:
         if name not in session.exports:
             raise missing("download")
         return session.exports[name]
+
+
+def _unused(session: Session, name: str) -> str:
+    """The name, with a number where an earlier download of the session has it."""
+    number = session.names[name] = session.names.pop(name, 0) + 1
+    while len(session.names) > MOST_NAMES:
+        session.names.popitem(last=False)
+    stem, dot, ending = name.rpartition(".")
+    return name if number == 1 else f"{stem}-{number}{dot}{ending}"
