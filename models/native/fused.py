@@ -15,6 +15,7 @@ from utils.geometry.neighbours import PixelWindow
 MOST_UNITS, MOST_WAVES = 64, 256  # of a layer that fits registers; wider ones are PyTorch's
 LEAST_SIDE = 16  # of a matrix product in Triton
 PAINTED_TILE, SAMPLED_TILE, GRADIENT_TILE = (4, 16), (1, 64), (1, 32)  # positions of a program
+GRADIENT_REGISTERS = 240  # a bound that ptxas needs: by itself it takes 128 on sm_90, and spills
 PARTS = 256  # sums of weights' gradients, added at the end: programs seldom meet in one
 
 
@@ -92,7 +93,7 @@ class FusedStage:
             "TILE_Y": tile[0], "TILE_X": tile[1], "NEIGHBOURS": 4 if self.local_ensemble else 1,
             "HIDDEN": self.hidden, "UNITS": padded(self.hidden), "DEPTH": self.depth, "WAVES": self.waves,
             "PADDED": padded(self.waves), "HAS_SCALE": self.has_scale, "HAS_SHIFT": self.has_shift,
-            "PRECISION": self.precision, "num_warps": 4, "enable_fp_fusion": False,
+            "PRECISION": self.precision, "num_warps": 4, "num_stages": 1, "enable_fp_fusion": False,
         }  # fmt: skip
 
     def _network(self) -> tuple[Any, ...]:
@@ -136,7 +137,8 @@ class Sampled(torch.autograd.Function):
         if d_output.numel():
             triton_lmf.gradients[_programs(positions, tile, len(coord))](
                 d_output, batch, channel, query, *positions, *network, *stage._lookup(), d_table, d_modulation,
-                d_weights, PARTS, *table.shape[1:3], d_weights.shape[1], **stage.shape(tile),
+                d_weights, PARTS, *table.shape[1:3], d_weights.shape[1],
+                **stage.shape(tile), maxnreg=GRADIENT_REGISTERS,
             )  # fmt: skip
         summed = d_weights.sum(0).split([parameter.numel() for parameter in parameters])
         given = (part.view_as(parameter) for part, parameter in zip(summed, parameters, strict=True))

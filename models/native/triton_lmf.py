@@ -60,6 +60,33 @@ def _fourier(row, live, oy, ox, WAVES: tl.constexpr, PADDED: tl.constexpr):
 
 
 @triton.jit
+def _linear(
+    hidden, weights, FROM: tl.constexpr, PADDED_FROM: tl.constexpr, TO: tl.constexpr, PADDED_TO: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """A Linear layer, whose weights (TO, FROM) are followed by its biases: (tile, PADDED_FROM) -> (tile, PADDED_TO)."""
+    column, unit = tl.arange(0, PADDED_FROM), tl.arange(0, PADDED_TO)
+    mask = (column < FROM)[:, None] & (unit < TO)[None, :]
+    weight = tl.load(weights + unit[None, :] * FROM + column[:, None], mask, 0.0)
+    bias = tl.load(weights + FROM * TO + unit, unit < TO, 0.0)
+    return tl.dot(hidden, weight, input_precision=PRECISION) + bias[None, :]
+
+
+@triton.jit
+def _linear_gradient(
+    d_hidden, given, weights, part, FROM: tl.constexpr, PADDED_FROM: tl.constexpr, TO: tl.constexpr,
+    PADDED_TO: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The gradient of a Linear layer's input; those of its weights and biases are added to `part`."""
+    column, unit = tl.arange(0, PADDED_FROM), tl.arange(0, PADDED_TO)
+    mask = (unit < TO)[:, None] & (column < FROM)[None, :]
+    place = unit[:, None] * FROM + column[None, :]
+    tl.atomic_add(part + place, tl.dot(tl.trans(d_hidden), given, input_precision=PRECISION), mask)
+    tl.atomic_add(part + FROM * TO + unit, tl.sum(d_hidden, 0), unit < TO)
+    return tl.dot(d_hidden, tl.load(weights + place, mask, 0.0), input_precision=PRECISION)
+
+
+@triton.jit
 def _layers(
     row, mod, weights, live, oy, ox,
     HIDDEN: tl.constexpr, UNITS: tl.constexpr, DEPTH: tl.constexpr, WAVES: tl.constexpr, PADDED: tl.constexpr,
@@ -84,14 +111,13 @@ def _layers(
             if depth == 0:
                 coef, trigonometric, _ = _fourier(row, live, oy, ox, WAVES, PADDED)
                 hidden = coef * trigonometric
-            width: tl.constexpr = WAVES if depth == 0 else HIDDEN
-            column = tl.arange(0, PADDED if depth == 0 else UNITS)
-            weight_mask = (column < width)[:, None] & units[None, :]
-            weight = tl.load(weights + at + unit[None, :] * width + column[:, None], weight_mask, 0.0)
-            bias = tl.load(weights + at + width * HIDDEN + unit, units, 0.0)
             inputs = inputs + (hidden,)  # noqa: RUF005 - Triton has no unpacking
-            hidden = tl.dot(hidden, weight, input_precision=PRECISION) + bias[None, :]
-            at += (width + 1) * HIDDEN
+            if depth == 0:
+                hidden = _linear(hidden, weights + at, WAVES, PADDED, HIDDEN, UNITS, PRECISION)
+                at += (WAVES + 1) * HIDDEN
+            else:
+                hidden = _linear(hidden, weights + at, HIDDEN, UNITS, HIDDEN, UNITS, PRECISION)
+                at += (HIDDEN + 1) * HIDDEN
         before = before + (hidden,)  # noqa: RUF005
         at_unit = mod[:, None] + (depth * HIDDEN + unit)[None, :]
         if HAS_SCALE:
@@ -244,36 +270,33 @@ def gradients(
         pixel = (picture * held_y + pixel_y) * held_x + pixel_x
         d_row, d_mod = d_table + pixel * channels, d_modulation + pixel * modulations
         for step in tl.static_range(DEPTH):
-            depth: tl.constexpr = DEPTH - 1 - step
-            at_unit = (depth * HIDDEN + unit)[None, :]
+            at_unit = ((DEPTH - 1 - step) * HIDDEN + unit)[None, :]
             scale, shift = 1.0, 0.0
             if HAS_SCALE:
                 scale = 1.0 + tl.load(mod_at[:, None] + at_unit, mask, 0.0)
             at_shift = at_unit + DEPTH * HIDDEN * HAS_SCALE
             if HAS_SHIFT:
                 shift = tl.load(mod_at[:, None] + at_shift, mask, 0.0)
-            d_hidden = tl.where(before[depth] * scale + shift > 0.0, d_hidden, 0.0)
+            d_hidden = tl.where(before[DEPTH - 1 - step] * scale + shift > 0.0, d_hidden, 0.0)
             if HAS_SHIFT:
                 tl.atomic_add(d_mod[:, None] + at_shift, d_hidden, mask)
             if HAS_SCALE:
-                tl.atomic_add(d_mod[:, None] + at_unit, d_hidden * before[depth], mask)
+                tl.atomic_add(d_mod[:, None] + at_unit, d_hidden * before[DEPTH - 1 - step], mask)
             d_hidden = d_hidden * scale
-            if depth == 0 and WAVES == 0:
+            if step == DEPTH - 1 and WAVES == 0:
                 tl.atomic_add(d_row[:, None] + unit[None, :], d_hidden, mask)
                 tl.atomic_add(part + 2 * unit, tl.sum(d_hidden * oy[:, None], 0), units)
                 tl.atomic_add(part + 2 * unit + 1, tl.sum(d_hidden * ox[:, None], 0), units)
+            elif step == DEPTH - 1:
+                d_hidden = _linear_gradient(
+                    d_hidden, inputs[0], weights, part, WAVES, PADDED, HIDDEN, UNITS, PRECISION
+                )  # fmt: skip
             else:
-                width_in: tl.constexpr = WAVES if depth == 0 else HIDDEN
-                at: tl.constexpr = 0 if depth == 0 else first_size + (depth - 1) * (HIDDEN + 1) * HIDDEN
-                entry = tl.arange(0, PADDED if depth == 0 else UNITS)
-                place = at + unit[:, None] * width_in + entry[None, :]
-                inside = units[:, None] & (entry < width_in)[None, :]
-                given = inputs[depth if WAVES else depth - 1]
-                d_weight = tl.dot(tl.trans(d_hidden), given, input_precision=PRECISION)
-                tl.atomic_add(part + place, d_weight, inside)
-                tl.atomic_add(part + at + width_in * HIDDEN + unit, tl.sum(d_hidden, 0), units)
-                weight = tl.load(weights + place, inside, 0.0)
-                d_hidden = tl.dot(d_hidden, weight, input_precision=PRECISION)
+                at = first_size + (DEPTH - 2 - step) * (HIDDEN + 1) * HIDDEN
+                given = inputs[DEPTH - 1 - step if WAVES else DEPTH - 2 - step]
+                d_hidden = _linear_gradient(
+                    d_hidden, given, weights + at, part + at, HIDDEN, UNITS, HIDDEN, UNITS, PRECISION
+                )  # fmt: skip
         if WAVES:
             wave = tl.arange(0, PADDED)
             half: tl.constexpr = WAVES // 2
