@@ -15,7 +15,7 @@ READ = {
     *CONTAINERS, ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".nut"
 }  # fmt: skip
 PICTURES_ONLY = ("mask", "compare", "cmsr_map", "suffix", "format", "depth", "compression")
-FILMS_ONLY = ("codec", "quality", "frames", "resume")
+FILMS_ONLY = ("codec", "quality", "keep_depth", "frames", "resume")
 
 
 def add_film_options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,11 @@ def add_film_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quality", type=cli.seed, metavar="CRF", help="of films, 0 is best (h264 18, h265 20, av1 24)"
+    )
+    parser.add_argument(
+        "--keep-depth",
+        action="store_true",
+        help="h264 as deep as the film, which few devices play",
     )
     parser.add_argument("--frames", type=frames, metavar="A:B", help="only frames A to before B of a film, from 0")
     parser.add_argument("--resume", action="store_true", help="go on with a film whose run ended before its end")
@@ -49,7 +54,7 @@ def find_film(arguments: Any) -> FilmJob | None:
     if not is_film(arguments.output) and not any(map(is_film, arguments.input)):
         for name in FILMS_ONLY:
             if _is_given(arguments, name):
-                raise InputError(f"--{name} is for films; name one as --input, or remove it")
+                raise InputError(f"--{name.replace('_', '-')} is for films; name one as --input, or remove it")
         return None
     if len(arguments.input) > 1:
         raise InputError("films are made one at a time; give --input one film")
@@ -71,7 +76,8 @@ def find_film(arguments: Any) -> FilmJob | None:
     check_target(target)
     if target.exists() and target.resolve() == source.resolve():
         raise InputError("--input and --output have to be different files")
-    return FilmJob(source, target, name, arguments.quality, *(arguments.frames or (0, None)))
+    first, last = arguments.frames or (0, None)
+    return FilmJob(source, target, name, arguments.quality, first, last, arguments.keep_depth)
 
 
 def _is_given(arguments: Any, name: str) -> bool:

@@ -10,8 +10,7 @@ from tqdm import tqdm
 
 from painting.batches import Job
 from painting.outputs import PicturePainter
-from pictures.films.joining import companions, join
-from pictures.films.lengths import is_cut_short
+from pictures.films.joining import join, survey
 from pictures.films.reading import Description, Frame, describe, read_frames
 from pictures.films.writing import Encoder, FilmJob, Segments
 from utils.errors import InputError
@@ -38,11 +37,17 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> tuple[
     frames.close()
     painted = painter.paint(job, first.picture)
     encoder = Encoder(film, description, painted.picture)
-    kept, lost = companions(film, encoder)
-    lines = [*painted.lines[:-1], *_losses(film, encoder, lost, painted.picture.size)]
-    if arguments.strict and lost:
-        raise InputError(f"{film.source}: {lost[0]}; remove --strict or write a .mkv")
     done = segments.start(_settings(film, arguments), arguments.resume, arguments.overwrite)
+    try:
+        plan = survey(film, encoder, segments)
+        lost = [*description.losses, *plan.lost]
+        if arguments.strict and lost:
+            raise InputError(f"{film.source}: {lost[0]}; remove --strict or write a .mkv")
+    except InputError:
+        if not done:
+            segments.remove()
+        raise
+    lines = [*painted.lines[:-1], *_losses(film, encoder, lost, painted.picture.size)]
     total = (film.last or description.count or 0) - film.first
     if description.count:
         total = min(total, description.count - film.first)
@@ -51,11 +56,10 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> tuple[
         with watch(), tqdm(total=max(total, 0) or None, initial=done, unit=" frames", disable=None) as progress:
             painting = _painting(film, description, job, painter, done, counts, damage, progress)
             while True:
-                packets = list(encoder.encoding(islice(painting, SEGMENT)))
-                if not packets:
+                count = segments.add(encoder, islice(painting, SEGMENT))
+                if not count:
                     break
-                segments.add(packets)
-                counts["done"] += len(packets)
+                counts["done"] += count
     except Stopped as stopped:
         if not counts["done"]:
             segments.remove()
@@ -68,14 +72,14 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> tuple[
             raise
         raise InputError(f"{error}; {counts['done']} frames are done, --resume goes on behind them") from None
     to_its_end = film.last is None or counts["done"] < film.last - film.first
-    if not damage and to_its_end and is_cut_short(film.source):
+    if not damage and to_its_end and plan.cut_short:
         damage.append(f"{film.source} is cut short")
     if damage and (arguments.strict or not counts["done"]):
         segments.remove()
         rest = f"; remove --strict to keep the {counts['done']} frames before" if counts["done"] else ""
         raise InputError(f"{damage[0]}{rest}")
     with atomic_file(target) as temporary:
-        join(film, encoder, segments, kept, temporary, describe=not arguments.strip_metadata)
+        join(film, encoder, segments, plan, temporary, describe=not arguments.strip_metadata)
     segments.remove()
     height, width = encoder.size
     given_height, given_width = first.picture.size
@@ -119,7 +123,7 @@ def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, i
     said = [f"{film.source}: {what}" for what in lost]
     if size != encoder.size:
         cut = [f"{a - b} {name}" for a, b, name in zip(size, encoder.size, ("row", "column"), strict=True) if a > b]
-        said.append(f"{film.target}: without the last {' and '.join(cut)}: {encoder.pixel_format} has even sides")
+        said.append(f"{film.target}: without the last {' and '.join(cut)}: {encoder.layout} has even sides")
     return said
 
 

@@ -160,7 +160,7 @@ class PicturePainter(ABC):
             losses += palette_losses(picture)
         metadata, lost = kept_metadata(picture, job.form, kind)
         if arguments.strip_metadata:
-            metadata, lost = Metadata(), []
+            metadata, lost = Metadata(dpi=picture.metadata.dpi if job.form.name == "film" else None), []
         losses = [*picture.losses, *losses, *(f"without {name}" for name in lost)]
         if losses and arguments.strict:
             raise InputError(f"{job.source}: {', '.join(losses)}; remove --strict or choose another format")
@@ -168,7 +168,8 @@ class PicturePainter(ABC):
         scale = tuple(side / n for side, n in zip(size, picture.size, strict=True))
         if is_warp(arguments):
             scale = arguments.scale or (1.0, 1.0)
-        return kind, metadata.of_size(self._window(size)[2], scale), losses
+        turned = arguments.rotate is not None and arguments.rotate % 180 == 90
+        return kind, metadata.of_size(self._window(size)[2], scale, turned), losses
 
     def _window(self, size: Size) -> tuple[int, int, Size]:
         """The part of an output of `size` that is written, for `--fill` and `--crop`: top, left, its size."""
