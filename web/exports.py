@@ -26,6 +26,7 @@ from web.worker import EXPORT, Worker
 BAND = 1 << 19  # output pixels painted at a time
 MOST_RUNNING = 4  # exports of a session at a time
 MOST_KEPT = 16  # and results
+MOST_NAMES = 1000  # of a session's downloads that are remembered
 RUNNING = ("waiting", "painting")
 
 
@@ -49,9 +50,9 @@ class Order:
         stem = upload.name.rpartition(".")[0] or upload.name
         return f"{stem}_{self.size[1]}x{self.size[0]}{self.ending}"
 
-    def command(self, upload: Upload) -> str:
-        """The call of demo.py that writes the same file."""
-        words = ["python", "demo.py", "--input", upload.name]
+    def command(self, upload: Upload, file: str) -> str:
+        """The call of demo.py that writes the same `file`."""
+        words = ["python", "demo.py", "--input", upload.path or upload.name]
         if self.homography:
             words += ["--homography", matrix_text(self.homography)]
         words += ["--size", f"{self.full[1]}x{self.full[0]}"]
@@ -60,7 +61,7 @@ class Order:
             words += ["--crop", f"{left},{top},{width},{height}"]
         if self.homography and not format_of(f"x{self.ending}").has_alpha:
             words += ["--background", "white"]
-        return shlex.join([*words, "--model", self.model, "--output", self.file_name(upload)])
+        return shlex.join([*words, "--model", self.model, "--output", file])
 
 
 def matrix_text(homography: Homography) -> str:
@@ -69,10 +70,10 @@ def matrix_text(homography: Homography) -> str:
 
 
 class Export:
-    """One order on its way: `done` of 1, then the file's `content`, or the `error`."""
+    """One order on its way to a `file`: `done` of 1, then its `content`, or the `error`."""
 
     def __init__(self, studio: Studio, worker: Worker, upload: Upload, order: Order):
-        self.name = secrets.token_urlsafe(12)
+        self.name, self.file = secrets.token_urlsafe(12), order.file_name(upload)
         self.order, self.upload = order, upload
         self.done, self.state, self.error, self.notes = 0.0, "waiting", "", ()
         self._studio, self._worker, self._lock = studio, worker, Lock()
@@ -99,7 +100,8 @@ class Export:
             "done": self.done,
             "error": self.error,
             "notes": list(self.notes),
-            "file": self.order.file_name(self.upload),
+            "file": self.file,
+            "command": self.order.command(self.upload, self.file),
         }
 
     def cancel(self) -> None:
@@ -195,6 +197,7 @@ class Exports:
         if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
             raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)
         export = Export(self._studio, self._worker, upload, order)
+        export.file = _unused(session, export.file)
         session.exports[export.name] = export
         while len(session.exports) > MOST_KEPT:
             session.exports.popitem(last=False)[1].cancel()
@@ -204,3 +207,12 @@ class Exports:
         if name not in session.exports:
             raise missing("download")
         return session.exports[name]
+
+
+def _unused(session: Session, name: str) -> str:
+    """The name, with a number where an earlier download of the session has it."""
+    number = session.names[name] = session.names.pop(name, 0) + 1
+    while len(session.names) > MOST_NAMES:
+        session.names.popitem(last=False)
+    stem, dot, ending = name.rpartition(".")
+    return name if number == 1 else f"{stem}-{number}{dot}{ending}"
