@@ -9,7 +9,7 @@ from tqdm import tqdm
 from painting.batches import Job
 from painting.outputs import PILLOW_PIXEL, Painted, PicturePainter
 from painting.stage_bars import SLOW
-from pictures.animation_writing import check_times, merged
+from pictures.animations import check_times, merged
 from pictures.picture import Animation, Picture
 from utils.progress import told_to
 from utils.system import check_memory

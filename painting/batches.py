@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pictures.animation_reading import read_animation
+from pictures.animations import read_animation
 from pictures.formats import WRITTEN, Format, format_of
 from pictures.picture import Animation, Picture
 from pictures.reading import STREAM, check_readable, is_picture, read_picture

@@ -13,10 +13,9 @@ import numpy as np
 from painting.batches import Job
 from painting.options import upright_size
 from painting.warp_options import is_transparent_warp, is_warp
-from pictures.colour import in_rgb
+from pictures.colour import in_rgb, palette_losses
 from pictures.formats import kept_metadata
 from pictures.metadata import Metadata
-from pictures.palettes import palette_losses
 from pictures.picture import Animation, Picture, PixelFormat
 from pictures.writing import write_picture
 from utils.errors import InputError
