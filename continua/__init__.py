@@ -40,4 +40,4 @@ def descriptor(model: str = "s", scale: int = 4, device: str = "cpu", backend: s
     not installed."""
     from models.checkpoints.networks import descriptor
 
-    return descriptor(model, scale, device, backend)
+    return descriptor(load(model, device, backend).upscaler, scale)

@@ -20,7 +20,7 @@ INNER = "_parts"
 def write_package(target: Path, name: str) -> None:
     """Write the package `name` below the folder `target`: `continua/`, and the rest of the project in `name`._parts."""
     for path in sorted((ROOT / "continua").glob("*")):
-        if path.is_file():
+        if path.is_file() and path != Path(__file__):
             _copy(path, target / name / path.name, name)
     inner = target / name / INNER
     for path in files():
