@@ -11,27 +11,34 @@ from typing import TYPE_CHECKING, Any
 
 from models.zoo import resolve_all, zoo
 from utils import cli, processes, system
-from utils.config import check_keys, check_types, load_config
+from utils.config import check_keys, check_types
 from utils.errors import InputError
-from utils.files import check_regular, check_target, distinct_names
+from utils.files import atomic_file, check_new_target, check_regular, check_target, distinct_names
 from utils.system import keep_freed
 
 HOURS = 24 * 60  # in minutes: processes wait for each other while one measures a picture
 
 if TYPE_CHECKING:
+    from evaluation.candidates import Candidate
+    from evaluation.metrics import Metric
     from evaluation.results import Results
     from evaluation.tasks import Task
     from models.cmsr.tables import ScaleTable
-    from models.upscaler import Upscaler
 
 
 def parse_arguments(argv: Sequence[str]) -> Namespace:
-    parser = cli.Parser(prog="test.py", description="PSNR and SSIM of models on test sets, per picture and mean.")
+    parser = cli.Parser(prog="test.py", description="Scores of models on test sets, per picture and mean.")
     parser.add_argument("--config", help="YAML file, see configs/test-lmf")
     cli.add_model_options(parser, zoo(), nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
     parser.add_argument("--scales", type=cli.scales, help="other scales than the config's, such as 2,3.5,3x1.5")
-    parser.add_argument("--json", help="results file (default: save/results/CONFIG.json, with --again none)")
+    measured = "psnr, ssim, mae, lpips, or any of pyiqa's where that is installed (default: the config's, or psnr ssim)"
+    parser.add_argument("--metrics", nargs="+", metavar="NAME", help=measured)
+    parser.add_argument("--safeguards", action="store_true", help="limit overshoot and keep greys, as demo.py does")
+    parser.add_argument("--json", help="results file (default: a new one, save/results/CONFIG.json; with --again none)")
+    parser.add_argument("--csv", metavar="FILE", help="means, 95 %% intervals and differences, a line each")
+    parser.add_argument("--latex", metavar="FILE", help="table of the means for booktabs: best bold, second underlined")
+    parser.add_argument("--overwrite", action="store_true", help="replace files of another call's results")
     parser.add_argument("--save-images", metavar="FOLDER", help="write every output picture below this folder")
     parser.add_argument("--again", metavar="JSON", help="measure what this results file holds again, and compare")
     cli.add_fast_option(parser)
@@ -52,15 +59,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("needs --config and --model, or --again with a results file; see --help")
     if arguments.ensemble and arguments.cmsr:
         raise InputError("--ensemble and --cmsr exclude each other; remove one")
-    path = check_target(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
-    config = load_config(arguments.config, arguments.set)
-    resolve_all([*arguments.model, arguments.upsampler])
+    resolve_all([name for name in (*arguments.model, arguments.upsampler) if not str(name).startswith("pictures:")])
     system.settle_threads(arguments.threads)
     keep_freed()
-    results = measure(arguments, config, argv, path)
-    if not processes.follows():
-        print(f"wrote {path}" + (f" and the pictures to {arguments.save_images}" if arguments.save_images else ""))
-        stop_on_nan(results)
+    from evaluation.report import as_csv, as_latex
+    from evaluation.results import results_path
+    from evaluation.tasks import load_test_config
+
+    config = load_test_config(arguments.config, arguments.set)
+    path = results_path(arguments, argv)
+    tables = {check_new_target(name, arguments.overwrite): form
+              for name, form in ((arguments.csv, as_csv), (arguments.latex, as_latex)) if name}  # fmt: skip
+    results, measured, metrics = measure(arguments, config, argv, path)
+    if processes.follows():
+        return
+    for target, form in tables.items():
+        with atomic_file(target) as temporary:
+            temporary.write_text(form(measured, metrics))
+    print(f"wrote {', '.join(map(str, (path, *tables)))}", end="")
+    print(f" and the pictures to {arguments.save_images}" if arguments.save_images else "")
+    stop_on_nan(results)
 
 
 def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
@@ -69,7 +87,7 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
         raise InputError("--again measures as its file says; of the other options it takes only --json")
     check_regular(arguments.again, "file of results")
     system.settle_threads()
-    from evaluation.results import differences, read_results
+    from evaluation.results import changes, read_results
 
     before = read_results(arguments.again)
     if not before.get("complete"):
@@ -80,73 +98,68 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     system.settle_threads(repeated.threads)
     if processes.launched() > 1:
         raise InputError("--again measures in one process; start it without torchrun")
-    results = measure(repeated, before["config_content"], before["command"], path)
-    lines, compared = differences(before, results.content())
+    results, _, _ = measure(repeated, before["config_content"], before["command"], path)
+    lines, compared = changes(before, results.content())
     print("\n".join(lines) or f"the same: {compared} scores")
     if lines:
         sys.exit(1)
     stop_on_nan(results)
 
 
-def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str], path: Path | None) -> Results:
-    """Measure what `arguments` and `config` ask for and print it; the results are at `path` after every picture."""
-    from evaluation.compared import find_tables, load_upscalers, put_on_upsampler
-    from evaluation.report import describe, describe_tables, environment, report_text
-    from evaluation.results import Results
-    from evaluation.tasks import KINDS, make_tasks
-    from models.checkpoints.loading import load_upscaler
-    from models.ensemble import Ensemble
+def measure(
+    arguments: Namespace, config: dict[str, Any], command: Sequence[str], path: Path | None
+) -> tuple[Results, list[tuple[Task, dict[str, Any]]], dict[str, Metric]]:
+    """Measure what `arguments` and `config` ask for and print it; the results are at `path` after every picture. Also
+    returns the scores of each task, and the metrics."""
+    from evaluation.candidates import find_tables, load_candidates
+    from evaluation.metrics import DEFAULT, make_metrics
+    from evaluation.report import report_text
+    from evaluation.results import Results, describe, describe_tables, environment
+    from evaluation.tasks import KINDS, find_tasks
     from utils.system import select_device
 
     check_types(config, KINDS, arguments.config)
     check_keys(config, KINDS, arguments.config)
+    metrics = make_metrics(arguments.metrics or config.get("metrics") or DEFAULT)
     device, notice = select_device(arguments.device, arguments.gpu)
-    if notice and not processes.follows():
-        print(notice)
-    tasks = list(make_tasks(config, arguments))
-    precision, backend = arguments.precision, arguments.backend
-    upscalers = load_upscalers(arguments.model, device, config.get("data_norm"), backend, precision)
-    if arguments.upsampler:
-        upsampler = load_upscaler(arguments.upsampler, device, backend=backend)
-        upscalers = put_on_upsampler(upscalers, upsampler, Path(arguments.upsampler).stem, precision)
-    if precision == "bfloat16" and not any(upscaler.model.encodes for upscaler in upscalers.values()):
-        raise InputError("--precision bfloat16: none of the models has an encoder; remove it")
-    if arguments.ensemble:
-        upscalers = {label: Ensemble.of(upscaler) for label, upscaler in upscalers.items()}
+    tasks, missing = find_tasks(config, arguments.config, arguments.scales)
+    candidates = load_candidates(arguments, device, config.get("data_norm"))
     if arguments.cmsr and all(task.warp for task in tasks):
         raise InputError("--cmsr renders upright pictures only, and this config contains only warps")
-    tables = find_tables(arguments, upscalers) if arguments.cmsr else {}
-    queries = None if arguments.fast else config.get("eval_bsize") or 30000
-    results = Results(
-        path,
-        {
-            "command": list(command), "config": arguments.config, "config_content": config, **environment(device),
-            "models": describe(upscalers, arguments.model), "cmsr": describe_tables(tables),
-        },
-    )  # fmt: skip
+    scale_tables = find_tables(arguments, candidates) if arguments.cmsr else {}
+    if not processes.follows():
+        for line in filter(None, (notice, *(f"not measured: {each}" for each in missing))):
+            print(line)
+    about = {
+        "command": list(command), "config": arguments.config, "config_content": config, **environment(device),
+        "models": describe(candidates, arguments.model), "cmsr": describe_tables(scale_tables),
+    }  # fmt: skip
+    results, measured = Results(path, about, list(metrics)), []
     try:
         with processes.watch(), processes.joined(HOURS):
             for task in tasks:
-                rows = measure_task(task, upscalers, tables, queries, arguments, results)
-                notices = {table.notice(max(task.scale)) for table in tables.values() if task.scale}
+                rows = measure_task(task, candidates, metrics, scale_tables, arguments, config, results)
+                notices = {table.notice(max(task.scale)) for table in scale_tables.values() if task.scale}
                 if processes.is_first():
-                    print(report_text(task, rows, sorted(filter(None, notices))))
+                    print(report_text(task, rows, metrics, sorted(filter(None, notices))))
+                measured.append((task, rows))
             results.finish()
     except processes.Stopped as stopped:
         kept = f"; {path} holds what was measured" if path and results.tasks else ""
         raise processes.Stopped(f"{stopped}{kept}", stopped.status) from None
-    return results
+    return results, measured, metrics
 
 
 def measure_task(
     task: Task,
-    upscalers: Mapping[str, Upscaler],
-    tables: Mapping[str, ScaleTable],
-    queries: int | None,
+    candidates: Mapping[str, Candidate],
+    metrics: Mapping[str, Metric],
+    scale_tables: Mapping[str, ScaleTable],
     arguments: Namespace,
+    config: Mapping[str, Any],
     results: Results,
 ) -> dict[str, Any]:
-    """Scores {picture: {label: {psnr, ssim}}} of a task, each picture at once in `results`; writes the pictures that
+    """Scores {picture: {label: {metric: score}}} of a task, each picture at once in `results`; writes the pictures that
     are asked for."""
     from tqdm import tqdm
 
@@ -156,18 +169,21 @@ def measure_task(
     rows: dict[str, Any] = {}
     hashes: dict[str, Any] = {}
     names = distinct_names([task.samples.path(index) for index in range(len(task.samples))])
+    queries = None if arguments.fast else config.get("eval_bsize") or 30000
 
     def measure_picture(index: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        sample, path = task.sample(index), task.samples.path(index)
+        sample = task.sample(index)
         row: dict[str, Any] = {}
-        for label, upscaler in upscalers.items():
-            row[label], picture = task.measure(sample, upscaler, queries)
+        for label, candidate in candidates.items():
+            row[label], picture = task.measure(sample, candidate, queries, metrics)
             if arguments.save_images:
                 folder = Path(arguments.save_images) / task.name / (task.label or "x0")
-                write_picture(folder / label.strip("/.").replace("/", "_") / f"{names[path]}.png", to_pixels(picture))
-        for label, table in () if task.warp else tables.items():
-            row[f"{label}+cmsr"] = task.measure_controlled(sample, upscalers[label], table, arguments.cmsr_from)
-        return path.name, row, sample.hashes()
+                file = folder / label.strip("/.").replace("/", "_") / f"{names[sample.path]}.png"
+                write_picture(file, to_pixels(picture.cpu()))
+        for label, table in () if task.warp else scale_tables.items():
+            controlled = task.measure_controlled(sample, candidates[label], table, arguments.cmsr_from, metrics)
+            row[f"{label}+cmsr"] = controlled
+        return sample.path.name, row, sample.hashes()
 
     measured = processes.shared_out(range(len(task.samples)), measure_picture)
     hidden = None if processes.is_first() else True

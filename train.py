@@ -50,13 +50,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def work(config: dict[str, Any], arguments: Any) -> None:
     """Train the model of a config, from the start or as the run before ended."""
     from training.loop import train
-    from training.parts import check_schedule
-    from training.run import KINDS, LAST, accelerate, prepare, resume
+    from training.setup import KINDS, accelerate, prepare
+    from training.state import LAST, resume
     from utils.system import select_device
 
     check_keys(config, {kind.split(".")[0] for kind in KINDS}, arguments.config)
     check_types(config, KINDS, arguments.config)
-    check_schedule(config)
     device, notice = select_device(arguments.device, arguments.gpu)
     folder = runs.run_folder(arguments.save_root, arguments.name or f"_{Path(arguments.config).stem}", arguments.tag)
     with (

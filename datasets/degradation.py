@@ -5,6 +5,7 @@ The second-order degradation model of Wang et al., "Real-ESRGAN" (2021), with th
 size of the picture that a step meets. Pictures are (H, W, 3) uint8 from step to step.
 """
 
+import io
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
@@ -13,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from datasets.blur_kernels import KERNELS, blurred
-from datasets.compression import BLOCK, compressed
 from pictures.tensors import resize_bicubic
 from utils.config import Check, Share, between, check, check_keys, whole
 from utils.errors import InputError
@@ -177,6 +177,28 @@ def add_poisson(picture: np.ndarray, sigma: float, grey: bool, source: np.random
 def levels(values: np.ndarray) -> np.ndarray:
     """Numbers as uint8, clipped and rounded."""
     return values.clip(0, 255).round().astype(np.uint8)
+
+
+BLOCK = 16  # pixels: the largest unit of JPEG and WebP
+WEBP_LIMIT = 16383  # pixels a side
+
+
+def encoded(picture: np.ndarray, quality: int, webp: bool = False, subsampled: bool = True) -> bytes:
+    """(H, W, 3) uint8 as a JPEG or, where its size allows, a WebP file; `subsampled`: JPEG with colours at half the
+    resolution."""
+    file = io.BytesIO()
+    image = Image.fromarray(picture)
+    if webp and max(picture.shape) <= WEBP_LIMIT:
+        image.save(file, "WEBP", quality=quality, method=0)  # the fastest
+    else:
+        image.save(file, "JPEG", quality=quality, subsampling="4:2:0" if subsampled else "4:4:4")
+    return file.getvalue()
+
+
+def compressed(picture: np.ndarray, quality: int, webp: bool = False, subsampled: bool = True) -> np.ndarray:
+    """What is left of (H, W, 3) uint8 after `encoded`."""
+    with Image.open(io.BytesIO(encoded(picture, quality, webp, subsampled))) as file:
+        return np.array(file.convert("RGB"))
 
 
 @registry.register("compression")

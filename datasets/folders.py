@@ -9,9 +9,8 @@ import numpy as np
 from PIL import ExifTags, Image
 from torch.utils.data import Dataset
 
+from datasets.cache import PixelMap
 from datasets.pairs import pair_names
-from datasets.pixel_cache import PixelCache
-from datasets.pixel_map import PixelMap
 from datasets.registry import name_of, register
 from pictures.reading import list_pictures, open_picture, read_rgb
 from utils.config import Count, FilePath, FolderPaths
@@ -23,6 +22,10 @@ CACHES = ("none", "bin", "memmap", "in_memory")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
+class MissingFolder(InputError):
+    """None of the places where pictures might lie is there."""
+
+
 def find_folder(candidates: str | Path | Sequence[str | Path]) -> Path:
     """The first of `candidates` that exists: the same pictures lie in different places in the layouts people use."""
     if isinstance(candidates, str | Path):
@@ -30,15 +33,14 @@ def find_folder(candidates: str | Path | Sequence[str | Path]) -> Path:
     for candidate in candidates:
         if Path(candidate).is_dir():
             return Path(candidate)
-    raise InputError(f"no folder {' or '.join(map(str, candidates))}; put the pictures there or change the config")
+    raise MissingFolder(f"no folder {' or '.join(map(str, candidates))}; put the pictures there or change the config")
 
 
 class PictureFiles(Dataset):
     """The pictures at `paths` in the folder `root`, as (H, W, 3) uint8 RGB arrays.
 
-    `repeat`: pass over them so often an epoch. `cache`: `none` decodes each time, `in_memory` once at the start,
-    `bin` keeps decoded pixels in `<parent>/_bin_<folder>`, a file a picture (see `PixelCache`), `memmap` in
-    `<parent>/_map_<folder>`, one file for all (see `PixelMap`).
+    `repeat`: pass over them so often an epoch. `cache`: `none` decodes each time, `in_memory` once at the start;
+    `memmap`, in published configs `bin`, keeps decoded pixels in `<parent>/_map_<folder>` (see `PixelMap`).
     """
 
     def __init__(self, root: Path, paths: Sequence[Path], repeat: int, cache: str):
@@ -46,10 +48,8 @@ class PictureFiles(Dataset):
             raise InputError(f"{name_of(self)}: cache '{cache}' does not exist; choose one of {', '.join(CACHES)}")
         self.paths = list(paths)
         self.repeat = repeat
-        self.pixels: PixelCache | PixelMap | None = None
-        if cache == "bin":
-            self.pixels = PixelCache(root, root.parent / f"_bin_{root.name}")
-        elif cache == "memmap":
+        self.pixels: PixelMap | None = None
+        if cache in ("memmap", "bin"):
             self.pixels = PixelMap(root, root.parent / f"_map_{root.name}", self.paths)
         self.pictures: list[np.ndarray] | None = None
         if cache == "in_memory":

@@ -28,21 +28,40 @@ def measure_pair(
     `scale` (height, width) sets the protocol's shave where it is not the ratio of the sizes; `queries` as in
     `Upscaler.render`.
     """
-    size = tuple(hr.shape[-2:])
-    ratios = tuple(n / m for n, m in zip(size, lr.shape[-2:], strict=True))
-    deviation = max(abs(ratio / factor - 1) for ratio, factor in zip(ratios, scale or ratios, strict=True))
+    picture = rendered(upscaler, lr, hr, scale, queries)
+    return protocol.measure(picture, hr, scale or ratios(lr, hr), metrics), picture.cpu()
+
+
+def ratios(lr: Tensor, hr: Tensor) -> Scale:
+    """How much larger (3, H, W) is than (3, h, w)."""
+    height, width = (n / m for n, m in zip(hr.shape[-2:], lr.shape[-2:], strict=True))
+    return height, width
+
+
+def rendered(upscaler: Upscaler, lr: Tensor, hr: Tensor, scale: Scale | None, queries: int | None) -> Tensor:
+    """`lr` (3, h, w) at the size of `hr`, (3, H, W) where the model is; InputError when that is not this `scale`."""
+    found = ratios(lr, hr)
+    deviation = max(abs(ratio / factor - 1) for ratio, factor in zip(found, scale or found, strict=True))
     if deviation > 0.1 + 1 / min(lr.shape[-2:]):
-        sizes = f"LR is {lr.shape[-1]}x{lr.shape[-2]}, HR {size[1]}x{size[0]}"
+        sizes = f"LR is {lr.shape[-1]}x{lr.shape[-2]}, HR {hr.shape[-1]}x{hr.shape[-2]}"
         raise InputError(f"the LR pictures do not fit the scale {scale_text(scale)}: {sizes}")
-    picture = upscaler.render(upscaler.encode(lr), size, queries)[0]
-    return protocol.measure(picture, hr, scale or ratios, metrics), picture.cpu()
+    return upscaler.render(upscaler.encode(lr), tuple(hr.shape[-2:]), queries)[0]
 
 
 def measure_warp(
     upscaler: Upscaler, lr: Tensor, hr: Tensor, homography: Homography, protocol: Protocol
 ) -> tuple[dict[str, float], Tensor]:
-    """Warp `lr` (3, h, w) to the size of `hr` (3, H, W), both in [0, 1], without antialiasing, as published: metrics
-    over what lies WARP_FRAME LR pixels inside, and the picture (3, H, W)."""
-    input_size, size = tuple(lr.shape[-2:]), tuple(hr.shape[-2:])
-    picture = upscaler(lr, homography.grid(input_size, size, antialias=False))[0].cpu()
-    return protocol.measure_warped(picture, hr, homography.interior(input_size, size, WARP_FRAME)), picture
+    """Warp `lr` (3, h, w) to the size of `hr` (3, H, W), both in [0, 1]: metrics over what lies WARP_FRAME LR pixels
+    inside, and the picture (3, H, W)."""
+    picture = warped(upscaler, lr, hr, homography)
+    return protocol.measure_warped(picture, hr, interior(lr, hr, homography)), picture
+
+
+def warped(upscaler: Upscaler, lr: Tensor, hr: Tensor, homography: Homography) -> Tensor:
+    """`lr` (3, h, w) warped to the size of `hr`, (3, H, W) on the CPU, without antialiasing, as published."""
+    return upscaler(lr, homography.grid(tuple(lr.shape[-2:]), tuple(hr.shape[-2:]), antialias=False))[0].cpu()
+
+
+def interior(lr: Tensor, hr: Tensor, homography: Homography) -> Tensor:
+    """(H, W), where the picture is measured: WARP_FRAME LR pixels inside."""
+    return homography.interior(tuple(lr.shape[-2:]), tuple(hr.shape[-2:]), WARP_FRAME)

@@ -1,46 +1,66 @@
-"""Results as text and as JSON."""
+"""Results as a text table, as CSV, and as a LaTeX table."""
 
-import math
-import platform
-import subprocess
+import csv
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import PIL
-import torch
-
+from evaluation.metrics import Metric
+from evaluation.statistics import Estimate, Rows, differences, estimates, exact_pictures, means
 from evaluation.tasks import Task
-from models.cmsr.tables import ScaleTable
-from models.native import backends
-from models.registry import weights_hash
-from models.upscaler import Upscaler
+
+COLUMNS = (
+    "dataset", "scale", "protocol", "lr_source", "model", "metric", "pictures", "mean", "low", "high", "difference",
+    "difference_low", "difference_high",
+)  # fmt: skip
 
 
-def means(rows: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Mean over the pictures for each model and metric."""
-    labels = next(iter(rows.values()))
-    return {
-        label: {metric: sum(row[label][metric] for row in rows.values()) / len(rows) for metric in labels[label]}
-        for label in labels
-    }
+class Column:
+    """How a score is shown: heading, decimals, and which end is the better one."""
+
+    def __init__(self, name: str, metric: Metric | None):
+        self.name = name
+        self.heading = "mPSNR" if metric is None else metric.heading
+        self.digits = 3 if metric is None else metric.digits
+        self.lower_is_better = metric is not None and metric.lower_is_better
+
+    def text(self, value: float) -> str:
+        return f"{value:.{self.digits}f}"
+
+    def interval(self, estimate: Estimate) -> str:
+        return "" if estimate.low is None else f"[{self.text(estimate.low)}, {self.text(estimate.high)}]"
 
 
-def report_text(task: Task, rows: Mapping[str, Any], notices: Sequence[str] = ()) -> str:
-    """PSNR / SSIM, or mPSNR, of every picture and their mean, aligned, below any `notices`."""
-    lines = {**rows, "mean": means(rows)}
+def columns_of(task: Task, metrics: Mapping[str, Metric]) -> list[Column]:
+    """The scores of a task: under warps, mPSNR alone."""
+    return [Column("mpsnr", None)] if task.warp else [Column(name, metric) for name, metric in metrics.items()]
+
+
+def report_text(task: Task, rows: Rows, metrics: Mapping[str, Metric], notices: Sequence[str] = ()) -> str:
+    """The scores of every picture and their means, aligned, below any `notices`; then intervals of the means, and of
+    their differences to the first model."""
+    columns, mean = columns_of(task, metrics), means(rows)
+    lines = {**rows, "mean": mean}
     first = max(map(len, lines))
-    widths = {label: max(len(label), len("-00.000/0.0000")) for label in lines["mean"]}
-    metrics = "mPSNR" if task.warp else "PSNR/SSIM"
+    widths = {
+        label: max(len(label), *(len(scores_text(row[label], columns)) for row in lines.values())) for label in mean
+    }
     where = task.protocol.warp_description if task.warp else task.protocol.description
-    text = [f"\n{task.name} {task.label}, {metrics}, {where}, LR {task.lr_source}", *notices]
+    text = [
+        f"\n{task.name} {task.label}, {'/'.join(c.heading for c in columns)}, {where}, LR {task.lr_source}",
+        *notices,
+    ]
     text.append(" " * first + "".join(f"  {label:>{width}}" for label, width in widths.items()))
     for name, row in lines.items():
-        text.append(f"{name:{first}}" + "".join(f"  {score_text(row[label]):>{w}}" for label, w in widths.items()))
-    for label, scores in lines["mean"].items():
+        cells = "".join(f"  {scores_text(row[label], columns):>{width}}" for label, width in widths.items())
+        text.append(f"{name:{first}}{cells}")
+    if exact := exact_pictures(rows):
+        text.append(f"{len(exact)} of {len(rows)} pictures rendered exactly, not in the means: {', '.join(exact)}")
+    text += interval_lines(rows, columns)
+    for label, scores in mean.items():
         if "share" in scores:
             time_ratio = scores["decoder_seconds"] / scores["decoder_seconds_full"]
-            loss = lines["mean"][label.removesuffix("+cmsr")]["psnr"] - scores["psnr"]
+            loss = mean[label.removesuffix("+cmsr")]["psnr"] - scores["psnr"]
             text.append(
                 f"{label}: {scores['share']:.1%} of the queries, {time_ratio:.2f} of the decoder time, "
                 f"{loss:.4f} dB lost, PSNR to full rendering {scores['psnr_to_full']:.2f} dB"
@@ -48,83 +68,70 @@ def report_text(task: Task, rows: Mapping[str, Any], notices: Sequence[str] = ()
     return "\n".join(text)
 
 
-def score_text(scores: Mapping[str, float]) -> str:
-    return f"{scores['mpsnr']:.3f}" if "mpsnr" in scores else f"{scores['psnr']:.3f}/{scores['ssim']:.4f}"
+def interval_lines(rows: Rows, columns: Sequence[Column]) -> list[str]:
+    """A line for each model: 95 % intervals of its means, and its differences to the first model with theirs."""
+    names, lines = [column.name for column in columns], []
+    gains = differences(rows, names)
+    for label, scores in estimates(rows, names).items():
+        parts = []
+        for column in columns:
+            interval, gain = column.interval(scores[column.name]), gains.get(label, {}).get(column.name)
+            difference = f", {gain.mean:+.{column.digits}f} {column.interval(gain)}" if gain else ""
+            parts += [f"{column.heading} {interval}{difference}"] if interval else []
+        if parts:
+            against = f" against {next(iter(next(iter(rows.values()))))}" if label in gains else ""
+            lines.append(f"{label}, 95 %: {'; '.join(parts)}{against}")
+    return lines
 
 
-def summary(task: Task, rows: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's results for the JSON file; values that are no finite number become null."""
-
-    def finite(scores: Mapping[str, Any]) -> dict[str, Any]:
-        return {m: value if math.isfinite(value) else None for m, value in scores.items()}
-
-    def all_finite(row: Mapping[str, Any]) -> dict[str, Any]:
-        return {label: finite(scores) for label, scores in row.items()}
-
-    return {
-        "dataset": task.name,
-        "scale": task.scale and (task.scale[0] if task.scale[0] == task.scale[1] else task.scale),
-        "warp": task.warp,
-        "protocol": task.protocol.name,
-        "protocol_description": task.protocol.warp_description if task.warp else task.protocol.description,
-        "quantised": task.protocol.quantised,
-        "lr_source": task.lr_source,
-        "pictures": {name: all_finite(row) for name, row in rows.items()},
-        "mean": all_finite(means(rows)),
-    }
+def scores_text(scores: Mapping[str, float], columns: Sequence[Column]) -> str:
+    return "/".join(column.text(scores[column.name]) for column in columns)
 
 
-def describe(upscalers: Mapping[str, Upscaler], paths: Sequence[str]) -> dict[str, Any]:
-    """What each label of the results is: where from, its class, the hash of its weights, its normalisation, what
-    computes it on a CPU, and what its encoder computes in."""
-    return {
-        label: {
-            "path": path,
-            "class": type(upscaler.model).__name__,
-            "weights_hash": weights_hash(upscaler.model),
-            "data_norm": upscaler.normalization.to_config(),
-            "backend": _computed_by(upscaler),
-            "precision": upscaler.precision,
-        }
-        for (label, upscaler), path in zip(upscalers.items(), paths, strict=True)
-    }
+def as_csv(measured: Sequence[tuple[Task, Rows]], metrics: Mapping[str, Metric]) -> str:
+    """A line for each set, scale, model and metric: mean, interval, and difference to the first model with its own."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for task, rows in measured:
+        names = [column.name for column in columns_of(task, metrics)]
+        gains, pictures = differences(rows, names), len(rows) - len(exact_pictures(rows))
+        about = (task.name, task.label, task.protocol.name, task.lr_source)
+        for label, scores in estimates(rows, names).items():
+            for name in names:
+                gain: Any = gains[label][name] if label in gains else (None, None, None)
+                numbers = ("" if value is None else f"{value:.6g}" for value in (*scores[name], *gain))
+                writer.writerow([*about, label, name, pictures, *numbers])
+    return text.getvalue()
 
 
-def _computed_by(upscaler: Upscaler) -> str:
-    """native or torch, whichever `upscaler.backend` comes to here."""
-    name = upscaler.model.native_library
-    if name is None or upscaler.device.type != "cpu" or upscaler.backend == "torch":
-        return "torch"
-    return "torch" if backends.library(name) is None else "native"
+def as_latex(measured: Sequence[tuple[Task, Rows]], metrics: Mapping[str, Metric]) -> str:
+    """A table for booktabs: a row for each model, a column for each set, scale and metric; the best mean in bold, the
+    second underlined, equal ones alike."""
+    groups = [(f"{task.name} {task.label}".strip(), columns_of(task, metrics), means(rows)) for task, rows in measured]
+    labels = list(groups[0][2])
+    cells: dict[str, list[str]] = {label: [] for label in labels}
+    for _, columns, mean in groups:
+        for column in columns:
+            shown = {label: column.text(mean[label][column.name]) for label in labels}
+            ranked = sorted(set(shown.values()), key=float, reverse=not column.lower_is_better)
+            for label, text in shown.items():
+                place = ranked.index(text) if len(labels) > 1 else None
+                cells[label].append({0: f"\\textbf{{{text}}}", 1: f"\\underline{{{text}}}"}.get(place, text))
+    spans = [f"\\multicolumn{{{len(columns)}}}{{c}}{{{escaped(name)}}}" for name, columns, _ in groups]
+    heads = [
+        f"{escaped(c.heading)}~$\\{'down' if c.lower_is_better else 'up'}arrow$" for _, cs, _ in groups for c in cs
+    ]
+    lines = [
+        f"\\begin{{tabular}}{{l{'c' * len(heads)}}}", "\\toprule", f" & {' & '.join(spans)} \\\\",
+        f"Method & {' & '.join(heads)} \\\\", "\\midrule",
+        *(f"{escaped(label)} & {' & '.join(cells[label])} \\\\" for label in labels),
+        "\\bottomrule", "\\end{tabular}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
-def describe_tables(tables: Mapping[str, ScaleTable]) -> dict[str, Any]:
-    """The scale2mod table of each label that has one."""
-    return {
-        label: {
-            **table.about,
-            "scale2mod": {f"{t:g}": {f"{v.scale:g}": v.threshold for v in vs} for t, vs in table.levels.items()},
-        }
-        for label, table in tables.items()
-    }
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a result depends on beside its settings: device, versions, threads, precision and the state of the
-    project."""
-    versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}, Pillow {PIL.__version__}"
-    precision = f"{str(torch.get_default_dtype()).removeprefix('torch.')}, {torch.get_float32_matmul_precision()}"
-    threads = torch.get_num_threads()
-    return {
-        "device": str(device), "versions": versions, "threads": threads, "precision": precision, "commit": commit()
-    }  # fmt: skip
-
-
-def commit() -> str | None:
-    """The commit of the project, with `-dirty` where files differ from it; None where git does not know."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
+def escaped(text: str) -> str:
+    """Text as LaTeX takes it."""
+    return "".join({"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}.get(c, c)
+                   if c not in "&%$#_{}" else f"\\{c}" for c in text)  # fmt: skip

@@ -2,15 +2,27 @@
 
 import json
 import math
+import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluation.report import summary
+import PIL
+import torch
+
+from evaluation.candidates import Candidate
+from evaluation.metrics import DEFAULT
+from evaluation.statistics import Rows, differences, estimates, exact_pictures, means
 from evaluation.tasks import Task
+from models.cmsr.tables import ScaleTable
+from models.native import backends
+from models.registry import weights_hash
+from models.upscaler import Upscaler
 from utils.config import MAPPING, NUMBER, TEXT, TEXTS, ScaleLike, check, check_of, check_types, require
-from utils.files import atomic_file, read_json
+from utils.errors import InputError
+from utils.files import atomic_file, check_target, read_json
 from utils.geometry.sizes import parse_scale, scale_text
 from utils.processes import is_first
 
@@ -33,6 +45,7 @@ class Results:
 
     path: Path | None
     about: Mapping[str, Any]
+    metrics: Sequence[str] = DEFAULT
     tasks: list[dict[str, Any]] = field(default_factory=list)
     not_numbers: list[str] = field(default_factory=list)
     complete: bool = False
@@ -49,7 +62,7 @@ class Results:
         """Take the scores of a task's pictures so far; the last of them is new."""
         if len(rows) == 1:
             self.tasks.append({})
-        self.tasks[-1] = {**summary(task, rows), "hashes": dict(hashes)}
+        self.tasks[-1] = {**summary(task, rows, self.metrics), "hashes": dict(hashes)}
         name, row = list(rows.items())[-1]
         for label, scores in row.items():
             nan = [metric for metric, value in scores.items() if math.isnan(value)]
@@ -59,6 +72,26 @@ class Results:
     def finish(self) -> None:
         self.complete = True
         self.write()
+
+
+def results_path(arguments: Any, command: Sequence[str]) -> Path:
+    """Where the results go: `--json`, or save/results/CONFIG.json, or, where that holds another call's, a name of its
+    own beside it. InputError for a `--json` that holds another call's, without `--overwrite`."""
+    named = Path(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
+    path, number = check_target(named), 2
+    while path.exists() and not arguments.overwrite and not _is_of(path, command):
+        if arguments.json:
+            raise InputError(f"{path} holds other results; name another --json, or --overwrite it")
+        path, number = named.with_stem(f"{named.stem}-{number}"), number + 1
+    return path
+
+
+def _is_of(path: Path, command: Sequence[str]) -> bool:
+    """Whether a file holds the results of this very command."""
+    try:
+        return read_json(path, "file of results").get("command") == list(command)
+    except (InputError, AttributeError):
+        return False
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
@@ -80,7 +113,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[str], int]:
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[str], int]:
     """What two contents of result files do not share, a line each, and how many scores were compared."""
     lines = []
     for label in {**before["models"], **after["models"]}:
@@ -121,3 +154,93 @@ def _scores(content: Mapping[str, Any]) -> dict[str, Any]:
         for metric, value in scores.items()
         if metric not in TIMES
     }
+
+
+def summary(task: Task, rows: Rows, metrics: Sequence[str]) -> dict[str, Any]:
+    """A task's results for the JSON file; values that are no finite number become null."""
+    names = ["mpsnr"] if task.warp else list(metrics)
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: finite(entry) for key, entry in value.items()}
+        if isinstance(value, tuple):
+            return [finite(entry) for entry in value]
+        return value if value is not None and math.isfinite(value) else None
+
+    def estimated(each: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            label: {name: each_estimate._asdict() for name, each_estimate in of.items()} for label, of in each.items()
+        }
+
+    return {
+        "dataset": task.name,
+        "scale": task.scale and (task.scale[0] if task.scale[0] == task.scale[1] else task.scale),
+        "warp": task.warp,
+        "protocol": task.protocol.name,
+        "protocol_description": task.protocol.warp_description if task.warp else task.protocol.description,
+        "quantised": task.protocol.quantised,
+        "lr_source": task.lr_source,
+        "pictures": finite(rows),
+        "exact": exact_pictures(rows),
+        "mean": finite(means(rows)),
+        "interval": finite(estimated(estimates(rows, names))),
+        "difference": finite(estimated(differences(rows, names))),
+    }
+
+
+def describe(candidates: Mapping[str, Candidate], paths: Sequence[str]) -> dict[str, Any]:
+    """What each label of the results is: where from, its class, the hash of its weights, its normalisation, what
+    computes it on a CPU, what its encoder computes in, and whether the product's safeguards are on."""
+    about: dict[str, Any] = {}
+    for (label, candidate), path in zip(candidates.items(), paths, strict=True):
+        about[label] = {"path": path, "class": type(candidate).__name__}
+        if isinstance(candidate, Upscaler):
+            about[label] |= {
+                "class": type(candidate.model).__name__,
+                "weights_hash": weights_hash(candidate.model),
+                "data_norm": candidate.normalization.to_config(),
+                "backend": _computed_by(candidate),
+                "precision": candidate.precision,
+                "safeguards": candidate.safeguards,
+            }
+    return about
+
+
+def _computed_by(upscaler: Upscaler) -> str:
+    """native or torch, whichever `upscaler.backend` comes to here."""
+    name = upscaler.model.native_library
+    if name is None or upscaler.device.type != "cpu" or upscaler.backend == "torch":
+        return "torch"
+    return "torch" if backends.library(name) is None else "native"
+
+
+def describe_tables(tables: Mapping[str, ScaleTable]) -> dict[str, Any]:
+    """The scale2mod table of each label that has one."""
+    return {
+        label: {
+            **table.about,
+            "scale2mod": {f"{t:g}": {f"{v.scale:g}": v.threshold for v in vs} for t, vs in table.levels.items()},
+        }
+        for label, table in tables.items()
+    }
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a result depends on beside its settings: device, versions, threads, precision and the state of the
+    project."""
+    versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}, Pillow {PIL.__version__}"
+    precision = f"{str(torch.get_default_dtype()).removeprefix('torch.')}, {torch.get_float32_matmul_precision()}"
+    threads = torch.get_num_threads()
+    return {
+        "device": str(device), "versions": versions, "threads": threads, "precision": precision, "commit": commit()
+    }  # fmt: skip
+
+
+def commit() -> str | None:
+    """The commit of the project, with `-dirty` where files differ from it; None where git does not know."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

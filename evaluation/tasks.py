@@ -1,18 +1,22 @@
 """What a test config asks to measure: data sets at scales or under warps."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import itertools
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 import datasets
-from datasets.folders import find_folder
+from datasets.folders import MissingFolder, find_folder
 from datasets.implicit import ImplicitDataset
 from datasets.warped import WarpedImageFolders
-from evaluation.measure import measure_pair, measure_warp
+from evaluation.candidates import Candidate, PictureFolder
+from evaluation.measure import interior, ratios, rendered, warped
 from evaluation.metrics import Metric
 from evaluation.protocols import Protocol, find_protocol, parse_eval_type
 from models.cmsr.report import control
@@ -28,7 +32,10 @@ from utils.config import (
     TEXT,
     check,
     check_keys,
+    check_of,
     check_types,
+    load_config,
+    overridden,
     plain_number,
     require,
     whole,
@@ -40,7 +47,7 @@ from utils.random_state import repeatable
 
 KINDS = {
     "protocol": TEXT, "scales": SCALES, "warps": FOLDER_NAMES, "datasets": MAPPING, "data_norm": MAPPING,
-    "eval_bsize": whole(1), "test_dataset": MAPPING, "eval_type": TEXT,
+    "eval_bsize": whole(1), "test_dataset": MAPPING, "eval_type": TEXT, "metrics": check_of(Sequence[str | Mapping]),
 }  # fmt: skip
 
 
@@ -52,8 +59,10 @@ PILLOW_LR = "made with Pillow's bicubic"
 
 @dataclass(frozen=True)
 class Sample:
-    """What a picture is measured on: LR (3, h, w) and HR (3, H, W), both in [0, 1], and how the LR one was warped."""
+    """What a picture is measured on: the path of the HR picture, LR (3, h, w) and HR (3, H, W), both in [0, 1], and how
+    the LR one was warped."""
 
+    path: Path
     lr: Tensor
     hr: Tensor
     homography: Homography | None = None
@@ -96,52 +105,107 @@ class Task:
         with repeatable(index):
             if isinstance(self.samples, WarpedImageFolders):
                 lr, hr, homography = self.samples[index]
-                return Sample(to_tensor(lr), to_tensor(hr), homography)
-            return Sample(*map(to_tensor, self.samples.pair(index)))
+                return Sample(self.samples.path(index), to_tensor(lr), to_tensor(hr), homography)
+            return Sample(self.samples.path(index), *map(to_tensor, self.samples.pair(index)))
 
     def measure(
-        self, sample: Sample, upscaler: Upscaler, queries: int | None, metrics: Mapping[str, Metric] | None = None
+        self, sample: Sample, candidate: Candidate, queries: int | None, metrics: Mapping[str, Metric] | None = None
     ) -> tuple[dict[str, float], Tensor]:
-        """Scores (`metrics`, by default PSNR and SSIM; mPSNR under warps) and output picture (3, H, W)."""
-        if sample.homography is not None:
-            return measure_warp(upscaler, sample.lr, sample.hr, sample.homography, self.protocol)
-        return measure_pair(upscaler, sample.lr, sample.hr, self.protocol, self.scale, queries, metrics)
+        """Scores (`metrics`, by default PSNR and SSIM; mPSNR under warps) and picture (3, H, W), as a model renders it
+        or a folder holds it."""
+        if isinstance(candidate, PictureFolder):
+            picture = candidate.picture(self.name, self.label, sample.path, tuple(sample.hr.shape[-2:]))
+        elif sample.homography is not None:
+            picture = warped(candidate, sample.lr, sample.hr, sample.homography)
+        else:
+            picture = rendered(candidate, sample.lr, sample.hr, self.scale, queries)
+        if sample.homography is None:
+            return self.protocol.measure(
+                picture, sample.hr, self.scale or ratios(sample.lr, sample.hr), metrics
+            ), picture
+        inside = interior(sample.lr, sample.hr, sample.homography)
+        return self.protocol.measure_warped(picture, sample.hr, inside), picture
 
     def measure_controlled(
-        self, sample: Sample, upscaler: Upscaler, table: ScaleTable, above: float
+        self,
+        sample: Sample,
+        upscaler: Upscaler,
+        table: ScaleTable,
+        above: float,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> dict[str, float]:
         """Scores with CMSR, and what it saved."""
-        size = tuple(sample.hr.shape[-2:])
-        scale = self.scale or tuple(n / m for n, m in zip(size, sample.lr.shape[-2:], strict=True))
-        report = control(upscaler, sample.lr, size, table, above)
-        return {**self.protocol.measure(report.picture, sample.hr, scale), **report.figures()}
+        report = control(upscaler, sample.lr, tuple(sample.hr.shape[-2:]), table, above)
+        scale = self.scale or ratios(sample.lr, sample.hr)
+        return {**self.protocol.measure(report.picture, sample.hr, scale, metrics), **report.figures()}
 
 
-def make_tasks(config: Mapping[str, Any], arguments: Any) -> Iterator[Task]:
-    """What a config asks to measure: our `datasets` x `scales`, or the authors' single `test_dataset` with
-    `eval_type`."""
+def load_test_config(path: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """A test config, also under a name that the published programs' folders have and ours lacks: `test-div2k-x8.yaml`,
+    or LIIF's `test-div2k-8.yaml`, is `test-div2k.yaml` at that scale, and `test-set14.yaml` is the set of that name in
+    `test-benchmarks.yaml`."""
+    named = re.fullmatch(r"(test-(.+?))(?:-x?([\d.]+))?", Path(path).stem)
+    if Path(path).exists() or not named:
+        return load_config(path, overrides)
+    stem, name, scale = named.groups()
+    base, benchmarks = (Path(path).with_name(f"{each}.yaml") for each in (stem, "test-benchmarks"))
+    if base.exists():
+        config = load_config(base)
+    else:
+        sets = load_config(benchmarks)["datasets"] if benchmarks.exists() else {}
+        chosen = {key: spec for key, spec in sets.items() if key.lower() == name}
+        if not chosen:
+            return load_config(path)  # which says that it is not there
+        config = {**load_config(benchmarks), "datasets": chosen}
+    return overridden({**config, "scales": [float(scale)]} if scale else config, overrides)
+
+
+def make_tasks(config: Mapping[str, Any], where: str, scales: Sequence[Scale] | None = None) -> list[Task]:
+    """What a config asks to measure, at its own scales unless others are given; InputError where a folder is
+    missing."""
+    tasks, missing = find_tasks(config, where, scales)
+    if missing:
+        raise missing[0]
+    return tasks
+
+
+def find_tasks(
+    config: Mapping[str, Any], where: str, scales: Sequence[Scale] | None = None
+) -> tuple[list[Task], list[MissingFolder]]:
+    """What a config asks to measure: our `datasets` x `scales`, or the authors' single `test_dataset` with `eval_type`;
+    and, of several tasks, what is missing for those that cannot be measured. InputError when there is no task."""
     if "test_dataset" in config:
-        if "datasets" in config or arguments.scales:
-            raise InputError(f"{arguments.config}: a test_dataset stands alone, without 'datasets' and --scales")
-        protocol, scale = parse_eval_type(config.get("eval_type"))
-        samples = datasets.make_wrapped(config["test_dataset"], "test_dataset")
-        made = config["test_dataset"]["dataset"]["name"] != "paired-image-folders"
-        lr_source = PILLOW_LR if made else "from files"
-        yield Task(samples.path(0).resolve().parent.name, scale and (scale, scale), lr_source, samples, protocol)
-        return
-    protocol = find_protocol(config.get("protocol"))
-    scales = arguments.scales or [parse_scale(scale) for scale in config.get("scales") or ()]
+        if "datasets" in config or scales:
+            raise InputError(f"{where}: a test_dataset stands alone, without 'datasets' and --scales")
+        return [published_task(config)], []
+    protocol, tasks, missing = find_protocol(config.get("protocol")), [], []
+    scales = scales or [parse_scale(scale) for scale in config.get("scales") or ()]
     warps = config.get("warps") or ()
     if not (scales or warps) or not config.get("datasets"):
-        raise InputError(f"{arguments.config}: needs at least one of 'datasets' and one of 'scales' or 'warps'")
+        raise InputError(f"{where}: needs at least one of 'datasets' and one of 'scales' or 'warps'")
     for name, spec in config["datasets"].items():
-        check(f"{arguments.config}: the name of a data set", name, FOLDER_NAME)
+        check(f"{where}: the name of a data set", name, FOLDER_NAME)
         check_types(spec, SET_KINDS, f"datasets.{name}")
         check_keys(spec, SET_KINDS, f"datasets.{name}")
-        for scale in scales:
-            yield make_task(name, spec, scale, protocol)
-        for warp in warps:
-            yield make_warp_task(name, spec, warp, protocol)
+        makers = [partial(make_task, name, spec, scale, protocol) for scale in scales]
+        for make in (*makers, *(partial(make_warp_task, name, spec, warp, protocol) for warp in warps)):
+            try:
+                tasks.append(make())
+            except MissingFolder as error:
+                missing.append(MissingFolder(f"{name}: {error}"))
+    if not tasks:
+        raise missing[0]
+    return tasks, missing
+
+
+def published_task(config: Mapping[str, Any]) -> Task:
+    """The `test_dataset` of LIIF's, LTE's and LMF's files, under the name of its folder of HR pictures."""
+    protocol, scale = parse_eval_type(config.get("eval_type"))
+    samples = datasets.make_wrapped(config["test_dataset"], "test_dataset")
+    made = config["test_dataset"]["dataset"]["name"] != "paired-image-folders"
+    folder = samples.path(0).resolve().parent
+    name = folder.parent.name if folder.name == "HR" else folder.name
+    return Task(name, scale and (scale, scale), PILLOW_LR if made else "from files", samples, protocol)
 
 
 def make_task(name: str, spec: Mapping[str, Any], scale: Scale, protocol: Protocol) -> Task:
@@ -151,9 +215,8 @@ def make_task(name: str, spec: Mapping[str, Any], scale: Scale, protocol: Protoc
     hr = require(spec, "hr", f"datasets.{name}")
     if spec.get("lr"):
         height, width = map(plain_number, scale)
-        lr = find_pattern(
-            spec, "lr", name, scale=height if height == width else scale_text(scale), height=height, width=width
-        )
+        values = {"scale": height if height == width else scale_text(scale), "height": height, "width": width}
+        lr, hr = of_one_place(filled(spec, "lr", name, **values), hr)
         pairs = {"name": "paired-image-folders", "args": {"root_path_1": lr, "root_path_2": hr, **arguments}}
         wrapper = {"name": "sr-implicit-paired", "args": {"scale": list(scale)}}
         return Task(name, scale, f"from {lr}", wrap(pairs, wrapper), protocol)
@@ -162,24 +225,32 @@ def make_task(name: str, spec: Mapping[str, Any], scale: Scale, protocol: Protoc
     return Task(name, scale, PILLOW_LR, wrap(pictures, downsampled), protocol)
 
 
+def of_one_place(lr: Sequence[str], hr: str | Path | Sequence[str | Path]) -> tuple[Path, Path]:
+    """The first LR folder, and the first HR folder, that are there: below one folder, if any has both."""
+    candidates = [hr] if isinstance(hr, str | Path) else hr
+    for of_lr, of_hr in itertools.product(map(Path, lr), map(Path, candidates)):
+        if of_lr.is_dir() and of_hr.is_dir() and of_hr.parent in of_lr.parents:
+            return of_lr, of_hr
+    return find_folder(lr), find_folder(hr)
+
+
 def make_warp_task(name: str, spec: Mapping[str, Any], warp: str, protocol: Protocol) -> Task:
     """A data set `{hr: folders, warp: folder patterns with {warp}, first_k}` under one kind of warp."""
     hr = require(spec, "hr", f"datasets.{name}")
     require(spec, "warp", f"datasets.{name}")
-    lr = find_pattern(spec, "warp", name, warp=warp)
+    lr = find_folder(filled(spec, "warp", name, warp=warp))
     samples = WarpedImageFolders(lr, hr, spec.get("first_k"))
     return Task(name, None, f"and homographies from {lr}", samples, protocol, warp)
 
 
-def find_pattern(spec: Mapping[str, Any], key: str, name: str, **values: Any) -> Path:
-    """The first folder that exists of the patterns `spec[key]`, with `values` filled in."""
+def filled(spec: Mapping[str, Any], key: str, name: str, **values: Any) -> list[str]:
+    """The patterns `spec[key]` with `values` filled in."""
     patterns = [spec[key]] if isinstance(spec[key], str) else spec[key]
     try:
-        folders = [str(pattern).format(**values) for pattern in patterns]
+        return [str(pattern).format(**values) for pattern in patterns]
     except (KeyError, IndexError, ValueError, AttributeError, TypeError):
         allowed = ", ".join(f"{{{value}}}" for value in values)
         raise InputError(f"datasets.{name}: {key} '{patterns[0]}' may hold only {allowed} in braces") from None
-    return find_folder(folders)
 
 
 def wrap(dataset: Mapping[str, Any], wrapper: Mapping[str, Any]) -> ImplicitDataset:

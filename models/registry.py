@@ -1,13 +1,15 @@
 """The registry of models, encoders and layers, under the names that the authors' configs and checkpoints use."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
-from models.budget import Budget, building, plan, planning
 from utils.errors import InputError, shortened
 from utils.registry import Registry
 
@@ -31,42 +33,77 @@ def names(folder: str) -> list[str]:
     return registry.names(f"{__package__}.{folder}")
 
 
-def make(spec: Mapping[str, Any], load_sd: bool = False, **overrides: Any) -> nn.Module:
-    """Build the model that `spec` = `{name, args}` describes; `overrides` replace single arguments. Within the
-    constructor of another model they are what follows from it, and a spec that says otherwise is refused.
+def make(spec: Mapping[str, Any], load_sd: bool = False, **follows: Any) -> nn.Module:
+    """Build the model that `spec` = `{name, args}` describes, once.
 
-    `load_sd=True` also loads the parameters in `spec["sd"]`, as in the authors' checkpoints: a model that they do not
-    fill is not built. Raises InputError for unknown names, for arguments that are unknown or of another type or
-    range, for parameters that do not fit the model, and for models larger than any in use.
+    `follows` are the arguments of a part that follow from the model around it; a spec that says otherwise is refused.
+    `load_sd=True` takes the parameters in `spec["sd"]`, as in the authors' checkpoints: a model that they do not fill
+    is not built. Raises InputError for unknown names, for arguments that are unknown or of another type or range, and
+    for parameters that do not fit the model.
     """
-    if planning():
-        return registry.make(_without_published_size(spec, overrides), **overrides)
-    if overrides and isinstance(spec, Mapping) and isinstance(spec.get("args") or {}, Mapping):
-        spec = {**spec, "args": {**(spec.get("args") or {}), **overrides}}
-    parameters = check_parameters(spec.get("sd")) if load_sd else None
-    with plan(Budget() if parameters is None else _budget(parameters)):
-        planned = registry.make(spec)
-    if parameters is not None:
-        check_fit(planned, parameters)
-    with building():
+    if not load_sd:
+        return registry.make(_without_published_size(spec, follows), **follows)
+    parameters = check_parameters(spec.get("sd"))
+    with _unfilled(2 * len(parameters) + 100, 2 * sum(map(torch.numel, parameters.values())) + (1 << 16)):
         model = registry.make(spec)
-    if parameters is not None:
-        model.load_state_dict(_stored(parameters), strict=False)
+    check_fit(model, parameters)
+    own = model.state_dict()
+    filled = {name: torch.zeros_like(value, device="cpu") for name, value in own.items() if name.endswith(UNUSED)}
+    filled |= {
+        name: value.to(own[name].dtype).contiguous() for name, value in _stored(parameters).items() if name in own
+    }
+    model.load_state_dict(filled, assign=True)
     return model
 
 
-def _without_published_size(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+@contextmanager
+def _unfilled(most_tensors: int, most_numbers: int) -> Iterator[None]:
+    """Parameters that are made in the block take no memory; InputError as soon as there are more than that.
+
+    Twice what a checkpoint can fill is enough: of a model that is a little larger, it is named what is missing.
+    """
+    tensors = numbers = 0
+
+    def count(module: nn.Module, name: str, value: Tensor | None) -> None:
+        nonlocal tensors, numbers
+        tensors, numbers = tensors + 1, numbers + (0 if value is None else value.numel())
+        if tensors > most_tensors or numbers > most_numbers:
+            raise InputError(
+                f"this is a model of more than {most_tensors:,} weights and biases, or {most_numbers:,} numbers in "
+                "them: more than the checkpoint fills"
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with _Unfilled():
+            yield
+    finally:
+        hook.remove()
+
+
+class _Unfilled(TorchFunctionMode):
+    """Parameters lie on PyTorch's "meta" device, and what would fill them is left out.
+
+    Nothing else does: computing anything there loads PyTorch's compiler, which takes a second.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func in (torch.empty, torch.zeros):
+            kwargs["device"] = "meta"
+        in_place = func.__name__.endswith("_") and not func.__name__.endswith("__")
+        given = next(iter((*args, *kwargs.values())), None)
+        if in_place and isinstance(given, Tensor) and given.is_meta and func is not Tensor.requires_grad_:
+            return given
+        return func(*args, **kwargs)
+
+
+def _without_published_size(spec: Mapping[str, Any], follows: Mapping[str, Any]) -> Mapping[str, Any]:
     """`spec` without an `out_dim` that published files state and their programs ignore (see PUBLISHED_SIZES)."""
     args = spec.get("args") if isinstance(spec, Mapping) else None
-    if not isinstance(args, Mapping) or args.get("out_dim") not in PUBLISHED_SIZES or "out_dim" not in overrides:
+    if not isinstance(args, Mapping) or args.get("out_dim") not in PUBLISHED_SIZES or "out_dim" not in follows:
         return spec
     return {**spec, "args": {name: value for name, value in args.items() if name != "out_dim"}}
-
-
-def _budget(parameters: Mapping[str, Tensor]) -> Budget:
-    """Twice what the parameters of a file can fill: of a model that is a little larger, it is named what is missing."""
-    numbers = sum(value.numel() for value in parameters.values())
-    return Budget(2 * len(parameters) + 100, 2 * numbers + (1 << 16), "the checkpoint fills")
 
 
 def load_parameters(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:

@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pictures.deflate import compressed
 from pictures.metadata import SUBDIRECTORIES
-from pictures.picture import PEAKS, Picture, PixelFormat
+from pictures.picture import CHANNELS, PEAKS, Picture, PixelFormat
 from utils import system
 from utils.errors import InputError
 
@@ -214,6 +214,26 @@ def png_header(size: tuple[int, int], kind: PixelFormat) -> bytes:
 def png_chunk(name: bytes, data: bytes) -> bytes:
     """A chunk of a PNG: its length, name, data and checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def quick_png(pixels: np.ndarray, small: bool = True) -> bytes:
+    """A PNG of (H, W, C) uint8, C from 1 (grey) to 4 (RGBA), of which the even ones end with alpha.
+
+    `small`: every row holds differences to the pixel on the left, packed by their frequency alone, in half the time of
+    zlib's quickest level with the filters that Pillow tries, for about as many bytes. Else nothing is packed, in a
+    tenth of that time.
+    """
+    height, width, channels = pixels.shape
+    rows, filtered = pixels.reshape(height, -1), np.empty((height, 1 + width * channels), np.uint8)
+    filtered[:, 0] = small  # PNG's number of the filter
+    filtered[:, 1:] = rows
+    if small:
+        filtered[:, 1 + channels :] -= rows[:, :-channels]
+    packer = zlib.compressobj(int(small), strategy=zlib.Z_HUFFMAN_ONLY)
+    packed = packer.compress(filtered) + packer.flush()
+    header = png_header((height, width), PixelFormat(CHANNELS[channels], 8))
+    chunks = (b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")
+    return PNG_SIGNATURE + b"".join(png_chunk(name, data) for name, data in chunks)
 
 
 def _filtered_rows(bands: Iterable[np.ndarray], width: int) -> Iterator[memoryview]:

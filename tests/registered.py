@@ -5,7 +5,7 @@ from typing import Any
 
 import models
 from models.decoders import on_encoder
-from utils.config import load_config
+from utils.config import find_configs, load_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL_ENCODER = {"name": "edsr-baseline", "args": {"n_resblocks": 1, "n_feats": 8, "no_upsampling": True}}
@@ -15,7 +15,7 @@ DECODERS, FILTERS = models.names("decoders"), models.names("resampling")
 def _specs_of_configs() -> dict[str, dict[str, Any]]:
     """The first model of each name in the training configs."""
     specs: dict[str, dict[str, Any]] = {}
-    for path in sorted(CONFIGS.glob("train-*/train_edsr-*.yaml")):
+    for path in find_configs(f"{CONFIGS}/train-*/train_edsr-*.yaml"):
         spec = load_config(path)["model"]
         specs.setdefault(spec["name"], spec)
     return specs

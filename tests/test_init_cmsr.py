@@ -143,4 +143,4 @@ def test_models_that_cannot_be_controlled_stand_beside(table, pictures, checkpoi
     options = ("--config", "c.yaml", "--json", "r.json", "--cmsr", "--cmsr_path", table)
     call(test, *options, "--model", "bicubic", checkpoint)
     assert set(json.loads(Path("r.json").read_text())["results"][0]["mean"]) == {"bicubic", "small", "small+cmsr"}
-    assert "none of the models" in mistake(capsys, test, *options, "--model", "bicubic")
+    assert "none of the models" in mistake(capsys, test, *options, "--model", "bicubic", "--overwrite")

@@ -1,9 +1,11 @@
 """test.py as users call it: tables, JSON, pictures, and one line for every mistake."""
 
+import csv
 import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -74,7 +76,18 @@ def test_lr_pictures_from_files_and_authors_configs(pictures, tmp_path, capsys) 
     reports = []
     for config in (ours, theirs):
         Path("t.yaml").write_text(yaml.safe_dump(config))
-        call(test, "--config", "t.yaml", "--model", "nearest", "--json", "r.json", "--fast", config is ours)
+        call(
+            test,
+            "--config",
+            "t.yaml",
+            "--model",
+            "nearest",
+            "--json",
+            "r.json",
+            "--fast",
+            config is ours,
+            "--overwrite",
+        )
         reports.append(json.loads(Path("r.json").read_text())["results"][0])
     assert reports[0]["pictures"] == reports[1]["pictures"]
     assert "X2" in reports[0]["lr_source"]
@@ -246,3 +259,133 @@ def test_precision_needs_an_encoder(pictures, capsys) -> None:
     line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic", "--precision", "bfloat16")
     assert "none of the models has an encoder" in line
     assert not Path("save/results/t.json").exists()
+
+
+def test_the_model_alone_is_measured_unless_safeguards_are_asked_for(tmp_path, checkpoint) -> None:
+    """A grey picture comes out of random weights in colours, unless safeguards keep it grey."""
+    grey = np.random.default_rng(0).integers(0, 256, (40, 44, 1), dtype=np.uint8).repeat(3, axis=2)
+    (tmp_path / "grey").mkdir()
+    Image.fromarray(grey).save(tmp_path / "grey/a.png")
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Grey": {"hr": str(tmp_path / "grey")}}}))
+    for options, folder in (((), "alone"), (("--safeguards",), "guarded")):
+        call(test, "--config", "t.yaml", "--model", checkpoint, "--save-images", folder, *options)
+    chroma = [
+        np.ptp(np.array(Image.open(f"{folder}/Grey/x2/small/a.png")).astype(int), axis=2).max()
+        for folder in ("alone", "guarded")
+    ]
+    assert chroma[0] > 3
+    assert chroma[1] == 0
+    reports = [json.loads(Path(f"save/results/t{name}.json").read_text()) for name in ("", "-2")]
+    assert [report["models"]["small"]["safeguards"] for report in reports] == [False, True]
+
+
+def test_results_of_another_call_stay(pictures, capsys) -> None:
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}))
+    for model in ("nearest", "bicubic", "nearest"):
+        call(test, "--config", "t.yaml", "--model", model)
+    assert sorted(path.name for path in Path("save/results").iterdir()) == ["t-2.json", "t.json"]
+    named = ("--config", "t.yaml", "--json", "r.json", "--csv", "r.csv")
+    call(test, *named, "--model", "nearest")
+    assert "r.json holds other results" in mistake(capsys, test, *named, "--model", "bicubic")
+    assert "nearest" in Path("r.csv").read_text()
+    call(test, *named, "--model", "bicubic", "--overwrite")
+    assert "nearest" not in Path("r.csv").read_text()
+
+
+def test_tables_of_papers(pictures, capsys) -> None:
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2, 3], "datasets": {"My_Set": {"hr": str(pictures)}}}))
+    models = ("nearest", "bicubic", "lanczos")
+    options = ("--metrics", "psnr", "mae", "--csv", "r.csv", "--latex", "r.tex", "--json", "r.json")
+    call(test, "--config", "t.yaml", "--model", *models, *options)
+    out = capsys.readouterr().out
+    assert "My_Set x3, PSNR/MAE" in out
+    assert "wrote r.json, r.csv, r.tex" in out
+    report = json.loads(Path("r.json").read_text())["results"]
+    rows = list(csv.DictReader(Path("r.csv").read_text().splitlines()))
+    assert len(rows) == 2 * len(models) * 2
+    row = next(r for r in rows if (r["scale"], r["model"], r["metric"]) == ("x3", "bicubic", "mae"))
+    gained = [scores["bicubic"]["mae"] - scores["nearest"]["mae"] for scores in report[1]["pictures"].values()]
+    assert float(row["difference"]) == pytest.approx(sum(gained) / 3, rel=1e-4)
+    assert min(gained) - 1e-4 <= float(row["difference_low"]) <= float(row["difference_high"]) <= max(gained) + 1e-4
+    assert f"{float(row['difference']):+.3f} [" in out
+    assert report[1]["difference"]["bicubic"]["mae"]["mean"] == pytest.approx(float(row["difference"]), rel=1e-4)
+    table = Path("r.tex").read_text()
+    assert "\\toprule" in table
+    assert "My\\_Set x2" in table
+    means = {label: report[0]["mean"][label]["mae"] for label in models}
+    best, second, _ = sorted(models, key=means.get)
+    assert f"\\textbf{{{means[best]:.3f}}}" in next(line for line in table.splitlines() if line.startswith(best))
+    assert f"\\underline{{{means[second]:.3f}}}" in next(line for line in table.splitlines() if line.startswith(second))
+    assert table.count("\\textbf") == table.count("\\underline") == 4
+
+
+def test_pictures_of_another_program_are_scored(pictures, capsys) -> None:
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2, 3], "datasets": {"Own": {"hr": str(pictures)}}}))
+    call(test, "--config", "t.yaml", "--model", "bicubic", "--save-images", "out", "--json", "made.json")
+    theirs = ("pictures:out/{set}/{scale}/bicubic", "bicubic")
+    call(test, "--config", "t.yaml", "--model", *theirs, "--json", "r.json")
+    for result in json.loads(Path("r.json").read_text())["results"]:
+        for row in result["pictures"].values():
+            found, expected = row.values()
+            assert found["psnr"] == pytest.approx(expected["psnr"], abs=0.3)  # of 8 bits
+    Path("named").mkdir()
+    for path in Path("out/Own/x2/bicubic").iterdir():
+        path.rename(f"named/{path.stem}x2_program.png")
+    call(test, "--config", "t.yaml", "--scales", "2", "--model", "pictures:named", "--json", "n.json")
+    (pictures / "d.png").write_bytes((pictures / "c.png").read_bytes())
+    line = mistake(capsys, test, "--config", "t.yaml", "--scales", "2", "--model", "pictures:named")
+    assert "named has 0 pictures for d.png" in line
+    Image.new("RGB", (9, 9)).save("named/d.png")
+    line = mistake(capsys, test, "--config", "t.yaml", "--scales", "2", "--model", "pictures:named")
+    assert "d.png is 9x9, smaller than the 60x90 of d.png at x2" in line
+
+
+def test_flat_pictures_are_counted_apart(pictures, capsys) -> None:
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}))
+    options = ("--config", "t.yaml", "--model", "bicubic", "nearest")
+    call(test, *options, "--json", "before.json")
+    Image.new("RGB", (40, 40), (90, 120, 30)).save(pictures / "flat.png")
+    capsys.readouterr()
+    call(test, *options, "--json", "after.json")
+    assert "1 of 4 pictures rendered exactly, not in the means: flat.png" in capsys.readouterr().out
+    before, after = (json.loads(Path(name).read_text())["results"][0] for name in ("before.json", "after.json"))
+    assert after["pictures"]["flat.png"]["nearest"]["psnr"] == 80
+    assert after["exact"] == ["flat.png"]
+    assert after["mean"] == before["mean"]
+
+
+def test_names_of_the_published_programs(pictures, capsys) -> None:
+    """One file a scale there; the sets in one file here."""
+    Path("test-own.yaml").write_text(yaml.safe_dump({"scales": [2, 3, 4], "datasets": {"Own": {"hr": str(pictures)}}}))
+    sets = {"Set14": {"hr": ["nothere", str(pictures)]}, "Urban100": {"hr": "nowhere"}}
+    Path("test-benchmarks.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": sets}))
+    titles = {
+        "test-own-x1.5": "Own x1.5", "test-own-3": "Own x3", "test-set14": "Set14 x2", "test-set14-x4": "Set14 x4"
+    }  # fmt: skip
+    for config, title in titles.items():
+        call(test, "--config", f"{config}.yaml", "--model", "nearest")
+        out = capsys.readouterr().out
+        assert title in out
+        assert out.count("mean ") == 1
+    assert "nowhere" in mistake(capsys, test, "--config", "test-urban100-2.yaml", "--model", "nearest")
+    assert "test-manga109-2.yaml" in mistake(capsys, test, "--config", "test-manga109-2.yaml", "--model", "nearest")
+    call(test, "--config", "test-benchmarks.yaml", "--model", "nearest")
+    out = capsys.readouterr().out
+    assert "not measured: Urban100: no folder nowhere" in out
+    assert "Set14 x2" in out
+
+
+def test_lr_and_hr_pictures_come_from_one_place(pictures) -> None:
+    """An HR folder of another layout stands first, and is not the one that the LR files were made of."""
+    for path in pictures.iterdir():
+        picture = Image.open(path)
+        for name, made in (("other/Own_HR", picture.rotate(180)), ("edsr/Own/HR", picture)):
+            Path(name).mkdir(parents=True, exist_ok=True)
+            made.save(f"{name}/{path.name}")
+        Path("edsr/Own/LR/X2").mkdir(parents=True, exist_ok=True)
+        small = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)
+        small.save(f"edsr/Own/LR/X2/{path.name}")
+    spec = {"hr": ["other/Own_HR", "edsr/Own/HR"], "lr": ["nothere/X{scale}", "edsr/Own/LR/X{scale}"]}
+    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": spec}}))
+    call(test, "--config", "t.yaml", "--model", "bicubic", "--json", "r.json")
+    assert json.loads(Path("r.json").read_text())["results"][0]["mean"]["bicubic"]["psnr"] > 25

@@ -16,7 +16,7 @@ from models.upscaler import Upscaler
 from tests.commands import call
 from tests.faults import equal
 from tests.trainings import checkpoint_of, train_config
-from training.run import prepare_data
+from training.setup import prepare_data
 from utils.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("empty_folder")

@@ -78,6 +78,7 @@ def test_overwrite_of_a_linked_folder_empties_the_run_in_it(pictures, capsys) ->
         "tensorboard",
         "epoch-last.pth",
         "epoch-last.safetensors",
+        "curves.csv",
         "history.csv",
         "plot.png",
     }

@@ -19,7 +19,7 @@ from tests.faults import equal
 from tests.several import in_processes, kill_at
 from tests.trainings import checkpoint_of, train_config
 from training import loop
-from training.run import Run
+from training.state import Run
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

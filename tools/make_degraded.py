@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from datasets.compression import encoded
-from datasets.degradation import Blur, Noise
+from datasets.degradation import Blur, Noise, encoded
 from datasets.folders import picture_size
-from datasets.implicit import whole_sizes
+from datasets.wrappers import whole_sizes
 from pictures.reading import list_pictures, read_rgb
 from pictures.tensors import resize_bicubic
 from utils import cli

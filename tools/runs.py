@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.folder import leaves
-from training.watching import duration, read_history
+from training.report import duration, read_history
 from utils import cli
 from utils.config import load_config
 from utils.errors import InputError, shortened

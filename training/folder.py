@@ -18,11 +18,11 @@ from utils.processes import gathered, gathered_from_first, is_first, restarted
 from utils.registry import shortened
 
 CHECKPOINT = re.compile(r"epoch-(last|best|\d+)\.(pth|safetensors)")
-NAMES = rf"{CHECKPOINT.pattern}|config(-until-step-\d+)?\.yaml|log\.txt|history\.csv|(plot|validation)\.png"
+NAMES = rf"{CHECKPOINT.pattern}|config(-until-step-\d+)?\.yaml|log\.txt|(history|curves)\.csv|(plot|validation)\.png"
 RUN_FILE = re.compile(rf"{NAMES}|\.({NAMES})\.\w{{8}}(\.tmp)?|{re.escape(LOCK)}")  # the second are temporaries
 EVENTS = "tensorboard"
 EVENT_FILE = re.compile(r"events\.out\.tfevents\..*")
-# What may differ when a run goes on: how long, how fast it is read, and where things lie.
+# What may differ when a run goes on: how long, how fast it is read, where things lie, and who follows it.
 FREE = (
     "epoch_max",
     "num_workers",
@@ -35,6 +35,9 @@ FREE = (
     "root_path",
     "root_path_1",
     "root_path_2",
+    "folder",  # of a teacher, whose hash tells what is in it
+    "logger",
+    "read_every",
     "split_file",
 )
 STATE = {
@@ -167,7 +170,8 @@ def check_same_config(
     refused = [
         key
         for key in differing
-        if key.rpartition(".")[2] not in FREE and not any(f"{key}.".startswith(f"{name}.") for name in allowed)
+        if not {key.partition(".")[0], key.rpartition(".")[2]} & set(FREE)
+        and not any(f"{key}.".startswith(f"{name}.") for name in allowed)
     ]
     if refused:
         raise InputError(

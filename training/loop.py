@@ -1,4 +1,4 @@
-"""The train loop: steps, epochs, and what happens when a run should stop."""
+"""The train loop: steps, epochs, and stopping."""
 
 import logging
 import math
@@ -15,10 +15,17 @@ from evaluation.validation import validate
 from pictures.tensors import to_pixels
 from pictures.writing import write_picture
 from training import parts, speed
-from training.plot import plot_history
-from training.run import BEST, LAST, Run
-from training.validation import validation_strip
-from training.watching import Meter, add_to_history, duration
+from training.report import (
+    Meter,
+    add_to_curves,
+    add_to_history,
+    cut_curves,
+    duration,
+    make_logger,
+    plot_history,
+    validation_strip,
+)
+from training.state import BEST, LAST, Run
 from utils import processes
 from utils.errors import InputError
 from utils.events import EventLog
@@ -27,16 +34,19 @@ from utils.random_state import seed_everything
 
 def train(run: Run, log: logging.Logger) -> None:
     """Train to the end, or until the run should stop: then the log says how to go on."""
-    events = EventLog(run.folder / "tensorboard") if processes.is_first() else None
+    if processes.is_first():
+        run.events = EventLog(run.folder / "tensorboard")
+        run.track = make_logger(run.config.get("logger"), run.folder, run.config)
+        cut_curves(run.folder, run.step)
     try:
         while not run.done:
             run.meter = Meter()
             if not run.pending:
                 train_epoch(run)
-            stops = agree_to_stop(run)
+            stops, _ = agree(run)
             if run.step % len(run.batches) == 0 and not stops:
-                log.info(finish_epoch(run, events))
-                stops = agree_to_stop(run)
+                log.info(finish_epoch(run))
+                stops, _ = agree(run)
             if stops and not run.done:
                 log.info(f"the time is up; {how_to_go_on(run)}")
                 break
@@ -47,9 +57,10 @@ def train(run: Run, log: logging.Logger) -> None:
         del run.loader  # ends its workers now; at the program's end PyTorch would wait for each
 
 
-def agree_to_stop(run: Run) -> bool:
-    """Whether one of the job's processes should stop, so that all of them do."""
-    return run.stop.agreed(processes.gathered(run.stop.state))
+def agree(run: Run) -> tuple[bool, bool]:
+    """Whether one of the job's processes should stop, so that all of them do, and whether the first one is to save."""
+    states, due = zip(*processes.gathered((run.stop.state, run.save_every.due(run.step))), strict=True)
+    return run.stop.agreed(states), due[0]
 
 
 def how_to_go_on(run: Run) -> str:
@@ -69,92 +80,101 @@ def train_epoch(run: Run) -> None:
     remaining = len(run.batches) - run.batches.first
     run.network.train()
     hidden = None if processes.is_first() else True
-    batches = run.meter.waiting(run.loader)
+    batches = parts.on_device(run.meter.waiting(run.loader), run.upscaler.device)
     with run.stop.deferred():
         try:
             for batch in tqdm(batches, desc=f"epoch {done + 1}", total=remaining, leave=False, disable=hidden):
-                loss = train_step(run, batch)
-                run.losses = (run.losses[0] + loss, run.losses[1] + 1)
+                run.unread.append(train_step(run, batch))
                 run.step += 1
-                if agree_to_stop(run):
+                stops, saves = agree(run)
+                if stops or saves or len(run.unread) >= run.read_every:
+                    run.read()
+                if stops:
                     break
-                if run.save_every.due(run.step):
-                    run.save(LAST)
+                if saves:
+                    save(run)
         except (InputError, processes.Lost):  # a picture that cannot be read any more, a process that has ended
-            run.save(LAST)
+            if run.step and (processes.count() == 1 or not run.unread):
+                run.read()
+                save(run)
             raise
+        run.read()
         run.upscaler.model.eval()
         run.pending = run.step % len(run.batches) == 0 and (run.validates or run.keeps)
-        run.save(LAST)
+        save(run)
 
 
-def train_step(run: Run, batch: Mapping[str, Tensor]) -> float:
-    """One step of the optimiser, over what all processes have of a batch: the loss."""
-    config, upscaler = run.config, run.upscaler
+def save(run: Run) -> None:
+    """Write the state of the run, and the curves up to it."""
+    run.save(LAST)
+    if processes.is_first():
+        add_to_curves(run.folder, run.curve)
+        for row in run.curve:
+            run.events.add(row["step"], {f"{key}/step": row[key] for key in ("loss", "gradient_norm")})
+    run.curve = []
+
+
+def train_step(run: Run, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """One step of the optimiser, over what all processes have of a batch on the device: this process's share of the
+    loss, and the norm of the gradients. Nothing asks the device for a value."""
+    config, model = run.config, run.upscaler.model
     seed_everything(config.get("seed", 0), run.step, *([] if processes.is_first() else [processes.rank()]))
-    factor = parts.learning_rate_factor(run.step, len(run.batches), config)
+    factor = run.schedule.factor(run.step)
     for group, base_rate in zip(run.optimizer.param_groups, run.base_rates, strict=True):
         group["lr"] = base_rate * factor
     run.optimizer.zero_grad()
-    own_loss = torch.zeros((), device=upscaler.device)
+    own_loss = torch.zeros((), device=run.upscaler.device)
     batch_parts = list(parts.batch_parts(batch, config.get("accumulate") or 1))
     for number, part in enumerate(batch_parts, 1):
         share = len(part["inp"]) / run.batches.batch_size
         last = number == len(batch_parts)
         with processes.answering(), speed.unsynchronised(run.network, last):
-            part_loss = share * loss_of(
-                run, {key: value.to(upscaler.device, non_blocking=True) for key, value in part.items()}
-            )
+            part_loss = share * loss_of(run, part)
             run.scaler.scale(part_loss * processes.count()).backward()  # processes take the mean of their gradients
         own_loss += part_loss.detach()
-    loss = sum(processes.gathered(own_loss.item()))
     run.scaler.unscale_(run.optimizer)
-    parameters = list(upscaler.model.parameters())
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
     if config.get("clip_grad"):
         torch.nn.utils.clip_grads_with_norm_(parameters, config["clip_grad"], norm)
     run.scaler.step(run.optimizer)
     run.scaler.update()
-    parts.check_finite(loss, parameters)
+    run.loss.train_step()
     if config.get("ema"):
-        parts.average(run.released.model, upscaler.model, config["ema"], run.step)
-    run.meter.add(norm.item())
-    return loss
+        parts.average(run.released.model, model, config["ema"], run.step)
+    return own_loss, norm
 
 
 def loss_of(run: Run, batch: Mapping[str, Tensor]) -> Tensor:
-    normalization, device = run.upscaler.normalization, run.upscaler.device
+    """The loss of the items in `batch`, their mean."""
+    normalization = run.upscaler.normalization
     inp = normalization.inp.apply(batch["inp"]).contiguous(memory_format=speed.memory_format(run.config))
-    with speed.autocast(run.precision, device):
+    with speed.autocast(run.precision, run.upscaler.device):
         values = run.network(inp, batch["coord"], batch["cell"])
-    return run.loss_function(values.float(), normalization.gt.apply(batch["gt"], channels_last=True))
+    return run.loss(values.float(), normalization.gt.apply(batch["gt"], channels_last=True))
 
 
-def finish_epoch(run: Run, events: EventLog | None) -> str:
-    """Validate, save and report; the line for the log. Only the first of several processes has `events`."""
+def finish_epoch(run: Run) -> str:
+    """Validate, save and report; the line for the log."""
     loss, rate = run.losses[0] / run.losses[1], run.optimizer.param_groups[0]["lr"]
     line = f"epoch {run.epoch}/{run.config['epoch_max']} step {run.step}: lr {rate:.3g}, loss {loss:.5f}"
     figures = run.meter.figures(run.batches.batch_size)
-    scalars, pictures = {"loss/train": loss, "lr": rate, **figures}, {}
+    scalars = {"loss/train": loss, "lr": rate, **figures}
     if run.validates:
         protocol, _ = parse_eval_type(run.config.get("eval_type"))
         batch_size, queries = run.config["val_dataset"].get("batch_size", 1), run.config.get("eval_bsize")
         scores = validate(run.released, run.val_samples, protocol, batch_size, queries, run.val_metrics)
         scalars |= {f"{name}/val": value for name, value in scores.items()}
-        score = scores["psnr"]
-        line += f", val PSNR {score:.3f} dB"
+        line += f", val PSNR {scores['psnr']:.3f} dB"
         for name, metric in run.val_metrics.items():
             line += f", {metric.heading} {scores[name]:.{metric.digits}f}"
-    if events:
-        if run.validates:
-            pictures["validation"] = validation_strip(run.released, run.val_samples)
-        events.add(run.step, scalars, pictures)
-        report_epoch(run, scalars, pictures)
+    if processes.is_first():
+        report(run, scalars)
     if run.pending:
         with run.stop.deferred():
             run.pending = False
             if scalars.get("psnr/val", -math.inf) > run.best:
-                run.best = score
+                run.best = scalars["psnr/val"]
                 run.save(BEST)
             if run.keeps:
                 run.save(f"epoch-{run.epoch}.pth")
@@ -166,11 +186,14 @@ def finish_epoch(run: Run, events: EventLog | None) -> str:
     return line if left is None or run.done else f"{line}, {left} left"
 
 
-def report_epoch(run: Run, scalars: Mapping[str, float], pictures: Mapping[str, Tensor]) -> None:
-    """What an epoch was like, in the files of the run that people look at."""
+def report(run: Run, scalars: Mapping[str, float]) -> None:
+    """Write what an epoch was like to TensorBoard, the tracker and the files of the run that people look at."""
+    pictures = {"validation": validation_strip(run.released, run.val_samples)} if run.validates else {}
+    run.events.add(run.step, scalars, pictures)
+    run.track(scalars, run.step)
     row = {key.partition("/")[0]: value for key, value in scalars.items()}
-    place = {"epoch": run.epoch, "step": run.step, "time": time.time()}
-    row |= place | {"seconds": time.monotonic() - run.meter.started}
+    row |= {"epoch": run.epoch, "step": run.step, "time": round(time.time())}
+    row |= {"seconds": time.monotonic() - run.meter.started}
     plot_history(run.folder, add_to_history(run.folder, row))
     for name, picture in pictures.items():
         write_picture(run.folder / f"{name}.png", to_pixels(picture))

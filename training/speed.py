@@ -9,16 +9,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from training.parts import choose
 from utils import processes
-from utils.errors import InputError, shortened
+from utils.errors import InputError, nearest_name, shortened
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = {
+    "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16
+}  # fmt: skip
+MODES = ("default", "reduce-overhead", "max-autotune")  # of torch.compile; the last two record CUDA graphs
 
 
 def precision_of(config: Mapping[str, Any], device: torch.device) -> torch.dtype:
-    """The number format of the config's `precision`; InputError for one that the device cannot train in."""
-    precision = choose("precision", config.get("precision") or "float32", PRECISIONS)
+    """The number format of the config's `precision`; InputError for one that the device cannot train in. `tf32` lets
+    the process multiply float32 matrices and convolve in TF32."""
+    name = config.get("precision") or "float32"
+    if name not in PRECISIONS:
+        raise InputError(f"unknown precision '{name}'; {nearest_name(name, PRECISIONS)}")
+    precision = PRECISIONS[name]
+    if name == "tf32" and device.type != "cuda":
+        raise InputError(f"precision tf32 is of CUDA devices, not of {device}; remove it")
+    if name == "tf32":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
     if precision == torch.float16 and device.type != "cuda":
         raise InputError(f"precision float16 trains on CUDA devices only, not on {device}; set precision: bfloat16")
     if precision == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
@@ -63,12 +74,14 @@ def backward(network: nn.Module, example: Sequence[Tensor], precision: torch.dty
     values.float().sum().backward()
 
 
-def compiled(model: nn.Module, example: Sequence[Tensor], precision: torch.dtype) -> tuple[nn.Module, str | None]:
-    """The model compiled by PyTorch, where that works on an `example` of its input, else the model itself and a
-    notice."""
+def compiled(
+    model: nn.Module, example: Sequence[Tensor], precision: torch.dtype, mode: bool | str = True
+) -> tuple[nn.Module, str | None]:
+    """The model compiled by PyTorch, in one of MODES, where that works on an `example` of its input, else the model
+    itself and a notice."""
     with on_trial(model):
         try:
-            network = torch.compile(model)
+            network = torch.compile(model, **({} if mode is True else {"mode": mode}))
             backward(network, example, precision)
         except (Exception, SystemExit) as error:  # whatever compilers, of Python, C++ or Triton, may raise
             reason = shortened(str(error).strip().partition("\n")[0])

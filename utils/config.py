@@ -4,6 +4,8 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from glob import glob
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
@@ -12,6 +14,7 @@ import yaml
 from utils.errors import InputError, nearest_name, shortened
 from utils.files import read_text
 
+VARIANTS = "variants.yaml"  # configs of its folder, {name without ending: config}: each is a change of another one
 LARGEST = 1e15  # of any number: larger ones overflow what is computed from them
 
 
@@ -154,9 +157,14 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
 
     `extends: FILE` (relative to the config, or a list, later ones win) names configs that this one changes. Mappings
     are merged key by key, except that a mapping with another `name` replaces the old one: its `args` belong to that
-    name. The path of an override names elements of lists by their number, from 0.
+    name. A config that is no file may stand in VARIANTS beside it. The path of an override names elements of lists by
+    their number, from 0.
     """
-    config = _load(Path(path), ())
+    return overridden(_load(Path(path), ()), overrides)
+
+
+def overridden(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`config` with `key.path=value` overrides on top."""
     for override in overrides:
         config = merge(config, _change(config, *_parse_override(override)))
     return config
@@ -247,17 +255,34 @@ def require(config: Mapping[str, Any], key: str, where: str) -> Any:
     return config[key]
 
 
-def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """The config at `path`, extended by those `above`."""
+def find_configs(pattern: str) -> list[Path]:
+    """The configs at a glob pattern such as `configs/train-*/train_*.yaml`, those of VARIANTS included, sorted."""
+    found, listings = ([*map(Path, glob(str(path)))] for path in (pattern, Path(pattern).with_name(VARIANTS)))
+    names = [listing.with_name(f"{name}.yaml") for listing in listings for name in _read(listing)]
+    found += [path for path in names if fnmatch(path.name, Path(pattern).name)]
+    return sorted({path for path in found if path.name != VARIANTS})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping in the file at `path`, or the one of its name in a VARIANTS beside it."""
+    listing = path.with_name(VARIANTS) if path.name else path
+    if not path.exists() and listing.is_file() and isinstance(variant := _read(listing).get(path.stem), dict):
+        return dict(variant)
     text = read_text(path, "config")
     try:
         config = read_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
-    if path.resolve() in above:
-        raise InputError(f"{path}: extends itself")
     if not isinstance(config, dict):
         raise InputError(f"config {path} is not a mapping of keys to values")
+    return config
+
+
+def _load(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """The config at `path`, extended by those `above`."""
+    config = _read(path)
+    if path.resolve() in above:
+        raise InputError(f"{path}: extends itself")
     bases = config.pop("extends", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):

@@ -245,6 +245,16 @@ def gathered(value: Result) -> list[Result]:
     return values
 
 
+def average(tensor: Any) -> None:
+    """Make a tensor of every process, in place, the mean of all of theirs."""
+    if count() > 1:
+        import torch.distributed
+
+        with answering():
+            torch.distributed.all_reduce(tensor)
+        tensor.div_(count())
+
+
 def agreed(work: Callable[[], Result]) -> Result:
     """The result of `work`, in which processes do not wait for each other. A mistake in one process ends all: one
     process raises the InputError, the others exit silently with its status."""

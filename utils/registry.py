@@ -5,7 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any, get_type_hints
 
@@ -13,9 +13,10 @@ from utils.config import Check, check, check_keys, check_of
 from utils.errors import InputError, nearest_name, one_line, shortened
 
 
-def import_folder(package: ModuleType) -> None:
-    """Import every module in a package's folder, in order of name, so that the parts in it are registered."""
-    for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
+def import_folder(package: ModuleType, without: Collection[str] = ()) -> None:
+    """Import every module in a package's folder, in order of name, so that the parts in it are registered; `without`
+    names commands."""
+    for name in sorted({module.name for module in pkgutil.iter_modules(package.__path__)} - set(without)):
         importlib.import_module(f"{package.__name__}.{name}")
 
 

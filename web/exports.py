@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from painting.jobs import Job
-from painting.layers import filled, grid_of
+from painting.layers import grid_of
 from painting.plan import needed_memory, plan
 from painting.request import Request
 from pictures.formats import format_of
@@ -22,7 +22,7 @@ from utils.geometry.grids import Size
 from utils.geometry.homographies import Homography
 from utils.geometry.sizes import check_output_size
 from utils.system import check_memory
-from web.errors import Refused, missing
+from web.settings import Refused, missing
 from web.studio import Session, Studio
 from web.uploads import Upload
 from web.worker import EXPORT, Worker
@@ -64,7 +64,7 @@ class Order:
         """Of a warp, where the format holds no transparency."""
         return "white" if self.homography and not format_of(f"x{self.ending}").has_alpha else None
 
-    def command(self, upload: Upload, source: str) -> str:
+    def command(self, upload: Upload) -> str:
         """The call of demo.py that writes the same file."""
         words = ["python", "demo.py", "--input", upload.name]
         if self.homography:
@@ -75,7 +75,7 @@ class Order:
             words += ["--crop", f"{left},{top},{width},{height}"]
         if self.background:
             words += ["--background", self.background]
-        return shlex.join([*words, "--model", source, "--output", self.file_name(upload)])
+        return shlex.join([*words, "--model", self.model, "--output", self.file_name(upload)])
 
 
 def matrix_text(homography: Homography) -> str:
@@ -167,10 +167,10 @@ class Export:
             raise
 
     def _paint(self, top: int, rows: int) -> np.ndarray:
-        upscaler, encoding = self._studio.encoding(self.order.picture, self.upload, self.order.model)
         first, left, (_, width) = self._plan.window
         grid = grid_of(self._plan, (first + top, left, (rows, width)))
-        layers, _ = filled(self._plan, encoding.draw(upscaler, grid), grid.inside() if self.order.homography else None)
+        layers = self._studio.draw(self.order.picture, self.upload, self.order.model, grid)
+        layers = layers if self._kind.has_alpha else layers.over(self._plan.background)
         return layers.pixels(self._kind.depth, self._kind.channels)
 
     def _written(self, pixels: np.ndarray) -> bytes:
@@ -190,7 +190,7 @@ class Exports:
     def start(self, session: Session, order: Order) -> Export:
         """Begin; Refused while a session has too many at work."""
         upload = self._studio.upload(session, order.picture)
-        self._studio.catalogue.find(order.model)
+        self._studio.models.check(order.model)
         check_output_size(order.full)
         if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
             raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)

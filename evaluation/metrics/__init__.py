@@ -39,6 +39,7 @@ def make_metrics(specs: Sequence[str | Mapping[str, Any]] = DEFAULT) -> dict[str
         else:
             metric = PyIQA(name, **(args or {}))
         label = "-".join([name, *(str(value) for value in (args or {}).values())])
+        metric.heading += label[len(name) :]
         if label in made:
             raise InputError(f"metrics: {label} stands twice; remove one")
         made[label] = metric

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import train
-from datasets.check import __main__ as check
+from datasets import check
 from tests.commands import call, mistake
 from tests.datasets.making import write_pictures
 from tests.trainings import train_config

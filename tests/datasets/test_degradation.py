@@ -44,11 +44,11 @@ def test_items_follow_from_the_random_state_and_without_one_nothing_changes(pict
 def test_data_workers_and_order_change_no_item(pictures) -> None:
     """As training draws them: by (epoch, index)."""
     samples = wrapper("sr-implicit-downsampled", folder(pictures, repeat=3), inp_size=8, scale_max=4, degradation=ALL)
-    items, keys = SeededItems(samples, seed=1), [(1, index) for index in range(9)]
-    alone = {index: items[1, index]["inp"] for index in reversed(range(9))}
+    items, keys = SeededItems(samples, seed=1), [(1, index, 0) for index in range(9)]
+    alone = {index: items[1, index, 0]["inp"] for index in reversed(range(9))}
     loader = DataLoader(items, batch_size=None, sampler=keys, num_workers=2)
-    assert all(torch.equal(item["inp"], alone[index]) for (_, index), item in zip(keys, loader, strict=True))
-    assert not torch.equal(items[2, 0]["inp"], alone[0])
+    assert all(torch.equal(item["inp"], alone[index]) for (_, index, _), item in zip(keys, loader, strict=True))
+    assert not torch.equal(items[2, 0, 0]["inp"], alone[0])
 
 
 @pytest.mark.parametrize("scale", [0.7, 1, 2.5, 4])

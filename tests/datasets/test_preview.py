@@ -8,12 +8,12 @@ import torch
 import yaml
 from PIL import Image
 
+from datasets import preview
 from datasets.preview import CAPTION, GAP, SIDE, spread
-from datasets.preview import __main__ as preview
 from tests.commands import call, mistake
 from tests.trainings import train_config
 from training.parts import SeededItems
-from training.run import prepare_data
+from training.setup import prepare_data
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -30,7 +30,7 @@ def test_the_sheet_shows_the_items_of_the_first_epoch(pictures) -> None:
         top, left = number // 2 * (SIDE + CAPTION + GAP) + GAP, number % 2 * (2 * SIDE + 3 * GAP) + GAP
         middle = SIDE // 8 // 2
         lr = sheet[top + middle : top + SIDE : SIDE // 8, left + middle : left + SIDE : SIDE // 8]
-        assert torch.equal(torch.from_numpy(lr.copy()).permute(2, 0, 1) / 255, items[1, index]["inp"])
+        assert torch.equal(torch.from_numpy(lr.copy()).permute(2, 0, 1) / 255, items[1, index, 0]["inp"])
 
 
 def test_whole_pictures_of_any_size_fit(pictures) -> None:

@@ -26,7 +26,7 @@ def tiny_rdn(monkeypatch):
 
 def small(name: str, **overrides) -> torch.nn.Module:
     torch.manual_seed(0)
-    return models.make({"name": name, "args": SMALL[name]}, **overrides).eval()
+    return models.make({"name": name, "args": {**SMALL[name], **overrides}}).eval()
 
 
 def picture(*size: int) -> Tensor:

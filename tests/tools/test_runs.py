@@ -11,7 +11,7 @@ import train
 from tests.commands import ROOT, call, mistake
 from tests.trainings import HOLDER, train_config
 from tools import runs
-from training.watching import add_to_history, read_history
+from training.report import add_to_history, read_history
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

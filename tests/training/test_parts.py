@@ -8,27 +8,20 @@ import pytest
 import torch
 
 from training.losses import make_loss
-from training.parts import (
-    EpochBatches,
-    SeededItems,
-    average,
-    check_finite,
-    check_schedule,
-    learning_rate_factor,
-    make_optimizer,
-)
+from training.optimizers import Schedule, make_optimizer
+from training.parts import EpochBatches, SeededItems, average, check_finite
 from utils.errors import InputError
 from utils.processes import Stopped
 
 
 def test_halving_happens_at_the_milestones() -> None:
     config = {"multi_step_lr": {"milestones": [2, 3], "gamma": 0.5}, "epoch_max": 4}
-    assert [learning_rate_factor(step, 10, config) for step in (0, 19, 20, 29, 30, 39)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert [Schedule(config, 10).factor(step) for step in (0, 19, 20, 29, 30, 39)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
 def test_cosine_warms_up_and_ends_at_its_floor() -> None:
     config = {"cosine_lr": {"warmup_steps": 4, "final_factor": 0.1}, "epoch_max": 2}
-    factors = [learning_rate_factor(step, 12, config) for step in range(25)]
+    factors = [Schedule(config, 12).factor(step) for step in range(25)]
     assert factors[:4] == [0.25, 0.5, 0.75, 1]
     assert factors[14] == pytest.approx(0.55)
     assert factors[24] == pytest.approx(0.1)
@@ -41,6 +34,7 @@ def test_order_is_repeatable_and_can_be_continued() -> None:
     whole = list(batches)
     assert len(whole) == len(batches) == 5
     assert len({index for batch in whole for index in batch}) == 20
+    assert [[step for _, _, step in batch] for batch in whole] == [[step] * 4 for step in range(10, 15)]
     batches.first = 2
     assert list(batches) == whole[2:]
     batches.first, batches.epoch = 0, 4
@@ -64,9 +58,9 @@ def test_wrong_optimisers(spec, words) -> None:
 
 def test_two_schedules_exclude_each_other() -> None:
     with pytest.raises(InputError, match="exclude"):
-        check_schedule({"multi_step_lr": {"milestones": [1]}, "cosine_lr": {}})
+        Schedule({"multi_step_lr": {"milestones": [1]}, "cosine_lr": {}})
     with pytest.raises(InputError, match="did you mean 'milestones'"):
-        check_schedule({"multi_step_lr": {"milestone": [1]}})
+        Schedule({"multi_step_lr": {"milestone": [1]}})
 
 
 def test_losses_are_mixed_by_weight() -> None:
@@ -102,7 +96,7 @@ def test_items_draw_by_seed_epoch_and_index() -> None:
             return random.random(), torch.rand(()).item()
 
     def draws(seed: int, *key: int) -> tuple[float, float]:
-        return SeededItems(Draws(), seed)[key]
+        return SeededItems(Draws(), seed)[(*key, 0)]
 
     state = torch.get_rng_state()
     first = draws(1, 2, 3)
@@ -117,8 +111,11 @@ def test_items_draw_by_seed_epoch_and_index() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_numbers_that_are_not_finite_stop_a_training(bad) -> None:
     good = torch.ones(3)
-    check_finite(torch.tensor(1e30), [good, good * 3e38])
-    for loss, weights in ((torch.tensor(bad), good), (torch.tensor(1.0), torch.tensor([1, -bad, 1]))):
-        with pytest.raises(Stopped) as stopped:
-            check_finite(loss, [good, weights])
+    check_finite([1e30], [good, good * 3e38], 1)
+    for losses, weights, words in (
+        ([1.0, bad, 1.0], good, "the loss of step 8 is"),
+        ([1.0], torch.tensor([1, -bad, 1]), "weight"),
+    ):
+        with pytest.raises(Stopped, match=words) as stopped:
+            check_finite(losses, [good, weights], 9)
         assert stopped.value.status == 1

@@ -11,7 +11,8 @@ from models.checkpoints.loading import load_checkpoint
 from tests.commands import call, mistake
 from tests.faults import equal
 from tests.trainings import checkpoint_of, train_config
-from training import run, speed
+from training import setup, speed
+from training.state import Run
 from utils.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -67,11 +68,11 @@ def test_a_damaged_scaler_is_a_mistake(pictures, capsys, monkeypatch) -> None:
 def test_the_memory_format_changes_only_how_fast_it_is(pictures, monkeypatch) -> None:
     formats = []
 
-    def accelerate(made: run.Run) -> None:
+    def accelerate(made: Run) -> None:
         weight = next(p for p in made.upscaler.model.parameters() if p.dim() == 4 and p.shape[1] > 1 < p.shape[2])
         formats.append(weight.is_contiguous())
 
-    monkeypatch.setattr(run, "accelerate", accelerate)
+    monkeypatch.setattr(setup, "accelerate", accelerate)
     config = train_config(pictures, epoch_max=1, val_dataset=None)
     for name in ("true", "false"):
         call(train, "--config", config, "--name", name, "--device", "cpu", "--set", f"channels_last={name}")

@@ -15,6 +15,7 @@ from utils.config import (
     TEXT,
     check_keys,
     check_types,
+    find_configs,
     load_config,
     merge,
     read_yaml,
@@ -95,7 +96,7 @@ def test_missing_file_cycle_override_and_key(tmp_path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("train-*/train_*.yaml")), ids=lambda p: p.stem)
 def test_every_training_config_builds_its_model_and_samples(path, pictures) -> None:
-    from training.run import KINDS
+    from training.setup import KINDS
 
     config = load_config(path)
     check_types(config, KINDS, str(path))
@@ -171,3 +172,18 @@ def test_files_that_are_no_scale_tables(tmp_path) -> None:
         (tmp_path / "t.yaml").write_text(text)
         with pytest.raises(InputError, match=r"t\.yaml is no scale2mod table"):
             load_table(tmp_path / "t.yaml")
+
+
+def test_configs_of_a_listing_are_found_by_name(tmp_path, monkeypatch) -> None:
+    """As files are, and a file of the name stands before them."""
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text("a: 1\nb: {c: 2, d: 3}")
+    Path("variants.yaml").write_text("one: {extends: base.yaml, b: {c: 5}}\ntwo: {extends: one.yaml, a: 7}\nthree: 3")
+    assert load_config("two.yaml", ["b.d=4"]) == {"a": 7, "b": {"c": 5, "d": 4}}
+    assert find_configs("t*.yaml") == [Path("three.yaml"), Path("two.yaml")]
+    Path("one.yaml").write_text("a: 9")
+    assert load_config("two.yaml") == {"a": 7}
+    assert find_configs("*.yaml") == [Path(f"{name}.yaml") for name in ("base", "one", "three", "two")]
+    for name in ("three.yaml", "four.yaml"):
+        with pytest.raises(InputError, match=name):
+            load_config(name)

@@ -76,8 +76,6 @@ def test_arguments_without_annotations_take_anything() -> None:
         ({"local_ensemble": "off"}, "local_ensemble is 'off'; expected true or false"),
         ({"feat_unfold": -1}, "feat_unfold is -1; expected true or false"),
         ({"encoder_spec": {"name": "edsr-baseline", "args": {"no_upsampling": ["a"]}}}, "no_upsampling is ['a']"),
-        ({"encoder_spec": {"name": "edsr-baseline", "args": {"n_feats": 10**6, "no_upsampling": True}}}, "more than"),
-        ({"encoder_spec": {"name": "edsr-baseline", "args": {"n_resblocks": 10**9}}}, "more than"),
         ({"imnet_spec": {"name": "lmmlp", "args": {"hidden_depth": 2**70}}}, "hidden_depth is 1180591620"),
         ({"imnet_spec": {"name": "lmmlp", "args": {"out_dim": 4}}}, "out_dim is 4, but 3 follows"),
         ({"imnet_spec": "x" * 100_000}, "imnet_spec is 'xxx"),

@@ -3,7 +3,6 @@
 import json
 import math
 import multiprocessing
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from evaluation.metrics import DEFAULT, Metric, make_metrics
-from evaluation.report import means
+from evaluation.statistics import means
 from evaluation.tasks import make_tasks
 from models.upscaler import Upscaler
 from models.zoo import resolve
@@ -130,7 +129,7 @@ def _scores(
     scores = {}
     for config, scales in parts:
         chosen = [scale for scale in map(parse_scale, scales) if scale in wanted]
-        tasks = make_tasks(load_config(config), Namespace(config=config, scales=chosen)) if chosen else ()
+        tasks = make_tasks(load_config(config), config, chosen) if chosen else ()
         for task in tasks:
             pictures = tqdm(range(len(task.samples)), desc=f"{label} {task.name} {task.label}", leave=False)
             rows = {str(n): {label: task.measure(task.sample(n), upscaler, None, metrics)[0]} for n in pictures}

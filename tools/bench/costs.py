@@ -18,7 +18,7 @@ from models.decoders import on_encoder
 from models.native import backends
 from tools.bench.figures import save_plot, short_name
 from utils import cli
-from utils.config import load_config, require
+from utils.config import find_configs, load_config, require
 from utils.geometry.grids import Size
 from utils.geometry.sizes import output_size, scale_text
 
@@ -85,7 +85,7 @@ def add_commands(commands: Any, common: cli.Parser) -> None:
 def models_to_count(configs: Sequence[str] | None) -> dict[str, Mapping[str, Any]]:
     """{label: spec} of the models of training configs; without any, those of LMF and its originals, and each decoder
     that has no config, with its default arguments on EDSR-baseline."""
-    paths = configs or [str(path) for pattern in COUNTED for path in sorted(Path().glob(pattern))]
+    paths = configs or [str(path) for pattern in COUNTED for path in find_configs(pattern)]
     specs = {short_name(path): require(load_config(path), "model", path) for path in paths}
     if configs is None:
         encoder = {"name": "edsr-baseline", "args": {"no_upsampling": True}}

@@ -32,7 +32,7 @@ def web(arguments: Any) -> dict[str, Any]:
     """Figures by name; in each round the candidates run in turn."""
     from httpx import ASGITransport, AsyncClient
 
-    from web.application import create_app  # here, for nothing else of tools.bench needs the packages of the page
+    from web.server import create_app  # here, for nothing else of tools.bench needs the packages of the page
     from web.settings import Settings
 
     settings = Settings(memory=int(arguments.memory * 2**30))
@@ -47,7 +47,7 @@ def web(arguments: Any) -> dict[str, Any]:
 
 
 async def _tiles(client: Any, budget: Any, arguments: Any) -> dict[str, Any]:
-    from web.catalogue import DEFAULT, SHIPPED
+    from web.drawing import DEFAULT
     from web.studio import tile_side
 
     prepared = f"{DEFAULT}/field"  # what the server keeps of a scale
@@ -56,7 +56,7 @@ async def _tiles(client: Any, budget: Any, arguments: Any) -> dict[str, Any]:
     started = time.perf_counter()
     await client.post(f"/api/pictures/{picture}/encode")
     figures: dict[str, Any] = {"encode once, s": time.perf_counter() - started}
-    upscaler = load_upscaler(SHIPPED[DEFAULT][1])
+    upscaler = load_upscaler(DEFAULT)
     pixels = to_tensor(read_rgb(arguments.picture))
     latent = upscaler.encode(pixels)
     height, width = pixels.shape[1:]

@@ -7,14 +7,14 @@ const POLL = 300; // milliseconds
 const MOST_KEPT = 16; // files that can be saved again
 
 export async function order(picture, wanted) {
-  const started = await sendJson(`/api/pictures/${picture.picture}/exports`, wanted);
+  const started = await sendJson(`api/pictures/${picture.picture}/exports`, wanted);
   const bar = element("progress", { max: 1, value: 0, ariaLabel: `Progress of ${started.file}` });
   const button = element("button", { type: "button", textContent: "Cancel", ariaLabel: `Cancel ${started.file}` });
   const row = element("li", {}, element("span", { textContent: started.file, title: started.file }), button, bar);
   const { children } = byId("exports");
   byId("exports").prepend(row);
   while (children.length > MOST_KEPT && children[MOST_KEPT].file) forget(children[MOST_KEPT]);
-  const path = `/api/exports/${started.name}`;
+  const path = `api/exports/${started.name}`;
   let cancelled = false;
   button.onclick = async () => {
     cancelled = true;

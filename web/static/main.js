@@ -6,7 +6,7 @@ import { Panes } from "./panes.js";
 import { Warp } from "./warp.js";
 
 const SHOWN = { single: 1, slider: 2, four: 4, difference: 2, warp: 1 };
-const FIRST = ["bicubic", "lm-liif", "lerf-g", "nearest"];
+const FIRST = ["bicubic", "s", "lerf-g", "nearest"];
 const REFERENCE = { name: "reference", label: "Reference" };
 
 let catalogue;
@@ -43,7 +43,7 @@ async function send(file, attempt = 1) {
   tell("Encoding …");
   const model = chosen[1] === "reference" ? "bicubic" : chosen[1];
   try {
-    await ask(withQuery(`/api/pictures/${sent.picture}/encode`, { model }), { method: "POST" });
+    await ask(withQuery(`api/pictures/${sent.picture}/encode`, { model }), { method: "POST" });
     if (file.reference) sent = { ...sent, ...(await sendReference(sent, file.reference)) };
   } catch (error) {
     if (!error.lost || attempt === MOST_SENT) throw error;
@@ -73,7 +73,7 @@ async function visit() {
   if (!name) close();
   if (!name || picture?.picture === name) return;
   const file = files.get(name) ?? { send: () => Promise.reject(new Error(GONE)) };
-  const known = async () => ({ ...(await askJson(`/api/pictures/${encodeURIComponent(name)}`)), file });
+  const known = async () => ({ ...(await askJson(`api/pictures/${encodeURIComponent(name)}`)), file });
   try {
     picture = await known().catch((error) => (error.lost ? send(file) : Promise.reject(error)));
   } catch (error) {
@@ -145,15 +145,15 @@ async function sendAgain({ file, picture: name }) {
 
 const shrink = () => Number(byId("shrink").value);
 function openFile(file) {
-  const path = withQuery("/api/pictures", { name: file.name, shrink: shrink() });
+  const path = withQuery("api/pictures", { name: file.name, shrink: shrink() });
   return open({ send: () => askJson(path, { method: "POST", body: file }) }, file.name);
 }
 function openSample(name) {
-  const path = withQuery(`/api/samples/${name}`, { shrink: shrink() });
+  const path = withQuery(`api/samples/${name}`, { shrink: shrink() });
   return open({ send: () => askJson(path, { method: "POST" }) }, name);
 }
 const sendReference = (to, file) =>
-  askJson(withQuery(`/api/pictures/${to.picture}/reference`, { name: file.name }), { method: "PUT", body: file });
+  askJson(withQuery(`api/pictures/${to.picture}/reference`, { name: file.name }), { method: "PUT", body: file });
 
 function referenceChanged() {
   if (!picture.reference) chosen = chosen.map((name, index) => (name === "reference" ? FIRST[index] : name));
@@ -205,7 +205,7 @@ function chooseModels() {
   );
   if (mode === "four") byId("models").querySelector("label").firstChild.textContent = "View 1";
   const saved = byId("save-model").value;
-  const first = shownModels().find((name) => name === "lm-liif") ?? shownModels().at(-1);
+  const first = shownModels().find((name) => name === "s") ?? shownModels().at(-1);
   byId("save-model").replaceChildren(...options(catalogue.models, mode === "warp" ? shownModels()[0] : saved || first));
 }
 
@@ -235,7 +235,7 @@ async function measure() {
   const text = ({ psnr, ssim }) => `${psnr === null ? "∞" : psnr.toFixed(2)} / ${ssim === null ? "–" : ssim.toFixed(3)}`;
   for (const [index, [name, row]] of rows.entries()) {
     try {
-      const scores = await askJson(withQuery(`/api/pictures/${picture.picture}/scores`, { model: name, ...panes.part() }));
+      const scores = await askJson(withQuery(`api/pictures/${picture.picture}/scores`, { model: name, ...panes.part() }));
       if (turn !== scoring) return;
       row.cells[1].textContent = text(scores.whole);
       row.cells[2].textContent = text(scores.window);
@@ -255,7 +255,7 @@ async function showMap() {
   if (!name) return;
   try {
     const scale = Math.min(64, Math.max(5, Math.round(panes.scale())));
-    const map = await askJson(withQuery(`/api/pictures/${picture.picture}/map`, { model: name, scale }));
+    const map = await askJson(withQuery(`api/pictures/${picture.picture}/map`, { model: name, scale }));
     panes.overlay(map.picture);
     byId("legend").replaceChildren(
       ...map.legend.map((level) =>
@@ -285,7 +285,7 @@ async function describeCommand() {
   if (!picture || (mode === "warp" && !matrix) || (mode !== "warp" && !panes.main?.viewport)) return;
   const turn = (commanding += 1);
   try {
-    const { command } = await sendJson(`/api/pictures/${picture.picture}/command`, wanted());
+    const { command } = await sendJson(`api/pictures/${picture.picture}/command`, wanted());
     if (turn === commanding) byId("command").value = command;
   } catch (error) {
     if (turn === commanding) byId("command").value = error.message;
@@ -401,7 +401,7 @@ function connect() {
 }
 
 async function start() {
-  catalogue = await askJson("/api/catalogue");
+  catalogue = await askJson("api/catalogue");
   byId("stage").classList.add("empty");
   const shrinks = catalogue.shrinks.map((factor) => ({ name: factor, label: factor === 1 ? "nothing" : `${factor}, then restore` }));
   byId("shrink").append(...options(shrinks, 1));
@@ -409,7 +409,7 @@ async function start() {
   byId("limits").textContent = `Pictures of up to ${catalogue.megapixels} megapixels and ${catalogue.megabytes} MiB; larger ones when they are shrunk first.`;
   byId("sample-list").append(
     ...catalogue.samples.map((name) => {
-      const image = element("img", { src: `/api/samples/${name}`, alt: "", loading: "lazy" });
+      const image = element("img", { src: `api/samples/${name}`, alt: "", loading: "lazy" });
       const button = element("button", { type: "button" }, image, element("span", { textContent: name.split(".")[0] }));
       button.onclick = () => openSample(name);
       return element("li", {}, button);

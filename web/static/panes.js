@@ -20,7 +20,7 @@ function tileSource(picture, model, other) {
   source.minLevel = Math.max(0, above - Math.min(8, smallest));
   source.getTileWidth = source.getTileHeight = (level) => tileSide(level - above);
   source.getTileUrl = (level, x, y) =>
-    withQuery(`/api/pictures/${picture.picture}/tiles/${level - above}/${x}/${y}`, { model, other, v: picture.version });
+    withQuery(`api/pictures/${picture.picture}/tiles/${level - above}/${x}/${y}`, { model, other, v: picture.version });
   source.waiting = new Set();
   source.downloadTileStart = async (job) => {
     const stop = new AbortController();

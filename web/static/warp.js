@@ -162,7 +162,7 @@ export class Warp {
       const [width, height] = size.map((side) => Math.max(1, Math.round(side * factor)));
       this.box.setAttribute("aria-busy", "true");
       try {
-        const address = withQuery(`/api/pictures/${picture.picture}/warp.png`, { matrix: textOf(scaled(wanted, factor)), width, height, model });
+        const address = withQuery(`api/pictures/${picture.picture}/warp.png`, { matrix: textOf(scaled(wanted, factor)), width, height, model });
         const image = await createImageBitmap(await (await ask(address)).blob());
         [this.canvas.width, this.canvas.height] = [image.width, image.height];
         this.canvas.getContext("2d").drawImage(image, 0, 0);

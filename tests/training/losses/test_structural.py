@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from models.normalization import Affine
 from pictures.similarity import ssim
 from tests.datasets.making import mistake
 from training.losses import make_loss
@@ -53,7 +54,7 @@ def test_ssim_is_that_of_the_metric_at_any_span(target) -> None:
     other = (target + 0.2 * torch.rand(target.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
     expected = sum(ssim(x, y) for x, y in zip(other, target, strict=True)) / 2
     assert 1 - make_loss("ssim", WINDOW)(queries(other), queries(target)).item() == pytest.approx(expected, abs=1e-5)
-    doubled = make_loss("ssim", WINDOW, span=2)(queries(2 * other), queries(2 * target)).item()
+    doubled = make_loss("ssim", WINDOW, Affine((0.5,), (0.5,)))(queries(2 * other), queries(2 * target)).item()
     assert 1 - doubled == pytest.approx(expected, abs=1e-5)
 
 

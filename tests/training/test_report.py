@@ -1,0 +1,101 @@
+"""What can be seen of a training: speed, history, curves, and the strip of validation pictures."""
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import datasets
+import models
+from models.upscaler import Upscaler
+from tests.conftest import SMALL_LMLIIF
+from training import report
+from training.report import PLOT, STRIP_GAP, STRIP_SIDE, plot_history, ticks, validation_strip
+from utils.errors import InputError
+
+
+def test_waiting_is_told_from_training(monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def batches():
+        for number in range(2):
+            now[0] += 3
+            yield number
+
+    meter = report.Meter()
+    assert meter.figures(4) == {}
+    assert meter.left(10) is None
+    for number in meter.waiting(batches()):
+        now[0] += 7
+        meter.add([math.inf if number else 2.0])  # float16 leaves out steps whose gradients overflow
+    assert meter.figures(4) == {"gradient_norm": 2.0, "samples_per_second": 8 / 20, "waiting_share": 6 / 20}
+    now[0] += 20  # validation
+    assert meter.left(100) == "33 min"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5999, "1 h 40 min"), (1e6, "11 days 13 h")]
+)
+def test_durations(seconds, text) -> None:
+    assert report.duration(seconds) == text
+
+
+def test_the_history_goes_on_from_where_a_run_was_taken_up(tmp_path) -> None:
+    for step, loss in ((10, 3.0), (20, 2.0), (30, 1.0), (20, 2.5)):  # killed, and taken up after step 10
+        rows = report.add_to_history(tmp_path, {"epoch": step / 10, "step": step, "loss": loss})
+    assert rows == report.read_history(tmp_path) == [
+        {"epoch": 1, "step": 10, "loss": 3.0}, {"epoch": 2, "step": 20, "loss": 2.5}
+    ]  # fmt: skip
+    report.add_to_history(tmp_path, {"epoch": 3, "step": 30, "loss": 2.0, "ssim": 0.9})
+    assert [row.get("ssim") for row in report.read_history(tmp_path)] == [None, None, 0.9]
+    (tmp_path / report.HISTORY).write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"history\.csv is damaged"):
+        report.read_history(tmp_path)
+
+
+def test_curves_go_where_the_numbers_go(tmp_path) -> None:
+    """A falling loss falls from left to right; a panel more for a score, none for what is not a number."""
+    history = [{"epoch": epoch, "step": epoch, "loss": 1 / epoch} for epoch in range(1, 9)]
+    plot_history(tmp_path, history)
+    picture = np.asarray(Image.open(tmp_path / PLOT).convert("RGB")).astype(int)
+    blue = np.argwhere(picture[..., 2] - picture[..., 0] > 60)
+    assert picture.shape[:2] == (300, 800)
+    left, right = (blue[blue[:, 1] == column][0, 0] for column in (blue[:, 1].min(), blue[:, 1].max()))
+    assert left < right - 150
+    plot_history(tmp_path, [{**row, "psnr": 30 + row["epoch"]} for row in history])
+    assert Image.open(tmp_path / PLOT).size == (800, 600)
+    plot_history(tmp_path, [{"epoch": 1, "step": 1, "loss": 0.5, "psnr": math.inf}])  # a single point
+    assert Image.open(tmp_path / PLOT).size == (800, 300)
+    plot_history(tmp_path, [{"epoch": 1, "step": 1, "loss": math.nan}])
+    assert not [path for path in tmp_path.iterdir() if path.name != PLOT]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (28.31, 28.33), (1, 1000), (1e-9, 3e-9), (-5, 5), (7, 7)])
+def test_ticks_are_few_round_and_inside(low, high) -> None:
+    found = ticks(low, high)
+    assert 1 <= len(found) <= 7
+    assert all(low <= tick <= high for tick in found)
+    assert low == high or len(found) >= 2
+
+
+def test_the_strip_shows_always_the_same_parts(pictures: Path) -> None:
+    folder = {"name": "image-folder", "args": {"root_path": str(pictures)}}
+    wrapper = {"name": "sr-implicit-downsampled", "args": {"inp_size": 8, "scale_max": 4, "sample_q": 16}}
+    samples = datasets.make_wrapped({"dataset": folder, "wrapper": wrapper}, "val_dataset")
+    torch.manual_seed(0)
+    upscaler = Upscaler(models.make(SMALL_LMLIIF).eval())
+    strip = validation_strip(upscaler, samples)
+    assert torch.equal(validation_strip(upscaler, samples), strip)
+    assert strip.shape[0] == 3
+    assert strip.shape[1] > 3 * STRIP_GAP + 3 * 8
+    assert strip.shape[2] <= 3 * (STRIP_SIDE + STRIP_GAP)
+    with torch.no_grad():
+        for parameter in upscaler.model.parameters():
+            parameter.zero_()
+    changed = (validation_strip(upscaler, samples) != strip).any(dim=0).any(dim=0).nonzero()
+    assert 0 < changed.min() < changed.max() < strip.shape[2] * 2 / 3 + 1, "the middle column alone is the model's"

@@ -1,0 +1,270 @@
+"""Reports of a training: speed, history.csv, curves.csv, plot.png, validation.png, and other loggers."""
+
+import csv
+import importlib
+import importlib.util
+import io
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch.nn.functional import pad
+
+import models
+from datasets.implicit import ImplicitDataset
+from evaluation.measure import measure_pair
+from evaluation.protocols import find_protocol
+from models.upscaler import Upscaler
+from pictures.tensors import to_tensor
+from utils.errors import InputError
+from utils.files import atomic_file, writing
+from utils.random_state import repeatable
+
+Item = TypeVar("Item")
+
+HISTORY, CURVES, PLOT = "history.csv", "curves.csv", "plot.png"
+COLUMNS = (
+    "epoch", "step", "lr", "loss", "psnr", "psnr_item", "ssim", "lpips", "gradient_norm", "samples_per_second",
+    "waiting_share", "seconds", "time",
+)  # fmt: skip
+CURVE_COLUMNS = ("step", "lr", "loss", "gradient_norm")
+# Of log.txt, for runs from before there was a history.
+LOG_LINE = re.compile(
+    r"epoch (?P<epoch>\d+)/\d+ step (?P<step>\d+): lr (?P<lr>[\d.e+-]+), loss (?P<loss>[\d.e+-]+)"
+    r"(, val PSNR (?P<psnr>-?[\d.]+) dB)?(, (?P<seconds>\d+) s)?"
+)
+
+
+class Meter:
+    """Speed of an epoch in this process, from its start or from where the run was resumed."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.steps = 0
+        self.waited = 0.0
+        self.trained = 0.0  # seconds, without validation
+        self.norms: list[float] = []
+
+    def waiting(self, batches: Iterable[Item]) -> Iterator[Item]:
+        """The batches; counts the seconds until each is there."""
+        iterator = iter(batches)
+        while True:
+            asked = time.monotonic()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self.waited += time.monotonic() - asked
+            yield batch
+
+    def add(self, norms: Sequence[float]) -> None:
+        """Count steps by the norms of their gradients."""
+        self.steps += len(norms)
+        self.trained = time.monotonic() - self.started
+        self.norms += [norm for norm in norms if math.isfinite(norm)]  # the scaler of float16 leaves out the others
+
+    def figures(self, batch_size: int) -> dict[str, float]:
+        """Mean norm of the gradients, samples a second and the share of the time spent waiting for data; nothing
+        without a step."""
+        if not self.steps or not self.trained:
+            return {}
+        norm = {"gradient_norm": sum(self.norms) / len(self.norms)} if self.norms else {}
+        return {
+            **norm,
+            "samples_per_second": self.steps * batch_size / self.trained,
+            "waiting_share": self.waited / self.trained,
+        }
+
+    def left(self, steps: int) -> str | None:
+        """Duration of so many more steps at the pace of this epoch, validation included."""
+        if not self.steps:
+            return None
+        return duration((time.monotonic() - self.started) / self.steps * steps)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`, `4 days 2 h`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days {hours % 24} h"
+
+
+def add_to_history(folder: Path, row: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Add an epoch to the history of the run in `folder`, in the place of what it holds from that step on: the
+    history."""
+    rows = [earlier for earlier in read_rows(folder / HISTORY) if earlier["step"] < row["step"]] + [dict(row)]
+    _write_rows(folder / HISTORY, rows, COLUMNS)
+    return rows
+
+
+def cut_curves(folder: Path, step: int) -> None:
+    """Leave out of the curves of a run what comes after `step`, from which it is resumed."""
+    rows = read_rows(folder / CURVES)
+    if any(row["step"] > step for row in rows):
+        _write_rows(folder / CURVES, [row for row in rows if row["step"] <= step], CURVE_COLUMNS)
+
+
+def add_to_curves(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Append steps to the curves of the run in `folder`."""
+    if not (folder / CURVES).exists():
+        _write_rows(folder / CURVES, [], CURVE_COLUMNS)
+    with writing(folder / CURVES), open(folder / CURVES, "a") as file:
+        file.writelines(",".join(_text(row[column]) for column in CURVE_COLUMNS) + "\n" for row in rows)
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, dict.fromkeys((*columns, *(key for row in rows for key in row))), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _text(value) for key, value in row.items()} for row in rows)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text.getvalue())
+
+
+def _text(value: float) -> str:
+    """Eight digits, and whole numbers such as times in seconds without loss."""
+    return str(int(value)) if math.isfinite(value) and value == int(value) else f"{value:.8g}"
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """The rows of a table of figures by step; none where there is no file. InputError when it is damaged."""
+    if not path.is_file():
+        return []
+    try:
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+        return [{key: float(value) for key, value in row.items() if value} for row in rows if float(row["step"])]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged; delete it, its figures are in log.txt, too") from None
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The epochs of a run, from its history, or of an older run from its log. InputError when the history is
+    damaged."""
+    log = folder / "log.txt"
+    if (folder / HISTORY).is_file():
+        return read_rows(folder / HISTORY)
+    if not log.is_file():
+        return []
+    found = [match.groupdict() for match in LOG_LINE.finditer(log.read_text(errors="replace"))]
+    by_step = {row["step"]: {key: float(value) for key, value in row.items() if value is not None} for row in found}
+    return sorted(by_step.values(), key=lambda row: row["step"])
+
+
+WIDTH, HEIGHT = 800, 300  # of each panel, in pixels
+LEFT, RIGHT, TOP, BOTTOM = 80, 20, 36, 40  # margins
+GREY, DARK, BLUE = "#d8d8d8", "#333333", "#1f5fa8"
+PANELS = {"loss": "training loss", "psnr": "validation PSNR, dB"}
+
+
+def plot_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Draw the `history` of a run to plot.png in its folder, a panel for each of PANELS that it has."""
+    curves = {
+        key: [(row["epoch"], row[key]) for row in history if math.isfinite(row.get(key, math.nan))] for key in PANELS
+    }
+    curves = {key: points for key, points in curves.items() if points}
+    picture = Image.new("RGB", (WIDTH, HEIGHT * max(1, len(curves))), "white")
+    for number, (key, points) in enumerate(curves.items()):
+        _draw_panel(ImageDraw.Draw(picture), number * HEIGHT, PANELS[key], points)
+    with atomic_file(folder / PLOT) as temporary:
+        picture.save(temporary, "PNG")
+
+
+def _draw_panel(draw: ImageDraw.ImageDraw, top: int, title: str, points: Sequence[tuple[float, float]]) -> None:
+    """A curve through `points` (epoch, value) with axes, `top` pixels down."""
+    font = ImageFont.load_default(14)
+    x_ticks, y_ticks = (ticks(min(values), max(values)) for values in zip(*points, strict=True))
+    x_ticks = [tick for tick in x_ticks if tick == round(tick)]
+    lowest, highest = (extreme([*y_ticks, *(value for _, value in points)]) for extreme in (min, max))
+
+    def place(epoch: float, value: float) -> tuple[float, float]:
+        across, up = share(epoch, points[0][0], points[-1][0]), share(value, lowest, highest)
+        return LEFT + across * (WIDTH - LEFT - RIGHT), top + HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+    for tick in y_ticks:
+        _, y = place(points[0][0], tick)
+        draw.line([(LEFT, y), (WIDTH - RIGHT, y)], GREY)
+        draw.text((LEFT - 8, y), f"{tick:.6g}", DARK, font, anchor="rm")
+    for tick in x_ticks:
+        x, y = place(tick, y_ticks[0])[0], top + HEIGHT - BOTTOM
+        draw.line([(x, y), (x, y + 4)], DARK)
+        draw.text((x, y + 8), f"{tick:.0f}", DARK, font, anchor="mt")
+    draw.line([(LEFT, top + TOP), (LEFT, top + HEIGHT - BOTTOM), (WIDTH - RIGHT, top + HEIGHT - BOTTOM)], DARK)
+    draw.text((LEFT, top + 8), title, DARK, font)
+    draw.text((WIDTH - RIGHT, top + HEIGHT - 4), "epoch", DARK, font, anchor="rb")
+    places = [place(*point) for point in points]
+    draw.line(places, BLUE, 2, joint="curve")
+    for x, y in places if len(places) < 60 else places[-1:]:
+        draw.ellipse((x - 3, y - 3, x + 3, y + 3), BLUE)
+
+
+def share(value: float, low: float, high: float) -> float:
+    """Position of `value` between `low`, 0, and `high`, 1; the middle when these are equal."""
+    return 0.5 if low == high else (value - low) / (high - low)
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """At most `most` round numbers from `low` to `high`; `low` alone where there is none."""
+    if low == high:
+        return [low]
+    step = 10.0 ** math.floor(math.log10((high - low) / most))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) < most)
+    return [round(step * number, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)] or [low]
+
+
+STRIP_ITEMS, STRIP_SIDE, STRIP_GAP = 3, 256, 2
+
+
+def validation_strip(upscaler: Upscaler, samples: ImplicitDataset) -> torch.Tensor:
+    """(3, H, W) in [0, 1]: a row for each of the first validation items, always the same parts of them: input
+    (nearest), output, target."""
+    nearest = Upscaler(models.make({"name": "nearest"}))
+    rows = []
+    for index in range(min(STRIP_ITEMS, len(samples))):
+        with repeatable(index):
+            lr, hr = map(to_tensor, samples.pair(index))
+        pictures = [measure_pair(u, lr, hr, find_protocol("rgb"))[1] for u in (nearest, upscaler)]
+        rows.append(torch.cat([_centre(picture) for picture in (*pictures, hr)], dim=2))
+    width = max(row.shape[2] for row in rows)
+    return torch.cat([pad(row, (0, width - row.shape[2], 0, STRIP_GAP), value=1.0) for row in rows], dim=1)
+
+
+def _centre(picture: torch.Tensor) -> torch.Tensor:
+    """The middle of a (3, H, W) picture, at most STRIP_SIDE a side, with a white gap at its right."""
+    for axis in (1, 2):
+        side = picture.shape[axis]
+        picture = picture.narrow(axis, max(0, side - STRIP_SIDE) // 2, min(side, STRIP_SIDE))
+    return pad(picture, (0, STRIP_GAP), value=1.0)
+
+
+LOGGERS = ("wandb", "mlflow")
+
+
+def check_logger(name: str | None) -> None:
+    """InputError when the package of an experiment tracker is not installed."""
+    if name is not None and importlib.util.find_spec(name) is None:
+        raise InputError(f"logger: {name} is not installed; pip install {name}, or set logger: null")
+
+
+def make_logger(name: str | None, folder: Path, config: Mapping[str, Any]) -> Callable[[Mapping[str, float], int], Any]:
+    """A function that sends (scalars, step) to the experiment tracker `name`, or nowhere for None. A resumed run
+    continues wandb's run of the same name."""
+    if name is None:
+        return lambda scalars, step: None
+    tracker = importlib.import_module(name)
+    if name == "wandb":
+        tracker.init(project="continua", name=folder.name, id=folder.name, resume="allow", config=dict(config))
+        return lambda scalars, step: tracker.log(dict(scalars), step=step)
+    tracker.set_experiment("continua")
+    tracker.start_run(run_name=folder.name)
+    return lambda scalars, step: tracker.log_metrics(dict(scalars), step=step)
