@@ -13,8 +13,7 @@ from tqdm import tqdm
 from painting.jobs import Job
 from painting.painter import Painter
 from painting.request import Request, flag
-from pictures.films.joining import companions, join
-from pictures.films.lengths import is_cut_short
+from pictures.films.joining import join, survey
 from pictures.films.reading import Description, Frame, describe, read_frames
 from pictures.films.writing import CODECS, CONTAINERS, Encoder, FilmJob, Segments
 from utils.errors import InputError
@@ -26,7 +25,7 @@ SEGMENT = 48  # frames: what a stopped run computes again at most, and how far a
 READ = {
     *CONTAINERS, ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".nut"
 }  # fmt: skip
-OPTIONS = frozenset({"codec", "quality", "frames", "resume"})  # that pictures have not
+OPTIONS = frozenset({"codec", "quality", "keep_depth", "frames", "resume"})  # that pictures have not
 PICTURES_ONLY = frozenset({"mask", "compare", "cmsr_map", "suffix", "format", "depth", "compression"})
 # Options that change nothing about the frames
 WITHOUT_EFFECT = ("input", "output", "resume", "overwrite", "skip_existing", "threads", "gpu", "strict")
@@ -62,7 +61,8 @@ def find_film(request: Request) -> FilmJob | None:
     check_target(target)
     if target.exists() and target.resolve() == source.resolve():
         raise InputError("--input and --output have to be different files")
-    return FilmJob(source, target, codec, request.quality, *(request.frames or (0, None)))
+    first, last = request.frames or (0, None)
+    return FilmJob(source, target, codec, request.quality, first, last, request.keep_depth)
 
 
 def _is_film(path: str) -> bool:
@@ -83,11 +83,17 @@ def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, 
     frames.close()
     painted = painter.paint(job, first.picture)
     encoder = Encoder(film, description, painted.picture)
-    kept, lost = companions(film, encoder)
-    lines = [*painted.lines[:-1], *_losses(film, encoder, lost, painted.picture.size)]
-    if request.strict and lost:
-        raise InputError(f"{film.source}: {lost[0]}; remove --strict or write a .mkv")
     done = segments.start(_settings(film, request), request.resume, request.overwrite)
+    try:
+        plan = survey(film, encoder, segments)
+        lost = [*description.losses, *plan.lost]
+        if request.strict and lost:
+            raise InputError(f"{film.source}: {lost[0]}; remove --strict or write a .mkv")
+    except InputError:
+        if not done:
+            segments.remove()
+        raise
+    lines = [*painted.lines[:-1], *_losses(film, encoder, lost, painted.picture.size)]
     total = (film.last or description.count or 0) - film.first
     if description.count:
         total = min(total, description.count - film.first)
@@ -96,11 +102,10 @@ def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, 
         with watch(), tqdm(total=max(total, 0) or None, initial=done, unit=" frames", disable=None) as progress:
             painting = _painting(film, description, job, painter, done, counts, damage, progress)
             while True:
-                packets = list(encoder.encoding(islice(painting, SEGMENT)))
-                if not packets:
+                count = segments.add(encoder, islice(painting, SEGMENT))
+                if not count:
                     break
-                segments.add(packets)
-                counts["done"] += len(packets)
+                counts["done"] += count
     except Stopped as stopped:
         if not counts["done"]:
             segments.remove()
@@ -113,14 +118,14 @@ def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, 
             raise
         raise InputError(f"{error}; {counts['done']} frames are done, --resume goes on behind them") from None
     to_its_end = film.last is None or counts["done"] < film.last - film.first
-    if not damage and to_its_end and is_cut_short(film.source):
+    if not damage and to_its_end and plan.cut_short:
         damage.append(f"{film.source} is cut short")
     if damage and (request.strict or not counts["done"]):
         segments.remove()
         rest = f"; remove --strict to keep the {counts['done']} frames before" if counts["done"] else ""
         raise InputError(f"{damage[0]}{rest}")
     with atomic_file(target) as temporary:
-        join(film, encoder, segments, kept, temporary, describe=not request.strip_metadata)
+        join(film, encoder, segments, plan, temporary, describe=not request.strip_metadata)
     segments.remove()
     height, width = encoder.size
     given_height, given_width = first.picture.size
@@ -164,7 +169,7 @@ def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, i
     said = [f"{film.source}: {what}" for what in lost]
     if size != encoder.size:
         cut = [f"{a - b} {name}" for a, b, name in zip(size, encoder.size, ("row", "column"), strict=True) if a > b]
-        said.append(f"{film.target}: without the last {' and '.join(cut)}: {encoder.pixel_format} has even sides")
+        said.append(f"{film.target}: without the last {' and '.join(cut)}: {encoder.layout} has even sides")
     return said
 
 

@@ -93,7 +93,7 @@ def plan(request: Request, job: Job, picture: Picture) -> Plan:
     pixel_format, losses = _format(request, job, picture)
     metadata, lost = kept_metadata(picture, job.form, pixel_format)
     if request.strip_metadata:
-        metadata, lost = Metadata(), []
+        metadata, lost = Metadata(dpi=picture.metadata.dpi if job.form.name == "film" else None), []
     losses = [*picture.losses, *losses, *(f"without {name}" for name in lost)]
     if losses and request.strict:
         raise InputError(f"{job.source}: {', '.join(losses)}; remove --strict or choose another format")
@@ -102,7 +102,8 @@ def plan(request: Request, job: Job, picture: Picture) -> Plan:
             raise InputError(f"--compare-at {x},{y},{width},{height} is not within the output, {size[1]}x{size[0]}")
     job.form.check_size(job.target, window[2], pixel_format)
     scale = tuple(side / n for side, n in zip(size, picture.size, strict=True))
-    metadata = metadata.of_size(window[2], (request.scale or (1.0, 1.0)) if request.is_warp else scale)
+    turned = request.rotate is not None and request.rotate % 180 == 90
+    metadata = metadata.of_size(window[2], (request.scale or (1.0, 1.0)) if request.is_warp else scale, turned)
     if picture.channels == "CMYK" and pixel_format.colours == "RGB":
         picture = in_rgb(picture)
     return Plan(request, job, picture, size, window, pixel_format, metadata, losses)

@@ -167,6 +167,7 @@ class Request:
     # Films
     codec: str | None = option("of films (h264, in .webm av1, unless given); ffv1 is lossless", choices=list(CODECS))
     quality: int | None = option("of films, 0 is best (h264 18, h265 20, av1 24)", type=cli.seed, metavar="CRF")
+    keep_depth: bool = switch("h264 as deep as the film, which few devices play")
     frames: tuple[int, int | None] | None = option(
         "only frames A to before B of a film, from 0", type=parse_frames, metavar="A:B"
     )

@@ -30,6 +30,7 @@ from web.worker import EXPORT, Worker
 BAND = 1 << 19  # output pixels painted at a time
 MOST_RUNNING = 4  # exports of a session at a time
 MOST_KEPT = 16  # and results
+MOST_NAMES = 1000  # of a session's downloads that are remembered
 RUNNING = ("waiting", "painting")
 
 
@@ -64,9 +65,9 @@ class Order:
         """Of a warp, where the format holds no transparency."""
         return "white" if self.homography and not format_of(f"x{self.ending}").has_alpha else None
 
-    def command(self, upload: Upload) -> str:
-        """The call of demo.py that writes the same file."""
-        words = ["python", "demo.py", "--input", upload.name]
+    def command(self, upload: Upload, file: str) -> str:
+        """The call of demo.py that writes the same `file`."""
+        words = ["python", "demo.py", "--input", upload.path or upload.name]
         if self.homography:
             words += ["--homography", matrix_text(self.homography)]
         words += ["--size", f"{self.full[1]}x{self.full[0]}"]
@@ -75,7 +76,7 @@ class Order:
             words += ["--crop", f"{left},{top},{width},{height}"]
         if self.background:
             words += ["--background", self.background]
-        return shlex.join([*words, "--model", self.model, "--output", self.file_name(upload)])
+        return shlex.join([*words, "--model", self.model, "--output", file])
 
 
 def matrix_text(homography: Homography) -> str:
@@ -84,14 +85,14 @@ def matrix_text(homography: Homography) -> str:
 
 
 class Export:
-    """One order on its way: `done` of 1, then the file's `content`, or the `error`."""
+    """One order on its way to a `file`: `done` of 1, then its `content`, or the `error`."""
 
     def __init__(self, studio: Studio, worker: Worker, upload: Upload, order: Order):
-        self.name = secrets.token_urlsafe(12)
+        self.name, self.file = secrets.token_urlsafe(12), order.file_name(upload)
         self.order, self.upload = order, upload
         self.done, self.state, self.error, self.notes = 0.0, "waiting", "", ()
         self._studio, self._worker, self._lock = studio, worker, Lock()
-        job = Job(Path(upload.name), Path(order.file_name(upload)), format_of(f"x{order.ending}"))
+        job = Job(Path(upload.name), Path(self.file), format_of(f"x{order.ending}"))
         self._plan = plan(order.request(), job, upload.picture)
         self._kind = self._plan.transparent_format
         check_memory(needed_memory(upload.picture.size, order.size, self._kind), self._plan.work)
@@ -108,7 +109,8 @@ class Export:
             "done": self.done,
             "error": self.error,
             "notes": list(self.notes),
-            "file": self.order.file_name(self.upload),
+            "file": self.file,
+            "command": self.order.command(self.upload, self.file),
         }
 
     def cancel(self) -> None:
@@ -195,6 +197,7 @@ class Exports:
         if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
             raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)
         export = Export(self._studio, self._worker, upload, order)
+        export.file = _unused(session, export.file)
         session.exports[export.name] = export
         while len(session.exports) > MOST_KEPT:
             session.exports.popitem(last=False)[1].cancel()
@@ -204,3 +207,12 @@ class Exports:
         if name not in session.exports:
             raise missing("download")
         return session.exports[name]
+
+
+def _unused(session: Session, name: str) -> str:
+    """The name, with a number where an earlier download of the session has it."""
+    number = session.names[name] = session.names.pop(name, 0) + 1
+    while len(session.names) > MOST_NAMES:
+        session.names.popitem(last=False)
+    stem, dot, ending = name.rpartition(".")
+    return name if number == 1 else f"{stem}-{number}{dot}{ending}"

@@ -4,6 +4,7 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -83,13 +84,16 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             "depth": upload.picture.pixel_format.depth,
             "notes": list(upload.picture.losses),
             "reference": upload.reference is not None,
+            "made": upload.is_made,
             "version": upload.turn,
         }
 
-    async def opened(request: Request, content: bytes, name: str, shrink: int) -> dict[str, Any]:
+    async def opened(request: Request, content: bytes, name: str, shrink: int, path: str = "") -> dict[str, Any]:
         if shrink not in SHRINKS:
             raise Refused(f"shrink is one of {', '.join(map(str, SHRINKS))}", 422)
         upload = await decode(content, name, shrink)
+        if path and shrink == 1:
+            upload = replace(upload, path=path)
         return described(studio.add(begin(request), upload), upload)
 
     # First, for routes are tried in turn, and nothing else is asked for so often
@@ -145,7 +149,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         if sample not in known:
             raise missing("sample")
         content = await run_in_threadpool(known[sample].read_bytes)
-        return await opened(request, content, sample, shrink)
+        return await opened(request, content, sample, shrink, f"load/samples/{sample}")
 
     @router.get("/api/samples/{sample}")
     def show_sample(sample: str) -> FileResponse:
@@ -241,7 +245,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     async def command(request: Request, picture: str) -> dict[str, str]:
         upload = studio.upload(session_of(request), picture)
         order = order_of(picture, await asked(request))
-        return {"command": order.command(upload)}
+        return {"command": order.command(upload, order.file_name(upload))}
 
     @router.get("/api/exports/{export}")
     def export_state(request: Request, export: str) -> dict[str, Any]:
@@ -250,7 +254,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     @router.get("/api/exports/{export}/file")
     def export_file(request: Request, export: str) -> Response:
         found = exports.find(session_of(request), export)
-        return attachment(found.content(), found.order.file_name(found.upload))
+        return attachment(found.content(), found.file)
 
     @router.delete("/api/exports/{export}", status_code=204)
     def cancel_export(request: Request, export: str) -> None:

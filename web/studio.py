@@ -56,10 +56,11 @@ REFERENCE = "reference"
 
 @dataclass
 class Session:
-    """Which pictures, and which exports, are one visitor's."""
+    """Which pictures, and which exports, are one visitor's; `names` of files, and how often each was given."""
 
     pictures: OrderedDict[str, None] = field(default_factory=OrderedDict)
     exports: OrderedDict[str, Any] = field(default_factory=OrderedDict)
+    names: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
 
 def tile_side(level: int) -> int:

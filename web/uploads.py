@@ -52,12 +52,14 @@ if "forkserver" in _WAYS:
 @dataclass(frozen=True)
 class Upload:
     """A `picture` in RGB or grey, with alpha or without, and the name of its file; `reference` where it was shrunk or
-    one was chosen, for the time that `turn` says. `is_made`: the visitor has no such file."""
+    one was chosen, for the time that `turn` says. `path`: of the file, where it is the project's own. `is_made`: there
+    is no such file."""
 
     name: str
     picture: Picture
     reference: Picture | None = None
     turn: int = 0
+    path: str = ""
     is_made: bool = False
 
 
