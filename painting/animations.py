@@ -9,7 +9,7 @@ from tqdm import tqdm
 from painting.jobs import Job
 from painting.painter import Painted, Painter
 from painting.plan import PILLOW_PIXEL
-from pictures.animation_writing import check_times, merged
+from pictures.animations import check_times, merged
 from pictures.picture import Animation, Picture
 from utils.progress import SLOW, told_to
 from utils.system import check_memory

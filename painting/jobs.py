@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from painting.request import Request
-from pictures.animation_reading import read_animation
+from pictures.animations import read_animation
 from pictures.formats import WRITTEN, Format, check_writable, format_of
 from pictures.picture import Animation, Picture
 from pictures.reading import STREAM, check_readable, is_picture, read_picture

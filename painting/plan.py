@@ -9,10 +9,9 @@ import numpy as np
 
 from painting.jobs import Job
 from painting.request import Request
-from pictures.colour import in_rgb, parse_colour
+from pictures.colour import in_rgb, palette_losses, parse_colour
 from pictures.formats import kept_metadata
 from pictures.metadata import Metadata
-from pictures.palettes import palette_losses
 from pictures.picture import Picture, PixelFormat
 from utils.errors import InputError
 from utils.geometry import sizes
