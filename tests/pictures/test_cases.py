@@ -205,3 +205,20 @@ def test_what_phones_take_is_painted_or_named(capsys, monkeypatch, name, install
     assert Path("out/b.png").exists()
     assert Path(f"out/{name.partition('.')[0]}.png").exists() == installed
     assert installed or (name in out.err and "pip install pillow-" in out.err)
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "ü" * 120 + ".png", "10:30 [a].png", "-x.png", "%03d.png"])
+def test_names(name) -> None:
+    call(demo, f"--input={CASES / 'base.png'}", *NEAREST, "--scale", "1", f"--output=./[out]/{name}")
+    assert np.array_equal(read_picture(f"[out]/{name}").pixels, read_picture(CASES / "base.png").pixels)
+    call(demo, f"--input=./[out]/{name}", *NEAREST, "--scale", "1", "--output", "o.png")
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".mp4", "10:30.mp4", "%03d [b].mkv"])
+def test_names_of_films(name) -> None:
+    pytest.importorskip("imageio_ffmpeg", reason="films need FFmpeg's binary")
+    Path("in").mkdir()
+    shutil.copy(CASES / "plain.mp4", f"in/{name}")
+    call(demo, f"--input=in/{name}", *TWICE, f"--output=./{name}")
+    assert ends(streams(f"./{name}")[0][3])[0] == 10
+    assert sorted(path.name for path in Path().iterdir()) == sorted(["in", name])
