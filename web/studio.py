@@ -21,9 +21,9 @@ from models.safeguards import pixel_size
 from models.upscaler import Upscaler
 from models.zoo import resolve
 from painting.layers import with_outside
-from pictures.deep import quick_png
 from pictures.formats import format_of
 from pictures.picture import Picture
+from pictures.png import quick_png
 from pictures.similarity import psnr, ssim
 from pictures.tensors import Layers, to_pixels, to_tensor
 from pictures.writing import encode as write
