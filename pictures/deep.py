@@ -9,18 +9,16 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from pictures.deflate import compressed
 from pictures.metadata import SUBDIRECTORIES
-from pictures.picture import CHANNELS, PEAKS, Picture, PixelFormat
-from utils import system
+from pictures.picture import PEAKS, Picture, PixelFormat
 from utils.errors import InputError
 
 DEEP = re.compile(r"(?P<channels>RGB|RGBA|CMYK);16(?P<order>[BLN])")  # layouts whose two bytes can be told apart
@@ -32,13 +30,10 @@ CODESTREAM_BITS = 42
 AVIF_CONFIGURATION = b"av1C"  # the box that has flags of 10 and 12 bits
 AVIF_BITS = 6  # where they are, from its name
 HEAD = 1 << 16  # bytes of a file in which these are
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
-PNG_COLOURS = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
-COMPRESSION = 4  # of PNG, 0 to 9: a fifth of the time of zlib's own, 6, for a twentieth more bytes
-PNG_LARGEST_CHUNK = 1 << 20  # bytes of pixels compressed together, by one of several threads
 TIFF_LONG = 4
-BITS, PLANAR = 258, 284
+BITS, PLANAR, EXTRA = 258, 284, 338
+ASSOCIATED, ALPHA = 1, (1, 2)  # of extra samples
 PHOTOMETRIC = {"L": 1, "LA": 1, "RGB": 2, "RGBA": 2, "CMYK": 5}
 
 
@@ -87,8 +82,11 @@ def _byte_of_head(file: Image.Image, mark: bytes, offset: int) -> int | None:
 
 
 def is_misread(file: Image.Image) -> bool:
-    """Whether an opened TIFF file has 16-bit channels one after the other, which Pillow takes for 8 bits."""
-    return file.format == "TIFF" and file.tag_v2.get(PLANAR) == 2 and max(file.tag_v2.get(BITS, (1,))) > 8
+    """Whether an opened TIFF file has 16-bit channels that Pillow misreads: one after the other, multiplied with alpha,
+    or beside bands that are no alpha."""
+    if file.format != "TIFF" or max(file.tag_v2.get(BITS, (1,))) <= 8:
+        return False
+    return file.tag_v2.get(PLANAR) == 2 or file.tag_v2.get(EXTRA, (2,)) != (2,)
 
 
 def decode_twice(file: Image.Image, again: Image.Image) -> Picture | None:
@@ -139,28 +137,42 @@ def is_tiff(source: io.BytesIO | Path) -> bool:
     return head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def read_other_tiff(source: io.BytesIO | Path, name: str) -> tuple[np.ndarray, str]:
-    """(h, w, C) pixels of a TIFF file that Pillow does not take, and their channels; InputError without tifffile, or
-    for one that it does not take either."""
+def read_other_tiff(source: io.BytesIO | Path, name: str) -> Picture:
+    """The first page of a TIFF file that Pillow does not take; InputError without tifffile, or for one that it does not
+    take either. Colours that are multiplied with alpha are divided by it; other bands are left out."""
     try:
         import tifffile
     except ImportError:
         raise InputError(f"{name}: this kind of TIFF needs one more package: pip install tifffile") from None
     with tifffile.TiffFile(source) as file:
-        page = file.pages[0]
+        page, pages = file.pages[0], len(file.pages)
         pixels = page.asarray()
+        extra = tuple(map(int, page.extrasamples))
         pixels = np.moveaxis(pixels, 0, -1) if page.planarconfig == 2 and pixels.ndim == 3 else pixels
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     colour = {0: "L", 1: "L", 2: "RGB", 5: "CMYK"}.get(int(page.photometric))
-    channels = f"{colour}A" if colour and pixels.shape[2] > len(colour) else colour
-    if channels not in PHOTOMETRIC or pixels.ndim != 3 or pixels.shape[2] < len(channels):
+    count = len(colour or "")
+    if colour is None or pixels.ndim != 3 or pixels.shape[2] < count:
         raise InputError(f"{name} is a TIFF of a kind that is not known here; convert it to RGB")
-    pixels = pixels[:, :, : len(channels)]
+    alphas = [place for place, kind in enumerate(extra) if kind in ALPHA and colour != "CMYK"][:1]
+    others = pixels.shape[2] - count - len(alphas)
+    losses = [f"without {others} further band{'s' if others > 1 else ''}"] if others else []
+    losses += ["only the first of its frames used"] if pages > 1 else []
+    losses += ["floats of 64 bits reduced to 32"] if pixels.dtype == np.float64 else []
+    pixels = pixels[:, :, [*range(count), *(count + place for place in alphas)]]
     if pixels.dtype.kind == "f":
         pixels = pixels.astype(np.float32)
     elif pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{name} holds {pixels.dtype} numbers; convert it to 8 or 16 bits, or to floats")
-    return (np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 else pixels), channels
+    if page.photometric == 0:
+        pixels[:, :, :count] = (1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max) - pixels[:, :, :count]
+    if alphas and extra[alphas[0]] == ASSOCIATED:
+        peak = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+        alpha = pixels[:, :, count:].astype(np.float64)
+        colours = pixels[:, :, :count] * float(peak)
+        straight = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
+        pixels[:, :, :count] = straight if peak == 1 else np.rint(straight.clip(0, peak))
+    return Picture(pixels, colour + "A" * len(alphas), losses=tuple(losses))
 
 
 def tiff_exif(source: io.BytesIO | Path) -> Image.Exif:
@@ -172,85 +184,6 @@ def tiff_exif(source: io.BytesIO | Path) -> Image.Exif:
             exif.get_ifd(tag)
         exif.tobytes()
     return exif
-
-
-def png_frame(channels: str, options: dict[str, Any]) -> bytes:
-    """A PNG of one pixel with all the metadata of Pillow's `options`: `write_png` replaces its header and pixels."""
-    frame = io.BytesIO()
-    Image.new(channels, (1, 1)).save(frame, "PNG", **options)
-    return frame.getvalue()
-
-
-def write_png(
-    stream: IO[bytes],
-    frame: bytes,
-    size: tuple[int, int],
-    kind: PixelFormat,
-    bands: Iterable[np.ndarray],
-    compression: int = COMPRESSION,
-) -> None:
-    """Rows of a picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PNG; `frame` is `png_frame`'s."""
-    header = png_header(size, kind)
-    stream.write(PNG_SIGNATURE)
-    position = len(PNG_SIGNATURE)
-    while position < len(frame):
-        (length,) = struct.unpack_from(">I", frame, position)
-        name = frame[position + 4 : position + 8]
-        if name == b"IDAT":
-            rows = _filtered_rows(bands, size[1] * len(kind.channels))
-            for data in compressed(rows, compression, system.threads_in_use()):
-                stream.write(png_chunk(name, data))
-        else:
-            data = header if name == b"IHDR" else frame[position + 8 : position + 8 + length]
-            stream.write(png_chunk(name, data))
-        position += 12 + length
-
-
-def png_header(size: tuple[int, int], kind: PixelFormat) -> bytes:
-    """What a PNG of a size (H, W) has in its IHDR chunk."""
-    return struct.pack(">IIBBBBB", size[1], size[0], kind.depth, PNG_COLOURS[kind.channels], 0, 0, 0)
-
-
-def png_chunk(name: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG: its length, name, data and checksum."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def quick_png(pixels: np.ndarray, small: bool = True) -> bytes:
-    """A PNG of (H, W, C) uint8, C from 1 (grey) to 4 (RGBA), of which the even ones end with alpha.
-
-    `small`: every row holds differences to the pixel on the left, packed by their frequency alone, in half the time of
-    zlib's quickest level with the filters that Pillow tries, for about as many bytes. Else nothing is packed, in a
-    tenth of that time.
-    """
-    height, width, channels = pixels.shape
-    rows, filtered = pixels.reshape(height, -1), np.empty((height, 1 + width * channels), np.uint8)
-    filtered[:, 0] = small  # PNG's number of the filter
-    filtered[:, 1:] = rows
-    if small:
-        filtered[:, 1 + channels :] -= rows[:, :-channels]
-    packer = zlib.compressobj(int(small), strategy=zlib.Z_HUFFMAN_ONLY)
-    packed = packer.compress(filtered) + packer.flush()
-    header = png_header((height, width), PixelFormat(CHANNELS[channels], 8))
-    chunks = (b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")
-    return PNG_SIGNATURE + b"".join(png_chunk(name, data) for name, data in chunks)
-
-
-def _filtered_rows(bands: Iterable[np.ndarray], width: int) -> Iterator[memoryview]:
-    """Bands of rows of `width` numbers as a PNG compresses them: every byte as its difference to the one above."""
-    above = None
-    for band in bands:
-        rows = band.reshape(len(band), width)
-        step = max(1, PNG_LARGEST_CHUNK // (rows.itemsize * width))
-        for top in range(0, len(rows), step):
-            part = rows[top : top + step]
-            levels = np.ascontiguousarray(part.astype(part.dtype.newbyteorder(">"), copy=False)).view(np.uint8)
-            filtered = np.empty((len(levels), 1 + levels.shape[1]), np.uint8)
-            filtered[:, 0] = 2  # the filter's number
-            filtered[0, 1:] = levels[0] if above is None else levels[0] - above
-            np.subtract(levels[1:], levels[:-1], out=filtered[1:, 1:])
-            above = levels[-1].copy()
-            yield filtered.data.cast("B")
 
 
 def tiff_head(size: tuple[int, int], kind: PixelFormat, tags: ImageFileDirectory_v2) -> bytes:

@@ -107,7 +107,7 @@ def judge(root: Path, name: str, sets: Mapping[str, Any]) -> dict[str, Any] | No
         return None
     upscaler, found = load_upscaler(checkpoint), {"steps": state["step"], "psnr": {}}
     for label, config in sets.items():
-        metrics = make_metrics(dict.fromkeys(["psnr", *(config.get("metrics") or ())]))
+        metrics = make_metrics(["psnr", *(each for each in config.get("metrics") or () if each != "psnr")])
         for task in make_tasks(config, f"trial.sets.{label}"):
             pictures = range(len(task.samples))
             rows = {str(n): {"": task.measure(task.sample(n), upscaler, None, metrics)[0]} for n in pictures}

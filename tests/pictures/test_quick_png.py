@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pictures.deep import quick_png
+from pictures.png import quick_png
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (40, 1), (37, 52)])

@@ -1,23 +1,20 @@
 """Warps: homographies, their files, and the positions and pixel sizes under them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from utils.errors import InputError
 from utils.files import atomic_file
 from utils.geometry.grids import CPU, Place, pixel_index, row_chunks
-from utils.geometry.matrices import parse_matrix, read_matrix, rotation_matrix
+from utils.geometry.matrices import SINGULAR, check_homography, matrix_of, parse_matrix, rotation_matrix
 from utils.geometry.sizes import Scale, Size, check_window
 
 # Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
 LARGEST_CELL = 8.0
-SINGULAR = 1e-12
 SMALLEST_DEPTH = 1e-12  # in front of the horizon, relative to the depth of the picture's centre
 QUERIES = 1 << 16  # positions looked at together
 
@@ -155,13 +152,7 @@ class Homography:
     def __post_init__(self) -> None:
         matrix = self.matrix.detach().cpu().double()
         object.__setattr__(self, "matrix", matrix)
-        if matrix.shape != (3, 3) or not matrix.isfinite().all():
-            raise InputError("a homography is 3x3 finite numbers")
-        # Rows and columns have different units, so their lengths are divided out before the determinant is judged.
-        balanced = matrix / matrix.norm(dim=1, keepdim=True).clamp(min=1e-300)
-        balanced = balanced / balanced.norm(dim=0, keepdim=True).clamp(min=1e-300)
-        if torch.linalg.det(balanced).abs() < SINGULAR:
-            raise InputError("the homography is singular: it maps the picture to a line; give an invertible matrix")
+        check_homography(matrix.numpy())
 
     @classmethod
     def scaling(cls, scale: Scale) -> "Homography":
@@ -227,20 +218,12 @@ def read_homography(source: str | Path) -> Homography:
 
     InputError when there is no such file, it holds something else, or the matrix is singular.
     """
-    return _explained(read_matrix, source)
+    return Homography(torch.from_numpy(matrix_of(source)))
 
 
 def parse_homography(text: str) -> Homography:
     """The homography of a text as `read_homography` takes it, which is never a file's name."""
-    return _explained(parse_matrix, text)
-
-
-def _explained(read: Callable[[str | Path], np.ndarray], source: str | Path) -> Homography:
-    try:
-        return Homography(torch.from_numpy(read(source)))
-    except InputError as error:
-        text = str(source)
-        raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
+    return Homography(torch.from_numpy(matrix_of(text, parse_matrix)))
 
 
 def write_homography(path: str | Path, homography: Homography) -> None:

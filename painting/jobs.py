@@ -1,0 +1,201 @@
+"""Which pictures are meant, and where their results go."""
+
+import glob
+import io
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from painting.request import Request
+from pictures.animations import read_animation
+from pictures.formats import WRITTEN, Format, check_writable, format_of
+from pictures.picture import Animation, Picture
+from pictures.reading import STREAM, check_readable, is_picture, read_picture
+from pictures.writing import BandedPicture, encode, write_picture
+from utils.errors import InputError
+from utils.files import distinct_names, writing
+
+COMPARED = "_compare.png"  # ends the name of what `compare` writes
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to read, where to write what is made of it, and the format for that; `-` is standard input or
+    output."""
+
+    source: Path
+    target: Path
+    form: Format
+
+    @property
+    def streams(self) -> bool:
+        """Whether the result goes to the standard output."""
+        return str(self.target) == STREAM
+
+    def beside(self, suffix: str) -> Path:
+        """A name beside the target's: `out_compare.png` of `out.jpg` for `_compare.png`."""
+        return self.target.with_name(self.target.stem + suffix)
+
+    def read(self) -> Picture | Animation:
+        """An animation where the source is one and the format holds such; InputError as `read_picture`."""
+        source = sys.stdin.buffer.read() if str(self.source) == STREAM else self.source
+        animation = read_animation(source) if self.form.is_animated else None
+        return animation or read_picture(source)
+
+    def write(self, picture: Picture | BandedPicture | Animation, compression: int | None = None) -> list[str]:
+        """As `write_picture`, also what it returns."""
+        if not self.streams:
+            return write_picture(self.target, picture, compression)
+        content = io.BytesIO()
+        lost = encode(content, self.target, self.form, picture, compression)
+        with writing("standard output"):
+            try:
+                sys.stdout.buffer.write(content.getbuffer())
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left when it ends
+                raise InputError("cannot write standard output: what reads it has ended") from None
+        return lost
+
+
+def find_jobs(request: Request) -> list[Job]:
+    """Jobs for files, folders (with all below them), patterns such as `photos/**/*.jpg`, or `-`.
+
+    One file goes to the file `output`, or into it where that is a folder; all others go into a folder, which mirrors
+    the folders of the inputs, named by their stems, or by their whole names where two would get one name, with `suffix`
+    and the ending of `format`, .png by default. InputError when there is nothing to read or nowhere to write.
+    """
+    inputs, output, suffix = request.input, request.output, request.suffix
+    ending = request.format and f".{request.format}"
+    single = len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_pattern(inputs[0])
+    into = output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir())
+    if STREAM in inputs and (len(inputs) > 1 or into):
+        raise InputError("--input - is one picture, so it is the only input, and --output is a file or -")
+    if single and not into:
+        return [_single_job(inputs[0], output, ending, suffix)]
+    folder = Path(output or "output")
+    if output == STREAM:
+        raise InputError("--output - takes one picture, not several; name a folder")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file, but --input is several pictures; name a folder")
+    if suffix and Path(suffix).name != suffix:
+        raise InputError(f"--suffix {suffix} holds a folder; give letters that end a name, such as _x4")
+    by_place = defaultdict(list)
+    roots = [Path(text) for text in inputs if Path(text).is_dir()]
+    for text in dict.fromkeys(inputs):
+        for path, place in _sources(text, folder, apart=len(roots) > 1):
+            by_place[folder / place].append(path)
+    ending = ending or ".png"
+    jobs = [
+        Job(path, place / f"{name}{suffix or ''}{ending}", WRITTEN[ending])
+        for place, paths in by_place.items()
+        for path, name in distinct_names(list(dict.fromkeys(paths))).items()
+    ]
+    _check_apart(jobs)
+    return jobs
+
+
+def check_outputs(jobs: Sequence[Job], request: Request) -> None:
+    """InputError, before any work, when a result cannot be written, or two would be one file."""
+    beside = [Path(path) for path in (request.cmsr_map, request.mask) if path]
+    if beside and len(jobs) > 1:
+        raise InputError("--mask and --cmsr-map are for one picture; give --input a picture")
+    beside += [job.beside(COMPARED) for job in jobs if request.compare]
+    outputs = [*beside, *(job.target for job in jobs if not job.streams)]
+    places = {path.resolve() for path in outputs}
+    if len(places) < len(outputs) or places & {job.source.resolve() for job in jobs}:
+        raise InputError("--input, --output, --mask, --cmsr-map and what --compare writes have to be different files")
+    for job in jobs:
+        if request.is_transparent_warp and not job.form.has_alpha:
+            raise InputError(f"{job.target}: this format has no transparency; give --background black, or write a .png")
+        if request.compression is not None and job.form.name != "PNG":
+            raise InputError(f"{job.target}: --compression is for .png; remove it or write a .png")
+        if request.background and job.form.has_alpha and not request.is_warp:
+            raise InputError(f"{job.target} holds transparency; --background is for warps and formats without")
+    for path in outputs:
+        check_writable(path)
+    remaining([Job(path, path, format_of(path)) for path in beside], request)
+
+
+def remaining(jobs: Sequence[Job], request: Request) -> list[Job]:
+    """Jobs whose result is not there yet, with `skip_existing`; all of them with `overwrite`; else InputError where one
+    is."""
+    done = [job for job in jobs if not job.streams and job.target.exists()]
+    if request.overwrite or not done:
+        return list(jobs)
+    if request.skip_existing:
+        return [job for job in jobs if job not in done]
+    which = f"{done[0].target} is" if len(jobs) == 1 else f"{len(done)} of {len(jobs)} results are"
+    raise InputError(f"{which} there already; give --overwrite, --skip-existing or another --output")
+
+
+def _single_job(text: str, output: str | None, ending: str | None, suffix: str | None) -> Job:
+    if suffix is not None:
+        raise InputError("--suffix is for results in a folder; give --output a folder")
+    if text != STREAM:
+        check_readable(Path(text))
+    target = Path(output or (STREAM if text == STREAM else f"output{ending or '.png'}"))
+    if ending and str(target) != STREAM and target.suffix.lower() != ending:
+        raise InputError(f"--format {ending[1:]} and --output {target} are two formats; remove one")
+    return Job(Path(text), target, WRITTEN[ending or ".png"] if str(target) == STREAM else format_of(target))
+
+
+def _is_pattern(text: str) -> bool:
+    return glob.has_magic(text) and not os.path.lexists(text)
+
+
+def _sources(text: str, output: Path, apart: bool) -> list[tuple[Path, Path]]:
+    """Pictures that one --input means, and the folder each has below its own; several folders stay `apart`."""
+    path = Path(text)
+    if path.is_dir():
+        if path.resolve() == output.resolve():
+            raise InputError(f"--output {output} is the input folder; name another, so that no picture is overwritten")
+        found = _pictures_below(path, output)
+        if not found:
+            raise InputError(f"no pictures in {path}; expected files such as .png or .jpg")
+        top = Path(path.resolve().name) if apart else Path()
+        return [(picture, top / picture.parent.relative_to(path)) for picture in found]
+    if _is_pattern(text):
+        parts = Path(text).parts
+        base = Path(*parts[: next(number for number, part in enumerate(parts) if glob.has_magic(part))])
+        matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
+        found = [match for match in matches if match.is_file() and is_picture(match)]
+        if not found:
+            raise InputError(f"no pictures match {text}; check the pattern")
+        return [(match, match.parent.relative_to(base)) for match in found]
+    check_readable(path)
+    return [(path, Path())]
+
+
+def _pictures_below(folder: Path, output: Path) -> list[Path]:
+    """Pictures in a folder and all below, but hidden ones and what is in the folder for the results; in order."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"cannot read the folder {error.filename}: {error.strerror}; change its permissions")
+
+    results, entered, found = output.resolve(), set(), []
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(place)
+        if here.resolve() in entered:  # a link to a folder that was entered, or to one above
+            folders.clear()
+            continue
+        entered.add(here.resolve())
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != results)
+        found += [here / name for name in sorted(names) if is_picture(here / name) and (here / name).is_file()]
+    return found
+
+
+def _check_apart(jobs: Sequence[Job]) -> None:
+    """InputError when two jobs would write one file, or one the source of another."""
+    sources = {os.path.realpath(job.source): job.source for job in jobs}
+    targets = {}
+    for job in jobs:
+        place = os.path.realpath(job.target)
+        if place in targets:
+            raise InputError(f"{targets[place]} and {job.source} would both be written to {job.target}; do one alone")
+        if place in sources:
+            raise InputError(f"{job.source} would overwrite the input {sources[place]}; name another --output")
+        targets[place] = job.source

@@ -1,0 +1,199 @@
+"""Animated GIF, PNG and WebP: frames as they are shown, disposal and blending resolved by Pillow, and their times."""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from pictures import deep
+from pictures.colour import TRANSPARENT, palette_image
+from pictures.formats import Format
+from pictures.metadata import Metadata
+from pictures.picture import PEAKS, Animation, Picture, levels
+from pictures.reading import STREAM, described, has_more_frames, opened, reading_errors
+from utils.errors import InputError
+from utils.system import check_memory
+
+ANIMATED = ("GIF", "PNG", "WEBP")  # formats whose further frames are no pages, layers or sizes
+RGBA = 4
+COPIES = 3  # of all frames, while they are read
+
+DISPOSE = 2  # GIF: frames begin on empty ground
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of frames in a format: multiples of `unit` ms, 0 for any, up to `longest` ms; shown up to `plays` times."""
+
+    unit: int
+    longest: float
+    plays: int
+
+
+TIMES = {
+    "GIF": Times(10, 10 * 65535, 65536),
+    "PNG": Times(0, 1000 * 65535, 2**32 - 1),
+    "WEBP": Times(1, 2**24 - 1, 65535),
+}
+
+
+def read_animation(source: str | Path | bytes) -> Animation | None:
+    """The animation in a file, or in a file's content; None for anything else, also for what is no picture at all.
+
+    Frames are upright, of one kind: grey where all of them are, with alpha where one is transparent somewhere.
+    InputError as `read_picture`, for any broken frame, and when all frames take more memory than there is.
+    """
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        return None
+    name = STREAM if isinstance(source, bytes) else str(source)
+    if not _is_animation(source, name):
+        return None
+    with reading_errors(name):
+        with opened(source) as file:
+            if file.format == "PNG":
+                file.verify()
+        with opened(source) as file:
+            count = file.n_frames
+            check_memory(count * file.width * file.height * RGBA * COPIES, f"{name}: reading {count} frames")
+            losses = ("16 bits reduced to 8",) if deep.is_reduced(file) or file.mode.startswith("I") else ()
+            frames, durations = [], []
+            # A PNG may begin with a picture for viewers that know no animations
+            hidden = int(bool(file.info.get("default_image")))
+            losses += ("without the picture for viewers that show no animations",) * hidden
+            for number in range(hidden, count):
+                file.seek(number)
+                frames.append(_rgba(file))
+                durations.append(float(file.info.get("duration", 0)))
+            channels, pixels = _of_one_kind(frames)
+            text = getattr(file, "text", {})
+            pictures = [
+                described(Picture(frame, channels, losses=losses), file.getexif, file.info, text) for frame in pixels
+            ]
+            return Animation(tuple(pictures), tuple(durations), _plays(file))
+
+
+def _is_animation(source: str | Path | bytes, name: str) -> bool:
+    try:
+        with reading_errors(name), opened(source) as file:
+            if file.format not in ANIMATED:
+                return False
+            if file.format == "PNG" and not file.is_animated:  # said before the pixels, which need not be decoded
+                return False
+            file.load()
+            return has_more_frames(file)
+    except Exception:  # whatever is wrong with the first frame is said by who reads it as a picture
+        return False
+
+
+def _rgba(file: Image.Image) -> np.ndarray:
+    """(h, w, 4) of the frame that a file is at."""
+    file.load()
+    if not file.mode.startswith("I"):
+        return np.array(file.convert("RGBA"))
+    grey = levels(np.array(file).astype(np.uint16), 8)
+    return np.dstack([grey, grey, grey, np.full_like(grey, PEAKS[8])])
+
+
+def _of_one_kind(frames: list[np.ndarray]) -> tuple[str, list[np.ndarray]]:
+    """The fewest channels that hold all frames (h, w, 4), and the frames with these."""
+    grey = all((frame[..., :1] == frame[..., 1:3]).all() for frame in frames)
+    opaque = all((frame[..., 3] == PEAKS[8]).all() for frame in frames)
+    kept = [0, 3] if grey else [0, 1, 2, 3]
+    kept = kept[:-1] if opaque else kept
+    channels = "".join(("L" if grey else "RGBA"[channel]) if channel < 3 else "A" for channel in kept)
+    return channels, [np.ascontiguousarray(frame[..., kept]) for frame in frames]
+
+
+def _plays(file: Image.Image) -> int:
+    """How often an animation is shown, 0 for without end. A GIF says how often it is repeated, if at all."""
+    loop = file.info.get("loop")
+    if file.format != "GIF":
+        return loop or 0
+    return 1 if loop is None else loop and loop + 1
+
+
+def check_times(path: str | Path, form: Format, animation: Animation) -> None:
+    """InputError when the format cannot hold the times of the animation."""
+    times = TIMES[form.name]
+    if max(animation.durations) > times.longest:
+        longest = f"{max(animation.durations) / 1000:.0f} s"
+        raise InputError(f"cannot write {path}: a frame of {longest} is beyond {form.name}; write a .png")
+
+
+def encode_animation(
+    stream: BinaryIO, path: str | Path, form: Format, animation: Animation, compression: int
+) -> list[str]:
+    """Write to an empty stream, that can go back; returns what of the metadata could not be written, in words.
+
+    Neighbouring frames that the format holds as the same are written as one that lasts as long as both. More loops than
+    the format counts are as many as it counts. InputError as `write_picture`.
+    """
+    lost = []
+    try:
+        try:
+            _save(stream, form, animation, animation.frames[0].metadata, compression)
+        except Exception as error:  # Pillow's writers raise anything at all for metadata that they cannot write
+            if animation.frames[0].metadata == Metadata():
+                raise
+            stream.seek(0)
+            stream.truncate()
+            _save(stream, form, animation, Metadata(), compression)
+            lost = [f"all metadata ({error})"]
+    except (OSError, ValueError, MemoryError, struct.error) as error:
+        raise InputError(f"cannot write {path}: {error or 'too large for this format'}") from None
+    return lost
+
+
+def rounded(durations: Iterable[float], unit: int) -> list[float]:
+    """Durations in ms as multiples of `unit` whose sums stay the nearest to the given ones; none above 0 gets 0."""
+    if not unit:
+        return list(durations)
+    made, end = [], 0
+    for duration, given_end in zip(durations, accumulate(durations), strict=True):
+        made.append(max(unit * round(given_end / unit) - end, unit if duration else 0))
+        end += made[-1]
+    return made
+
+
+def _save(stream: BinaryIO, form: Format, animation: Animation, metadata: Metadata, compression: int) -> None:
+    plays = min(animation.plays, TIMES[form.name].plays)
+    options: dict[str, Any] = {**form.options, **metadata.options(form.name), "loop": plays}
+    if form.name == "PNG":
+        options["compress_level"] = compression
+    image_of = _palette_image if form.name == "GIF" else _image
+    images = [image_of(frame) for frame in animation.frames]
+    if form.name == "GIF":
+        del options["loop"]
+        if plays != 1:
+            options["loop"] = max(plays - 1, 0)
+        if animation.frames[0].pixel_format.has_alpha:
+            options |= {"transparency": TRANSPARENT, "disposal": DISPOSE}
+        options["optimize"] = False  # else Pillow writes what does not change as transparent, over what is disposed of
+    durations = rounded(animation.durations, TIMES[form.name].unit)
+    first, *others = images
+    first.save(stream, form.name, save_all=True, append_images=others, duration=durations, **options)
+
+
+def _image(frame: Picture) -> Image.Image:
+    return Image.fromarray(frame.pixels[:, :, 0] if frame.channels == "L" else frame.pixels)
+
+
+def _palette_image(frame: Picture) -> Image.Image:
+    return palette_image(frame.pixels)
+
+
+def merged(animation: Animation) -> Animation:
+    """With neighbouring frames that are the same object as one."""
+    frames, durations = [], []
+    for frame, duration in zip(animation.frames, animation.durations, strict=True):
+        if frames and frame is frames[-1]:
+            durations[-1] += duration
+        else:
+            frames.append(frame)
+            durations.append(duration)
+    return replace(animation, frames=tuple(frames), durations=tuple(durations))

@@ -1,0 +1,104 @@
+"""Bars for single pictures: what is counted comes to the whole, and short work shows nothing."""
+
+import io
+from functools import partial
+
+import pytest
+import torch
+from tqdm import tqdm
+
+import demo
+import models
+from models import Upscaler
+from painting import batch, engines
+from painting.batch import StageBars
+from pictures.picture import Picture
+from pictures.writing import write_picture
+from tests.commands import call
+from tests.listener import Listener
+from tests.pictures.making import noise
+from tests.registered import small_spec
+from utils import progress
+from utils.geometry.grids import Grid
+from utils.geometry.homographies import Homography
+from utils.progress import SLOW
+
+GRIDS = {
+    "plain": Grid.of_size((70, 90)),
+    "turned": Homography.rotation(90, (31, 40), (70, 90), (2, 2)).grid((31, 40), (70, 90)),
+}
+
+
+@pytest.mark.parametrize("name", ["lmliif", "liif", "lmciaosr", "metasr", "lerf-net"])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_rows_are_counted_once(name, grid) -> None:
+    upscaler = Upscaler(models.make(small_spec(name)).eval())
+    if name.startswith("lm"):
+        upscaler.model.pixels_at_a_time = lambda latent: (11, 13)
+    listener = Listener()
+    with progress.told_to(listener):
+        upscaler(torch.rand(3, 31, 40), GRIDS[grid])
+    assert listener.stages[-1] == ("painting", 70 * 90)
+    painted = sum(listener.counted[-1])
+    if grid == "plain":
+        assert painted == pytest.approx(70 * 90)
+    else:
+        assert 0.3 * 70 * 90 < painted <= 70 * 90  # what lies outside the picture is not painted
+    if upscaler.model.encodes:
+        assert listener.stages[0] == ("encoding", 31)
+        assert sum(listener.counted[0]) == pytest.approx(31)
+        assert len(listener.counted[0]) > 3
+        assert not any(layer._forward_hooks for layer in upscaler.model.modules())
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(SLOW - 0.5, False), (SLOW + 0.5, True)])
+def test_bars_are_shown_for_long_work_and_go(monkeypatch, seconds, shown) -> None:
+    clock, screen = [100.0], Screen()
+    monkeypatch.setattr(tqdm, "_time", lambda _: clock[0], raising=False)
+
+    def make(**options: object) -> tqdm:
+        bar = tqdm(file=screen, **options)
+        bar._time, bar.start_t = (lambda: clock[0]), clock[0]
+        bar.last_print_t = clock[0]
+        return bar
+
+    bars = StageBars(make, lambda: clock[0])
+    with progress.told_to(bars):
+        for name in ("encoding", "painting"):
+            with progress.stage(name, 10):
+                for _ in range(4):
+                    clock[0] += seconds / 8
+                    progress.advance(3)  # 12 of 10: the last counts less
+                if shown and name == "painting":
+                    assert "painting: 100%" in screen.getvalue()
+    assert bool(screen.getvalue()) == shown
+    if shown:
+        assert screen.getvalue().endswith("\r")
+        assert "encoding" not in screen.getvalue()  # two seconds were not over then
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("model", ["lanczos", "lerf-g"])
+def test_demo_tells_of_a_single_picture_alone(monkeypatch, model) -> None:
+    for name in ("one", "two"):
+        write_picture(f"in/{name}.png", Picture(noise(40, 30, 3), "RGB"))
+    listener = Listener()
+    monkeypatch.setattr(batch, "StageBars", lambda: listener)
+    monkeypatch.setattr(engines, "BAND_PIXELS", 1)
+    call(demo, "--input", "in", "--output", "out", "--scale", "4", "--model", model)
+    assert not listener.stages
+    call(demo, "--input", "in/one.png", "--output", "whole.png", "--scale", "4", "--model", model)
+    assert listener.stages == [("painting", 160 * (120 if model == "lanczos" else 1))]
+    if model == "lerf-g":
+        assert sum(listener.counted[0]) == 160
+        assert [*map(len, listener.counted)] in ([3], [1])  # by the C runtime in bands
+        whole = partial(open, mode="rb")
+        with whole("whole.png") as single, whole("out/one.png") as banded:
+            assert single.read() == banded.read()

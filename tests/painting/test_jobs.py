@@ -1,0 +1,124 @@
+"""Which pictures are meant, and where their results go."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from painting.jobs import Job, find_jobs, remaining
+from painting.request import Request
+from utils.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def found(*inputs: str, output: str | None = "out", **options: object) -> list[Job]:
+    return find_jobs(Request(scale=(2, 2), input=inputs, output=output, **options))
+
+
+def pairs(*inputs: str, **options: object) -> dict:
+    jobs = found(*inputs, **options)
+    return {str(job.source): str(job.target) for job in jobs}
+
+
+def test_no_two_results_have_one_name() -> None:
+    touch("in/a.png", "in/a.jpg", "in/a.png.png", "in/B.png", "in/b.webp", "in/c.png")
+    assert pairs("in") == {
+        "in/B.png": "out/B.png.png",
+        "in/a.jpg": "out/a.jpg.png",
+        "in/a.png": "out/a.png.png",
+        "in/a.png.png": "out/a.png.png.png",
+        "in/b.webp": "out/b.webp.png",
+        "in/c.png": "out/c.png",
+    }
+
+
+def test_folders_are_mirrored_and_results_are_no_inputs() -> None:
+    touch("in/a.png", "in/x/a.png", "in/x/y/b.jpg", "in/out/a.png", "in/.hidden/c.png", "in/x/notes.txt")
+    assert pairs("in", output="in/out", format="webp", suffix="_x4") == {
+        "in/a.png": "in/out/a_x4.webp",
+        "in/x/a.png": "in/out/x/a_x4.webp",
+        "in/x/y/b.jpg": "in/out/x/y/b_x4.webp",
+    }
+
+
+def test_linked_folders_are_entered_once() -> None:
+    touch("in/a.png", "else/b.png")
+    os.symlink("../else", "in/linked")
+    os.symlink("..", "else/up")
+    assert sorted(pairs("in")) == ["in/a.png", "in/linked/b.png"]
+
+
+def test_several_inputs() -> None:
+    touch("one/a.png", "two/a.png", "two/deep/b.png", "c.png", "p/q/d.png", "p/q/r/e.png")
+    assert pairs("one", "two", "c.png", "p/**/*.png") == {
+        "one/a.png": "out/one/a.png",
+        "two/a.png": "out/two/a.png",
+        "two/deep/b.png": "out/two/deep/b.png",
+        "c.png": "out/c.png",
+        "p/q/d.png": "out/q/d.png",
+        "p/q/r/e.png": "out/q/r/e.png",
+    }
+    with pytest.raises(InputError, match=r"one/a\.png and two/a\.png would both be written to out/a\.png"):
+        pairs("one/a.png", "two/a.png")
+
+
+def test_one_input() -> None:
+    touch("a.png", "[1].png", "there/x.txt")
+    assert pairs("a.png", output=None) == {"a.png": "output.png"}
+    assert pairs("a.png", output=None, format="jpg") == {"a.png": "output.jpg"}
+    assert pairs("a.png", output="b.tif") == {"a.png": "b.tif"}
+    assert pairs("a.png", output="there") == {"a.png": "there/a.png"}
+    assert pairs("a.png", output="new/", suffix="_2") == {"a.png": "new/a_2.png"}
+    assert pairs("[1].png", output="b.png") == {"[1].png": "b.png"}
+    assert pairs("-", output=None) == {"-": "-"}
+    assert pairs("-", output="b.png") == {"-": "b.png"}
+    assert found("a.png", output="-", format="jpg")[0].form.name == "JPEG"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "words"),
+    [
+        (["nothere.png"], {}, "no picture nothere.png"),
+        (["in/*.gif"], {}, "no pictures match"),
+        (["empty"], {}, "no pictures in empty"),
+        (["in"], {"output": "in"}, "overwritten"),
+        (["in"], {"output": "in/a.png"}, "is a file"),
+        (["in"], {"output": "-"}, "name a folder"),
+        (["-", "in"], {}, "one picture"),
+        (["in/a.png"], {"output": "b.png", "suffix": "_x4"}, "--suffix"),
+        (["in/a.png"], {"output": "b.png", "format": "jpg"}, "two formats"),
+        (["in/a.png", "in/b.png"], {"output": "in"}, "would overwrite the input"),
+    ],
+)
+def test_mistakes(inputs, options, words) -> None:
+    touch("in/a.png", "in/b.png")
+    Path("empty").mkdir()
+    with pytest.raises(InputError, match=words):
+        pairs(*inputs, **options)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_are_left_out_of_folders_and_refused_alone() -> None:
+    touch("in/a.png")
+    os.mkfifo("in/pipe.png")
+    assert list(pairs("in")) == ["in/a.png"]
+    with pytest.raises(InputError, match="pipe"):
+        pairs("in/pipe.png", output="o.png")
+
+
+def test_results_that_are_there() -> None:
+    touch("in/a.png", "in/b.png", "out/a.png")
+    jobs = found("in")
+    plain = Request(scale=(2, 2))
+    assert remaining(jobs, replace(plain, overwrite=True)) == jobs
+    assert [str(job.source) for job in remaining(jobs, replace(plain, skip_existing=True))] == ["in/b.png"]
+    with pytest.raises(InputError, match="1 of 2 results are there already"):
+        remaining(jobs, plain)
