@@ -18,7 +18,7 @@ from models.cmsr.tables import find_table
 from models.decoders.lmf import LMFDecoder
 from models.upscaler import Upscaler
 from models.zoo import resolve
-from painting.layers import with_outside
+from painting.layers import drawn_on, with_outside
 from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.png import quick_png
@@ -165,8 +165,8 @@ class Studio:
         encoding = self._encoding_of(key, upscaler, picture)
         if upscaler.model.encodes:
             upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._processors)
-        drawn = encoding.draw(upscaler, grid)
-        return drawn if isinstance(grid, Grid) else with_outside(drawn, grid.inside(), None)
+        drawn, covered = drawn_on(grid, lambda grid: encoding.draw(upscaler, grid))
+        return drawn if covered is None else with_outside(drawn, covered, None)
 
     def encode(self, name: str, upload: Upload, model: str) -> None:
         """Encode a picture before its tiles are asked for, where it is encoded whole."""
