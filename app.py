@@ -28,8 +28,16 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument(
         "--memory", type=cli.positive, default=2, metavar="GIB", help="for pictures and all that is kept of them"
     )
-    parser.add_argument("--max-megapixels", type=cli.positive, default=2, metavar="N", help="of a picture that is sent")
+    parser.add_argument(
+        "--max-megapixels",
+        type=cli.positive,
+        metavar="N",
+        help="of a picture that is sent (default: 26 for each GiB of --memory; on 127.0.0.1 at least 50)",
+    )
     parser.add_argument("--max-megabytes", type=cli.positive, default=64, metavar="N", help="of a file that is sent")
+    parser.add_argument(
+        "--public-url", metavar="URL", help="where a proxy shows the page to others, such as https://host/path/"
+    )
     parser.add_argument("--threads", type=cli.count, metavar="N", help="that compute (default: one a core)")
     cli.add_backend_option(parser)
     return parser.parse_args(argv)
@@ -50,13 +58,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         port=arguments.port,
         token=arguments.token,
         memory=int(arguments.memory * 2**30),
-        pixels=int(arguments.max_megapixels * 1e6),
+        pixels=arguments.max_megapixels and int(arguments.max_megapixels * 1e6),
         file_bytes=int(arguments.max_megabytes * 2**20),
         backend=arguments.backend,
+        public_url=arguments.public_url,
     )
-    for package in ("fastapi", "uvicorn"):
+    for package in ("fastapi", "uvicorn", "itsdangerous"):
         if importlib.util.find_spec(package) is None:
-            raise InputError("the page needs two more packages: pip install fastapi uvicorn, or run make web")
+            raise InputError("the page needs more packages: pip install fastapi uvicorn itsdangerous, or run make web")
     system.settle_threads(arguments.threads)
     from web.server import serve
 

@@ -7,13 +7,11 @@ from torch import Tensor, nn
 
 from models.capabilities import Tiling
 from models.encoders.chunks import encode_in_chunks
+from models.memory import chunk_bytes, in_memory_of
 from utils import progress
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size, sample_bilinear
 from utils.geometry.neighbours import PixelWindow
-
-# Size of a chunk's widest intermediate: larger ones leave the CPU's cache and are slower.
-CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -163,8 +161,12 @@ class ContinuousModel(nn.Module):
         output = latent.image.new_empty(*latent.image.shape[:2], *grid.size)
         if not isinstance(grid, Grid):
             output[:] = outside
-        with progress.stage("painting", grid.size[0] * grid.size[1]):
-            self._paint_latent(latent, grid, output)
+
+        def paint() -> None:
+            with progress.stage("painting", grid.size[0] * grid.size[1]):
+                self._paint_latent(latent, grid, output)
+
+        in_memory_of(output.device, paint)
         return output
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
@@ -187,15 +189,16 @@ class ContinuousModel(nn.Module):
 
     def _chunk_queries(self, field: Field) -> int:
         """Positions per picture that one chunk should hold."""
-        return max(1, CHUNK_BYTES // (torch.finfo(field.table.dtype).bits // 8 * self.floats_per_query * field.batch))
+        floats = self.floats_per_query * field.batch
+        return max(1, chunk_bytes(field.table.device) // (field.table.element_size() * floats))
 
 
 def paint_positions(model: ContinuousModel, field: Field, grid: OutputGrid, output: Tensor, queries: int) -> None:
     """Write the values at the positions of a grid into `output` (B, 3, H, W) by `model.sample`, `queries` of them at a
     time."""
-    for place, coord in grid.chunks(queries):
-        coord = coord.to(output.device, torch.promote_types(coord.dtype, output.dtype))
-        place = tuple(index.to(output.device) if isinstance(index, Tensor) else index for index in place)
+    for place, coord, inside in grid.chunks(queries, output.device):
+        coord = coord.to(torch.promote_types(coord.dtype, output.dtype))
         values = model.sample(field, coord.flatten(0, -2).expand(field.batch, -1, -1))  # (B, Q, C)
-        output[place] = values.transpose(1, 2).unflatten(2, coord.shape[:-1])
+        values = values.transpose(1, 2).unflatten(2, coord.shape[:-1])
+        output[place] = values if inside is None else torch.where(inside, values, output[place])
         progress.advance(coord[..., 0].numel())

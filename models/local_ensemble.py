@@ -103,21 +103,23 @@ class LocalEnsembleModel(ContinuousModel):
         if not isinstance(grid, Grid):
             self.paint(field, grid, output)
             return
-        for rows, part in grid.row_chunks(PAINTED_POSITIONS):
+        at_a_time = PAINTED_POSITIONS if output.is_cpu else grid.size[0] * grid.size[1]
+        for rows, part in grid.row_chunks(at_a_time):
             self.paint(field, part, output[:, :, rows])
 
     def _paint_blocks(self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor) -> None:
         """Paint a grid by PyTorch, a block of spans at a time: whole rows of them when they fit, else a part of one."""
         budget, device = self._spans_at_a_time(field, rows, columns), output.device
-        for span_y, real_y, y in rows.blocks(max(1, budget // len(columns.start))):
-            for span_x, real_x, x in columns.blocks(min(len(columns.start), budget)):
-                neighbours = Neighbours.of_spans(y.to(device), x.to(device), field.pixels, field.batch)
+        across, here = list(columns.blocks(min(len(columns.start), budget), device)), grid.on(device)
+        for span_y, real_y, y in rows.blocks(max(1, budget // len(columns.start)), device):
+            for span_x, real_x, x in across:
+                neighbours = Neighbours.of_spans(y, x, field.pixels, field.batch)
                 rgb = self.query(field, neighbours)  # (B, Ry, Rx, Ly, Lx, 3)
                 rgb = rgb.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # (B, 3, Ry * Ly, Rx * Lx)
-                output[:, :, span_y, span_x] = rgb[:, :, real_y.to(device)][:, :, :, real_x.to(device)]
+                output[:, :, span_y, span_x] = rgb[:, :, real_y][:, :, :, real_x]
                 progress.advance(len(real_y) * len(real_x))
             if field.skip is not None:
-                coord = grid.window(span_y.start, 0, (span_y.stop - span_y.start, grid.size[1])).coord().to(device)
+                coord = here.window(span_y.start, 0, (span_y.stop - span_y.start, grid.size[1])).coord()
                 output[:, :, span_y] += field.skip_at(coord.expand(field.batch, -1, -1, -1)).permute(0, 3, 1, 2)
 
     def _paint_chosen(

@@ -44,7 +44,7 @@ def make(spec: Mapping[str, Any], load_sd: bool = False, **follows: Any) -> nn.M
     if not load_sd:
         return registry.make(_without_published_size(spec, follows), **follows)
     parameters = check_parameters(spec.get("sd"))
-    with _unfilled(2 * len(parameters) + 100, 2 * sum(map(torch.numel, parameters.values())) + (1 << 16)):
+    with limited(parameters), _Unfilled():
         model = registry.make(spec)
     check_fit(model, parameters)
     own = model.state_dict()
@@ -57,11 +57,11 @@ def make(spec: Mapping[str, Any], load_sd: bool = False, **follows: Any) -> nn.M
 
 
 @contextmanager
-def _unfilled(most_tensors: int, most_numbers: int) -> Iterator[None]:
-    """Parameters that are made in the block take no memory; InputError as soon as there are more than that.
-
-    Twice what a checkpoint can fill is enough: of a model that is a little larger, it is named what is missing.
-    """
+def limited(parameters: Mapping[str, Tensor]) -> Iterator[None]:
+    """InputError as soon as modules made in the block have twice as many parameters as can be filled; of a model that
+    is a little too large, it is named what is missing."""
+    most_tensors = 2 * len(parameters) + 100
+    most_numbers = 2 * sum(value.numel() for value in parameters.values()) + (1 << 16)
     tensors = numbers = 0
 
     def count(module: nn.Module, name: str, value: Tensor | None) -> None:
@@ -75,8 +75,7 @@ def _unfilled(most_tensors: int, most_numbers: int) -> Iterator[None]:
 
     hook = register_module_parameter_registration_hook(count)
     try:
-        with _Unfilled():
-            yield
+        yield
     finally:
         hook.remove()
 

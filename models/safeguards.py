@@ -98,6 +98,11 @@ def limit_overshoot(painted: Tensor, encoded: Encoded, grid: Grid) -> None:
     highest, negated = _highest(torch.cat([pixels, -pixels])).split(len(pixels))
     margin = highest + negated + OVERSHOOT
     lowest, highest = -negated - margin, highest + margin
+    if not painted.is_cpu:
+        rows = (pixel_index(grid.rows, height) - window.top).to(pixels.device)
+        bounds = [extreme.index_select(2, rows).index_select(3, columns) for extreme in (lowest, highest)]
+        torch.clamp(painted, *bounds, out=painted)
+        return
     for chunk, part, place in grid.by_pixel_rows(height, LR_ROWS):
         first = max(chunk.start, window.top)
         inner = slice(first - window.top, chunk.stop - window.top)

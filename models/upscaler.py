@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models import precision
+from models import memory, precision
 from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
 from models.continuous import ContinuousModel, Latent, paint_positions
 from models.native import backends
@@ -35,7 +35,8 @@ class Upscaler:
 
     The `model` is on `device` already. Without a `normalization` it is the model's own. `backend` is what computes on a
     CPU, see `backends.choose`; `precision` what the encoder computes in, float32 or bfloat16. Rendering is float32.
-    Without `safeguards` the model alone is rendered, as papers measure it.
+    Without `safeguards` the model alone is rendered, as papers measure it. `memory` is how many bytes of an
+    accelerator's may be used (None: what is free).
     """
 
     model: ContinuousModel
@@ -44,6 +45,7 @@ class Upscaler:
     backend: str = "auto"
     precision: str = "float32"
     safeguards: bool = True
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         if self.normalization is None:
@@ -88,7 +90,12 @@ class Upscaler:
     def computing(self) -> Iterator[None]:
         """Within the block, calls of the model are computed as this upscaler does: by its backend, in its
         precision, without gradients."""
-        with torch.inference_mode(), backends.using(self.backend), precision.using(self.precision):
+        with (
+            torch.inference_mode(),
+            backends.using(self.backend),
+            precision.using(self.precision),
+            memory.bounded(self.memory),
+        ):
             yield
 
     def encode(self, pictures: Tensor) -> Latent:

@@ -6,20 +6,20 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from painting.batches import Job
-from painting.outputs import PILLOW_PIXEL, Painted, PicturePainter
-from painting.stage_bars import SLOW
-from pictures.animation_writing import check_times, merged
+from painting.jobs import Job
+from painting.painter import Painted, Painter
+from painting.plan import PILLOW_PIXEL
+from pictures.animations import check_times, merged
 from pictures.picture import Animation, Picture
-from utils.progress import told_to
+from utils.progress import SLOW, told_to
 from utils.system import check_memory
 
 COPIES = 3  # of all painted frames: themselves, Pillow's, and what it compares or compresses
 
 
-def paint_all(painter: PicturePainter, job: Job, content: Picture | Animation) -> Painted:
+def paint_all(painter: Painter, job: Job, content: Picture | Animation) -> Painted:
     """What is made of a still or of an animation; pictures beside it show the first frame. InputError as
-    `PicturePainter.paint`, and when the format cannot hold the times or all frames take more memory than there is."""
+    `Painter.paint`, and when the format cannot hold the times or all frames take more memory than there is."""
     if isinstance(content, Picture):
         return painter.paint(job, content)
     check_times(job.target, job.form, content)
@@ -27,7 +27,7 @@ def paint_all(painter: PicturePainter, job: Job, content: Picture | Animation) -
     first, count = content.frames[0], len(content.frames)
     height, width = painter.output_size(first)
     needed = COPIES * count * height * width * PILLOW_PIXEL
-    check_memory(needed, f"{job.source}: an output of {count} frames of {width}x{height}", painter.arguments.memory)
+    check_memory(needed, f"{job.source}: an output of {count} frames of {width}x{height}", painter.request.memory)
     made, lines, computed, started = [], [], 0, time.perf_counter()
     before = beside = None
     bar = tqdm(total=count, unit=" frames", disable=None, delay=SLOW, leave=False)
@@ -48,4 +48,4 @@ def paint_all(painter: PicturePainter, job: Job, content: Picture | Animation) -
         f"{job.source.name}: {w}x{h} -> {width}x{height}, {count} frames, {computed} computed "
         f"in {seconds:.2f} s{painter.note}"
     )
-    return Painted(animation, beside, [*lines, done], painter.arguments.compression)
+    return Painted(animation, beside, [*lines, done], painter.request.compression)

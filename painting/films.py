@@ -1,30 +1,75 @@
-"""Films through a painter, frame by frame."""
+"""Films: which one is meant, and painting it frame by frame."""
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from painting.batches import Job
-from painting.outputs import PicturePainter
-from pictures.films.joining import companions, join
-from pictures.films.lengths import is_cut_short
+from painting.jobs import Job
+from painting.painter import Painter
+from painting.request import Request, flag
+from pictures.films.joining import join, survey
 from pictures.films.reading import Description, Frame, describe, read_frames
-from pictures.films.writing import Encoder, FilmJob, Segments
+from pictures.films.writing import CODECS, CONTAINERS, Encoder, FilmJob, Segments
 from utils.errors import InputError
-from utils.files import atomic_file
+from utils.files import atomic_file, check_target
 from utils.processes import Stopped, watch
 
 SEGMENT = 48  # frames: what a stopped run computes again at most, and how far apart key frames are at least
+# Endings of inputs that are films whatever the output is called
+READ = {
+    *CONTAINERS, ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".nut"
+}  # fmt: skip
+OPTIONS = frozenset({"codec", "quality", "keep_depth", "frames", "resume"})  # that pictures have not
+PICTURES_ONLY = frozenset({"mask", "compare", "cmsr_map", "suffix", "format", "depth", "compression"})
 # Options that change nothing about the frames
 WITHOUT_EFFECT = ("input", "output", "resume", "overwrite", "skip_existing", "threads", "gpu", "strict")
 Pixels = tuple[np.ndarray, int, int]  # of a frame, its time, its duration
 
 
-def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> tuple[str, str | None]:
+def find_film(request: Request) -> FilmJob | None:
+    """The film that is meant, None where pictures are; InputError for options that do not suit it, before any work."""
+    if not any(map(_is_film, filter(None, [request.output, *request.input]))):
+        for name in sorted(request.given & OPTIONS):
+            raise InputError(f"{flag(name)} is for films; name one as --input, or remove it")
+        return None
+    if len(request.input) > 1:
+        raise InputError("films are made one at a time; give --input one film")
+    source = Path(request.input[0])
+    if not source.is_file():
+        raise InputError(f"no film {source}; check the name")
+    ending = source.suffix if source.suffix.lower() in CONTAINERS else ".mp4"
+    target = Path(request.output or f"output{ending}")
+    if target.is_dir():
+        target /= f"{source.stem}{ending}"
+    if target.suffix.lower() not in CONTAINERS:
+        raise InputError(f"cannot write the film {source} to {target}; expected an ending {', '.join(CONTAINERS)}")
+    for name in sorted(request.given & PICTURES_ONLY):
+        raise InputError(f"{flag(name)} is for pictures, not for films; remove it")
+    if request.is_transparent_warp and request.codec != "ffv1":
+        raise InputError("films have no transparency but with --codec ffv1; give a warp --background black")
+    codec = request.codec or ("av1" if target.suffix.lower() == ".webm" else "h264")
+    if request.quality is not None and request.quality > CODECS[codec].worst:
+        if CODECS[codec].quality is None:
+            raise InputError(f"--codec {codec} is lossless; remove --quality")
+        raise InputError(f"--quality of --codec {codec} is from 0 to {CODECS[codec].worst}")
+    check_target(target)
+    if target.exists() and target.resolve() == source.resolve():
+        raise InputError("--input and --output have to be different files")
+    first, last = request.frames or (0, None)
+    return FilmJob(source, target, codec, request.quality, first, last, request.keep_depth)
+
+
+def _is_film(path: str) -> bool:
+    return Path(path).suffix.lower() in READ
+
+
+def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, str | None]:
     """Write the film that is made of another; says what was done, and why it ends early where the film is damaged.
     InputError as `Painter.paint`, and, with `--strict`, for a damaged film."""
     description = describe(film.source)
@@ -38,11 +83,17 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> tuple[
     frames.close()
     painted = painter.paint(job, first.picture)
     encoder = Encoder(film, description, painted.picture)
-    kept, lost = companions(film, encoder)
+    done = segments.start(_settings(film, request), request.resume, request.overwrite)
+    try:
+        plan = survey(film, encoder, segments)
+        lost = [*description.losses, *plan.lost]
+        if request.strict and lost:
+            raise InputError(f"{film.source}: {lost[0]}; remove --strict or write a .mkv")
+    except InputError:
+        if not done:
+            segments.remove()
+        raise
     lines = [*painted.lines[:-1], *_losses(film, encoder, lost, painted.picture.size)]
-    if arguments.strict and lost:
-        raise InputError(f"{film.source}: {lost[0]}; remove --strict or write a .mkv")
-    done = segments.start(_settings(film, arguments), arguments.resume, arguments.overwrite)
     total = (film.last or description.count or 0) - film.first
     if description.count:
         total = min(total, description.count - film.first)
@@ -51,11 +102,10 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> tuple[
         with watch(), tqdm(total=max(total, 0) or None, initial=done, unit=" frames", disable=None) as progress:
             painting = _painting(film, description, job, painter, done, counts, damage, progress)
             while True:
-                packets = list(encoder.encoding(islice(painting, SEGMENT)))
-                if not packets:
+                count = segments.add(encoder, islice(painting, SEGMENT))
+                if not count:
                     break
-                segments.add(packets)
-                counts["done"] += len(packets)
+                counts["done"] += count
     except Stopped as stopped:
         if not counts["done"]:
             segments.remove()
@@ -68,14 +118,14 @@ def paint_film(film: FilmJob, painter: PicturePainter, arguments: Any) -> tuple[
             raise
         raise InputError(f"{error}; {counts['done']} frames are done, --resume goes on behind them") from None
     to_its_end = film.last is None or counts["done"] < film.last - film.first
-    if not damage and to_its_end and is_cut_short(film.source):
+    if not damage and to_its_end and plan.cut_short:
         damage.append(f"{film.source} is cut short")
-    if damage and (arguments.strict or not counts["done"]):
+    if damage and (request.strict or not counts["done"]):
         segments.remove()
         rest = f"; remove --strict to keep the {counts['done']} frames before" if counts["done"] else ""
         raise InputError(f"{damage[0]}{rest}")
     with atomic_file(target) as temporary:
-        join(film, encoder, segments, kept, temporary, describe=not arguments.strip_metadata)
+        join(film, encoder, segments, plan, temporary, describe=not request.strip_metadata)
     segments.remove()
     height, width = encoder.size
     given_height, given_width = first.picture.size
@@ -89,7 +139,7 @@ def _painting(
     film: FilmJob,
     description: Description,
     job: Job,
-    painter: PicturePainter,
+    painter: Painter,
     done: int,
     counts: dict[str, int],
     damage: list[str],
@@ -119,14 +169,14 @@ def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, i
     said = [f"{film.source}: {what}" for what in lost]
     if size != encoder.size:
         cut = [f"{a - b} {name}" for a, b, name in zip(size, encoder.size, ("row", "column"), strict=True) if a > b]
-        said.append(f"{film.target}: without the last {' and '.join(cut)}: {encoder.pixel_format} has even sides")
+        said.append(f"{film.target}: without the last {' and '.join(cut)}: {encoder.layout} has even sides")
     return said
 
 
-def _settings(film: FilmJob, arguments: Any) -> dict[str, Any]:
+def _settings(film: FilmJob, request: Request) -> dict[str, Any]:
     """What decides how frames look."""
-    settings = {name: value for name, value in vars(arguments).items() if name not in WITHOUT_EFFECT}
-    files = {"input": film.source, "model": arguments.model, "upsampler": arguments.upsampler}
+    settings = {name: value for name, value in asdict(request).items() if name not in WITHOUT_EFFECT}
+    files = {"input": film.source, "model": request.model, "upsampler": request.upsampler}
     for name, path in files.items():
         if path and os.path.isfile(path):
             about = os.stat(path)

@@ -1,28 +1,32 @@
 """An upscaler for other people's code: Pillow's images, arrays or tensors in, the same out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
-from painting.layers import drawing, paint, with_outside
+from painting.jobs import Job
+from painting.layers import whole_grid
+from painting.plan import plan
+from painting.request import Request
+from painting.torch_engine import TorchEngine
+from pictures.formats import EVERYTHING, Format
 from pictures.in_memory import as_given, check_unit, picture_of
 from pictures.picture import Picture
-from pictures.tensors import Layers, colour_of
 from utils.errors import InputError
-from utils.geometry.grids import Grid, OutputGrid
 from utils.geometry.homographies import Homography
-from utils.geometry.sizes import Size, check_output_size, output_size, parse_scale
+from utils.geometry.sizes import Size, check_output_size, parse_scale
 from utils.system import select_device
 
 Given = TypeVar("Given", Image.Image, np.ndarray, Tensor)
-BLACK = (0, 0, 0)
+_KINDS = ("L", "LA", "RGB", "RGBA", "CMYK")
+MEMORY = Job(Path("picture"), Path("-"), Format("memory", dict.fromkeys((8, 16, 32), _KINDS), EVERYTHING))
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,9 @@ class PictureUpscaler:
                 f"a {kind} is no picture; give an image of Pillow, an array (H, W, C) or a tensor (B, 3, h, w)"
             )
         source = picture_of(picture)
-        grid = self._grid(source.size, scale, size, homography)
-        layers = paint(self.upscaler, Layers.of(source), drawing(grid))
-        if not isinstance(grid, Grid):
-            background = None if source.pixel_format.has_alpha else colour_of(BLACK, layers.colour)
-            layers = with_outside(layers, grid.inside(), background)
-        made = Picture(layers.pixels(source.pixel_format.depth, source.channels), source.channels)
-        return as_given(replace(made, span=source.span), picture)
+        request = _request(source.size, scale, size, homography, None if source.pixel_format.has_alpha else "black")
+        drawn = TorchEngine(self.upscaler).paint(plan(request, MEMORY, source))
+        return as_given(Picture(drawn.pixels, drawn.pixel_format.channels, span=source.span), picture)
 
     def _of_tensor(self, tensor: Tensor, *options: Any) -> Tensor:
         pictures = tensor[None] if tensor.dim() == 3 else tensor
@@ -86,22 +86,25 @@ class PictureUpscaler:
             raise InputError(f"a tensor of {tensor.dtype} is no picture; expected floats in [0, 1]: x.float() / 255")
         pictures = pictures.detach().float()
         check_unit(pictures.min().item(), pictures.max().item())
-        made = self.upscaler(pictures.clamp(0, 1), self._grid(tuple(pictures.shape[-2:]), *options))
+        given = tuple(pictures.shape[-2:])
+        made = self.upscaler(pictures.clamp(0, 1), whole_grid(_request(given, *options), given))
         return (made[0] if tensor.dim() == 3 else made).to(tensor.device, tensor.dtype)
 
-    def _grid(self, given: Size, scale: Any, size: Any, homography: Any) -> OutputGrid:
-        """The output's pixels for an (h, w) picture."""
-        if (scale is None) == (size is None) and homography is None:
-            raise InputError("give a scale, or a size (height, width), and not both")
-        if homography is not None and scale is not None:
-            raise InputError("a homography sets the scale itself; give a size (height, width), or neither")
-        if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
-            raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
-        if homography is None:
-            target = check_output_size(tuple(size)) if size else output_size(given, parse_scale(scale))
-            return Grid.of_size(target)
-        matrix = homography if isinstance(homography, Homography) else Homography(_matrix(homography))
-        return matrix.grid(given, check_output_size(tuple(size)) if size else given)
+
+def _request(given: Size, scale: Any, size: Any, homography: Any, background: str | None = None) -> Request:
+    """What is asked for of an (h, w) picture."""
+    if (scale is None) == (size is None) and homography is None:
+        raise InputError("give a scale, or a size (height, width), and not both")
+    if homography is not None and scale is not None:
+        raise InputError("a homography sets the scale itself; give a size (height, width), or neither")
+    if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
+        raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
+    if homography is not None:
+        homography = _matrix(homography.matrix if isinstance(homography, Homography) else homography)
+        size = given if size is None else size
+    factors = None if scale is None else parse_scale(scale)
+    sides = None if size is None else check_output_size(tuple(size))
+    return Request(scale=factors, size=sides, homography=homography, background=background)
 
 
 def load(model: str = "s", device: str = "auto", backend: str = "auto") -> PictureUpscaler:
@@ -111,8 +114,8 @@ def load(model: str = "s", device: str = "auto", backend: str = "auto") -> Pictu
     return PictureUpscaler(load_upscaler(model, chosen, backend=backend))
 
 
-def _matrix(homography: Any) -> Tensor:
+def _matrix(homography: Any) -> np.ndarray:
     try:
-        return torch.as_tensor(homography, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
+        return np.asarray(homography.detach().cpu() if isinstance(homography, Tensor) else homography, np.float64)
+    except (TypeError, ValueError):
         raise InputError("a homography is 3x3 finite numbers") from None

@@ -9,8 +9,12 @@ from torch import Tensor
 
 from models.resampling.filters import CatmullRom, Filter, Nearest
 from models.upscaler import Upscaler
-from pictures.tensors import Layers
-from utils.geometry.grids import OutputGrid, Size
+from painting.plan import Plan, Window, full_size, warp_matrix
+from painting.request import Request
+from pictures.picture import PixelFormat
+from pictures.tensors import Layers, colour_of
+from utils.geometry.grids import Grid, OutputGrid, Size
+from utils.geometry.homographies import Homography
 from utils.geometry.neighbours import PixelWindow
 
 EXACT = 1e-5  # alpha nearer than this to 0 or 1 is that: far below half a level of 16 bits
@@ -45,6 +49,29 @@ def paint(upscaler: Upscaler, layers: Layers, draw: Draw, draw_alpha: Draw | Non
         return Layers(painted, torch.ones_like(painted[:1]))
     alpha = _draw_part(alpha_upscaler(upscaler), layers.alpha, draw_alpha or draw)
     return Layers(painted, torch.where(alpha < EXACT, 0, torch.where(alpha > 1 - EXACT, 1, alpha)))
+
+
+def grid_of(plan: Plan, window: Window | None = None) -> OutputGrid:
+    """The positions of the plan's window, or of another part of the whole output."""
+    return whole_grid(plan.request, plan.picture.size).window(*(window or plan.window))
+
+
+def whole_grid(request: Request, size: Size) -> OutputGrid:
+    """The positions of the whole output of an (h, w) picture."""
+    if not request.is_warp:
+        return Grid.of_size(full_size(request, size))
+    return Homography(torch.from_numpy(warp_matrix(request, size))).grid(size, full_size(request, size))
+
+
+def filled(plan: Plan, layers: Layers, inside: Tensor | None = None) -> tuple[Layers, PixelFormat]:
+    """Drawn layers as they are written, and their pixel format: what of a warp is not `inside` (H, W) is transparent or
+    in the background's colour; without alpha where the format holds none."""
+    pixel_format = plan.pixel_format
+    if inside is not None and not inside.all():
+        colour = None if plan.request.is_transparent_warp else colour_of(plan.background, layers.colour)
+        layers = with_outside(layers, inside, colour)
+        pixel_format = plan.transparent_format
+    return (layers if pixel_format.has_alpha else layers.over(plan.background)), pixel_format
 
 
 def with_outside(layers: Layers, inside: Tensor, colour: Tensor | None) -> Layers:

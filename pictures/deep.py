@@ -9,18 +9,16 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from pictures.deflate import compressed
 from pictures.metadata import SUBDIRECTORIES
 from pictures.picture import PEAKS, Picture, PixelFormat
-from utils import system
 from utils.errors import InputError
 
 DEEP = re.compile(r"(?P<channels>RGB|RGBA|CMYK);16(?P<order>[BLN])")  # layouts whose two bytes can be told apart
@@ -32,11 +30,7 @@ CODESTREAM_BITS = 42
 AVIF_CONFIGURATION = b"av1C"  # the box that has flags of 10 and 12 bits
 AVIF_BITS = 6  # where they are, from its name
 HEAD = 1 << 16  # bytes of a file in which these are
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
-PNG_COLOURS = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
-COMPRESSION = 4  # of PNG, 0 to 9: a fifth of the time of zlib's own, 6, for a twentieth more bytes
-PNG_LARGEST_CHUNK = 1 << 20  # bytes of pixels compressed together, by one of several threads
 TIFF_LONG = 4
 BITS, PLANAR = 258, 284
 PHOTOMETRIC = {"L": 1, "LA": 1, "RGB": 2, "RGBA": 2, "CMYK": 5}
@@ -172,65 +166,6 @@ def tiff_exif(source: io.BytesIO | Path) -> Image.Exif:
             exif.get_ifd(tag)
         exif.tobytes()
     return exif
-
-
-def png_frame(channels: str, options: dict[str, Any]) -> bytes:
-    """A PNG of one pixel with all the metadata of Pillow's `options`: `write_png` replaces its header and pixels."""
-    frame = io.BytesIO()
-    Image.new(channels, (1, 1)).save(frame, "PNG", **options)
-    return frame.getvalue()
-
-
-def write_png(
-    stream: IO[bytes],
-    frame: bytes,
-    size: tuple[int, int],
-    kind: PixelFormat,
-    bands: Iterable[np.ndarray],
-    compression: int = COMPRESSION,
-) -> None:
-    """Rows of a picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PNG; `frame` is `png_frame`'s."""
-    header = png_header(size, kind)
-    stream.write(PNG_SIGNATURE)
-    position = len(PNG_SIGNATURE)
-    while position < len(frame):
-        (length,) = struct.unpack_from(">I", frame, position)
-        name = frame[position + 4 : position + 8]
-        if name == b"IDAT":
-            rows = _filtered_rows(bands, size[1] * len(kind.channels))
-            for data in compressed(rows, compression, system.threads_in_use()):
-                stream.write(png_chunk(name, data))
-        else:
-            data = header if name == b"IHDR" else frame[position + 8 : position + 8 + length]
-            stream.write(png_chunk(name, data))
-        position += 12 + length
-
-
-def png_header(size: tuple[int, int], kind: PixelFormat) -> bytes:
-    """What a PNG of a size (H, W) has in its IHDR chunk."""
-    return struct.pack(">IIBBBBB", size[1], size[0], kind.depth, PNG_COLOURS[kind.channels], 0, 0, 0)
-
-
-def png_chunk(name: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG: its length, name, data and checksum."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def _filtered_rows(bands: Iterable[np.ndarray], width: int) -> Iterator[memoryview]:
-    """Bands of rows of `width` numbers as a PNG compresses them: every byte as its difference to the one above."""
-    above = None
-    for band in bands:
-        rows = band.reshape(len(band), width)
-        step = max(1, PNG_LARGEST_CHUNK // (rows.itemsize * width))
-        for top in range(0, len(rows), step):
-            part = rows[top : top + step]
-            levels = np.ascontiguousarray(part.astype(part.dtype.newbyteorder(">"), copy=False)).view(np.uint8)
-            filtered = np.empty((len(levels), 1 + levels.shape[1]), np.uint8)
-            filtered[:, 0] = 2  # the filter's number
-            filtered[0, 1:] = levels[0] if above is None else levels[0] - above
-            np.subtract(levels[1:], levels[:-1], out=filtered[1:, 1:])
-            above = levels[-1].copy()
-            yield filtered.data.cast("B")
 
 
 def tiff_head(size: tuple[int, int], kind: PixelFormat, tags: ImageFileDirectory_v2) -> bytes:

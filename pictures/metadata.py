@@ -66,13 +66,13 @@ class Metadata:
             text,
         )
 
-    def of_size(self, size: tuple[int, int], scale: tuple[float, float]) -> "Metadata":
-        """As it is true of an upright picture of `size` (H, W), enlarged by (height factor, width factor)."""
+    def of_size(self, size: tuple[int, int], scale: tuple[float, float], turned: bool = False) -> "Metadata":
+        """As it is true of a picture of `size` (H, W), enlarged by (height factor, width factor) and, when `turned`,
+        then turned by 90 degrees."""
+        dpi = self.dpi and (self.dpi[0] * scale[1], self.dpi[1] * scale[0])
+        exif = self.exif and _exif_of_size(self.exif, size, scale, turned)
         return replace(
-            self,
-            exif=self.exif and _exif_of_size(self.exif, size, scale),
-            xmp=self.xmp and _xmp_of_size(self.xmp, size),
-            dpi=self.dpi and (self.dpi[0] * scale[1], self.dpi[1] * scale[0]),
+            self, exif=exif, xmp=self.xmp and _xmp_of_size(self.xmp, size), dpi=dpi[::-1] if dpi and turned else dpi
         )
 
     def kept(self, names: frozenset[str]) -> tuple["Metadata", list[str]]:
@@ -132,7 +132,7 @@ def _subdirectory(exif: Image.Exif, tag: int) -> dict[int, Any]:
     return {**content, INTEROP: exif.get_ifd(INTEROP)} if INTEROP in content else content
 
 
-def _exif_of_size(data: bytes, size: tuple[int, int], scale: tuple[float, float]) -> bytes:
+def _exif_of_size(data: bytes, size: tuple[int, int], scale: tuple[float, float], turned: bool) -> bytes:
     exif = _load(data)
     directories = (exif, exif.get_ifd(ExifTags.IFD.Exif))
     for directory, tags in zip(directories, WIDTHS_HEIGHTS, strict=True):
@@ -144,6 +144,8 @@ def _exif_of_size(data: bytes, size: tuple[int, int], scale: tuple[float, float]
     for tag, factor in ((RESOLUTION_X, scale[1]), (RESOLUTION_Y, scale[0])):
         if tag in exif:
             exif[tag] = float(exif[tag]) * factor
+    if turned and {RESOLUTION_X, RESOLUTION_Y} <= set(exif):
+        exif[RESOLUTION_X], exif[RESOLUTION_Y] = exif[RESOLUTION_Y], exif[RESOLUTION_X]
     return exif.tobytes()
 
 

@@ -11,12 +11,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from pictures import deep, exr
-from pictures.animation_writing import encode_animation
-from pictures.colour import cmyk_image
+from pictures import deep, exr, png
+from pictures.animations import encode_animation
+from pictures.colour import cmyk_image, palette_image
 from pictures.formats import Format, check_writable, format_of
 from pictures.metadata import Metadata
-from pictures.palettes import palette_image
 from pictures.picture import CHANNELS, Animation, Picture, PixelFormat, levels
 from utils.errors import InputError
 from utils.files import atomic_file
@@ -63,7 +62,7 @@ def encode(
 ) -> list[str]:
     """Write to an empty stream, that can go back, what `write_picture` writes to `path`; returns what it returns."""
     if isinstance(picture, Animation):
-        level = deep.COMPRESSION if compression is None else compression
+        level = png.COMPRESSION if compression is None else compression
         return encode_animation(stream, path, form, picture, level)
     if isinstance(picture, np.ndarray):
         pixels = levels(picture.reshape(*picture.shape[:2], -1), min(form.channels))
@@ -93,9 +92,9 @@ def _writer(picture: BandedPicture, form: Format, compression: int | None) -> Ca
         head = deep.tiff_head(size, kind, picture.metadata.options("TIFF")["tiffinfo"])
         return partial(deep.write_tiff, head=head, bands=_spanned(bands, kind, picture.span))
     if form.name == "PNG":
-        frame = deep.png_frame(kind.channels, picture.metadata.options("PNG"))
-        level = deep.COMPRESSION if compression is None else compression
-        return partial(deep.write_png, frame=frame, size=size, kind=kind, bands=bands, compression=level)
+        frame = png.png_frame(kind.channels, picture.metadata.options("PNG"))
+        level = png.COMPRESSION if compression is None else compression
+        return partial(png.write_png, frame=frame, size=size, kind=kind, bands=bands, compression=level)
     if form.name == "EXR":
         bands = _spanned(bands, kind, picture.span)
         return partial(exr.write, size=size, kind=kind, bands=bands, metadata=picture.metadata)

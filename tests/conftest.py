@@ -24,7 +24,7 @@ import pytest
 from PIL import Image
 
 from models.native import compiling
-from painting.lerf_tables import find_library
+from painting.engines import find_library
 from utils.errors import InputError
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -1,8 +1,11 @@
 """LeRF networks as look-up tables: `python -m tools.export_lut --model save/my-run/epoch-best.pth --output tables/`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, under the name that LeRF's program has
 
 from models.checkpoints.lerf import write_tables
 from models.checkpoints.loading import load_upscaler, save_checkpoint

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 import train
+from evaluation.metrics import make_metrics
+from evaluation.statistics import means
 from evaluation.tasks import make_tasks
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
@@ -95,20 +97,23 @@ def train_run(root: Path, name: str, config: Mapping[str, Any]) -> None:
 
 
 def judge(root: Path, name: str, sets: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Steps and mean PSNR in dB, {set: {x2: ...}}, of a finished run, measured once; None where it is not finished."""
+    """Steps and means of the metrics of each set, {psnr: {set: {x2: ...}}}, of a finished run, measured once; None
+    where it is not finished."""
     path, checkpoint = root / f"{name}.json", root / name / LAST
     if path.exists():
         return json.loads(path.read_text())
     state = torch.load(checkpoint, weights_only=True, mmap=True) if checkpoint.exists() else None
     if state is None or state["step"] < state["config"]["epoch_max"] * state["steps_per_epoch"]:
         return None
-    upscaler, scores = load_upscaler(checkpoint), {}
+    upscaler, found = load_upscaler(checkpoint), {"steps": state["step"], "psnr": {}}
     for label, config in sets.items():
-        scores[label] = {}
+        metrics = make_metrics(["psnr", *(each for each in config.get("metrics") or () if each != "psnr")])
         for task in make_tasks(config, f"trial.sets.{label}"):
-            measured = [task.measure(task.sample(n), upscaler, None)[0] for n in range(len(task.samples))]
-            scores[label][task.label] = sum(next(iter(one.values())) for one in measured) / len(measured)
-    found = {"steps": state["step"], "psnr": scores}
+            pictures = range(len(task.samples))
+            rows = {str(n): {"": task.measure(task.sample(n), upscaler, None, metrics)[0]} for n in pictures}
+            for metric, score in means(rows)[""].items():
+                key = "psnr" if task.warp else metric
+                found.setdefault(key, {}).setdefault(label, {})[task.label] = score
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(found))
     return found
@@ -139,15 +144,16 @@ def cpu_seconds(upscalers: Mapping[str, Upscaler], arguments: Any) -> dict[str, 
 
 
 def table(rows: Mapping[str, Any]) -> str:
-    """Markdown: a row an entry, mean PSNR over its seeds and, of several, how far these are apart."""
+    """Markdown: a row an entry, mean scores over its seeds and, of several, how far these are apart."""
     first = next(iter(next(iter(rows.values()))["seeds"].values()))
-    columns = [(group, label) for group, scores in first["psnr"].items() for label in scores]
+    metrics = [key for key in first if key != "steps"]
+    columns = [(key, group, label) for key in metrics for group, scores in first[key].items() for label in scores]
     costs = [key for key in next(iter(rows.values())) if key not in ("seeds", "parameters")]
     heads = [
         "",
         "seeds",
         "steps",
-        *(f"{group} {label}" for group, label in columns),
+        *(f"{group} {label}" + ("" if key == "psnr" else f" {key}") for key, group, label in columns),
         "parameters",
         *(f"{c}, s" for c in costs),
     ]
@@ -155,10 +161,10 @@ def table(rows: Mapping[str, Any]) -> str:
     for entry, row in rows.items():
         runs = list(row["seeds"].values())
         cells = [entry, str(len(runs)), str(runs[0]["steps"])]
-        for group, label in columns:
-            values = [run["psnr"][group][label] for run in runs]
-            spread = f" ({max(values) - min(values):.2f})" if len(values) > 1 else ""
-            cells.append(f"{sum(values) / len(values):.2f}{spread}")
+        for key, group, label in columns:
+            values, digits = [run[key][group][label] for run in runs], 2 if key == "psnr" else 4
+            spread = f" ({max(values) - min(values):.{digits}f})" if len(values) > 1 else ""
+            cells.append(f"{sum(values) / len(values):.{digits}f}{spread}")
         cells += [f"{row['parameters']:,}", *(f"{row[cost]:.3f}" for cost in costs)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

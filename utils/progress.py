@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
+SLOW = 2  # seconds from which on bars are shown
+
 Advance = Callable[[float], None]
 Listener = Callable[[str, float], AbstractContextManager[Advance]]
 """Called with a stage's name and how much there is to do; the context's value is called with what is done."""

@@ -8,9 +8,8 @@ from threading import Lock, RLock
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from web.errors import Refused
+from web.settings import Refused
 
 Key = tuple[Hashable, ...]
 ENTRY = 512  # bytes of an entry beside its content
@@ -23,7 +22,7 @@ def size_of(value: Any) -> int:
 
 
 def _size(value: Any, counted: set[int]) -> int:
-    if isinstance(value, Tensor):
+    if hasattr(value, "untyped_storage"):  # a tensor; decoders of uploads do without PyTorch
         storage = value.untyped_storage()
         new = storage.data_ptr() not in counted
         counted.add(storage.data_ptr())
@@ -133,7 +132,7 @@ class Budget:
         if size > self.limit - self._reserved:
             raise Refused(
                 f"this needs {size / 2**20:.0f} MiB, and {(self.limit - self._reserved) / 2**20:.0f} MiB of --memory "
-                "are to be had; choose a smaller picture or size",
+                "are free; choose a smaller picture or size",
                 413,
             )
         while self._kept + size > self.limit - self._reserved:

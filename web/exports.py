@@ -4,21 +4,25 @@ import io
 import secrets
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from painting.outputs import needed_memory
-from pictures.formats import format_of, kept_metadata
-from pictures.picture import Picture, PixelFormat
+from painting.jobs import Job
+from painting.layers import grid_of
+from painting.plan import needed_memory, plan
+from painting.request import Request
+from pictures.formats import format_of
+from pictures.picture import Picture
 from pictures.writing import encode
 from utils.errors import InputError, one_line
 from utils.geometry.grids import Size
 from utils.geometry.homographies import Homography
 from utils.geometry.sizes import check_output_size
 from utils.system import check_memory
-from web.errors import Refused, missing
+from web.settings import Refused, missing
 from web.studio import Session, Studio
 from web.uploads import Upload
 from web.worker import EXPORT, Worker
@@ -26,6 +30,7 @@ from web.worker import EXPORT, Worker
 BAND = 1 << 19  # output pixels painted at a time
 MOST_RUNNING = 4  # exports of a session at a time
 MOST_KEPT = 16  # and results
+MOST_NAMES = 1000  # of a session's downloads that are remembered
 RUNNING = ("waiting", "painting")
 
 
@@ -49,18 +54,29 @@ class Order:
         stem = upload.name.rpartition(".")[0] or upload.name
         return f"{stem}_{self.size[1]}x{self.size[0]}{self.ending}"
 
-    def command(self, upload: Upload, source: str) -> str:
-        """The call of demo.py that writes the same file."""
-        words = ["python", "demo.py", "--input", upload.name]
+    def request(self) -> Request:
+        """As demo.py takes it."""
+        crop = (self.window[1], self.window[0], *self.window[2][::-1]) if self.window else None
+        matrix = self.homography and self.homography.matrix.numpy()
+        return Request(size=self.full, crop=crop, homography=matrix, background=self.background)
+
+    @property
+    def background(self) -> str | None:
+        """Of a warp, where the format holds no transparency."""
+        return "white" if self.homography and not format_of(f"x{self.ending}").has_alpha else None
+
+    def command(self, upload: Upload, file: str) -> str:
+        """The call of demo.py that writes the same `file`."""
+        words = ["python", "demo.py", "--input", upload.path or upload.name]
         if self.homography:
             words += ["--homography", matrix_text(self.homography)]
         words += ["--size", f"{self.full[1]}x{self.full[0]}"]
         if self.window:
             top, left, (height, width) = self.window
             words += ["--crop", f"{left},{top},{width},{height}"]
-        if self.homography and not format_of(f"x{self.ending}").has_alpha:
-            words += ["--background", "white"]
-        return shlex.join([*words, "--model", source, "--output", self.file_name(upload)])
+        if self.background:
+            words += ["--background", self.background]
+        return shlex.join([*words, "--model", self.model, "--output", file])
 
 
 def matrix_text(homography: Homography) -> str:
@@ -69,24 +85,18 @@ def matrix_text(homography: Homography) -> str:
 
 
 class Export:
-    """One order on its way: `done` of 1, then the file's `content`, or the `error`."""
+    """One order on its way to a `file`: `done` of 1, then its `content`, or the `error`."""
 
     def __init__(self, studio: Studio, worker: Worker, upload: Upload, order: Order):
-        self.name = secrets.token_urlsafe(12)
+        self.name, self.file = secrets.token_urlsafe(12), order.file_name(upload)
         self.order, self.upload = order, upload
         self.done, self.state, self.error, self.notes = 0.0, "waiting", "", ()
         self._studio, self._worker, self._lock = studio, worker, Lock()
-        self._form = format_of(f"x{order.ending}")
-        kind, losses = self._form.pixel_format_for(upload.picture.pixel_format)
-        if upload.picture.span != (0, 1) and kind.depth < 32:
-            raise Refused(f"{upload.name} holds floats beyond 0..1; choose tif", 422)
-        if order.homography and not kind.has_alpha and self._form.has_alpha:
-            kind, _ = self._form.pixel_format_for(PixelFormat(f"{kind.colours}A", kind.depth))
-        self._form.check_size(order.file_name(upload), order.size, kind)
-        self._kind, self._losses = kind, losses
-        self._reserved = needed_memory(upload.picture.size, order.size, kind)
-        check_memory(self._reserved, f"an output of {order.size[1]}x{order.size[0]}")
-        self._reserved -= upload.picture.size[0] * upload.picture.size[1] * 1000  # what encoding reserves by itself
+        job = Job(Path(upload.name), Path(self.file), format_of(f"x{order.ending}"))
+        self._plan = plan(order.request(), job, upload.picture)
+        self._kind = self._plan.transparent_format
+        check_memory(needed_memory(upload.picture.size, order.size, self._kind), self._plan.work)
+        self._reserved = needed_memory((0, 0), order.size, self._kind)  # encoding reserves what it needs by itself
         studio.budget.reserve(self._reserved)
         self._pixels: np.ndarray | None = None
         self._next = 0
@@ -99,7 +109,8 @@ class Export:
             "done": self.done,
             "error": self.error,
             "notes": list(self.notes),
-            "file": self.order.file_name(self.upload),
+            "file": self.file,
+            "command": self.order.command(self.upload, self.file),
         }
 
     def cancel(self) -> None:
@@ -158,26 +169,17 @@ class Export:
             raise
 
     def _paint(self, top: int, rows: int) -> np.ndarray:
-        order, kind = self.order, self._kind
-        upscaler, encoding = self._studio.encoding(order.picture, self.upload, order.model)
-        first, left, (_, width) = order.window or (0, 0, order.full)
-        if order.homography:
-            grid = order.homography.grid(self.upload.picture.size, order.full).window(first + top, left, (rows, width))
-            layers = encoding.on_warped(upscaler, grid)
-        else:
-            layers = encoding.window(upscaler, order.full, first + top, left, (rows, width))
-        if layers.alpha is not None and not kind.has_alpha:
-            layers = layers.over((255, 255, 255))
-        return layers.pixels(kind.depth, kind.channels)
+        first, left, (_, width) = self._plan.window
+        grid = grid_of(self._plan, (first + top, left, (rows, width)))
+        layers = self._studio.draw(self.order.picture, self.upload, self.order.model, grid)
+        layers = layers if self._kind.has_alpha else layers.over(self._plan.background)
+        return layers.pixels(self._kind.depth, self._kind.channels)
 
     def _written(self, pixels: np.ndarray) -> bytes:
-        picture, form, order = self.upload.picture, self._form, self.order
-        metadata, lost = kept_metadata(picture, form, self._kind)
-        scale = tuple(n / m for n, m in zip(order.full, picture.size, strict=True)) if not order.homography else (1, 1)
-        self.notes = (*picture.losses, *self._losses, *(f"without {name}" for name in lost))
+        self.notes = tuple(self._plan.losses)
         stream = io.BytesIO()
-        whole = Picture(pixels, self._kind.channels, metadata.of_size(order.size, scale), picture.span)
-        encode(stream, order.file_name(self.upload), form, whole)
+        whole = Picture(pixels, self._kind.channels, self._plan.metadata, self.upload.picture.span)
+        encode(stream, self._plan.job.target, self._plan.job.form, whole)
         return stream.getvalue()
 
 
@@ -190,11 +192,12 @@ class Exports:
     def start(self, session: Session, order: Order) -> Export:
         """Begin; Refused while a session has too many at work."""
         upload = self._studio.upload(session, order.picture)
-        self._studio.catalogue.find(order.model)
+        self._studio.models.check(order.model)
         check_output_size(order.full)
         if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
             raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)
         export = Export(self._studio, self._worker, upload, order)
+        export.file = _unused(session, export.file)
         session.exports[export.name] = export
         while len(session.exports) > MOST_KEPT:
             session.exports.popitem(last=False)[1].cancel()
@@ -204,3 +207,12 @@ class Exports:
         if name not in session.exports:
             raise missing("download")
         return session.exports[name]
+
+
+def _unused(session: Session, name: str) -> str:
+    """The name, with a number where an earlier download of the session has it."""
+    number = session.names[name] = session.names.pop(name, 0) + 1
+    while len(session.names) > MOST_NAMES:
+        session.names.popitem(last=False)
+    stem, dot, ending = name.rpartition(".")
+    return name if number == 1 else f"{stem}-{number}{dot}{ending}"

@@ -1,9 +1,14 @@
-"""What the browser may ask for."""
+"""What the browser may ask for, and what it is answered."""
 
+import json
 import math
+from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
+import anyio
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -11,18 +16,18 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from pictures.formats import WRITTEN
 from pictures.reading import list_pictures
 from utils.geometry.homographies import parse_homography
-from utils.geometry.sizes import check_output_size, check_window
-from web.catalogue import DEFAULT
-from web.errors import Refused, missing
+from utils.geometry.sizes import Size, check_output_size, check_window
+from utils.system import is_memory_error
+from web.drawing import DEFAULT
 from web.exports import Exports, Order
-from web.messages import attachment, data_address, four_whole, json_body, left, whole_pair
-from web.settings import SAMPLES, STATIC, is_loopback
-from web.studio import LARGEST_LEVEL, Session, Studio
-from web.uploads import Upload, check_length, open_upload
+from web.settings import SAMPLES, STATIC, Refused, is_loopback, missing
+from web.studio import LARGEST_LEVEL, REFERENCE, Session, Studio, has_table
+from web.uploads import MOST_DECODERS, MOST_JSON, Bodies, Upload, decode_apart
 from web.worker import ENCODE, SCORE, WARP, Worker
 from web.worker import TILE as TILE_WORK
 
 ENDINGS = (".png", ".jpg", ".webp", ".tif")
+MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".tif": "image/tiff"}
 SHRINKS = (1, 2, 3, 4, 6, 8)
 KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
 
@@ -31,22 +36,42 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     """Routes of the page; every one under /api works on the pictures of the request's session only."""
     router = APIRouter()
     exports = Exports(studio, worker)
-    settings = studio.settings
+    settings, bodies = studio.settings, Bodies(studio.budget)
+    decoders = anyio.CapacityLimiter(MOST_DECODERS)
 
     def session_of(request: Request) -> Session:
-        return request.state.visitor.session
+        """The visitor's session, or an empty one: only what opens the page or a picture begins one. Of many requests at
+        once with a cookie that this server does not know, each would otherwise be answered with a session of its own,
+        and the last answer would take away the picture that was opened after the first."""
+        return studio.session(request.session.get("visitor")) or Session()
+
+    def begin(request: Request) -> Session:
+        session = studio.session(request.session.get("visitor"))
+        if session is None:
+            request.session["visitor"], session = studio.begin()
+        return session
 
     async def compute(request: Request, priority: tuple[int, ...], call: Callable[[], Any]) -> Any:
-        return await worker.run(priority, call, lambda: left(request))
+        try:
+            return await worker.run(priority, call, lambda: left(request))
+        except Exception as error:
+            if is_memory_error(error):
+                raise Refused("the memory does not suffice; choose a smaller picture or size", 507) from None
+            raise
 
-    async def body(request: Request) -> bytes:
-        declared = request.headers.get("content-length", "0")
-        check_length(int(declared) if declared.isdecimal() else 0, settings)
-        content = bytearray()
-        async for chunk in request.stream():
-            content += chunk
-            check_length(len(content), settings)
-        return bytes(content)
+    async def decode(content: bytes, name: str, shrink: int = 1) -> Upload:
+        return await anyio.to_thread.run_sync(decode_apart, content, name, settings, shrink, limiter=decoders)
+
+    async def asked(request: Request) -> dict[str, Any]:
+        """The request's JSON object; Refused for anything else."""
+        async with bodies.received(request, MOST_JSON) as content:
+            try:
+                found = json.loads(content)
+            except (ValueError, RecursionError):
+                found = None
+        if not isinstance(found, dict):
+            raise Refused("expected a JSON object", 422)
+        return found
 
     def described(name: str, upload: Upload) -> dict[str, Any]:
         height, width = upload.picture.size
@@ -59,15 +84,17 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             "depth": upload.picture.pixel_format.depth,
             "notes": list(upload.picture.losses),
             "reference": upload.reference is not None,
+            "made": upload.is_made,
             "version": upload.turn,
         }
 
-    async def opened(request: Request, content: bytes, name: str, shrink: int) -> dict[str, Any]:
+    async def opened(request: Request, content: bytes, name: str, shrink: int, path: str = "") -> dict[str, Any]:
         if shrink not in SHRINKS:
             raise Refused(f"shrink is one of {', '.join(map(str, SHRINKS))}", 422)
-        with studio.budget.working(len(content)):
-            upload = await compute(request, (ENCODE,), lambda: open_upload(content, name, settings, shrink))
-        return described(studio.add(request.state.visitor.begin(), upload), upload)
+        upload = await decode(content, name, shrink)
+        if path and shrink == 1:
+            upload = replace(upload, path=path)
+        return described(studio.add(begin(request), upload), upload)
 
     # First, for routes are tried in turn, and nothing else is asked for so often
     @router.get("/api/pictures/{picture}/tiles/{level}/{column}/{row}")
@@ -83,25 +110,24 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         upload = studio.upload(session_of(request), picture)
         models = (model,) if other is None else (model, other)
         for name in models:
-            if name != "reference":
-                studio.catalogue.find(name)
-        small = request.client is None or not is_loopback(request.client.host)  # it goes over a network
+            if name != REFERENCE:
+                studio.models.check(name)
+        far = settings.public_url or request.client is None or not is_loopback(request.client.host)
         content = await compute(
-            request, (TILE_WORK, level), lambda: studio.tile(picture, upload, models, level, column, row, small)
+            request, (TILE_WORK, level), lambda: studio.tile(picture, upload, models, level, column, row, bool(far))
         )
         return Response(content, media_type="image/png", headers=KEPT)
 
     @router.get("/")
     def index(request: Request) -> FileResponse:
-        request.state.visitor.begin()
+        begin(request)
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
     @router.get("/api/catalogue")
     def catalogue() -> dict[str, Any]:
         return {
             "models": [
-                {"name": entry.name, "label": entry.label, "map": entry.table is not None}
-                for entry in studio.catalogue.entries().values()
+                {"name": name, "label": label, "map": has_table(name)} for name, label in studio.models.labels().items()
             ],
             "model": DEFAULT,
             "samples": [path.name for path in list_pictures(SAMPLES)] if SAMPLES.is_dir() else [],
@@ -114,7 +140,8 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
 
     @router.post("/api/pictures")
     async def upload(request: Request, name: str = "picture", shrink: int = 1) -> dict[str, Any]:
-        return await opened(request, await body(request), name, shrink)
+        async with bodies.received(request, settings.file_bytes) as content:
+            return await opened(request, content, name, shrink)
 
     @router.post("/api/samples/{sample}")
     async def open_sample(request: Request, sample: str, shrink: int = 1) -> dict[str, Any]:
@@ -122,7 +149,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         if sample not in known:
             raise missing("sample")
         content = await run_in_threadpool(known[sample].read_bytes)
-        return await opened(request, content, sample, shrink)
+        return await opened(request, content, sample, shrink, f"load/samples/{sample}")
 
     @router.get("/api/samples/{sample}")
     def show_sample(sample: str) -> FileResponse:
@@ -137,10 +164,10 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
 
     @router.put("/api/pictures/{picture}/reference")
     async def set_reference(request: Request, picture: str, name: str = "reference") -> dict[str, Any]:
-        content = await body(request)
         session = session_of(request)
         studio.upload(session, picture)
-        reference = await compute(request, (ENCODE,), lambda: open_upload(content, name, settings))
+        async with bodies.received(request, settings.file_bytes) as content:
+            reference = await decode(content, name)
         studio.set_reference(session, picture, reference)
         return described(picture, studio.upload(session, picture))
 
@@ -151,7 +178,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     @router.post("/api/pictures/{picture}/encode")
     async def encode(request: Request, picture: str, model: str = DEFAULT) -> dict[str, bool]:
         upload = studio.upload(session_of(request), picture)
-        await compute(request, (ENCODE,), lambda: studio.encoding(picture, upload, model))
+        await compute(request, (ENCODE,), lambda: studio.encode(picture, upload, model))
         return {"encoded": True}
 
     @router.get("/api/pictures/{picture}/input.png")
@@ -190,8 +217,8 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         content, legend = await compute(request, (SCORE,), call)
         return JSONResponse({"picture": data_address(content), "legend": legend, "scale": scale})
 
-    def order_of(upload: Upload, picture: str, asked: dict[str, Any]) -> Order:
-        full = whole_pair(asked, "width", "height")
+    def order_of(picture: str, asked: dict[str, Any]) -> Order:
+        full = whole_pair(asked)
         window = None
         if asked.get("window") is not None:
             left, top, width, height = four_whole(asked["window"])
@@ -205,20 +232,20 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         check_output_size(order.full)
         if window:
             check_window(order.full, *window)
-        studio.catalogue.find(order.model)
+        studio.models.check(order.model)
         return order
 
     @router.post("/api/pictures/{picture}/exports")
     async def start_export(request: Request, picture: str) -> dict[str, Any]:
         session = session_of(request)
-        upload = studio.upload(session, picture)
-        return exports.start(session, order_of(upload, picture, await json_body(request))).describe()
+        studio.upload(session, picture)
+        return exports.start(session, order_of(picture, await asked(request))).describe()
 
     @router.post("/api/pictures/{picture}/command")
     async def command(request: Request, picture: str) -> dict[str, str]:
         upload = studio.upload(session_of(request), picture)
-        order = order_of(upload, picture, await json_body(request))
-        return {"command": order.command(upload, studio.catalogue.find(order.model).source)}
+        order = order_of(picture, await asked(request))
+        return {"command": order.command(upload, order.file_name(upload))}
 
     @router.get("/api/exports/{export}")
     def export_state(request: Request, export: str) -> dict[str, Any]:
@@ -227,10 +254,41 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     @router.get("/api/exports/{export}/file")
     def export_file(request: Request, export: str) -> Response:
         found = exports.find(session_of(request), export)
-        return attachment(found.content(), found.order.file_name(found.upload))
+        return attachment(found.content(), found.file)
 
     @router.delete("/api/exports/{export}", status_code=204)
     def cancel_export(request: Request, export: str) -> None:
         exports.find(session_of(request), export).cancel()
 
     return router
+
+
+async def left(request: Request) -> None:
+    """Ends when the client has gone; called when the request's body, if any, has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def whole_pair(asked: dict[str, Any]) -> Size:
+    """(H, W) of two whole numbers from 1."""
+    values = [asked.get("height"), asked.get("width")]
+    if not all(type(value) is int and value >= 1 for value in values):
+        raise Refused("width and height are whole numbers from 1", 422)
+    return values[0], values[1]
+
+
+def four_whole(values: Any) -> tuple[int, int, int, int]:
+    if not isinstance(values, list) or len(values) != 4 or not all(type(value) is int for value in values):
+        raise Refused("window is [left, top, width, height], whole numbers", 422)
+    return tuple(values)
+
+
+def attachment(content: bytes, name: str) -> Response:
+    """A file for the browser to save."""
+    ending = "." + name.rpartition(".")[2]
+    disposition = f"attachment; filename*=UTF-8''{quote(name)}"
+    return Response(content, media_type=MEDIA[ending], headers={"Content-Disposition": disposition})
+
+
+def data_address(content: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(content).decode()}"

@@ -5,7 +5,9 @@ import itertools
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from threading import Lock, RLock
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,22 +15,32 @@ import torch
 from models.cmsr.rendering import chosen_levels
 from models.cmsr.report import colours_of as level_colours
 from models.cmsr.tables import find_table
+from models.decoders.lmf import LMFDecoder
 from models.upscaler import Upscaler
+from models.zoo import resolve
+from painting.layers import with_outside
 from pictures.formats import format_of
 from pictures.picture import Picture
+from pictures.png import quick_png
 from pictures.similarity import psnr, ssim
 from pictures.tensors import Layers, to_pixels, to_tensor
 from pictures.writing import encode as write
-from utils.geometry.grids import Size
+from utils.files import PROJECT
+from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
-from utils.geometry.sizes import check_window
 from utils.system import memory_errors
-from web.budget import Budget
-from web.catalogue import FILTERS, Catalogue
-from web.encoding import Encoding, Processors, with_kept_fields
-from web.errors import Refused, missing
-from web.png import png
-from web.settings import Settings
+from web.budget import Budget, Key
+from web.drawing import (
+    Encoding,
+    Offered,
+    Processors,
+    draw_part,
+    drawing_upscaler,
+    needed_to_encode,
+    part_for,
+    with_kept_fields,
+)
+from web.settings import Refused, Settings, missing
 from web.uploads import Upload, colours_of
 
 TILE = 256
@@ -37,35 +49,18 @@ PNG = format_of("x.png")
 LARGEST_LEVEL, SMALLEST_LEVEL = 6, -8  # scales 64 and 1/256, as powers of 2
 MOST_SESSIONS, MOST_PICTURES = 256, 32  # and pictures of a session
 LARGEST_WINDOW = 4096 * 4096  # pixels of one answer
+WHOLE_SHARE, FILTER_SHARE = 0.5, 0.05  # of the budget, that encoding a picture whole may take, and holding it
+BAND = 1 << 20  # output pixels that are drawn at a time
 REFERENCE = "reference"
 
 
 @dataclass
 class Session:
-    """Which pictures, and which exports, are one visitor's."""
+    """Which pictures, and which exports, are one visitor's; `names` of files, and how often each was given."""
 
     pictures: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    exports: OrderedDict[str, "object"] = field(default_factory=OrderedDict)
-
-
-class Visitor:
-    """Who asks: the `session` that the request's cookie names, or an empty one, which `begin` replaces.
-
-    Only what opens the page or a picture begins a session. Of many requests at once with a cookie that this server
-    does not know, each would otherwise be answered with a session of its own, and the last answer would take away the
-    picture that was opened after the first.
-    """
-
-    def __init__(self, studio: "Studio", name: str | None):
-        self._studio, known = studio, studio.session(name)
-        self.name = name if known else None
-        self.session = known or Session()
-
-    def begin(self) -> Session:
-        """The session, which from now on has a name."""
-        if self.name is None:
-            self.name, self.session = self._studio.begin()
-        return self.session
+    exports: OrderedDict[str, Any] = field(default_factory=OrderedDict)
+    names: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
 
 def tile_side(level: int) -> int:
@@ -83,9 +78,8 @@ class Studio:
     """All state of the server; its methods may be called by any threads. Pictures are encoded one at a time, for that
     takes much memory."""
 
-    def __init__(self, settings: Settings, catalogue: Catalogue | None = None):
-        self.settings = settings
-        self.catalogue = catalogue or Catalogue(settings.backend)
+    def __init__(self, settings: Settings):
+        self.settings, self.models = settings, Offered(settings.backend)
         self.budget = Budget(settings.memory)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock, self._encoding = RLock(), Lock()
@@ -155,56 +149,78 @@ class Studio:
 
     # Encodings and windows
 
-    def encoding(self, name: str, upload: Upload, model: str) -> tuple[Upscaler, Encoding]:
-        """A picture encoded by a model, or its reference by a filter; kept as long as there is room."""
+    def draw(self, name: str, upload: Upload, model: str, grid: OutputGrid) -> Layers:
+        """The picture on a grid by a model, or its reference by a filter; transparent outside of a warp."""
         if model == REFERENCE and upload.reference is None:
             raise missing("reference picture")
-        upscaler = self.catalogue.upscaler("bicubic" if model == REFERENCE else model)
         picture = upload.reference if model == REFERENCE else upload.picture
+        given = self.models.upscaler("bicubic" if model == REFERENCE else model)
+        size = picture.pixels.shape[:2]
+        upscaler = drawing_upscaler(given, grid, size)
+        if not self._fits(upscaler, size) and (pixels := part_for(upscaler, grid, size)):
+            with self.budget.working(needed_to_encode(upscaler, (pixels.height, pixels.width))):
+                return draw_part(upscaler, picture, grid, pixels)
+        used = model if upscaler is given else "reduced"
+        key = (name, REFERENCE, upload.turn, used) if model == REFERENCE else (name, "encoding", used)
+        encoding = self._encoding_of(key, upscaler, picture)
+        if upscaler.model.encodes:
+            upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._processors)
+        drawn = encoding.draw(upscaler, grid)
+        return drawn if isinstance(grid, Grid) else with_outside(drawn, grid.inside(), None)
 
+    def encode(self, name: str, upload: Upload, model: str) -> None:
+        """Encode a picture before its tiles are asked for, where it is encoded whole."""
+        upscaler = self.models.upscaler(model)
+        if self._fits(upscaler, upload.picture.size):
+            self._encoding_of((name, "encoding", model), upscaler, upload.picture)
+
+    def _fits(self, upscaler: Upscaler, size: Size) -> bool:
+        """Whether an (h, w) picture is encoded whole, once: filters have nothing to gain by it."""
+        share = WHOLE_SHARE if upscaler.model.encodes else FILTER_SHARE
+        return needed_to_encode(upscaler, size) <= share * self.budget.limit
+
+    def _encoding_of(self, key: Key, upscaler: Upscaler, picture: Picture) -> Encoding:
         def encode() -> Encoding:
-            needed = Encoding.needed(upscaler, picture.size)
-            with self._encoding, self.budget.working(needed), memory_errors(upload.name):
+            needed = needed_to_encode(upscaler, picture.size)
+            with self._encoding, self.budget.working(needed), memory_errors("encoding this picture"):
                 return Encoding.of(upscaler, Layers.of(picture))
 
-        key = (name, REFERENCE, upload.turn) if model == REFERENCE else (name, model, "encoding")
-        encoding = self.budget.kept(key, encode)
-        if model not in FILTERS and model != REFERENCE:
-            upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._processors)
-        return upscaler, encoding
+        return self.budget.kept(key, encode)
 
-    def window(self, name: str, upload: Upload, model: str, full: Size, top: int, left: int, size: Size) -> Layers:
-        """A window of the picture at any size."""
-        check_window(full, top, left, size)
-        if size[0] * size[1] > LARGEST_WINDOW:
-            raise Refused(f"a window of {size[1]}x{size[0]} is too large; export the picture instead", 413)
-        upscaler, encoding = self.encoding(name, upload, model)
-        return encoding.window(upscaler, full, top, left, size)
+    def in_bands(self, name: str, upload: Upload, model: str, size: Size) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of the whole picture at a size."""
+        rows, grid = max(1, BAND // size[1]), Grid.of_size(size)
+        whole = np.empty((*size, 3), np.uint8)
+        for top in range(0, size[0], rows):
+            part = grid.window(top, 0, (min(rows, size[0] - top), size[1]))
+            whole[top : top + rows] = self.draw(name, upload, model, part).rgb()
+        return whole
 
     def tile(
         self, name: str, upload: Upload, models: tuple[str, ...], level: int, column: int, row: int, small: bool
     ) -> bytes:
         """A tile as PNG, a `small` file or one that is made quickly; of two models, their difference."""
-        full = level_size(upload.picture.size, level)
+        full = level_size(upload.picture.pixels.shape[:2], level)
         side = tile_side(level)
         top, left = row * side, column * side
         if not (SMALLEST_LEVEL <= level <= LARGEST_LEVEL and 0 <= top < full[0] and 0 <= left < full[1]):
             raise Refused(f"no tile {column}, {row} at level {level}", 404)
         size = (min(side, full[0] - top), min(side, full[1] - left))
 
-        def draw() -> bytes:
-            drawn = [self.window(name, upload, model, full, top, left, size) for model in models]
-            return png(difference(*drawn) if len(drawn) == 2 else shown(drawn[0]), small)
+        window = Grid.of_size(full).window(top, left, size)
 
-        return self.budget.kept((name, "tile", upload.turn, models, level, column, row, small), draw, 0.01)
+        def made() -> bytes:
+            drawn = [self.draw(name, upload, model, window) for model in models]
+            return quick_png(difference(*drawn) if len(drawn) == 2 else shown(drawn[0]), small)
+
+        return self.budget.kept((name, "tile", upload.turn, models, level, column, row, small), made, 0.01)
 
     def warp(self, name: str, upload: Upload, model: str, homography: Homography, size: Size) -> bytes:
         """The warped picture as PNG, transparent outside."""
         if min(size) < 1 or size[0] * size[1] > LARGEST_WINDOW:
             raise Refused(f"a warped view of {size[1]}x{size[0]} is too large or empty", 413)
         with self.budget.working(size[0] * size[1] * 48):
-            upscaler, encoding = self.encoding(name, upload, model)
-            return png(shown(encoding.on_warped(upscaler, homography.grid(upload.picture.size, size))))
+            return quick_png(shown(self.draw(name, upload, model, homography.grid(upload.picture.size, size))))
 
     def input(self, upload: Upload) -> bytes:
         """The picture as it was read, as PNG."""
@@ -237,29 +253,33 @@ class Studio:
         return {"whole": whole, "window": window, "pixels": [within[1], within[0]], "protocol": "RGB, 8 bits"}
 
     def _drawn(self, name: str, upload: Upload, model: str, size: Size) -> np.ndarray:
-        with self.budget.working(size[0] * size[1] * 36):
-            upscaler, encoding = self.encoding(name, upload, model)
-            return encoding.window(upscaler, size, 0, 0, size).rgb()
+        with self.budget.working(size[0] * size[1] * 12 + BAND * 24):
+            return self.in_bands(name, upload, model, size)
 
     def controlled_map(self, name: str, upload: Upload, model: str, scale: float) -> tuple[bytes, list[dict]]:
         """CMSR's choice of a scale for each LR pixel as PNG (h, w), and its legend."""
-        if not self.catalogue.is_controllable(model):
+        upscaler = self.models.upscaler(model)
+        if not has_table(model) or not isinstance(upscaler.model, LMFDecoder):
             raise Refused("this model has no CMSR scale table; choose LM-LIIF", 422)
-        entry = self.catalogue.find(model)
-        upscaler, encoding = self.encoding(name, upload, model)
-        table = find_table(upscaler, entry.source, None, None, False)
+        table = find_table(upscaler, model, None, None, False)
         levels = table.levels_for(scale)
         height, width = upload.picture.size
         size = (round(height * scale), round(width * scale))
-        with self.budget.working(height * width * 1200):
-            needed, wanted = chosen_levels(upscaler, encoding.latents[0], size, levels, table.measure)
+        with self._encoding, self.budget.working(height * width * 1200), memory_errors(f"the map of {upload.name}"):
+            latent = upscaler.encode(Layers.of(upload.picture).colour.expand(3, -1, -1))
+            needed, wanted = chosen_levels(upscaler, latent, size, levels, table.measure)
         colours = level_colours(len(needed))
         shares = torch.bincount(wanted[0].flatten(), minlength=len(needed)) / wanted[0].numel()
         legend = [
             {"scale": level.scale, "colour": "#{:02x}{:02x}{:02x}".format(*colour.tolist()), "share": share}
             for level, colour, share in zip(needed, colours, shares.tolist(), strict=True)
         ]
-        return png(colours[wanted[0].numpy()]), legend
+        return quick_png(colours[wanted[0].numpy()]), legend
+
+
+def has_table(model: str) -> bool:
+    """Whether CMSR has a scale table of a model."""
+    return (PROJECT / f"configs/cmsr/result/{Path(resolve(model).stem).name}.yaml").is_file()
 
 
 def shown(layers: Layers) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from web.errors import Refused
+from web.settings import Refused
 
 Result = TypeVar("Result")
 Priority = tuple[int, ...]

@@ -10,7 +10,8 @@ import torch
 from models.checkpoints.exported import ExportedModel
 from models.checkpoints.lerf import pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
-from models.checkpoints.safetensors_files import is_safetensors, load_safetensors
+from models.checkpoints.networks import NETWORK, SpandrelNetwork, network_spec
+from models.checkpoints.safetensors_files import is_safetensors, load_safetensors, read_metadata, reading
 from models.continuous import ContinuousModel
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.native import backends
@@ -42,9 +43,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU; InputError when it is missing, damaged, none, or wants to run code."""
     path = Path(path)
     if is_safetensors(path):
-        content = load_safetensors(path)
-        parameters = {name: torch.from_numpy(array.copy()) for name, array in content["model"]["sd"].items()}
-        return {**content, "model": {**content["model"], "sd": parameters}}
+        return _load_safetensors(path)
     try:
         content = read_tensors(path, "checkpoint")
     except CodeInFileError:
@@ -58,9 +57,25 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: {error}") from None
     except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
         raise InputError(f"{path} holds no model that can be read: {shortened(error)}") from None
+    if isinstance(content, dict) and isinstance(content.get("model"), dict) and "name" in content["model"]:
+        return content
+    if spec := network_spec(content):
+        return {"model": spec}
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(f"{path} holds no model; expected {{model: {{name, args, sd}}}}")
     return content
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    """Of a file of this project, or another one's parameters."""
+    if "model" not in read_metadata(path):
+        from safetensors.torch import load
+
+        with reading(path) as file:
+            return {"model": {"name": NETWORK, "sd": load(file.read())}}
+    content = load_safetensors(path)
+    parameters = {name: torch.from_numpy(array.copy()) for name, array in content["model"]["sd"].items()}
+    return {**content, "model": {**content["model"], "sd": parameters}}
 
 
 def _pickled_network(path: Path) -> dict[str, Any]:
@@ -144,7 +159,7 @@ def make_continuous(
 ) -> ContinuousModel:
     """A complete model, trained for the scales from the first to the second of `trained_scales`, where they are given;
     InputError when `spec` names only a part of one."""
-    made = make(spec, load_sd)
+    made = SpandrelNetwork(spec["sd"]) if spec.get("name") == NETWORK else make(spec, load_sd)
     if not isinstance(made, ContinuousModel):
         raise InputError(f"{shortened(spec['name'])} is only a part of a model, such as an encoder; name a decoder")
     if trained_scales is not None and made.trained_scales is not None:

@@ -59,7 +59,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
     InputError when the header lies or is too long, tensors or metadata were changed since, or there is no model.
     """
     path = check_regular(path, "checkpoint")
-    with _reading(path) as file:
+    with reading(path) as file:
         header, metadata = _header(file, path)
         from safetensors.numpy import load
 
@@ -81,7 +81,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of such a file, unchecked but for being texts; InputError when its header cannot be read."""
     path = check_regular(path, "checkpoint")
-    with _reading(path) as file:
+    with reading(path) as file:
         return _header(file, path)[1]
 
 
@@ -96,7 +96,7 @@ def _in_order(content: bytes) -> bytes:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
+def reading(path: Path) -> Iterator[BinaryIO]:
     """The file at `path`; whatever a hostile one makes the library raise in the block becomes InputError."""
     try:
         with open(path, "rb") as file:

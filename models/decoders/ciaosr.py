@@ -56,7 +56,7 @@ class CiaoSR(NonLocalEncoder, ContinuousModel):
         self.imnet_q = make(imnet_q, in_dim=value_dim, out_dim=3)
         self.imnet_k = make(imnet_k, in_dim=self.key_dim + 4, out_dim=self.key_dim)
         self.imnet_v = make(imnet_v, in_dim=value_dim + 4, out_dim=value_dim)
-        self.floats_per_query = 4 * (self.key_dim + 2 * value_dim)
+        self.floats_per_query = self.key_dim + value_dim
 
     def field(self, latent: NonLocalLatent, cell: Tensor) -> AttentionField:
         table = unfolded(latent.features) if self.feat_unfold else latent.features.permute(0, 2, 3, 1)
@@ -79,18 +79,22 @@ class CiaoSR(NonLocalEncoder, ContinuousModel):
         cell = cell_at(field.cell, coord)
         neighbours = Neighbours.of_points(coord, field.pixels, True, attention_reach(cell, field.size))
         query = sample_nearest(field.table, coord)[..., : self.key_dim]
-        value = neighbours.gather(field.table)  # (2, 2, B, Q, C)
-        key = value[..., : self.key_dim] * self._modulation(self.imnet_k, field.hidden_key, neighbours)
-        value = value * self._modulation(self.imnet_v, field.hidden_value, neighbours)
-        scores = (query * key).sum(-1, keepdim=True) / self.softmax_scale
-        attention = scores.flatten(0, 1).softmax(0)  # (4, B, Q, 1)
-        rgb = self.imnet_q((attention * value.flatten(0, 1)).sum(0))
-        return rgb + field.skip_at(coord)
+        keys = field.table[..., : self.key_dim]
+        scores = []
+        for one in neighbours.each():  # one after the other, for four values of every position would fill the memory
+            key = one.gather(keys)[0, 0] * self._modulation(self.imnet_k, field.hidden_key, one)
+            scores.append((query * key).sum(-1, keepdim=True))
+        attention = (torch.stack(scores) / self.softmax_scale).softmax(0)  # (4, B, Q, 1)
+        value: Tensor | float = 0.0
+        for one, share in zip(neighbours.each(), attention, strict=True):
+            modulation = self._modulation(self.imnet_v, field.hidden_value, one)
+            value = value + share * (one.gather(field.table)[0, 0] * modulation)
+        return self.imnet_q(value) + field.skip_at(coord)
 
     def _modulation(self, imnet: MLP, hidden: Tensor, neighbours: Neighbours) -> Tensor:
-        """imnet_k or imnet_v at the neighbours: (2, 2, B, Q, C)."""
+        """imnet_k or imnet_v at one neighbour: (B, Q, C)."""
         of_offset = imnet.layers[0].weight[:, -4:-2]
-        return imnet.after_first(neighbours.gather(hidden) + neighbours.project_offset(of_offset))
+        return imnet.after_first((neighbours.gather(hidden) + neighbours.project_offset(of_offset))[0, 0])
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         networks = [(self.imnet_k, 4 * queries), (self.imnet_v, 4 * queries), (self.imnet_q, queries)]

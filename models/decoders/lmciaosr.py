@@ -12,14 +12,15 @@ from models.decoders.non_local_latent import NonLocalEncoder, NonLocalLatent
 from models.layers.exporting import is_exporting
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import unfolded
+from models.memory import chunk_bytes
 from models.registry import make, register
 from utils.config import Counts, Positive
 from utils.errors import InputError
 from utils.geometry.grids import Size
 from utils.geometry.neighbours import PixelWindow
 
-# LR pixels attended at a time: the attention needs about 8000 numbers for each.
-CHUNK_PIXELS = 8192
+PIXEL_BYTES = 32_000  # that the attention takes for an LR pixel, about
+CHUNK_PIXELS = 8192  # attended at a time on a CPU
 
 
 @register("lmciaosr")
@@ -78,8 +79,10 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         cells = cell.expand(-1, -1, height, width).permute(0, 2, 3, 1).flatten(0, 2)
         outputs = []
         exported = is_exporting()  # graphs have no loops
-        for start in (0,) if exported else range(0, len(neighbourhood), CHUNK_PIXELS):
-            chunk = slice(None) if exported else slice(start, start + CHUNK_PIXELS)
+        device = latent.image.device
+        step = CHUNK_PIXELS if device.type == "cpu" else chunk_bytes(device) // PIXEL_BYTES
+        for start in (0,) if exported else range(0, len(neighbourhood), step):
+            chunk = slice(None) if exported else slice(start, start + step)
             extra = None if non_local is None else non_local[chunk]
             with precision.reduced(cells.device) as rounded:
                 attended = self._attend(neighbourhood[chunk], extra, cells[chunk], size)

@@ -15,6 +15,7 @@ from models.continuous import Field, Latent
 from models.layers.lmmlp import LMMLP
 from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
+from models.memory import chunk_bytes
 from models.native import backends
 from models.native.lmf import RenderStage
 from models.registry import make
@@ -125,9 +126,10 @@ class LMFDecoder(LocalEnsembleModel):
         return getattr(self.encoder, "reach", None) if in_parts else None
 
     def pixels_at_a_time(self, latent: Latent) -> Size:
-        across = BLOCK if latent.features.is_cpu else latent.size[1]
-        rows = max(2, FIELD_BYTES // (4 * self.imnet.mod_dim * len(latent.image) * min(across, latent.size[1])))
-        return min(rows, BLOCK) if latent.features.is_cpu else rows, across
+        on_cpu, width = latent.features.is_cpu, latent.size[1]
+        across, held = (BLOCK, FIELD_BYTES) if on_cpu else (width, chunk_bytes(latent.features.device))
+        rows = max(2, held // (4 * self.imnet.mod_dim * len(latent.image) * min(across, width)))
+        return min(rows, BLOCK) if on_cpu else rows, across
 
     def intensity(self, field: ModulatedField) -> Tensor:
         """How much each LR pixel modulates, (B, h, w): mean magnitude of the second half of its modulations (the

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.continuous import ContinuousModel, Field, Latent
@@ -16,6 +17,7 @@ from utils.geometry.grids import Grid, OutputGrid, cell_at, first_pixels, offset
 
 # Up to this many distinct filters, one per (row offset, column offset), are cheaper than one per position.
 MOST_FILTERS = 4096
+MOST_LAUNCHES = 64  # filters on an accelerator, where each is a launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,25 +70,28 @@ class MetaSR(ContinuousModel):
         rows, offset_y = offset_from_corner(grid.rows, cell[0], height)
         columns, offset_x = offset_from_corner(grid.columns, cell[1], width)
         # Offsets repeat along a grid up to rounding, so one filter serves all positions with equal offsets.
-        offset_y, which_y = distinct(offset_y)
-        offset_x, which_x = distinct(offset_x)
-        if len(offset_y) * len(offset_x) > MOST_FILTERS:
+        offset_y, at_y, rows = distinct(offset_y, rows, device)
+        offset_x, at_x, columns = distinct(offset_x, columns, device)
+        if len(offset_y) * len(offset_x) > (MOST_FILTERS if output.is_cpu else MOST_LAUNCHES):
             return False
-        for i, y in enumerate(offset_y):
-            inputs = torch.stack([y.expand_as(offset_x), offset_x, (cell[0] * height / 2).expand_as(offset_x)], dim=-1)
-            filters = self.imnet(inputs.to(device)).unflatten(-1, (self.latent_dim, 3))  # (offsets of x, 576, 3)
-            at_y = (which_y == i).nonzero()[:, 0]
-            latents = field.table[:, rows[at_y].to(device)]  # (B, rows at this offset, w, 576)
-            for j, matrix in enumerate(filters):
-                at_x = (which_x == j).nonzero()[:, 0]
-                values = latents[:, :, columns[at_x].to(device)] @ matrix
-                output[:, :, at_y[:, None].to(device), at_x.to(device)] = values.permute(0, 3, 1, 2)
-            progress.advance(len(at_y) * grid.size[1])
+        inputs = torch.stack([*torch.meshgrid(offset_y, offset_x, indexing="ij")], dim=-1)
+        inputs = F.pad(inputs, (0, 1), value=float(cell[0] * height / 2)).to(device)
+        filters = self.imnet(inputs).unflatten(-1, (self.latent_dim, 3))  # (offsets of y, offsets of x, 576, 3)
+        for places_y, of_rows, matrices in zip(at_y, rows, filters, strict=True):
+            latents = field.table.index_select(1, of_rows)  # (B, rows at this offset, w, 576)
+            for places_x, of_columns, matrix in zip(at_x, columns, matrices, strict=True):
+                values = latents.index_select(2, of_columns) @ matrix
+                output[:, :, places_y[:, None], places_x] = values.permute(0, 3, 1, 2)
+            progress.advance(len(places_y) * grid.size[1])
         return True
 
 
-def distinct(offset: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct values of `offset` (N,) up to 1e-5, and the index of each element's value."""
-    _, which = (offset * 1e5).round().unique(return_inverse=True)
-    values = offset.new_empty(int(which.max()) + 1).index_copy_(0, which, offset)
-    return values, which
+def distinct(
+    offset: Tensor, pixels: Tensor, device: torch.device
+) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Distinct values of `offset` (N,) up to 1e-5; for each of them the elements that have it, and their `pixels`
+    (N,), on `device`."""
+    _, which, counts = (offset * 1e5).round().unique(return_inverse=True, return_counts=True)
+    values = offset.new_empty(len(counts)).index_copy_(0, which, offset)
+    order = which.argsort(stable=True)
+    return values, *(index.to(device).split(counts.tolist()) for index in (order, pixels[order]))

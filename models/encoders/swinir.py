@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.encoders.blocks import conv3x3
 from models.layers.exporting import is_exporting
+from models.memory import chunk_bytes
 from models.registry import register
 from utils.config import Count, Counts, Positive, whole
 from utils.errors import InputError
@@ -94,6 +95,7 @@ class SwinBlock(nn.Module):
         super().__init__()
         self.window = window
         self.shift = shift
+        self.floats_per_window = window**2 * (heads * window**2 + 3 * channels)
         hidden = int(channels * mlp_ratio)
         self.norm1 = nn.LayerNorm(channels)
         self.attn = WindowAttention(channels, window, heads)
@@ -115,13 +117,14 @@ class SwinBlock(nn.Module):
         return x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
 
     def _each_window(self, x: Tensor, kinds: Tensor) -> Tensor:
-        """Apply the block to windows (K, N, C), WINDOWS_AT_A_TIME of them at a time."""
+        """Apply the block to windows (K, N, C), on a CPU WINDOWS_AT_A_TIME of them."""
         masks = window_masks(self.window, self.shift, x) if self.shift else None
         done = []
         if is_exporting():  # graphs have no loops
             attended = x + self.attn(self.norm1(x), None if masks is None else masks[kinds])
             return attended + self.mlp(self.norm2(attended))
-        for windows, kind in zip(x.split(WINDOWS_AT_A_TIME), kinds.split(WINDOWS_AT_A_TIME), strict=True):
+        count = WINDOWS_AT_A_TIME if x.is_cpu else max(1, chunk_bytes(x.device) // (4 * self.floats_per_window))
+        for windows, kind in zip(x.split(count), kinds.split(count), strict=True):
             attended = windows + self.attn(self.norm1(windows), None if masks is None else masks[kind])
             done.append(attended + self.mlp(self.norm2(attended)))
         return torch.cat(done)

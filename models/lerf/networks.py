@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.continuous import CHUNK_BYTES
 from models.layers.exporting import is_exporting
 from models.lerf.patterns import PATTERNS, ROTATIONS
 from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
+from models.memory import chunk_bytes
 from models.registry import register
 from utils.config import Count
 
@@ -72,7 +72,7 @@ class SRUnit(nn.Module):
         # The intermediates of a part fit the cache; more columns at once would not be faster.
         if is_exporting():  # graphs have no loops
             return self.model(pixels)
-        columns = max(1, CHUNK_BYTES // (4 * self.widest))
+        columns = max(1, chunk_bytes(pixels.device) // (4 * self.widest))
         return torch.cat([self.model(part) for part in pixels.split(columns, dim=1)], dim=1)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.continuous import CHUNK_BYTES, Latent
+from models.continuous import Latent
 from models.layers.exporting import is_exporting
 from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
 from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
+from models.memory import chunk_bytes
 from models.native import backends
 from models.native.calls import Library
 from models.native.lerf import add_rests, lay_out, table_stage, to_levels, write_values
@@ -85,7 +86,8 @@ class LookUpLeRF(EnsembleLeRF):
         if is_exporting():  # graphs have no loops
             return interpolate(lut, pixels)
         # A part's intermediates fit the cache: a quarter of the time and of the memory of all points at once.
-        return torch.cat([interpolate(lut, part) for part in pixels.split(CHUNK_BYTES // COLUMN_BYTES, dim=1)], dim=1)
+        columns = chunk_bytes(pixels.device) // COLUMN_BYTES
+        return torch.cat([interpolate(lut, part) for part in pixels.split(columns, dim=1)], dim=1)
 
     @property
     def pixel_bytes(self) -> int:

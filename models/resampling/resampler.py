@@ -16,7 +16,7 @@ from models.native.resampler import ResamplingKernel, resample_grid, resample_po
 from models.resampling.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
 from utils import progress
 from utils.errors import InputError
-from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels, first_pixels, sample_nearest
+from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels, first_pixels, row_chunks, sample_nearest
 from utils.geometry.homographies import LARGEST_CELL, WarpedGrid
 from utils.geometry.neighbours import AxisTaps, axis_taps
 
@@ -149,10 +149,11 @@ class Resampler(ContinuousModel):
             progress.advance(grid.size[0] * grid.size[1])
             return
         x = self.taps(grid.columns, width, stretch[1]).from_pixel(field.pixels.left).to(output.device)
-        for rows, chunk in grid.row_chunks(self._chunk_queries(field)):
-            y = self.taps(chunk.rows, height, stretch[0]).from_pixel(field.pixels.top).to(output.device)
-            output[:, rows] = self.resample(field.table[0], y, x).permute(2, 0, 1)
-            progress.advance(chunk.size[0] * chunk.size[1])
+        y = self.taps(grid.rows, height, stretch[0]).from_pixel(field.pixels.top).to(output.device)
+        for rows in row_chunks(grid.size, self._chunk_queries(field)):
+            painted = self.resample(field.table[0], y.part(rows), x).permute(2, 0, 1)
+            output[:, rows] = painted
+            progress.advance(painted[0].numel())
 
     def resample(self, picture: Tensor, y: AxisTaps, x: AxisTaps) -> Tensor:
         """A picture's table (h, w, (1 + K) * C) on the grid whose rows and columns have the taps y and x: (H, W,

@@ -1,8 +1,10 @@
-"""Frames of films, one at a time, as pictures."""
+"""Frames of films, one at a time, as pictures. PyAV decodes them; FFmpeg mends clocks that jump."""
 
 import os
+import re
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pictures.metadata import Metadata
 from pictures.picture import Picture
 from utils.errors import InputError
 from utils.files import UNWRITABLE
@@ -21,31 +24,50 @@ ARRAYS = {("L", 8): "gray", ("L", 16): "gray16le", ("RGB", 8): "rgb24", ("RGB", 
           ("RGBA", 16): "rgba64le"}  # fmt: skip
 RGB_FORMATS = ("gbr", "rgb", "bgr", "argb", "abgr", "0rgb", "0bgr", "pal")
 FULL_RANGE_FORMATS = ("yuvj", "gray", *RGB_FORMATS)
+JUMPING = ("mpegts", "mpeg")  # formats whose clocks start anywhere, wrap and jump
+WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read the alpha of WebM; FFmpeg's own do not
+CHROMA = re.compile(r"[,(] ?(left|center|topleft|top|bottomleft|bottom)[,)]")
+# Side data of frames that is applied, or that describes the old encoding or the decoder alone
+NO_LOSS = {
+    "DISPLAYMATRIX", "MOTION_VECTORS", "SEI_UNREGISTERED", "VIDEO_ENC_PARAMS", "FILM_GRAIN_PARAMS", "PANSCAN",
+    "GOP_TIMECODE", "SKIP_SAMPLES", "VIDEO_HINT",
+}  # fmt: skip
+PQ, HLG = 16, 18  # transfer functions of high dynamic range
 
 
 @dataclass(frozen=True)
 class Colours:
-    """Matrix, range, primaries and transfer function, by FFmpeg's numbers."""
+    """Matrix, range, primaries and transfer function, by FFmpeg's numbers; where `chroma` lies, by FFmpeg's name."""
 
     matrix: int
     span: int
     primaries: int
     transfer: int
+    chroma: str = "left"
 
 
 @dataclass(frozen=True)
 class Description:
-    """What the frames of a film have in common: their pixel `format`, `depth` and `channels`, `colours`, the unit of
-    their times, the mean `rate` and the shape of a pixel."""
+    """What the frames of a film have in common.
 
-    pixel_format: str
+    `index` is the number of their stream, `start` the container's in seconds, which comes off all times; `time_base` is
+    the unit of times, `pixel_shape` the width of an upright pixel by its height, `count` what the file says. `losses`
+    is what the frames say and a new film does not.
+    """
+
+    index: int
+    layout: str
     channels: str
     depth: int
     colours: Colours
     time_base: Fraction
     rate: Fraction
-    pixel_shape: Fraction | None
+    pixel_shape: Fraction
     count: int | None
+    start: Fraction
+    decoder: str | None
+    jumps: bool
+    losses: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -66,15 +88,18 @@ def import_av() -> Any:
     try:
         import av
     except ImportError:
-        raise InputError("films need one more package: pip install av") from None
+        raise InputError("films need two more packages: pip install av imageio-ffmpeg") from None
     return av
 
 
-def smooth() -> Any:
-    """How chroma is made larger and smaller."""
-    from av.video.reformatter import Interpolation
-
-    return Interpolation.BICUBIC | Interpolation.ACCURATE_RND
+def ffmpeg(*arguments: str | Path, verbosity: str = "error") -> list[str]:
+    """A command line of FFmpeg, which imageio-ffmpeg brings; paths are files whatever their names look like."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError:
+        raise InputError("films need one more package: pip install imageio-ffmpeg") from None
+    given = [f"file:{argument}" if isinstance(argument, Path) else argument for argument in arguments]
+    return [get_ffmpeg_exe(), "-nostdin", "-y", "-hide_banner", "-v", verbosity, *given]
 
 
 @contextmanager
@@ -85,7 +110,7 @@ def opened(path: Path) -> Iterator[Any]:
     """
     av = import_av()
     try:
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path}") as container:
             yield container
     except (av.FFmpegError, UnicodeError) as error:
         if getattr(error, "errno", None) in UNWRITABLE:
@@ -94,37 +119,40 @@ def opened(path: Path) -> Iterator[Any]:
         raise InputError(f"{path} cannot be read as a film ({reason}); the file is none, broken or cut short") from None
 
 
-def picture_stream(container: Any, path: Path) -> Any:
-    """The stream of moving pictures; covers are none."""
-    av = import_av()
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            stream.thread_type = "AUTO"
-            return stream
-    raise InputError(f"{path} has no moving pictures; it may be sound alone")
-
-
 def describe(path: Path) -> Description:
     """Read off the first frame; InputError as `opened`, and for a film without frames."""
+    av = import_av()
     with opened(path) as container:
-        stream = picture_stream(container, path)
-        frame = next(container.decode(stream), None)
+        covers = av.stream.Disposition.attached_pic
+        stream = next((stream for stream in container.streams.video if not stream.disposition & covers), None)
+        if stream is None:
+            raise InputError(f"{path} has no moving pictures; it may be sound alone")
+        alpha = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"
+        decoder = WITH_ALPHA.get(stream.codec_context.name) if alpha else None
+        frame = next(_decoded(container, stream.index, decoder), None)
         if frame is None:
             raise InputError(f"{path} has no frames; the file is broken or cut short")
         form = frame.format
         deep = max(component.bits for component in form.components) > 8
         channels = "L" if form.name.startswith("gray") else "RGB"
-        if form.name.startswith(("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya", "pal")):
+        if any(component.is_alpha for component in form.components) or form.name.startswith("pal"):
             channels = "RGBA"
+        shape = stream.sample_aspect_ratio or Fraction(1)
+        colours = _colours(path, stream.index, frame)
         return Description(
+            stream.index,
             form.name.replace("yuvj", "yuv"),
             channels,
             16 if deep else 8,
-            _colours(frame),
+            colours,
             stream.time_base,
             stream.average_rate or stream.guessed_rate or Fraction(25),
-            stream.sample_aspect_ratio,
+            1 / shape if _turns(frame) % 2 else shape,
             stream.frames or None,
+            Fraction(container.start_time or 0, av.time_base),
+            decoder,
+            container.format.name in JUMPING,
+            tuple(_losses(frame, colours)),
         )
 
 
@@ -133,14 +161,19 @@ def read_frames(path: Path, description: Description, first: int, last: int | No
 
     InputError as `opened`, and where frames change their size.
     """
-    layout = ARRAYS[description.channels, description.depth]
-    colours, size, previous = description.colours, None, None
-    with opened(path) as container:
-        stream = picture_stream(container, path)
-        for number, frame in enumerate(container.decode(stream)):
+    colours, size, graph, previous = description.colours, None, None, None
+    shape = description.pixel_shape.limit_denominator(1 << 15)
+    # As of pictures, so that whatever changes the grid changes the shape of a pixel
+    metadata = Metadata(dpi=(float(shape.denominator), float(shape.numerator)))
+    with _clocked(path, description) as (container, index, start):
+        for number, frame in enumerate(_decoded(container, index, description.decoder)):
             if last is not None and number >= last:
                 return
-            time = frame.pts if frame.pts is not None else number * _step(description)
+            if frame.pts is None:
+                time = number * max(1, round(1 / description.rate / description.time_base))
+            else:
+                unit = container.streams[index].time_base
+                time = round((frame.pts * unit - start) / description.time_base)
             if previous is not None and time <= previous:
                 time = previous + 1
             previous = time
@@ -149,28 +182,103 @@ def read_frames(path: Path, description: Description, first: int, last: int | No
             size = frame.width, frame.height
             if number < first:
                 continue
-            frame.color_range = colours.span
-            if not frame.format.name.startswith(RGB_FORMATS):
-                frame.colorspace = colours.matrix
-            array = frame.to_ndarray(format=layout, dst_color_range=FULL, interpolation=smooth())
-            turns = round((frame.rotation or 0) / 90) % 4
+            if graph is None:
+                matrix = "gbr" if frame.format.name.startswith(RGB_FORMATS) else colours.matrix
+                graph = converting(
+                    frame,
+                    ARRAYS[description.channels, description.depth],
+                    f"in_color_matrix={matrix}:in_range={colours.span}:out_range=full:in_chroma_loc={colours.chroma}",
+                )
+            duration = frame.duration * frame.time_base / description.time_base if frame.duration else 0
+            turns = _turns(frame)
+            array = converted(graph, frame).to_ndarray()
             pixels = np.ascontiguousarray(np.rot90(array.reshape(*array.shape[:2], -1), turns))
-            yield Frame(Picture(pixels, description.channels), time, frame.duration or 0)
+            yield Frame(Picture(pixels, description.channels, metadata), time, round(duration))
 
 
-def _step(description: Description) -> int:
-    return max(1, round(1 / description.rate / description.time_base))
+def converting(frame: Any, layout: str, options: str) -> Any:
+    """FFmpeg's scaler for frames as `frame` -> the pixel format `layout`, by `options` of its filter `scale`."""
+    graph = import_av().filter.Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
+    scale = graph.add("scale", f"flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp:{options}")
+    form, sink = graph.add("format", f"pix_fmts={layout}"), graph.add("buffersink")
+    for before, after in ((source, scale), (scale, form), (form, sink)):
+        before.link_to(after)
+    graph.configure()
+    return graph
 
 
-def _colours(frame: Any) -> Colours:
+def converted(graph: Any, frame: Any) -> Any:
+    """A frame as `converting` says."""
+    frame.colorspace, frame.color_range = UNSPECIFIED, 0  # the graph has its own
+    graph.push(frame)
+    return graph.pull()
+
+
+@contextmanager
+def _clocked(path: Path, description: Description) -> Iterator[tuple[Any, int, Fraction]]:
+    """The container with the pictures, the number of their stream, and the time that comes off all times.
+
+    FFmpeg carries clocks on that wrap or jump, by all streams together, as it does for the streams that are copied.
+    """
+    if not description.jumps:
+        with opened(path) as container:
+            yield container, description.index, description.start
+        return
+    every = ("-map", "0", "-ignore_unknown", "-c", "copy", "-f", "null", "-")
+    pictures = ("-map", f"0:{description.index}", "-c", "copy", "-avoid_negative_ts", "disabled", "-f", "nut", "pipe:1")
+    with subprocess.Popen(
+        ffmpeg("-i", path, *pictures, *every, verbosity="quiet"), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as process:
+        try:
+            with import_av().open(process.stdout, format="nut") as container:
+                yield container, 0, Fraction(0)
+        except import_av().FFmpegError as error:
+            raise InputError(f"{path} cannot be read as a film ({error.strerror}); the file is broken") from None
+        finally:
+            process.kill()
+
+
+def _decoded(container: Any, index: int, decoder: str | None) -> Iterator[Any]:
+    stream = container.streams[index]
+    if decoder is None:
+        stream.thread_type = "AUTO"
+        yield from container.decode(stream)
+        return
+    context = import_av().CodecContext.create(decoder, "r")
+    for packet in container.demux(stream):
+        yield from context.decode(packet if packet.size else None)
+
+
+def _turns(frame: Any) -> int:
+    """Quarter turns, counter-clockwise, that put a frame upright."""
+    return round((frame.rotation or 0) / 90) % 4
+
+
+def _losses(frame: Any, colours: Colours) -> Iterator[str]:
+    if frame.interlaced_frame:
+        yield "interlaced, enlarged as if it were not; deinterlace it first (ffmpeg -vf bwdif)"
+    if colours.transfer in (PQ, HLG):
+        yield f"{'PQ' if colours.transfer == PQ else 'HLG'} values enlarged as they are stored"
+    for data in frame.side_data:
+        name = data.type.name
+        if name not in NO_LOSS:
+            yield f"without {name.lower().replace('_', ' ')}"
+        matrix = np.frombuffer(data, np.int32) if name == "DISPLAYMATRIX" else None
+        if matrix is not None and int(matrix[0]) * int(matrix[4]) - int(matrix[1]) * int(matrix[3]) < 0:
+            yield "mirrored, which is left as it is stored"
+
+
+def _colours(path: Path, index: int, frame: Any) -> Colours:
     """What a frame says of its colours, made explicit: an enlarged film that says nothing would be taken for another
-    standard, as players judge by the height."""
+    standard, as players judge by the height. PyAV does not tell where chroma lies; FFmpeg's report does."""
     standard = BT709 if frame.height >= HIGH else BT601
-    matrix = int(frame.colorspace)
-    span = int(frame.color_range)
+    matrix, span = int(frame.colorspace), int(frame.color_range)
     if span not in (LIMITED, FULL):
         span = FULL if frame.format.name.startswith(FULL_RANGE_FORMATS) else LIMITED
-    primaries, transfer = UNSPECIFIED, UNSPECIFIED
-    with suppress(AttributeError, ValueError):
-        primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
-    return Colours(standard if matrix == UNSPECIFIED else matrix, span, primaries, transfer)
+    said = subprocess.run(ffmpeg("-i", path, verbosity="verbose"), capture_output=True, text=True, errors="replace")
+    line = next((line for line in said.stderr.splitlines() if f"Stream #0:{index}" in line), "")
+    found = CHROMA.search(line)
+    matrix = standard if matrix == UNSPECIFIED else matrix
+    primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
+    return Colours(matrix, span, primaries, transfer, found[1] if found else "left")

@@ -1,13 +1,12 @@
 """Films in segments that are encoded alone, kept beside the output, and joined at the end without another loss.
 
-A segment holds the encoder's packets as they are, with their times: whatever ended a run, the next one goes on behind
-the last whole segment, and what comes out is what an uninterrupted run gives.
+A segment is a Matroska file whose milliseconds stand for the film's own unit, so that its times are exact: whatever
+ended a run, the next one goes on behind the last whole segment, and what comes out is what an uninterrupted run gives.
 """
 
-import io
+import hashlib
 import json
 import shutil
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from pictures.films.reading import ARRAYS, FULL, LIMITED, RGB_FORMATS, Description, import_av, smooth
+from pictures.films.reading import (
+    ARRAYS,
+    FULL,
+    LIMITED,
+    RGB_FORMATS,
+    Description,
+    converted,
+    converting,
+    import_av,
+)
 from pictures.formats import EVERYTHING, Format
 from pictures.picture import Picture
 from utils.errors import InputError
@@ -24,9 +32,8 @@ from utils.files import atomic_file
 
 ENCODER_THREADS = 2  # fixed, as x264 and x265 give other bytes with other numbers
 FASTEST = Fraction(240)  # frames a second, for the encoders' planning alone: SVT-AV1 refuses more; times are exact
-HEADER = struct.Struct("<qqIB")  # of a packet: time, duration, bytes, whether it is a key frame
-
-
+TICK = Fraction(1, 1000)  # of Matroska
+LARGEST_SHAPE = 1 << 15  # of the numbers that say the shape of a pixel
 # Containers that are written, and what PyAV calls them
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
@@ -54,13 +61,17 @@ CODECS = {
     "ffv1": Codec("ffv1", None, 0, {"level": "3", "slicecrc": "1"}),
 }
 _COLOURS = ("L", "RGB")
+PLAIN = Format("film", {8: _COLOURS}, EVERYTHING)
 OPAQUE = Format("film", {8: _COLOURS, 16: _COLOURS}, EVERYTHING)
 TRANSPARENT = Format("film", dict.fromkeys((8, 16), (*_COLOURS, "RGBA")), EVERYTHING)
 
 
 @dataclass(frozen=True)
 class FilmJob:
-    """A film to read, where to write what is made of it, how, and which frames: `first` to before `last`."""
+    """A film to read, where to write what is made of it, how, and which frames: `first` to before `last`.
+
+    H.264 is of 8 bits with halved chroma, which plays everywhere, unless depth and chroma are kept.
+    """
 
     source: Path
     target: Path
@@ -68,10 +79,18 @@ class FilmJob:
     quality: int | None
     first: int = 0
     last: int | None = None
+    keep_depth: bool = False
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is to be shorter than its source."""
+        return self.first > 0 or self.last is not None
 
     @property
     def form(self) -> Format:
         """What frames can be written as."""
+        if self.codec == "h264" and not self.keep_depth:
+            return PLAIN
         return TRANSPARENT if self.codec == "ffv1" else OPAQUE
 
     @property
@@ -80,38 +99,30 @@ class FilmJob:
         return CONTAINERS[self.target.suffix.lower()]
 
 
-@dataclass(frozen=True)
-class EncodedPacket:
-    """What an encoder made of a frame; `time` and `duration` in the film's unit."""
-
-    time: int
-    duration: int
-    is_key: bool
-    data: bytes
-
-
 class Encoder:
-    """Makes segments of a film whose frames are `size` (H, W) and have `channels` and `depth`."""
+    """Makes segments of a film whose frames are as `picture`, which has the shape of a pixel as its resolution."""
 
     def __init__(self, job: FilmJob, description: Description, picture: Picture):
         self.job, self.description = job, description
         self.codec = CODECS[job.codec]
         self.channels, self.depth = picture.channels, picture.pixel_format.depth
-        self.pixel_format = self._pixel_format()
+        self.layout = self._layout()
+        form = import_av().VideoFormat(self.layout)
         height, width = picture.size
-        form = import_av().VideoFormat(self.pixel_format)
         self.size = _multiple(height, 16 // form.chroma_height(16)), _multiple(width, 16 // form.chroma_width(16))
         if 0 in self.size:
             raise InputError(f"{job.target}: films are at least 2x2; choose a larger size")
+        across, down = picture.metadata.dpi or (1.0, 1.0)
+        self.pixel_shape = Fraction(down / across).limit_denominator(LARGEST_SHAPE)
+        self._graph: Any = None
 
     def add_stream(self, container: Any) -> Any:
         """A stream for the film's frames in an output container."""
         av = import_av()
         described, colours = self.description, self.description.colours
+        options = {"chroma_sample_location": colours.chroma, **self.codec.options_for(self.job.quality)}
         try:
-            stream = container.add_stream(
-                self.codec.encoder, rate=min(described.rate, FASTEST), options=self.codec.options_for(self.job.quality)
-            )
+            stream = container.add_stream(self.codec.encoder, rate=min(described.rate, FASTEST), options=options)
         except (av.codec.codec.UnknownCodecError, ValueError):
             raise InputError(
                 f"--codec {self.job.codec} in {self.job.target}: this PyAV cannot write it; choose another of "
@@ -120,54 +131,59 @@ class Encoder:
         stream.time_base = described.time_base
         context = stream.codec_context
         context.height, context.width = self.size
-        context.pix_fmt = self.pixel_format
+        context.pix_fmt = self.layout
         context.time_base = described.time_base
         context.thread_count = ENCODER_THREADS
         context.colorspace, context.color_range = self._matrix(), self._span()
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
-        if described.pixel_shape:
-            context.sample_aspect_ratio = described.pixel_shape
+        context.sample_aspect_ratio = self.pixel_shape
         return stream
 
-    def encoding(self, frames: Iterator[tuple[np.ndarray, int, int]]) -> Iterator[EncodedPacket]:
-        """Packets of a segment's frames: pixels, time, duration."""
-        durations = {}
-        with import_av().open(io.BytesIO(), "w", format="matroska") as container:
+    def encode(self, frames: Iterator[tuple[np.ndarray, int, int]], path: Path) -> int:
+        """Write a segment of frames, pixels, time, duration; says how many there were."""
+        durations: dict[int, int] = {}
+        with import_av().open(str(path), "w", format="matroska") as container:
             stream = self.add_stream(container)
             for pixels, time, duration in frames:
                 durations[time] = duration
-                yield from self._packets(stream.encode(self._frame(pixels, time)), durations)
-            yield from self._packets(stream.encode(None), durations)
+                container.mux(self._ticking(stream.encode(self._frame(pixels, time)), durations))
+            if durations:
+                container.mux(self._ticking(stream.encode(None), durations))
+        return len(durations)
 
-    def _packets(self, packets: Sequence[Any], durations: Mapping[int, int]) -> Iterator[EncodedPacket]:
+    def _ticking(self, packets: Sequence[Any], durations: Mapping[int, int]) -> list[Any]:
+        """Packets with the film's unit as if it were milliseconds."""
         for packet in packets:
             factor = packet.time_base / self.description.time_base
-            time = round(packet.pts * factor)
-            yield EncodedPacket(time, durations.get(time, 0), packet.is_keyframe, bytes(packet))
+            packet.pts, packet.dts = round(packet.pts * factor), round(packet.dts * factor)
+            packet.duration, packet.time_base = durations.get(packet.pts, 0), TICK
+        return list(packets)
 
     def _frame(self, pixels: np.ndarray, time: int) -> Any:
-        av = import_av()
         height, width = self.size
         array = np.ascontiguousarray(pixels[:height, :width])
         array = array[:, :, 0] if array.shape[2] == 1 else array
-        frame = av.VideoFrame.from_ndarray(array, format=ARRAYS[self.channels, self.depth])
-        frame.colorspace, frame.color_range = self._matrix(), FULL
-        frame = frame.reformat(format=self.pixel_format, dst_color_range=self._span(), interpolation=smooth())
+        frame = import_av().VideoFrame.from_ndarray(array, format=ARRAYS[self.channels, self.depth])
+        if self._graph is None:
+            chroma, matrix, span = self.description.colours.chroma, self._matrix(), self._span()
+            options = f"out_color_matrix={matrix}:in_range=full:out_range={span}:out_chroma_loc={chroma}"
+            self._graph = converting(frame, self.layout, options)
+        frame = converted(self._graph, frame)
         frame.colorspace, frame.color_range = self._matrix(), self._span()
         frame.color_primaries, frame.color_trc = self.description.colours.primaries, self.description.colours.transfer
         frame.pts, frame.time_base = time, self.description.time_base
         return frame
 
     def _matrix(self) -> int:
-        return 0 if self.pixel_format.startswith(RGB_FORMATS) else self.description.colours.matrix or 1
+        return 0 if self.layout.startswith(RGB_FORMATS) else self.description.colours.matrix or 1
 
     def _span(self) -> int:
-        if self.pixel_format.startswith(RGB_FORMATS):
+        if self.layout.startswith(RGB_FORMATS):
             return FULL
-        return LIMITED if self.description.pixel_format.startswith(RGB_FORMATS) else self.description.colours.span
+        return LIMITED if self.description.layout.startswith(RGB_FORMATS) else self.description.colours.span
 
-    def _pixel_format(self) -> str:
-        """The format of the source where the encoder takes it, else the nearest that it takes."""
+    def _layout(self) -> str:
+        """The pixel format of the source where the encoder takes it, else the nearest that it takes."""
         av = import_av()
         try:
             formats = [form.name for form in av.codec.Codec(self.codec.encoder, "w").video_formats]
@@ -175,7 +191,9 @@ class Encoder:
             raise InputError(
                 f"--codec {self.job.codec} is not in this PyAV; choose another of {', '.join(available())}"
             ) from None
-        given, deep, alpha = self.description.pixel_format, self.depth > 8, self.channels == "RGBA"
+        if self.job.form is PLAIN:
+            return "yuv420p"
+        given, deep, alpha = self.description.layout, self.depth > 8, self.channels == "RGBA"
         wanted = [given] if self.channels == self.description.channels or not alpha else []
         if self.channels == "L":
             wanted += ["gray16le", "gray10le"] if deep else ["gray"]
@@ -209,10 +227,11 @@ def available() -> list[str]:
 
 
 class Segments:
-    """The folder `.NAME.parts` beside a film that is being made: its settings, and what is encoded so far."""
+    """The folder `.NAME.parts` beside a film that is being made, of a short name: its settings, and what is done."""
 
     def __init__(self, target: Path):
-        self.folder = target.with_name(f".{target.name}.parts")
+        name = target.name if len(target.name) < 60 else hashlib.sha256(target.name.encode()).hexdigest()[:16]
+        self.folder = target.with_name(f".{name}.parts")
 
     def start(self, settings: Mapping[str, Any], resume: bool, overwrite: bool) -> int:
         """How many frames are done, for a film that is made with `settings`. InputError where others are there."""
@@ -231,39 +250,49 @@ class Segments:
                 raise InputError(
                     f"--resume: {self.folder} was made with other {', '.join(differing)}; give the same, or --overwrite"
                 )
-            return self._count()
+            return sum(1 for _ in self.packets())
         with atomic_file(state) as temporary:
             temporary.write_text(json.dumps(settings))
         return 0
 
-    def add(self, packets: Sequence[EncodedPacket]) -> None:
-        """Keep a whole segment."""
-        number = len(self._files())
-        with atomic_file(self.folder / f"{number:06}.packets") as temporary, temporary.open("wb") as file:
-            for packet in packets:
-                file.write(HEADER.pack(packet.time, packet.duration, len(packet.data), packet.is_key))
-                file.write(packet.data)
+    def add(self, encoder: Encoder, frames: Iterator[tuple[np.ndarray, int, int]]) -> int:
+        """Encode and keep a segment; the number of its frames."""
+        with atomic_file(self.folder / f"{len(self._files()):06}.mkv") as temporary:
+            count = encoder.encode(frames, temporary)
+        if not count:
+            self._files()[-1].unlink()
+        return count
 
-    def packets(self, with_data: bool = True) -> Iterator[EncodedPacket]:
-        """All packets in order; one is in memory at a time."""
+    def packets(self) -> Iterator[Any]:
+        """All packets in order, whose milliseconds are the film's unit; one is in memory at a time."""
         for path in self._files():
-            with path.open("rb") as file:
-                while header := file.read(HEADER.size):
-                    time, duration, length, is_key = HEADER.unpack(header)
-                    data = file.read(length) if with_data else b""
-                    if not with_data:
-                        file.seek(length, 1)
-                    yield EncodedPacket(time, duration, bool(is_key), data)
+            with import_av().open(str(path)) as container:
+                yield from (packet for packet in container.demux() if packet.size)
+
+    def write_pictures(self, encoder: Encoder, container: str, path: Path) -> tuple[Fraction, Fraction]:
+        """The pictures alone, from time 0 on; when they begin and end in the film, in seconds."""
+        base = encoder.description.time_base
+        times = [packet.pts for packet in self.packets()]
+        origin, end = min(times), 0
+        with (
+            import_av().open(str(self._files()[0])) as segment,
+            import_av().open(str(path), "w", format=container) as output,
+        ):
+            stream = output.add_stream_from_template(segment.streams.video[0], opaque=True)
+            stream.time_base = base
+            for packet, decoded in zip(self.packets(), decoding_times(times), strict=True):
+                packet.pts, packet.dts = packet.pts - origin, decoded - origin
+                packet.stream, packet.time_base = stream, base
+                end = max(end, packet.pts + (packet.duration or 0))
+                output.mux(packet)
+        return origin * base, (origin + end) * base
 
     def remove(self) -> None:
         """When the film is whole."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("*.packets"))
-
-    def _count(self) -> int:
-        return sum(1 for _ in self.packets(with_data=False))
+        return sorted(self.folder.glob("??????.mkv"))
 
 
 def decoding_times(times: Sequence[int]) -> Iterator[int]:
@@ -275,8 +304,3 @@ def decoding_times(times: Sequence[int]) -> Iterator[int]:
     for number in range(len(times)):
         early = delay - number
         yield int(order[0]) - early * step if early > 0 else int(order[number - delay])
-
-
-def seconds(time: int | None, base: Fraction) -> float:
-    """For the order of packets of streams with other units."""
-    return float("-inf") if time is None else float(time * base)

@@ -4,12 +4,15 @@ import math
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from evaluation.metrics import make_metrics
 from evaluation.protocols import find_protocol, luma, parse_eval_type
 from pictures.similarity import EXACT, psnr, ssim
+from tests.commands import ROOT
 from tests.datasets.making import mistake
 from utils.errors import InputError
 
@@ -23,6 +26,24 @@ def test_luma_weights() -> None:
     assert luma(torch.ones(3, 1, 1)).item() == pytest.approx((16 + 65.738 + 129.057 + 25.064) / 256)
     green = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
     assert luma(green).item() == pytest.approx((16 + 129.057) / 256)
+
+
+@pytest.mark.parametrize("name", ["benchmark-8bit", "lerf"])
+@pytest.mark.parametrize(("picture", "corner"), [("tulips", (60, 60)), ("astronaut", (40, 200)), ("coffee", (0, 100))])
+def test_luma_of_coloured_pictures_is_pillows(name, picture, corner) -> None:
+    """Pillow's luma has the same weights and spans 255 levels instead of 219; blue and red exchanged are far off."""
+    with Image.open(ROOT / f"load/samples/{picture}.png") as whole:
+        hr = whole.convert("RGB").crop((*corner, corner[0] + 96, corner[1] + 96))
+    red_off = np.array(hr).astype(int)
+    red_off[..., 0] = (red_off[..., 0] * 0.8 + 20).round()
+    made = Image.fromarray(red_off.astype(np.uint8))
+    pairs = [(image, image.crop((2, 2, 94, 94)).convert("YCbCr").getchannel(0)) for image in (made, hr)]
+    error = np.square(np.subtract(*(np.array(luma, dtype=float) for _, luma in pairs))).mean()
+    expected = 10 * math.log10(255**2 / error) + 20 * math.log10(255 / 219)
+    values = [torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255 for image, _ in pairs]
+    assert find_protocol(name).measure(*values, (2, 2))["psnr"] == pytest.approx(expected, abs=0.15)
+    exchanged = find_protocol(name).measure(*(value.flip(0) for value in values), (2, 2))["psnr"]
+    assert exchanged > expected + 6
 
 
 def test_ssim_against_its_definition() -> None:

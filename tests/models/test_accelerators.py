@@ -11,9 +11,13 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils import _pytree as trees
 
 import models
+from models import memory
+from models.layers.cross_scale_attention import CrossScaleAttention
 from models.safeguards import reduces_nowhere
 from models.upscaler import Upscaler
 from tests.registered import DECODERS, FILTERS, SMALL_ENCODER, small_spec
+from tests.registered import SPECS as PUBLISHED
+from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 
 DEVICE = torch.device("cuda", 0)
@@ -42,13 +46,27 @@ SPECS = {**{name: small_spec(name) for name in DECODERS + FILTERS}, **OTHERS}
 
 
 class FakeDevice(FakeTensorMode):
-    """Within the block, what is on DEVICE is fake."""
+    """Within the block, what is on DEVICE is fake. `launches` counts operations that a device would have to launch, and
+    `copies` those of them that copy from the CPU."""
 
     def __init__(self):
         super().__init__(allow_non_fake_inputs=True, static_shapes=True)
+        self.launches = self.copies = self.depth = 0
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
-        named = named or {}
+        self.depth += 1  # what an operation's fake calls is no launch
+        try:
+            result = self._computed(function, types, arguments, named or {})
+        finally:
+            self.depth -= 1
+        if not self.depth and launches(function):
+            used = [leaf for leaf in trees.tree_leaves((arguments, named)) if isinstance(leaf, torch.Tensor)]
+            made = [leaf for leaf in trees.tree_leaves(result) if isinstance(leaf, FakeTensor)]
+            self.launches += bool(made) or any(isinstance(tensor, FakeTensor) for tensor in used)
+            self.copies += function in COPIES and bool(made) and any(tensor.is_cpu for tensor in used)
+        return result
+
+    def _computed(self, function, types, arguments, named):
         leaves = trees.tree_leaves((arguments, named))
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
         fakes = [tensor for tensor in tensors if isinstance(tensor, FakeTensor)]
@@ -63,6 +81,14 @@ class FakeDevice(FakeTensorMode):
     def _faked(self, leaf):
         """A fake on the same device in the place of a real tensor: its values are what a copy would need."""
         return self.from_tensor(leaf) if isinstance(leaf, torch.Tensor) and not isinstance(leaf, FakeTensor) else leaf
+
+
+def launches(function) -> bool:
+    """Whether an operation runs something, instead of making a view, memory, or other operations."""
+    name, key = function.name(), "CompositeImplicitAutograd"
+    if function.namespace != "aten" or function.is_view or torch._C._dispatch_has_kernel_for_dispatch_key(name, key):
+        return False
+    return not any(word in name for word in ("empty", "detach", "lift_fresh", "_unsafe_view"))
 
 
 def on_device(spec) -> Upscaler:
@@ -87,6 +113,63 @@ def test_grids_and_warps_are_rendered_without_asking_the_device(name) -> None:
         assert is_on_device(upscaler.render(latent, OUTPUT), (1, 3, *OUTPUT))
         assert is_on_device(upscaler.render(latent, warp), (1, 3, *WARPED))
         assert is_on_device(upscaler.render(latent, OUTPUT, queries=30), (1, 3, *OUTPUT))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_picture_is_rendered_in_few_launches(name, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the sizes of published models, on a card of 140 GB; the positions of a picture are not copied in chunks."""
+    monkeypatch.setattr(memory, "UNTOLD_BYTES", 139 << 30)
+    monkeypatch.setattr(CrossScaleAttention, "forward", lambda self, features: features)  # a part of encoding
+    plus = {"name": name, "args": {"upsampler_spec": PUBLISHED["liif"]}}
+    default = plus if name == "lerf-net-plus" else {"name": name, "args": {}}
+    upscaler, counts = on_device(PUBLISHED.get(name, default)), []
+    for size, output in (((180, 320), (720, 1280)), ((540, 960), (2160, 3840))):
+        with FakeDevice() as device:
+            latent = upscaler.encode(torch.rand(1, 3, *size))
+            before = device.launches, device.copies
+            assert is_on_device(upscaler.render(latent, output), (1, 3, *output))
+            counts.append((device.launches - before[0], device.copies - before[1]))
+    (launched, copied), (launched_large, copied_large) = counts
+    assert launched <= 300
+    assert launched_large <= 2 * launched
+    assert copied_large <= copied
+
+
+@pytest.mark.parametrize("name", ["lmliif", "liif", "lerf-lut"])
+def test_less_memory_is_more_chunks_without_more_copies(name) -> None:
+    upscaler, counts = on_device(SPECS[name]), []
+    warp = Homography.rotation(20, (90, 80), (150, 160), (2, 2)).grid((90, 80), (150, 160))
+    for bound in (1 << 30, 8 << 20):
+        for grid in (Grid.of_size((360, 320)), warp):
+            with FakeDevice() as device, memory.bounded(bound):
+                latent = upscaler.encode(torch.rand(1, 3, 90, 80))
+                before = device.launches, device.copies
+                upscaler.render(latent, grid)
+                counts.append((device.launches - before[0], device.copies - before[1]))
+    assert all(few[0] < many[0] for few, many in zip(counts[:2], counts[2:], strict=True))
+    assert all(few[1] == many[1] for few, many in zip(counts[:2], counts[2:], strict=True))
+
+
+def test_where_memory_ends_chunks_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "UNTOLD_BYTES", 100 << 20)
+    tried = []
+
+    def compute() -> None:
+        tried.append(memory.chunk_bytes(DEVICE))
+        if len(tried) < 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    memory.in_memory_of(DEVICE, compute)
+    assert tried == [25 << 20, 25 << 19, 25 << 18]
+    assert memory.chunk_bytes(DEVICE) == 25 << 20
+    with memory.bounded(20 << 20):
+        assert memory.chunk_bytes(DEVICE) == 5 << 20
+
+    def hopeless() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        memory.in_memory_of(DEVICE, hopeless)
 
 
 @pytest.mark.parametrize("name", SPECS)

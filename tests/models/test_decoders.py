@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import models
-from models.decoders import metasr
+from models.decoders import metasr, subpixel
 from models.layers.cross_scale_attention import CROP, CrossScaleAttention, spans
 from models.upscaler import Upscaler
 from tests.golden_cases import arrays, assert_close, fill, manifest, painted
@@ -12,6 +12,7 @@ from tests.registered import DECODERS, small_spec
 from utils.config import merge
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
+from utils.geometry.neighbours import PixelWindow
 
 
 @pytest.mark.parametrize("name", ["edsr-baseline-lmciaosr", "edsr-baseline-lmlte", "original_edsr-baseline-ciaosr"])
@@ -111,3 +112,26 @@ def test_unsupported_attention_settings_are_explained() -> None:
 def test_attention_variants_render(name, arguments) -> None:
     model = models.make(merge(small_spec(name), {"args": arguments})).eval()
     assert Upscaler(model)(torch.rand(3, 8, 9), (20, 21)).shape == (1, 3, 20, 21)
+
+
+def test_sub_pixel_colours_are_read_by_the_filter_that_paints() -> None:
+    torch.manual_seed(0)
+    model = models.make(small_spec("subpixel")).eval()
+    coord = torch.rand(1, 200, 2) * 2 - 1
+    with torch.inference_mode():
+        field = model.field(model.encode(torch.rand(1, 3, 7, 5)), cell_of((20, 20))[None])
+        assert field.table.shape == (1, 28, 20, 3)
+        assert_close(model.sample(field, coord), model.filter.sample(field, coord), 1e-5)
+
+
+def test_sub_pixel_bands_and_parts_are_those_of_the_whole(monkeypatch) -> None:
+    torch.manual_seed(0)
+    upscaler = Upscaler(models.make(small_spec("subpixel")).eval())
+    picture, grid = torch.rand(1, 3, 40, 30), Grid.of_size((110, 90))
+    whole = upscaler(picture, grid)
+    monkeypatch.setattr(subpixel, "BAND_BYTES", 1)
+    assert_close(upscaler(picture, grid), whole, 1e-5)
+    assert_close(upscaler(picture, grid.window(31, 44, (20, 25))), whole[:, :, 31:51, 44:69], 1e-5)
+    pixels = PixelWindow((40, 30), 5, 0, 30, 24)
+    part = upscaler.encode_part(pixels.of(picture), pixels)
+    assert_close(upscaler.render(part, grid.window(45, 0, (20, 30))), whole[:, :, 45:65, :30], 1e-5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import models
-from models import continuous
+from models import memory
 from models.decoders import lmf
 from models.upscaler import Upscaler
 from tests.commands import call
@@ -63,7 +63,7 @@ def test_row_chunks_change_nothing(upscaler, monkeypatch) -> None:
     latent = upscaler.encode(pictures)
     grids = OUTPUT, homography.grid(INPUT, OUTPUT)
     whole = [upscaler.render(latent, grid) for grid in grids]
-    monkeypatch.setattr(continuous, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(memory, "CHUNK_BYTES", 20_000)
     monkeypatch.setattr(lmf, "FIELD_BYTES", 1)
     for grid, expected in zip(grids, whole, strict=True):
         assert_close(upscaler.render(latent, grid), expected, 1e-5)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
-from models import continuous
+from models import memory
 from models.local_ensemble import even_step
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
@@ -32,10 +32,10 @@ def sample(model: models.ContinuousModel, image: torch.Tensor, size: tuple[int, 
 def test_chunks_equal_whole(small_model, monkeypatch, scale) -> None:
     image = torch.rand(2, 3, 13, 17) * 2 - 1
     size = output_size((13, 17), scale)
-    monkeypatch.setattr(continuous, "CHUNK_BYTES", 1 << 40)
+    monkeypatch.setattr(memory, "CHUNK_BYTES", 1 << 40)
     whole = render(small_model, image, size)
     for band_bytes in (1, 20_000, 100_000):
-        monkeypatch.setattr(continuous, "CHUNK_BYTES", band_bytes)
+        monkeypatch.setattr(memory, "CHUNK_BYTES", band_bytes)
         assert_close(render(small_model, image, size), whole, 1e-5)
 
 

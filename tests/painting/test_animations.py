@@ -7,7 +7,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 import demo
-from pictures.animation_reading import read_animation
+from pictures.animations import read_animation
 from pictures.reading import read_rgb
 from tests.commands import call, mistake
 from tests.pictures.making import noise

@@ -12,8 +12,12 @@ import models
 from models import Upscaler, load_upscaler
 from models.zoo import resolve, zoo
 from painting.crops import pixels_for
+from painting.jobs import Job
 from painting.layers import drawing
-from painting.painter import Painter
+from painting.plan import plan
+from painting.request import Request
+from painting.torch_engine import TorchEngine
+from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.reading import read_picture
 from pictures.tensors import to_tensor
@@ -135,15 +139,16 @@ def test_demo_writes_crops(monkeypatch, model, channels) -> None:
 
 
 def test_memory_is_that_of_the_crop() -> None:
-    arguments = demo.parse_arguments(["--input", "-", "--output", "-", "--scale", "4", "--crop", "0,0,400,400"])
-    size = (12000, 9000)
-    encoded = Painter(torch.device("cpu"), arguments)._encoded_size(size, (48000, 36000), (0, 0, (400, 400)))
-    assert max(encoded) < 160
+    request = Request(scale=(4, 4), crop=(0, 0, 400, 400))
+    picture = Picture(np.broadcast_to(np.uint8(0), (4000, 3000, 3)), "RGB")
+    engine = TorchEngine(Upscaler(models.make(small_spec("lmliif")).eval()))
+    made = plan(request, Job(Path("-"), Path("-"), format_of("o.png")), picture)
+    assert max(engine.encoded_size(made)) < 160
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_the_runtime_looks_up_what_a_part_needs(depth) -> None:
-    library = pytest.importorskip("painting.lerf_tables").load_tables(resolve("lerf-g"))
+    library = pytest.importorskip("painting.engines").load_tables(resolve("lerf-g"))
     if library is None:
         pytest.skip("needs the C library of LUTs, or a compiler")
     assert isinstance(library, Tables)

@@ -7,7 +7,7 @@ import models
 from models.native import backends
 from models.upscaler import Upscaler
 from painting.layers import continued, drawing, paint, with_outside
-from painting.outputs import needed_memory
+from painting.plan import needed_memory
 from pictures.picture import PixelFormat
 from pictures.tensors import Layers
 from tests.registered import small_spec

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from pictures import deep
-from pictures.animation_reading import read_animation
+from pictures.animations import read_animation
 from pictures.picture import PixelFormat
 from pictures.reading import list_pictures, read_picture, read_rgb
 from tests.pictures.making import deep_png, noise, small_cmyk_profile

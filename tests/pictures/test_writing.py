@@ -54,7 +54,7 @@ def test_floats_are_written_in_their_span(tmp_path) -> None:
 
 
 def test_many_rows_of_16_bits(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("pictures.deep.PNG_LARGEST_CHUNK", 1000)
+    monkeypatch.setattr("pictures.png.PNG_LARGEST_CHUNK", 1000)
     pixels = noise(70, 31, 3, dtype=np.uint16)
     write_picture(tmp_path / "p.png", Picture(pixels, "RGB"))
     assert np.array_equal(read_picture(tmp_path / "p.png").pixels, pixels)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 import models
 from models.checkpoints.loading import save_checkpoint
@@ -17,9 +16,9 @@ from tools.bench import figures as benchmarks
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
-def test_cost_table_and_plot(capsys) -> None:
+def test_cost_table(capsys) -> None:
     configs = [ROOT / f"configs/train-lmf/train_edsr-baseline-{name}.yaml" for name in ("lmliif", "lmciaosr")]
-    call(bench, "cost", "--configs", *configs, "--scales", "2,3x1.5", "--json", "c.json", "--plot", "c.png")
+    call(bench, "cost", "--configs", *configs, "--scales", "2,3x1.5", "--json", "c.json")
     out = capsys.readouterr().out
     assert "165,651" in out
     assert "10^9" in out
@@ -29,7 +28,6 @@ def test_cost_table_and_plot(capsys) -> None:
     with_, without = of_attention["decoder_macs"]["2"], of_attention["decoder_macs_without_attention"]["2"]
     assert with_ - without == of_attention["attention_macs"]
     assert f"{with_ / 1e9:.1f} / {without / 1e9:.1f}" in out
-    assert Image.open("c.png").size == (960, 600)
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def test_benchmarks_run(checkpoint, command, figure) -> None:
 
 
 def test_rendering_at_several_scales(checkpoint, capsys) -> None:
-    options = ("--input", "8x6", "--scales", "2,3x1.5,4", "--repeats", 2, "--json", "b.json", "--plot", "b.png")
+    options = ("--input", "8x6", "--scales", "2,3x1.5,4", "--repeats", 2, "--json", "b.json")
     call(bench, "render", "--models", checkpoint, "bicubic", *options)
     figures = json.loads(Path("b.json").read_text())["figures"]
     for figure in (
@@ -75,7 +73,6 @@ def test_rendering_at_several_scales(checkpoint, capsys) -> None:
     ):
         assert 0 < figures[figure]["lowest"] <= figures[figure]["median"] <= figures[figure]["highest"]
     assert "bicubic x4 / product" not in figures  # filters have no networks to compare
-    assert Image.open("b.png").size == (960, 600)
 
 
 def test_ratios_are_those_of_one_round() -> None:

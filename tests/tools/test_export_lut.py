@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +125,12 @@ def test_a_signal_ends_in_one_line_and_leaves_nothing(monkeypatch, capsys) -> No
     assert ended.value.code == 143
     assert capsys.readouterr().err.endswith(": stopped by SIGTERM\n")
     assert not Path("luts").exists()
+
+
+def test_it_runs_as_the_script_that_lerf_has(tmp_path) -> None:
+    """`python tools/export_lut.py`, from anywhere."""
+    command = [sys.executable, str(ROOT / "tools/export_lut.py"), "--model", "nothere.pth", "--output", "luts"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "no checkpoint nothere.pth" in ended.stderr
+    assert ended.stderr.count("\n") == 1

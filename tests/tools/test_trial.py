@@ -24,7 +24,14 @@ def config(tmp_path):
         "num_workers": 0,
         "trial": {
             "entries": {"plain": {}, "narrow": {"model": {"args": {"imnet_spec": {"args": {"hidden_dim": 4}}}}}},
-            "sets": {"own": {"protocol": "rgb", "scales": [2], "datasets": {"own": {"hr": str(pictures)}}}},
+            "sets": {
+                "own": {
+                    "protocol": "rgb",
+                    "scales": [2],
+                    "metrics": ["mae"],
+                    "datasets": {"own": {"hr": str(pictures)}},
+                }
+            },
         },
     }
     path = tmp_path / "trial.yaml"
@@ -42,6 +49,9 @@ def test_runs_are_made_once_and_compared(config, tmp_path) -> None:
     first, second = (rows["plain"]["seeds"][seed]["psnr"]["own"]["x2"] for seed in ("0", "1"))
     assert first != second
     line = next(line for line in (root / "trial.md").read_text().splitlines() if line.startswith("| plain"))
+    first_mae, second_mae = (rows["plain"]["seeds"][seed]["mae"]["own"]["x2"] for seed in ("0", "1"))
+    assert "| own x2 mae |" in (root / "trial.md").read_text()
+    assert f"| {(first_mae + second_mae) / 2:.4f} ({abs(first_mae - second_mae):.4f}) |" in line
     assert f"| 2 | 1 | {(first + second) / 2:.2f} ({abs(first - second):.2f}) |" in line
 
     call(trial, config, "--root", root, "--seeds", 0, 1, *small)

@@ -13,7 +13,7 @@ pytest.importorskip("httpx", reason="its tests need httpx")
 
 from starlette.testclient import TestClient
 
-from web.application import create_app
+from web.server import create_app
 from web.settings import Settings
 
 HOME = "http://127.0.0.1"

@@ -10,7 +10,7 @@ import torch
 
 from tests.web.conftest import LONG
 from web.budget import ENTRY, Budget, size_of
-from web.errors import Refused
+from web.settings import Refused
 
 
 def test_least_recently_used_goes_first() -> None:

@@ -1,26 +1,42 @@
 """Tiles, windows and downloads are what demo.py writes."""
 
 import io
+import math
 import shlex
+import sys
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 import demo
+import web.studio
 from tests.commands import call
-from tests.web.conftest import blobs, finished, opened, png_of
+from tests.web.conftest import HOME, blobs, finished, opened, png_of
+from utils.files import PROJECT
+from web.server import create_app
 from web.settings import Settings
-from web.studio import Studio, tile_side
+from web.studio import Studio, level_size, tile_side
 from web.uploads import open_upload
 
-SHIPPED = "save/pretrained_models/edsr-s_lm-liif.safetensors"
-SOURCES = {"lm-liif": SHIPPED, "lerf-g": "save/pretrained_models/lerf-g.safetensors", "bicubic": "bicubic"}
+SHIPPED = "s"
+MODELS = ("s", "lerf-g", "bicubic")
 
 
 def picture_of(content: bytes) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(content)))
+
+
+def tile_of(client: TestClient, name: str, level: int, column: int, row: int, model: str) -> bytes:
+    return client.get(f"/api/pictures/{name}/tiles/{level}/{column}/{row}?model={model}").content
+
+
+def seen(pixels: np.ndarray) -> np.ndarray:
+    """What shows of colours below transparency, in front of black."""
+    return pixels if pixels.ndim == 2 or pixels.shape[2] < 4 else np.rint(pixels[..., :3] * (pixels[..., 3:] / 255))
 
 
 def painted(folder: Path, photo: Path, *options: object) -> np.ndarray:
@@ -28,7 +44,7 @@ def painted(folder: Path, photo: Path, *options: object) -> np.ndarray:
     return np.array(Image.open(folder / "out.png"))
 
 
-@pytest.mark.parametrize("model", SOURCES)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     ("level", "column", "row"), [(-1, 0, 0), (0, 0, 0), (2, 0, 0), (3, 1, 0), (4, 1, 1), (5, 2, 1), (6, 0, 4)]
 )
@@ -36,7 +52,7 @@ def test_a_tile_is_the_crop_of_the_whole_result(client, photo, tmp_path, model, 
     name = opened(client, photo.read_bytes())
     tile = picture_of(client.get(f"/api/pictures/{name}/tiles/{level}/{column}/{row}?model={model}").content)
     height, width = (int(np.ceil(n * 2.0**level)) for n in (40, 52))
-    whole = painted(tmp_path, photo, "--size", f"{width}x{height}", "--model", SOURCES[model])
+    whole = painted(tmp_path, photo, "--size", f"{width}x{height}", "--model", model)
     side = tile_side(level)
     crop = whole[row * side :, column * side :][:side, :side]
     assert np.array_equal(tile, crop)
@@ -48,7 +64,7 @@ def test_tiles_of_a_picture_that_is_prepared_in_blocks_too(client, tmp_path) -> 
     name = opened(client, photo.read_bytes())
     whole = painted(tmp_path, photo, "--scale", "2", "--model", SHIPPED)
     for column, row in ((2, 1), (0, 0), (1, 0)):
-        tile = picture_of(client.get(f"/api/pictures/{name}/tiles/1/{column}/{row}?model=lm-liif").content)
+        tile = picture_of(client.get(f"/api/pictures/{name}/tiles/1/{column}/{row}?model=s").content)
         assert np.array_equal(tile, whole[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256])
 
 
@@ -61,7 +77,7 @@ def test_grey_and_transparent_pictures_too(client, tmp_path, channels) -> None:
         image.putalpha(Image.fromarray(blobs(40, 52)[:, :, 0]))
     image.save(photo)
     name = opened(client, photo.read_bytes())
-    tile = picture_of(client.get(f"/api/pictures/{name}/tiles/3/1/0?model=lm-liif").content)
+    tile = picture_of(client.get(f"/api/pictures/{name}/tiles/3/1/0?model=s").content)
     whole = painted(tmp_path, photo, "--scale", "8", "--model", SHIPPED)
     assert np.array_equal(tile, whole[:, 384:])
 
@@ -70,7 +86,7 @@ def test_tiles_of_one_scale_after_those_of_another(client, photo, tmp_path) -> N
     """What is kept for one output pixel size is not used for another."""
     name = opened(client, photo.read_bytes())
     for level in (1, 0, 2, 1):
-        tile = picture_of(client.get(f"/api/pictures/{name}/tiles/{level}/0/0?model=lm-liif").content)
+        tile = picture_of(client.get(f"/api/pictures/{name}/tiles/{level}/0/0?model=s").content)
         whole = painted(tmp_path, photo, "--scale", 2**level, "--model", SHIPPED)
         assert np.array_equal(tile, whole[:256, :256])
 
@@ -104,6 +120,62 @@ def test_16_bits_stay(client) -> None:
     asked = {"width": 48, "height": 40, "ending": ".png"}
     export = finished(client, client.post(f"/api/pictures/{name}/exports", json=asked).json())
     assert picture_of(client.get(f"/api/exports/{export['name']}/file").content).dtype == np.uint16
+
+
+@pytest.mark.parametrize("level", [-3, -1, 0, 1, 2])
+def test_sizes_that_no_power_of_2_divides_are_rounded_up(client, tmp_path, level) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(png_of(blobs(41, 53)))
+    assert level_size((41, 53), level) == tuple(math.ceil(n * 2.0**level) for n in (41, 53))
+    tile = picture_of(tile_of(client, opened(client, photo.read_bytes()), level, 0, 0, "bicubic"))
+    height, width = level_size((41, 53), level)
+    whole = painted(tmp_path, photo, "--size", f"{width}x{height}", "--model", "bicubic")
+    assert np.array_equal(tile, whole[:256, :256])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("level", [-2, -1, 0, 1, 3])
+def test_pictures_too_large_to_be_encoded_whole_are_drawn_in_parts(monkeypatch, tmp_path, level, channels) -> None:
+    """As those of a phone: each tile is encoded from the pixels around it, and is the same within a level of 8 bits."""
+    monkeypatch.setattr(web.studio, "WHOLE_SHARE", 0.0)
+    monkeypatch.setattr(web.studio, "FILTER_SHARE", 0.0)
+    monkeypatch.setattr(web.studio, "TILE", 64)
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(png_of(blobs(150, 190)[:, :, 0] if channels == 1 else blobs(150, 190, channels)))
+    height, width = level_size((150, 190), level)
+    with TestClient(create_app(Settings()), base_url=HOME) as client:
+        name = opened(client, photo.read_bytes())
+        assert client.post(f"/api/pictures/{name}/encode").status_code == 200
+        column, row = (width // tile_side(level)) // 2, (height // tile_side(level)) // 2
+        tile = picture_of(tile_of(client, name, level, column, row, "s")).astype(int)
+        assert not any("encoding" in key for key in client.app.state.studio.budget._entries)
+    whole = painted(tmp_path, photo, "--size", f"{width}x{height}", "--model", "s").astype(int)
+    side = tile_side(level)
+    tile, crop = (seen(part) for part in (tile, whole[row * side :, column * side :][:side, :side]))
+    off = np.abs(tile - crop)
+    assert off.max() <= 1
+    assert (off > 0).mean() < 1e-3
+
+
+def test_a_tile_passes_few_files_of_the_project(client) -> None:
+    """How many one has to read to follow it, beside those that are passed once for a picture and scale."""
+    name = opened(client, png_of(blobs(40, 52)))
+    tile_of(client, name, 3, 0, 0, "s")
+    passed: set[str] = set()
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        file = frame.f_code.co_filename
+        if event == "call" and file.startswith(str(PROJECT)) and "site-packages" not in file and "/tests/" not in file:
+            passed.add(file)
+
+    studio = client.app.state.studio
+    upload = studio.budget.get((name, "upload"))
+    sys.setprofile(watch)
+    try:
+        studio.tile(name, upload, ("s",), 3, 1, 0, False)
+    finally:
+        sys.setprofile(None)
+    assert len(passed) <= 20, "\n".join(sorted(passed))
 
 
 def test_difference_and_scores(client) -> None:

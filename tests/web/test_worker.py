@@ -8,7 +8,7 @@ import torch
 
 import web.worker
 from tests.web.conftest import LONG
-from web.errors import Refused
+from web.settings import Refused
 from web.worker import Worker
 
 

@@ -17,7 +17,7 @@ from models.upscaler import Upscaler
 from models.zoo import resolve
 from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor
-from tools.bench.figures import in_turn, load, peak_memory, save_plot, short_name
+from tools.bench.figures import in_turn, load, peak_memory, short_name
 from utils import cli
 from utils.config import load_config
 from utils.errors import InputError
@@ -187,7 +187,8 @@ def plot(path: str | Path, rows: Mapping[str, Row], group: str, scale: str) -> N
     axes.set(xscale="log", xlabel="seconds, encode + render", ylabel=f"PSNR, {group} {scale}, dB")
     axes.margins(x=0.15)
     axes.grid(alpha=0.3, which="both")
-    save_plot(figure, path)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix[1:], dpi=120)
 
 
 def pareto_front(points: Mapping[str, tuple[float, float]]) -> set[str]:

@@ -5,7 +5,6 @@ a call follow from the layers. The programs compute less where a first layer is 
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ import models
 from models import ContinuousModel
 from models.decoders import on_encoder
 from models.native import backends
-from tools.bench.figures import save_plot, short_name
+from tools.bench.figures import short_name
 from utils import cli
 from utils.config import find_configs, load_config, require
 from utils.geometry.grids import Size
@@ -78,7 +77,6 @@ def add_commands(commands: Any, common: cli.Parser) -> None:
     cost.add_argument("--configs", nargs="+", help="training configs (default: one row a config, and every decoder)")
     cost.add_argument("--input", type=cli.size, default="320x180", metavar="WxH", help="input size in pixels")
     cost.add_argument("--scales", type=cli.scales, default="2,4,6,8", help="scales to render")
-    cost.add_argument("--plot", help="also draw decoder cost against scale to this picture (needs matplotlib)")
     cost.set_defaults(run=report)
 
 
@@ -118,26 +116,4 @@ def report(arguments: Any) -> dict[str, Any]:
         both = (f"{(n + attention) / G:.1f}" + (f" / {n / G:.1f}" if attention else "") for n in macs)
         cells = "".join(f"{text:>18}" for text in both)
         print(f"{label:28}{encoder:>12,}{decoder:>12,}{rows[label]['encoder_macs'] / G:>10.1f}{cells}")
-    if arguments.plot:
-        plot(arguments.plot, {name: row["decoder_macs"] for name, row in rows.items()}, f"input {width}x{height}")
     return {"input": f"{width}x{height}", "unit": 1, "models": rows}
-
-
-def plot(path: str | Path, curves: Mapping[str, Mapping[str, float]], title: str) -> None:
-    """Draw {model: {scale: multiply-adds}} with a logarithmic axis; models whose curves are equal share one."""
-    from matplotlib.figure import Figure
-
-    merged: dict[tuple, list[str]] = {}
-    for name, curve in curves.items():
-        if any(curve.values()):
-            merged.setdefault(tuple(curve.items()), []).append(name)
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for curve, names in sorted(merged.items(), key=lambda item: -item[0][-1][1]):
-        decoders = sorted({name.rpartition("baseline-")[2] or name for name in names}, key=len)
-        scales, values = zip(*curve, strict=True)
-        axes.plot([f"x{scale}" for scale in scales], [v / G for v in values], marker="o", label=decoders[0])
-    axes.set(yscale="log", xlabel="scale", ylabel="multiply-adds of the decoder / 10^9", title=title)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    save_plot(figure, path)

@@ -20,7 +20,6 @@ from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
 from pictures.tensors import to_pixels
 from utils.config import load_config, require
-from utils.files import atomic_file
 from utils.geometry.grids import Size
 
 
@@ -93,9 +92,3 @@ def machine() -> dict[str, str]:
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         cpu = f"{names[0]} x {len(names)}" if names else cpu
     return {"cpu": cpu, "python": platform.python_version(), "torch": torch.__version__}
-
-
-def save_plot(figure: Any, path: str | Path) -> None:
-    """Write a figure of matplotlib as its ending says, all or nothing."""
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format=Path(path).suffix[1:], dpi=120)

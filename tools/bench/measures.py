@@ -1,10 +1,8 @@
 """Times and memory: rendering, encoding, whole pictures, LeRF, a training step."""
 
-import math
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +14,7 @@ from models.upscaler import Upscaler
 from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor
 from tools.bench.costs import macs_per_run
-from tools.bench.figures import Figure, in_turn, load, peak_memory, ratio, save_plot, short_name
+from tools.bench.figures import Figure, in_turn, load, peak_memory, ratio, short_name
 from utils import cli
 from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography
@@ -53,7 +51,6 @@ def add_commands(commands: Any, common: cli.Parser) -> None:
     product = "rendering at several scales, compared with a matrix product of as many multiply-adds"
     several = add(render, product, several=LMF)
     several.add_argument("--scales", type=cli.scales, default="2,3x1.5,3.3,4,8", help="scales to render")
-    several.add_argument("--plot", help="also draw time against output pixels to this picture (needs matplotlib)")
     resized = "LeRF's stages, a whole picture and a warp, compared with Pillow's bicubic resize"
     resampling = add(lerf, resized, several=LERF)
     resampling.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
@@ -84,7 +81,7 @@ def products(model: models.ContinuousModel, pixels: int, queries: int) -> float:
 def render(arguments: Any) -> dict[str, Figure]:
     """Rendering from a field, kernel constants included, at several scales; the latent MLP; the matrix product for the
     same multiply-adds."""
-    figures, curves = {}, {}
+    figures = {}
     for name in arguments.models:
         upscaler = load(name, arguments.backend)
         latent = upscaler.encode(torch.rand(3, *arguments.input))
@@ -94,7 +91,6 @@ def render(arguments: Any) -> dict[str, Figure]:
         runs |= {"product": matrix_product(), "latent": latent_stage(upscaler, latent, first)}
         times = in_turn(runs, arguments.repeats)
         name = short_name(name)
-        curves[name] = {math.prod(size): Figure.of(times[label]).median for label, size in sizes.items()}
         for label, size in sizes.items():
             figures[f"{name} {label}, s"] = Figure.of(times[label])
             if work := products(upscaler.model, 0, size[0] * size[1]):
@@ -103,26 +99,7 @@ def render(arguments: Any) -> dict[str, Figure]:
             figures[f"{name} {large} / {small}"] = ratio(times[large], times[small])
         if work := products(upscaler.model, arguments.input[0] * arguments.input[1], 0):
             figures[f"{name} latent MLP / product"] = ratio(times["latent"], times["product"], work)
-    if arguments.plot:
-        height, width = arguments.input
-        plot_times(arguments.plot, curves, f"rendering, input {width}x{height}")
     return figures
-
-
-def plot_times(path: str | Path, curves: Mapping[str, Mapping[int, float]], title: str) -> None:
-    """Draw {model: {output pixels: seconds}}, both axes logarithmic: straight lines of slope 1 are proportional."""
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure as Plot
-
-    figure = Plot(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    axes.set_prop_cycle(color=colormaps["tab20"].colors)
-    for name, curve in sorted(curves.items(), key=lambda item: -max(item[1].values())):
-        axes.plot(*zip(*sorted(curve.items()), strict=True), marker="o", label=name)
-    axes.set(xscale="log", yscale="log", xlabel="output pixels", ylabel="seconds", title=title)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    save_plot(figure, path)
 
 
 def renderer(upscaler: Upscaler, latent: models.Latent, size: Size) -> Callable[[], Any]:

@@ -32,7 +32,7 @@ def web(arguments: Any) -> dict[str, Any]:
     """Figures by name; in each round the candidates run in turn."""
     from httpx import ASGITransport, AsyncClient
 
-    from web.application import create_app  # here, for nothing else of tools.bench needs the packages of the page
+    from web.server import create_app  # here, for nothing else of tools.bench needs the packages of the page
     from web.settings import Settings
 
     settings = Settings(memory=int(arguments.memory * 2**30))
@@ -47,7 +47,7 @@ def web(arguments: Any) -> dict[str, Any]:
 
 
 async def _tiles(client: Any, budget: Any, arguments: Any) -> dict[str, Any]:
-    from web.catalogue import DEFAULT, SHIPPED
+    from web.drawing import DEFAULT
     from web.studio import tile_side
 
     prepared = f"{DEFAULT}/field"  # what the server keeps of a scale
@@ -56,7 +56,7 @@ async def _tiles(client: Any, budget: Any, arguments: Any) -> dict[str, Any]:
     started = time.perf_counter()
     await client.post(f"/api/pictures/{picture}/encode")
     figures: dict[str, Any] = {"encode once, s": time.perf_counter() - started}
-    upscaler = load_upscaler(SHIPPED[DEFAULT][1])
+    upscaler = load_upscaler(DEFAULT)
     pixels = to_tensor(read_rgb(arguments.picture))
     latent = upscaler.encode(pixels)
     height, width = pixels.shape[1:]
@@ -71,7 +71,8 @@ async def _tiles(client: Any, budget: Any, arguments: Any) -> dict[str, Any]:
             """Seconds, and those of processors, that these tiles take together."""
             paths = [f"/api/pictures/{picture}/tiles/{level}/{column}/{row}" for column, row in wanted]
             started, processor = time.perf_counter(), time.process_time()
-            await asyncio.gather(*(_ask(client, path) for path in paths))
+            for answer in await asyncio.gather(*map(client.get, paths)):
+                answer.raise_for_status()
             return time.perf_counter() - started, time.process_time() - processor
 
         def forget(*parts: str) -> None:
@@ -100,33 +101,3 @@ async def _tiles(client: Any, budget: Any, arguments: Any) -> dict[str, Any]:
                 [tiles[which] / render[which] for tiles, render in zip(served, rendered, strict=True)]
             )
     return figures
-
-
-async def _ask(client: Any, path: str) -> None:
-    """GET a path as the visitor that a client is, but without that client, whose own work is not the server's."""
-    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": path,
-        "query_string": b"",
-        "headers": [(b"host", client.base_url.host.encode()), (b"cookie", cookies.encode())],
-        "client": ("127.0.0.1", 1),
-    }
-    asked, answered = iter([{"type": "http.request"}]), asyncio.Event()
-
-    async def receive() -> dict[str, Any]:
-        if (message := next(asked, None)) is None:
-            await answered.wait()
-            return {"type": "http.disconnect"}
-        return message
-
-    async def send(message: dict[str, Any]) -> None:
-        if message.get("status", 200) != 200:
-            raise RuntimeError(f"{path}: {message['status']}")
-        if message["type"] == "http.response.body":
-            answered.set()
-
-    await client._transport.app(scope, receive, send)

@@ -17,6 +17,7 @@ from utils.geometry.sizes import Size, check_window
 
 # Lookups of neighbours are shifted by this much, so that no position lies on the border of two LR pixels (LIIF).
 NEIGHBOUR_EPSILON = 1e-6
+CPU = torch.device("cpu")
 INSIDE = (-1 + 1e-6, 1 - 1e-6)  # shifted lookups are clamped to this range
 
 
@@ -63,9 +64,10 @@ class OutputGrid(Protocol):
         """Rows and columns of an (h, w) picture between which all pixels are that hold a position inside it."""
         ...
 
-    def chunks(self, queries: int) -> Iterator[tuple[Place, Tensor]]:
+    def chunks(self, queries: int, device: torch.device = CPU) -> Iterator[tuple[Place, Tensor, Tensor | None]]:
         """All positions inside the picture, about `queries` at a time: their place in an output (..., H, W), where
-        they fill (..., *S), and the positions (*S, 2) themselves."""
+        they fill (..., *S), and the positions (*S, 2) themselves, on `device`. An accelerator would have to be asked
+        which are inside, so others may be among them; then a mask (*S) says which are."""
         ...
 
     def by_pixel_rows(self, height: int, step: int, first: int = 0) -> Iterator[tuple[slice, "OutputGrid", Place]]:
@@ -122,9 +124,13 @@ class Grid:
         for rows in row_chunks(self.size, queries):
             yield rows, replace(self, rows=self.rows[rows])
 
-    def chunks(self, queries: int) -> Iterator[tuple[Place, Tensor]]:
-        for rows, chunk in self.row_chunks(queries):
-            yield (..., rows, slice(None)), chunk.coord()
+    def on(self, device: torch.device) -> "Grid":
+        """The same positions, on a device."""
+        return replace(self, rows=self.rows.to(device), columns=self.columns.to(device))
+
+    def chunks(self, queries: int, device: torch.device = CPU) -> Iterator[tuple[Place, Tensor, None]]:
+        for rows, chunk in self.on(device).row_chunks(queries):
+            yield (..., rows, slice(None)), chunk.coord(), None
 
     def by_pixel_rows(self, height: int, step: int, first: int = 0) -> Iterator[tuple[slice, "Grid", Place]]:
         for pixels, part in _by_pixels(self.rows, height, step, first):

@@ -1,23 +1,20 @@
 """Warps: homographies, their files, and the positions and pixel sizes under them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from utils.errors import InputError
 from utils.files import atomic_file
-from utils.geometry.grids import Place, pixel_index, row_chunks
-from utils.geometry.matrices import parse_matrix, read_matrix, rotation_matrix
+from utils.geometry.grids import CPU, Place, pixel_index, row_chunks
+from utils.geometry.matrices import SINGULAR, check_homography, matrix_of, parse_matrix, rotation_matrix
 from utils.geometry.sizes import Scale, Size, check_window
 
 # Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
 LARGEST_CELL = 8.0
-SINGULAR = 1e-12
 SMALLEST_DEPTH = 1e-12  # in front of the horizon, relative to the depth of the picture's centre
 QUERIES = 1 << 16  # positions looked at together
 
@@ -45,10 +42,11 @@ class WarpedGrid:
     def cell(self, input_size: Size, largest_scale: float | None) -> Tensor:
         return self.homography.cell(input_size, largest_scale, self.largest_cell)
 
-    def positions(self, rows: range) -> tuple[Tensor, Tensor]:
+    def positions(self, rows: range, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
         """Positions of all pixels of some rows, (2, rows, W), y and x, float64, clipped to -1..1; and which of them lie
         inside the picture and in front of the horizon, (rows, W) bool."""
-        x, y = (torch.arange(n.start, n.stop, dtype=torch.float64) for n in (range(self.size[1]), rows))
+        spans = range(self.size[1]), rows
+        x, y = (torch.arange(n.start, n.stop, dtype=torch.float64, device=device) for n in spans)
         return self.positions_of(y[:, None], x)
 
     def positions_of(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +54,7 @@ class WarpedGrid:
         *positions, depth = (a * x + (b * y + c) for a, b, c in self.forms)
         inside = depth > SMALLEST_DEPTH
         depth.clamp_(min=SMALLEST_DEPTH)
-        coord = torch.empty(2, *depth.shape, dtype=torch.float64)
+        coord = depth.new_empty(2, *depth.shape)
         for position, clipped in zip(positions, coord, strict=True):
             torch.clamp(position.div_(depth), -1, 1, out=clipped)
             inside &= clipped == position
@@ -76,18 +74,21 @@ class WarpedGrid:
             inside[rows] = self.positions(range(rows.start, rows.stop))[1]
         return inside
 
-    def chunks(self, queries: int) -> Iterator[tuple[Place, Tensor]]:
+    def chunks(self, queries: int, device: torch.device = CPU) -> Iterator[tuple[Place, Tensor, Tensor | None]]:
         for rows in row_chunks(self.size, queries):
-            coord, inside = self.positions(range(rows.start, rows.stop))
-            if inside.all():
-                yield (..., rows, slice(None)), coord.permute(1, 2, 0).float()
+            coord, inside = self.positions(range(rows.start, rows.stop), _of_doubles(device))
+            if not inside.is_cpu:
+                yield (..., rows, slice(None)), coord.permute(1, 2, 0).float(), inside
+            elif inside.all():
+                yield (..., rows, slice(None)), coord.permute(1, 2, 0).float().to(device), None
             elif inside.any():
                 row, column = inside.nonzero().unbind(1)
-                yield (..., row + rows.start, column), coord[:, row, column].T.float()
+                coord = coord[:, row, column].T.float().to(device)
+                yield (..., (row + rows.start).to(device), column.to(device)), coord, None
 
     def pixels(self, size: Size) -> tuple[range, range]:
         ends = []
-        for _, coord in self.chunks(QUERIES):
+        for _, coord, _ in self.chunks(QUERIES):
             near = torch.stack([pixel_index(coord[..., axis], n) for axis, n in enumerate(size)]).flatten(1)  # (2, Q)
             ends.append(torch.stack([near.amin(1), near.amax(1) + 1]))
         if not ends:
@@ -127,11 +128,16 @@ class WarpedPart:
     def cell(self, input_size: Size, largest_scale: float | None) -> Tensor:
         return self.grid.cell(input_size, largest_scale)
 
-    def chunks(self, queries: int) -> Iterator[tuple[Place, Tensor]]:
-        for pixels in self.pixels.split(queries):
+    def chunks(self, queries: int, device: torch.device = CPU) -> Iterator[tuple[Place, Tensor, None]]:
+        for pixels in self.pixels.to(_of_doubles(device)).split(queries):
             row, column = pixels.div(self.size[1], rounding_mode="floor").long(), (pixels % self.size[1]).long()
             coord, _ = self.grid.positions_of(row, column)
-            yield (..., row, column), coord.T.float()
+            yield (..., row.to(device), column.to(device)), coord.T.float().to(device), None
+
+
+def _of_doubles(device: torch.device) -> torch.device:
+    """The device, or the CPU for one without float64."""
+    return CPU if device.type == "mps" else device
 
 
 @dataclass(frozen=True)
@@ -146,13 +152,7 @@ class Homography:
     def __post_init__(self) -> None:
         matrix = self.matrix.detach().cpu().double()
         object.__setattr__(self, "matrix", matrix)
-        if matrix.shape != (3, 3) or not matrix.isfinite().all():
-            raise InputError("a homography is 3x3 finite numbers")
-        # Rows and columns have different units, so their lengths are divided out before the determinant is judged.
-        balanced = matrix / matrix.norm(dim=1, keepdim=True).clamp(min=1e-300)
-        balanced = balanced / balanced.norm(dim=0, keepdim=True).clamp(min=1e-300)
-        if torch.linalg.det(balanced).abs() < SINGULAR:
-            raise InputError("the homography is singular: it maps the picture to a line; give an invertible matrix")
+        check_homography(matrix.numpy())
 
     @classmethod
     def scaling(cls, scale: Scale) -> "Homography":
@@ -218,20 +218,12 @@ def read_homography(source: str | Path) -> Homography:
 
     InputError when there is no such file, it holds something else, or the matrix is singular.
     """
-    return _explained(read_matrix, source)
+    return Homography(torch.from_numpy(matrix_of(source)))
 
 
 def parse_homography(text: str) -> Homography:
     """The homography of a text as `read_homography` takes it, which is never a file's name."""
-    return _explained(parse_matrix, text)
-
-
-def _explained(read: Callable[[str | Path], np.ndarray], source: str | Path) -> Homography:
-    try:
-        return Homography(torch.from_numpy(read(source)))
-    except InputError as error:
-        text = str(source)
-        raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
+    return Homography(torch.from_numpy(matrix_of(text, parse_matrix)))
 
 
 def write_homography(path: str | Path, homography: Homography) -> None:

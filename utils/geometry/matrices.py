@@ -2,13 +2,17 @@
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.errors import InputError
 from utils.files import read_array, read_tensors, read_text
 from utils.geometry.sizes import Scale, Size
+
+SINGULAR = 1e-12
 
 
 def rotation_matrix(degrees: float, size: Size, output_size: Size, scale: Scale = (1, 1)) -> np.ndarray:
@@ -45,6 +49,29 @@ def read_matrix(source: str | Path) -> np.ndarray:
     else:
         raise InputError("no such file; give a .pth, .npy or text file, or nine numbers with commas between")
     return values.reshape(3, 3)
+
+
+def matrix_of(source: str | Path | ArrayLike, read: Callable[[str], np.ndarray] = read_matrix) -> np.ndarray:
+    """The homography (3, 3) float64 that is given, or that a file or text says as `read` understands it; InputError,
+    which names the source, where it is none."""
+    try:
+        is_text = isinstance(source, str | Path)
+        return check_homography(read(source) if is_text else np.asarray(source, np.float64))
+    except InputError as error:
+        text = str(source)
+        raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
+
+
+def check_homography(matrix: np.ndarray) -> np.ndarray:
+    """The matrix; InputError unless it is (3, 3), finite and invertible."""
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+        raise InputError("a homography is 3x3 finite numbers")
+    # Rows and columns have different units, so their lengths are divided out before the determinant is judged.
+    balanced = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-300)
+    balanced = balanced / np.maximum(np.linalg.norm(balanced, axis=0, keepdims=True), 1e-300)
+    if abs(np.linalg.det(balanced)) < SINGULAR:
+        raise InputError("the homography is singular: it maps the picture to a line; give an invertible matrix")
+    return matrix
 
 
 def parse_matrix(text: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """LR pixels read by a position, with offsets from their centres: resampling taps, spans of grid positions that read
 the same pixels, and the neighbours of a local ensemble."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -38,6 +39,10 @@ class AxisTaps:
     def from_pixel(self, first: int) -> "AxisTaps":
         """The same with pixels counted from `first` on."""
         return self if first == 0 else replace(self, index=self.index - first)
+
+    def part(self, positions: slice) -> "AxisTaps":
+        """The taps of some positions of an axis."""
+        return AxisTaps(self.index[:, positions], self.distance[:, positions], self.inside[:, positions])
 
     def to(self, device: torch.device) -> "AxisTaps":
         """The same on a device."""
@@ -131,16 +136,17 @@ class AxisSpans:
         """(R, L) positions of the spans, padding included."""
         return span_members(self.start, self.length, self.longest)
 
-    def blocks(self, spans: int) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
-        """At most `spans` spans at a time: (output positions, which padded positions of the block they are, lookup)."""
+    def blocks(self, spans: int, device: torch.device) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
+        """At most `spans` spans at a time: (output positions, which padded positions of the block they are, lookup), on
+        a device, to which all are copied together."""
         real = torch.arange(self.longest, device=self.length.device) < self.length[:, None]  # (R, L)
-        ends = (self.start + self.length).tolist()
-        starts = self.start.tolist()
-        for first in range(0, len(starts), spans):
-            last = min(first + spans, len(starts))
-            part = slice(first, last)
-            lookup = AxisLookup(self.lookup.index[:, part], self.lookup.offset[:, part])
-            yield slice(starts[first], ends[last - 1]), real[part].flatten().nonzero()[:, 0], lookup
+        starts, ends = self.start.tolist(), (self.start + self.length).tolist()
+        parts = [slice(first, min(first + spans, len(starts))) for first in range(0, len(starts), spans)]
+        places = [real[part].flatten().nonzero()[:, 0] for part in parts]
+        lookup, joined = self.lookup.to(device), torch.cat(places).to(device)
+        for part, place in zip(parts, joined.split([len(place) for place in places]), strict=True):
+            of_part = AxisLookup(lookup.index[:, part], lookup.offset[:, part])
+            yield slice(starts[part.start], ends[part.stop - 1]), place, of_part
 
 
 def look_up_spans(position: Tensor, n: int, local_ensemble: bool, within_pixels: bool = False) -> AxisSpans:
@@ -289,6 +295,12 @@ class Neighbours:
         span_y, span_x = chosen.unbind(1)
         index = pixels.index(y.index[:, None, span_y], x.index[None, :, span_x], torch.zeros_like(span_y))
         return cls._of(index[..., None, None], y.offset[:, None, span_y, :, None], x.offset[None, :, span_x, None, :])
+
+    def each(self) -> Iterator["Neighbours"]:
+        """One of K x K neighbours after the other, y first."""
+        for i, j in itertools.product(range(len(self.offset_y)), range(self.offset_x.shape[1])):
+            y, x = slice(i, i + 1), slice(j, j + 1)
+            yield Neighbours(self.index[y, x], self.offset_y[y], self.offset_x[:, x], self.weight[y, x])
 
     def gather(self, table: Tensor) -> Tensor:
         """Rows of `table` (B, h, w, C) at the neighbours: (K, K, B, *S, C)."""

@@ -1,56 +1,69 @@
-// Pictures to take home: made by the server in the background, with progress, until they are cancelled. What is made is
-// kept by the browser, not by the server, which may be short of memory, or started again.
+// Downloads: made by the server in the background, with progress, until they are cancelled. What is made is kept by the
+// browser, not by the server, which may be short of memory, or started again.
 
 import { ask, askJson, byId, element, patiently, sendJson, tell } from "./api.js";
 
 const POLL = 300; // milliseconds
 const MOST_KEPT = 16; // files that can be saved again
 
-export async function order(picture, wanted) {
-  const started = await sendJson(`/api/pictures/${picture.picture}/exports`, wanted);
-  const bar = element("progress", { max: 1, value: 0, ariaLabel: `Progress of ${started.file}` });
-  const button = element("button", { type: "button", textContent: "Cancel", ariaLabel: `Cancel ${started.file}` });
-  const row = element("li", {}, element("span", { textContent: started.file, title: started.file }), button, bar);
+/** {blob, file, notes} of what is `wanted` of a picture; null when it was `stopped`. `started` is told its description. */
+export async function made(picture, wanted, { started = () => {}, progress = () => {}, stopped = () => false }) {
+  const export_ = await sendJson(`api/pictures/${picture.picture}/exports`, wanted);
+  const path = `api/exports/${export_.name}`;
+  started(export_);
+  try {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, POLL));
+      if (stopped()) return null;
+      const state = await patiently(() => askJson(path));
+      if (state.state === "finished") {
+        const blob = await patiently(async () => (await ask(`${path}/file`)).blob());
+        return stopped() ? null : { blob, ...state };
+      }
+      if (state.state !== "waiting" && state.state !== "painting") throw new Error(state.error || "It was cancelled");
+      progress(state.done);
+    }
+  } finally {
+    await ask(path, { method: "DELETE" }).catch(() => {});
+  }
+}
+
+/** Makes what is wanted, and saves it; errors in asking for it are the caller's, later ones are shown in its row. */
+export async function order(picture, wanted, started) {
+  let [row, cancelled] = [null, false];
+  const bar = element("progress", { max: 1, value: 0 });
+  const button = element("button", { type: "button", textContent: "Cancel" });
   const { children } = byId("exports");
-  byId("exports").prepend(row);
-  while (children.length > MOST_KEPT && children[MOST_KEPT].file) forget(children[MOST_KEPT]);
-  const path = `/api/exports/${started.name}`;
-  let cancelled = false;
-  button.onclick = async () => {
+  const begin = (described) => {
+    const { file } = described;
+    [bar.ariaLabel, button.ariaLabel] = [`Progress of ${file}`, `Cancel ${file}`];
+    row = element("li", {}, element("span", { textContent: file, title: file }), button, bar);
+    byId("exports").prepend(row);
+    while (children.length > MOST_KEPT && children[MOST_KEPT].address) forget(children[MOST_KEPT]);
+    started(described);
+  };
+  button.onclick = () => {
     cancelled = true;
     row.remove();
-    await ask(path, { method: "DELETE" }).catch(() => {});
   };
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, POLL));
-    if (cancelled) return;
-    let state;
-    try {
-      state = await patiently(() => askJson(path));
-      if (state.state === "finished") row.file = await patiently(async () => (await ask(`${path}/file`)).blob());
-    } catch (error) {
-      state = { state: "failed", error: error.message };
-    }
-    if (cancelled) return;
-    bar.value = state.done ?? 0;
-    if (state.state === "finished") {
-      bar.remove();
-      row.address = URL.createObjectURL(row.file);
-      const link = element("a", { href: row.address, download: state.file, textContent: "Save again" });
-      button.replaceWith(link);
-      if (state.notes.length) row.append(element("span", { className: "hint", textContent: state.notes.join(", ") }));
-      link.click();
-      await ask(path, { method: "DELETE" }).catch(() => {});
-      return;
-    }
-    if (state.state === "failed" || state.state === "cancelled") {
-      bar.remove();
-      button.textContent = "Remove";
-      button.ariaLabel = `Remove ${started.file}`;
-      if (state.error) row.append(element("span", { className: "bad", textContent: state.error }));
-      tell(state.error, true);
-      return;
-    }
+  try {
+    const result = await made(picture, wanted, { started: begin, progress: (done) => (bar.value = done), stopped: () => cancelled });
+    bar.remove();
+    if (!result) return;
+    row.address = URL.createObjectURL(result.blob);
+    const link = element("a", { href: row.address, download: result.file, textContent: "Save again" });
+    const focused = document.activeElement === button;
+    button.replaceWith(link);
+    if (focused) link.focus();
+    if (result.notes.length) row.append(element("span", { className: "hint", textContent: result.notes.join(", ") }));
+    link.click();
+  } catch (error) {
+    if (!row) throw error;
+    bar.remove();
+    button.textContent = "Remove";
+    button.ariaLabel = `Remove ${row.textContent}`;
+    row.append(element("span", { className: "bad", textContent: error.message }));
+    tell(error.message, true);
   }
 }
 

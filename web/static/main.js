@@ -1,12 +1,13 @@
 // The page: opens pictures, and lets the controls of the panel say how they are shown.
 
 import { ask, askJson, byId, copy, element, failed, patiently, sendJson, tell, withQuery } from "./api.js";
+import { listFiles, sizeOf } from "./batch.js";
 import { order } from "./downloads.js";
 import { Panes } from "./panes.js";
 import { Warp } from "./warp.js";
 
 const SHOWN = { single: 1, slider: 2, four: 4, difference: 2, warp: 1 };
-const FIRST = ["bicubic", "lm-liif", "lerf-g", "nearest"];
+const FIRST = ["bicubic", "s", "lerf-g", "nearest"];
 const REFERENCE = { name: "reference", label: "Reference" };
 
 let catalogue;
@@ -28,8 +29,12 @@ const panes = new Panes(byId("views"), changed);
 const warp = new Warp(byId("warp"), (text, size, sharp) => {
   matrix = text;
   warpSize = size;
-  if (document.activeElement !== byId("matrix")) byId("matrix").value = text ?? "The corners cross: pull them apart";
-  if (sharp) describeCommand();
+  if (document.activeElement !== byId("matrix")) byId("matrix").value = text ?? "";
+  byId("matrix").placeholder = "The corners cross: pull them apart";
+  byId("copy-matrix").disabled = byId("save-whole").disabled = !text;
+  byId("undo-warp").disabled = !warp.canUndo;
+  if (sharp || !text) describeCommand();
+  if (sharp) remember();
 });
 
 const offered = () => [...catalogue.models, ...(picture?.reference ? [REFERENCE] : [])];
@@ -43,7 +48,7 @@ async function send(file, attempt = 1) {
   tell("Encoding …");
   const model = chosen[1] === "reference" ? "bicubic" : chosen[1];
   try {
-    await ask(withQuery(`/api/pictures/${sent.picture}/encode`, { model }), { method: "POST" });
+    await ask(withQuery(`api/pictures/${sent.picture}/encode`, { model }), { method: "POST" });
     if (file.reference) sent = { ...sent, ...(await sendReference(sent, file.reference)) };
   } catch (error) {
     if (!error.lost || attempt === MOST_SENT) throw error;
@@ -64,6 +69,38 @@ async function open(file, name) {
   files.set(picture.picture, file);
   history.pushState(null, "", `#${picture.picture}`);
   show();
+  focusPicture();
+}
+
+/** The keyboard goes where the picture is; what it was at is hidden now. */
+function focusPicture() {
+  if (mode === "warp") warp.handles[0].focus();
+  else panes.main?.canvas.focus();
+}
+
+/** What is seen is seen again after this tab is reloaded. */
+function remember() {
+  if (!picture || (mode !== "warp" && !panes.main?.world.getItemCount())) return;
+  const place = mode === "warp" ? panes.kept : panes.place(panes.main, false);
+  const sizes = ["width", "height", "ending", "save-model"].map((id) => [id, byId(id).value]);
+  const seen = { picture: picture.picture, mode, chosen, place, split: byId("divider").getAttribute("aria-valuenow"), corners: warp.corners, of: warp.outputSize, sizes };
+  sessionStorage.setItem("seen", JSON.stringify(seen));
+}
+
+/** Whether this picture was seen before the tab was reloaded, and is now again as it was. */
+function recall() {
+  const seen = JSON.parse(sessionStorage.getItem("seen") ?? "null");
+  if (seen?.picture !== picture.picture) return false;
+  ({ mode, chosen } = seen);
+  document.querySelector(`[name=mode][value=${mode}]`).checked = true;
+  chosen = chosen.map((name, index) => (offered().some((model) => model.name === name) ? name : FIRST[index]));
+  panes.kept = seen.place && { zoom: seen.place.zoom, center: new window.OpenSeadragon.Point(seen.place.center.x, seen.place.center.y) };
+  split(Number(seen.split));
+  if (seen.corners) warp.recall(picture, seen.corners, seen.of);
+  draw();
+  for (const [id, value] of seen.sizes) byId(id).value = value;
+  describeCommand();
+  return true;
 }
 
 /** Shows what the address names, as after a reload and where the user goes back: a picture that the server still has,
@@ -73,7 +110,7 @@ async function visit() {
   if (!name) close();
   if (!name || picture?.picture === name) return;
   const file = files.get(name) ?? { send: () => Promise.reject(new Error(GONE)) };
-  const known = async () => ({ ...(await askJson(`/api/pictures/${encodeURIComponent(name)}`)), file });
+  const known = async () => ({ ...(await askJson(`api/pictures/${encodeURIComponent(name)}`)), file });
   try {
     picture = await known().catch((error) => (error.lost ? send(file) : Promise.reject(error)));
   } catch (error) {
@@ -83,7 +120,7 @@ async function visit() {
   }
   tell("");
   rename(name);
-  show();
+  show(true);
 }
 
 /** The picture that the address names has another name now. */
@@ -95,6 +132,8 @@ function rename(name) {
 function close() {
   byId("start").hidden = false;
   for (const part of ["panel", "samples", "tools", "views", "divider", "warp"]) byId(part).hidden = true;
+  const lost = byId("stage").contains(document.activeElement) || byId("panel").contains(document.activeElement);
+  if (lost || document.activeElement === byId("samples")) byId("choose").focus();
   byId("title").textContent = "";
   byId("stage").classList.add("empty");
   panes.hide();
@@ -104,7 +143,7 @@ function close() {
   picture = null;
 }
 
-function show() {
+function show(again = false) {
   byId("start").hidden = true;
   byId("panel").hidden = byId("samples").hidden = false;
   byId("stage").classList.remove("empty");
@@ -112,8 +151,9 @@ function show() {
   byId("title").textContent = [`${picture.name} · ${width} × ${height}`, ...notes].join(" · ");
   [byId("width").value, byId("height").value] = [width * 4, height * 4];
   byId("map").checked = false;
+  byId("save-input").hidden = !picture.made;
   referenceChanged();
-  draw(false);
+  if (!again || !recall()) draw(false);
 }
 
 /** The server has lost the picture: it was started again, or needed the memory. It is sent again, and shown in the same
@@ -144,16 +184,22 @@ async function sendAgain({ file, picture: name }) {
 }
 
 const shrink = () => Number(byId("shrink").value);
+/** One file is opened, several are listed. */
+function openFiles(given) {
+  const list = [...given];
+  if (list.length > 1) listFiles(list, { ...catalogue, model: catalogue.model });
+  else if (list.length) openFile(list[0]);
+}
 function openFile(file) {
-  const path = withQuery("/api/pictures", { name: file.name, shrink: shrink() });
+  const path = withQuery("api/pictures", { name: file.name, shrink: shrink() });
   return open({ send: () => askJson(path, { method: "POST", body: file }) }, file.name);
 }
 function openSample(name) {
-  const path = withQuery(`/api/samples/${name}`, { shrink: shrink() });
+  const path = withQuery(`api/samples/${name}`, { shrink: shrink() });
   return open({ send: () => askJson(path, { method: "POST" }) }, name);
 }
 const sendReference = (to, file) =>
-  askJson(withQuery(`/api/pictures/${to.picture}/reference`, { name: file.name }), { method: "PUT", body: file });
+  askJson(withQuery(`api/pictures/${to.picture}/reference`, { name: file.name }), { method: "PUT", body: file });
 
 function referenceChanged() {
   if (!picture.reference) chosen = chosen.map((name, index) => (name === "reference" ? FIRST[index] : name));
@@ -169,10 +215,11 @@ function draw(keep = true) {
   byId("tools").hidden = warping;
   byId("warp").hidden = byId("warp-options").hidden = !warping;
   byId("divider").hidden = mode !== "slider";
-  byId("size-row").hidden = warping;
+  byId("size-row").hidden = byId("presets").hidden = warping;
   byId("save-window").hidden = warping;
   byId("save-whole").textContent = warping ? "Warped picture" : "Whole picture";
   chooseModels();
+  byId("copy-matrix").disabled = byId("save-whole").disabled = warping && !matrix;
   const models = shownModels();
   if (warping) {
     panes.hide();
@@ -193,6 +240,7 @@ function draw(keep = true) {
 function chooseModels() {
   const places = mode === "single" || mode === "warp" ? [1] : [...Array(SHOWN[mode]).keys()];
   const names = { slider: ["Left", "Right"], difference: ["This", "minus that"] }[mode] ?? ["Model"];
+  const focused = [...byId("models").querySelectorAll("select")].indexOf(document.activeElement);
   byId("models").replaceChildren(
     ...places.map((place, index) => {
       const select = element("select", {}, ...options(offered(), chosen[place]));
@@ -204,8 +252,9 @@ function chooseModels() {
     }),
   );
   if (mode === "four") byId("models").querySelector("label").firstChild.textContent = "View 1";
+  byId("models").querySelectorAll("select")[focused]?.focus(); // where the keyboard was
   const saved = byId("save-model").value;
-  const first = shownModels().find((name) => name === "lm-liif") ?? shownModels().at(-1);
+  const first = shownModels().find((name) => name === "s") ?? shownModels().at(-1);
   byId("save-model").replaceChildren(...options(catalogue.models, mode === "warp" ? shownModels()[0] : saved || first));
 }
 
@@ -221,7 +270,7 @@ function changed() {
   clearTimeout(waiting);
   waiting = setTimeout(() => {
     measure();
-    describeCommand();
+    remember();
   }, 350);
 }
 
@@ -235,7 +284,7 @@ async function measure() {
   const text = ({ psnr, ssim }) => `${psnr === null ? "∞" : psnr.toFixed(2)} / ${ssim === null ? "–" : ssim.toFixed(3)}`;
   for (const [index, [name, row]] of rows.entries()) {
     try {
-      const scores = await askJson(withQuery(`/api/pictures/${picture.picture}/scores`, { model: name, ...panes.part() }));
+      const scores = await askJson(withQuery(`api/pictures/${picture.picture}/scores`, { model: name, ...panes.part() }));
       if (turn !== scoring) return;
       row.cells[1].textContent = text(scores.whole);
       row.cells[2].textContent = text(scores.window);
@@ -255,7 +304,7 @@ async function showMap() {
   if (!name) return;
   try {
     const scale = Math.min(64, Math.max(5, Math.round(panes.scale())));
-    const map = await askJson(withQuery(`/api/pictures/${picture.picture}/map`, { model: name, scale }));
+    const map = await askJson(withQuery(`api/pictures/${picture.picture}/map`, { model: name, scale }));
     panes.overlay(map.picture);
     byId("legend").replaceChildren(
       ...map.legend.map((level) =>
@@ -281,31 +330,43 @@ function wanted(window = false) {
   };
 }
 
+/** Shows the call that makes what the form asks for; after a download, that of the download stands there. */
 async function describeCommand() {
-  if (!picture || (mode === "warp" && !matrix) || (mode !== "warp" && !panes.main?.viewport)) return;
   const turn = (commanding += 1);
+  byId("copy-command").disabled = true;
+  byId("command").value = "";
+  if (!picture || (mode === "warp" && !matrix)) return;
   try {
-    const { command } = await sendJson(`/api/pictures/${picture.picture}/command`, wanted());
-    if (turn === commanding) byId("command").value = command;
+    const { command } = await sendJson(`api/pictures/${picture.picture}/command`, wanted());
+    if (turn === commanding) showCommand(command);
   } catch (error) {
     if (turn === commanding) byId("command").value = error.message;
   }
 }
 
+function showCommand(command) {
+  commanding += 1;
+  byId("command").value = command;
+  byId("copy-command").disabled = false;
+}
+
 async function save(window) {
-  if (mode === "warp" && !matrix) {
-    tell("The corners cross: pull them apart first", true);
-    return;
-  }
   const asked = wanted(window);
+  const started = ({ command }) => showCommand(command);
   try {
-    await order(picture, asked);
+    await order(picture, asked, started);
   } catch (error) {
     failed(error);
     if (!error.lost) return;
     await restoring;
-    if (picture) order(picture, asked).catch(failed);
+    if (picture) order(picture, asked, started).catch(failed);
   }
+}
+
+function resize([width, height]) {
+  [byId("width").value, byId("height").value] = [width, height];
+  describeCommand();
+  remember();
 }
 
 function split(percent) {
@@ -313,6 +374,7 @@ function split(percent) {
   byId("divider").style.left = `${value}%`;
   byId("divider").setAttribute("aria-valuenow", Math.round(value));
   byId("views").style.setProperty("--split", `${value}%`);
+  remember();
 }
 
 function connect() {
@@ -339,7 +401,7 @@ function connect() {
   }
   byId("choose").onclick = byId("open").onclick = () => byId("file").click();
   byId("file").onchange = ({ target }) => {
-    if (target.files[0]) openFile(target.files[0]);
+    openFiles(target.files);
     target.value = "";
   };
   byId("samples").onclick = () => {
@@ -368,18 +430,40 @@ function connect() {
   byId("fit").onclick = () => panes.fit();
   byId("map").onchange = showMap;
   byId("reset-warp").onclick = () => warp.reset();
+  byId("undo-warp").onclick = () => warp.undo();
+  addEventListener("keydown", (event) => {
+    if (mode !== "warp" || event.key !== "z" || !(event.ctrlKey || event.metaKey) || event.target === byId("matrix")) return;
+    event.preventDefault();
+    warp.undo();
+  });
   byId("apply-matrix").onclick = () => warp.apply(byId("matrix").value);
   byId("copy-matrix").onclick = ({ target }) => copy(byId("matrix").value, target);
   byId("copy-command").onclick = ({ target }) => copy(byId("command").value, target);
   byId("save-whole").onclick = () => save(false);
   byId("save-window").onclick = () => save(true);
+  byId("save-input").onclick = async () => {
+    try {
+      const blob = await (await ask(`api/pictures/${picture.picture}/input.png`)).blob();
+      const address = URL.createObjectURL(blob);
+      element("a", { href: address, download: picture.name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    } catch (error) {
+      failed(error);
+    }
+  };
+  for (const button of document.querySelectorAll("#presets button")) button.onclick = () => resize(sizeOf(picture, button.value));
+  byId("long-side").oninput = ({ target }) => target.checkValidity() && target.value && resize(sizeOf(picture, target.value));
   for (const [side, other] of [["width", "height"], ["height", "width"]]) {
     byId(side).oninput = () => {
       byId(other).value = Math.max(1, Math.round((Number(byId(side).value) * picture[other]) / picture[side]));
       describeCommand();
+      remember();
     };
   }
-  byId("ending").onchange = byId("save-model").onchange = describeCommand;
+  byId("ending").onchange = byId("save-model").onchange = () => {
+    describeCommand();
+    remember();
+  };
   const themed = document.documentElement.dataset;
   byId("theme").onclick = () => {
     const dark = themed.theme ? themed.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -396,20 +480,25 @@ function connect() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     stage.classList.remove("dropping");
-    if (event.dataTransfer.files[0]) openFile(event.dataTransfer.files[0]);
+    openFiles(event.dataTransfer.files);
+  });
+  addEventListener("paste", (event) => {
+    if (!event.clipboardData.files.length) return; // text, for a field
+    event.preventDefault();
+    openFiles(event.clipboardData.files);
   });
 }
 
 async function start() {
-  catalogue = await askJson("/api/catalogue");
+  catalogue = await askJson("api/catalogue");
   byId("stage").classList.add("empty");
   const shrinks = catalogue.shrinks.map((factor) => ({ name: factor, label: factor === 1 ? "nothing" : `${factor}, then restore` }));
   byId("shrink").append(...options(shrinks, 1));
   byId("ending").append(...options(catalogue.endings.map((ending) => ({ name: ending, label: ending.slice(1).toUpperCase() })), ".png"));
-  byId("limits").textContent = `Pictures of up to ${catalogue.megapixels} megapixels and ${catalogue.megabytes} MiB; larger ones when they are shrunk first.`;
+  byId("limits").textContent = `Pictures of up to ${Math.floor(catalogue.megapixels)} megapixels and ${catalogue.megabytes} MiB.`;
   byId("sample-list").append(
     ...catalogue.samples.map((name) => {
-      const image = element("img", { src: `/api/samples/${name}`, alt: "", loading: "lazy" });
+      const image = element("img", { src: `api/samples/${name}`, alt: "", loading: "lazy" });
       const button = element("button", { type: "button" }, image, element("span", { textContent: name.split(".")[0] }));
       button.onclick = () => openSample(name);
       return element("li", {}, button);

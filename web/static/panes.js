@@ -3,12 +3,32 @@
 import { PAUSE, ask, element, failed, withQuery } from "./api.js";
 
 const LARGEST_LEVEL = 6; // tiles are rendered at scales up to 2 to this power
+const CHECK = 8; // pixels of a checkerboard's square
 const TILE = 256; // pixels of a tile's side
 const tileSide = (level) => TILE * (level >= 5 ? 2 : level >= 3 ? 1.5 : 1); // as studio.py has it
 const { OpenSeadragon } = window;
+// Tiles that fail are told to the user, those that are not waited for any more to nobody
+OpenSeadragon.console = Object.assign(Object.create(console), {
+  error: (text, ...more) => String(text).startsWith("Tile %s failed to load") || console.error(text, ...more),
+});
 OpenSeadragon.setString("Errors.OpenFailed", "This picture cannot be opened");
 
+/** A tile in front of a checkerboard, so that no coarser tile shows through it. Sides of tiles are whole periods. */
+async function onCheckerboard(blob) {
+  const image = await createImageBitmap(blob);
+  const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+  for (const [index, colour] of ["#fff", "#ccc"].entries()) {
+    context.fillStyle = colour;
+    for (let y = 0; y < image.height; y += CHECK) {
+      for (let x = ((y / CHECK + index) % 2) * CHECK; x < image.width; x += 2 * CHECK) context.fillRect(x, y, CHECK, CHECK);
+    }
+  }
+  context.drawImage(image, 0, 0);
+  return context;
+}
+
 function tileSource(picture, model, other) {
+  const translucent = picture.channels.endsWith("A") && !other && model !== "reference";
   const enlarged = 2 ** LARGEST_LEVEL;
   const source = new OpenSeadragon.TileSource({
     width: picture.width * enlarged,
@@ -16,19 +36,20 @@ function tileSource(picture, model, other) {
     tileSize: TILE,
   });
   const above = source.maxLevel - LARGEST_LEVEL;
-  const smallest = Math.max(0, Math.ceil(Math.log2(Math.max(picture.width, picture.height) / 200)));
+  const smallest = Math.max(0, Math.ceil(Math.log2(Math.max(picture.width, picture.height) / 400)));
   source.minLevel = Math.max(0, above - Math.min(8, smallest));
   source.getTileWidth = source.getTileHeight = (level) => tileSide(level - above);
   source.getTileUrl = (level, x, y) =>
-    withQuery(`/api/pictures/${picture.picture}/tiles/${level - above}/${x}/${y}`, { model, other, v: picture.version });
+    withQuery(`api/pictures/${picture.picture}/tiles/${level - above}/${x}/${y}`, { model, other, v: picture.version });
   source.waiting = new Set();
   source.downloadTileStart = async (job) => {
     const stop = new AbortController();
     job.userData.stop = stop;
     source.waiting.add(job);
     try {
-      const answer = await ask(job.src, { signal: stop.signal });
-      job.finish(await answer.blob(), null, "rasterBlob");
+      const blob = await (await ask(job.src, { signal: stop.signal })).blob();
+      if (translucent) job.finish(await onCheckerboard(blob), null, "context2d");
+      else job.finish(blob, null, "rasterBlob");
     } catch (error) {
       if (stop.signal.aborted) return;
       const { tile } = job;

@@ -4,6 +4,7 @@ import { ask, element, failed, tell, withQuery } from "./api.js";
 import { cornersOf, isConvex, ofCorners, scaled, textOf } from "./geometry.js";
 
 const COARSE = 1 / 3;
+const MOST_KEPT = 100; // changes that can be undone
 const NAMES = ["Upper left corner", "Upper right corner", "Lower right corner", "Lower left corner"];
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -22,6 +23,7 @@ export class Warp {
     box.append(this.canvas, this.outline, ...this.handles, this.turn);
     this.working = false;
     this.wanted = null;
+    this.before = []; // corners, before each change
     new ResizeObserver(() => this.picture && !box.hidden && this.resized()).observe(box);
   }
 
@@ -34,11 +36,36 @@ export class Warp {
     const fresh = this.picture?.file !== picture.file;
     this.picture = picture;
     this.model = model;
-    if (fresh) this.reset();
-    else this.resized();
+    this.box.classList.toggle("translucent", picture.channels.endsWith("A"));
+    if (fresh) {
+      this.corners = null;
+      this.before = [];
+      this.reset();
+    } else this.resized();
+  }
+
+  /** Corners as they were in an output of another size, before the picture is shown. */
+  recall(picture, corners, size) {
+    [this.picture, this.corners, this.outputSize] = [picture, corners, size];
+  }
+
+  get canUndo() {
+    return this.before.length > 0;
+  }
+
+  /** Keeps the corners, which are about to change. */
+  keep() {
+    if (this.corners) this.before = [...this.before.slice(1 - MOST_KEPT), this.corners.map((corner) => [...corner])];
+  }
+
+  undo() {
+    if (!this.canUndo) return;
+    this.corners = this.before.pop();
+    this.changed(true);
   }
 
   reset() {
+    this.keep();
     const [width, height] = this.size();
     const factor = Math.min((width * 0.72) / this.picture.width, (height * 0.68) / this.picture.height);
     const [w, h] = [this.picture.width * factor, this.picture.height * factor];
@@ -65,6 +92,7 @@ export class Warp {
       tell("A matrix is nine numbers, row by row, that keep the whole picture in front of the camera", true);
       return;
     }
+    this.keep();
     this.corners = corners;
     this.changed(true);
   }
@@ -103,6 +131,7 @@ export class Warp {
     button.addEventListener("pointerdown", (event) => {
       button.setPointerCapture(event.pointerId);
       from = point(event);
+      this.keep();
     });
     button.addEventListener("pointermove", (event) => {
       if (!from) return;
@@ -127,6 +156,7 @@ export class Warp {
       const move = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
       if (!move) return;
       event.preventDefault();
+      if (!event.repeat) this.keep();
       if (index === 4) this.rotate(((move[0] + move[1]) / step) * (event.shiftKey ? 0.1 : 0.0175));
       else this.corners[index] = this.corners[index].map((value, axis) => value + move[axis]);
       this.changed(true);
@@ -162,7 +192,7 @@ export class Warp {
       const [width, height] = size.map((side) => Math.max(1, Math.round(side * factor)));
       this.box.setAttribute("aria-busy", "true");
       try {
-        const address = withQuery(`/api/pictures/${picture.picture}/warp.png`, { matrix: textOf(scaled(wanted, factor)), width, height, model });
+        const address = withQuery(`api/pictures/${picture.picture}/warp.png`, { matrix: textOf(scaled(wanted, factor)), width, height, model });
         const image = await createImageBitmap(await (await ask(address)).blob());
         [this.canvas.width, this.canvas.height] = [image.width, image.height];
         this.canvas.getContext("2d").drawImage(image, 0, 0);

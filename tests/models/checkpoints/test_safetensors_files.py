@@ -140,7 +140,7 @@ def encoder(spec: dict[str, Any]) -> dict[str, Any]:
         (lambda h: first_tensor(h).update(dtype="PICKLE"), "no .safetensors, or damaged"),
         (lambda h: h.update(evil={"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}), "damaged"),
         (lambda h: h["__metadata__"].update(model=3), "damaged"),
-        (lambda h: h.pop("__metadata__"), "describe no model"),
+        (lambda h: h.pop("__metadata__"), "spandrel"),
         (lambda h: h["__metadata__"].update(licence="mine"), "another hash"),
         (lambda h: h["__metadata__"].update(added="x"), "another hash"),
         (with_model(lambda spec: encoder(spec).update(n_feats=10**8)), "than the checkpoint fills"),

@@ -93,7 +93,7 @@ def test_positions_are_where_the_matrix_sends_them() -> None:
     grid = homography.grid(size, output)
     for queries in (1, 100, 10**6):
         coord, inside = torch.zeros(*output, 2), torch.zeros(output, dtype=torch.bool)
-        for place, found in grid.chunks(queries):
+        for place, found, _ in grid.chunks(queries):
             assert found[..., 0].numel() <= max(queries, output[1])
             assert not inside[place].any()
             coord[place[1:]], inside[place] = found, True
@@ -252,7 +252,7 @@ def test_a_warp_split_by_rows_has_each_position_once(monkeypatch, queries) -> No
     coord, inside = grid.positions(range(37))
     seen = torch.zeros(37, 52, dtype=torch.long)
     for rows, part, _ in grid.by_pixel_rows(20, 6):
-        for (_, row, column), positions in part.chunks(11):
+        for (_, row, column), positions, _ in part.chunks(11):
             seen[row, column] += 1
             assert torch.equal(positions, coord[:, row, column].T.float())
             owner = pixel_index(positions[:, 0], 20)

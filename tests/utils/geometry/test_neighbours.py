@@ -107,19 +107,3 @@ def test_neighbours_in_a_window_are_those_of_the_whole() -> None:
         for pixels, pixels_of in ((whole((7, 9)), table), (window, part))
     ]
     assert torch.equal(*gathered)
-
-
-@pytest.mark.parametrize("least", [1, 40, 300, 599, 600])
-def test_windows_are_widened_around_their_middle(least) -> None:
-    for rows, columns in ((range(0, 2), range(29, 30)), (range(9, 11), range(14, 16)), (range(19, 20), range(0, 30))):
-        window = lookups.PixelWindow.around((20, 30), (rows, columns), 0, least)
-        assert window.height * window.width >= least
-        assert window.top <= rows.start
-        assert window.top + window.height >= rows.stop
-        assert window.left <= columns.start
-        assert window.left + window.width >= columns.stop
-        assert min(window.top, window.left) >= 0
-        assert window.top + window.height <= 20
-        assert window.left + window.width <= 30
-    middle = lookups.PixelWindow.around((20, 30), (range(9, 11), range(14, 16)), 0, 100)
-    assert (middle.top, middle.left, middle.height, middle.width) == (5, 10, 10, 10)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 AXE = ROOT / "build/axe-core/package/axe.min.js"
-SHIPPED = "save/pretrained_models/edsr-s_lm-liif.safetensors"
+SHIPPED = "s"
 
 
 def test_zooming_ends_at_x64_and_what_is_seen_is_what_demo_paints(page, tmp_path) -> None:
@@ -175,7 +175,7 @@ def test_a_long_download_is_cancelled(page) -> None:
     until(page, "!document.querySelector('#exports li')")
     page.unroute("**/api/exports/*")
     name = started.value.json()["name"]
-    until(page, f"fetch('/api/exports/{name}/file').then(answer => answer.status === 404)")
+    until(page, f"fetch('api/exports/{name}/file').then(answer => answer.status === 404)")
 
 
 def test_views_stay_together_when_the_window_changes(page) -> None:

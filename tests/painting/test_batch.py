@@ -10,8 +10,8 @@ from tqdm import tqdm
 import demo
 import models
 from models import Upscaler
-from painting import stage_bars, table_painter
-from painting.stage_bars import SLOW, StageBars
+from painting import batch, engines
+from painting.batch import StageBars
 from pictures.picture import Picture
 from pictures.writing import write_picture
 from tests.commands import call
@@ -21,6 +21,7 @@ from tests.registered import small_spec
 from utils import progress
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
+from utils.progress import SLOW
 
 GRIDS = {
     "plain": Grid.of_size((70, 90)),
@@ -89,8 +90,8 @@ def test_demo_tells_of_a_single_picture_alone(monkeypatch, model) -> None:
     for name in ("one", "two"):
         write_picture(f"in/{name}.png", Picture(noise(40, 30, 3), "RGB"))
     listener = Listener()
-    monkeypatch.setattr(stage_bars, "StageBars", lambda: listener)
-    monkeypatch.setattr(table_painter, "BAND_PIXELS", 1)
+    monkeypatch.setattr(batch, "StageBars", lambda: listener)
+    monkeypatch.setattr(engines, "BAND_PIXELS", 1)
     call(demo, "--input", "in", "--output", "out", "--scale", "4", "--model", model)
     assert not listener.stages
     call(demo, "--input", "in/one.png", "--output", "whole.png", "--scale", "4", "--model", model)

@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pictures.animation_reading import read_animation
-from pictures.formats import WRITTEN, Format, format_of
+from painting.request import Request
+from pictures.animations import read_animation
+from pictures.formats import WRITTEN, Format, check_writable, format_of
 from pictures.picture import Animation, Picture
 from pictures.reading import STREAM, check_readable, is_picture, read_picture
 from pictures.writing import BandedPicture, encode, write_picture
 from utils.errors import InputError
 from utils.files import distinct_names, writing
+
+COMPARED = "_compare.png"  # ends the name of what `compare` writes
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,15 @@ class Job:
         return lost
 
 
-def find_jobs(inputs: Sequence[str], output: str | None, ending: str | None, suffix: str | None) -> list[Job]:
+def find_jobs(request: Request) -> list[Job]:
     """Jobs for files, folders (with all below them), patterns such as `photos/**/*.jpg`, or `-`.
 
     One file goes to the file `output`, or into it where that is a folder; all others go into a folder, which mirrors
     the folders of the inputs, named by their stems, or by their whole names where two would get one name, with `suffix`
-    and `ending`, .png by default. InputError when there is nothing to read or nowhere to write.
+    and the ending of `format`, .png by default. InputError when there is nothing to read or nowhere to write.
     """
+    inputs, output, suffix = request.input, request.output, request.suffix
+    ending = request.format and f".{request.format}"
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_pattern(inputs[0])
     into = output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir())
     if STREAM in inputs and (len(inputs) > 1 or into):
@@ -93,12 +98,35 @@ def find_jobs(inputs: Sequence[str], output: str | None, ending: str | None, suf
     return jobs
 
 
-def remaining(jobs: Sequence[Job], skip: bool, overwrite: bool) -> list[Job]:
-    """Jobs whose result is not there yet, with `skip`; all of them with `overwrite`; else InputError where one is."""
+def check_outputs(jobs: Sequence[Job], request: Request) -> None:
+    """InputError, before any work, when a result cannot be written, or two would be one file."""
+    beside = [Path(path) for path in (request.cmsr_map, request.mask) if path]
+    if beside and len(jobs) > 1:
+        raise InputError("--mask and --cmsr-map are for one picture; give --input a picture")
+    beside += [job.beside(COMPARED) for job in jobs if request.compare]
+    outputs = [*beside, *(job.target for job in jobs if not job.streams)]
+    places = {path.resolve() for path in outputs}
+    if len(places) < len(outputs) or places & {job.source.resolve() for job in jobs}:
+        raise InputError("--input, --output, --mask, --cmsr-map and what --compare writes have to be different files")
+    for job in jobs:
+        if request.is_transparent_warp and not job.form.has_alpha:
+            raise InputError(f"{job.target}: this format has no transparency; give --background black, or write a .png")
+        if request.compression is not None and job.form.name != "PNG":
+            raise InputError(f"{job.target}: --compression is for .png; remove it or write a .png")
+        if request.background and job.form.has_alpha and not request.is_warp:
+            raise InputError(f"{job.target} holds transparency; --background is for warps and formats without")
+    for path in outputs:
+        check_writable(path)
+    remaining([Job(path, path, format_of(path)) for path in beside], request)
+
+
+def remaining(jobs: Sequence[Job], request: Request) -> list[Job]:
+    """Jobs whose result is not there yet, with `skip_existing`; all of them with `overwrite`; else InputError where one
+    is."""
     done = [job for job in jobs if not job.streams and job.target.exists()]
-    if overwrite or not done:
+    if request.overwrite or not done:
         return list(jobs)
-    if skip:
+    if request.skip_existing:
         return [job for job in jobs if job not in done]
     which = f"{done[0].target} is" if len(jobs) == 1 else f"{len(done)} of {len(jobs)} results are"
     raise InputError(f"{which} there already; give --overwrite, --skip-existing or another --output")

@@ -13,10 +13,9 @@ from models import safeguards
 from models.checkpoints.loading import save_checkpoint
 from models.checkpoints.safetensors_files import save_safetensors
 from models.zoo import resolve
-from painting import table_painter
-from painting.lerf_tables import load_tables
-from painting.painter import Painter
-from painting.table_painter import TablePainter
+from painting import engines, painter
+from painting.engines import LutEngine, load_tables
+from painting.request import request_of
 from pictures.picture import Picture
 from pictures.writing import write_picture
 from tests.commands import ROOT, call, mistake
@@ -50,17 +49,17 @@ def both(monkeypatch, capsys, source: Path, *options: object, ending: str = ".pn
     PyTorch's painter was needed in the first run."""
     made, said, needed = [], [], []
 
-    def spied(self: Painter, *arguments: object) -> None:
+    def spied(*arguments: object) -> object:
         needed.append(True)
-        original(self, *arguments)
+        return original(*arguments)
 
-    original = Painter.__init__
+    original = painter.load_torch_engine
     for way in ("runtime", "torch"):
         with monkeypatch.context() as patch:
             if way == "torch":
-                patch.setattr(table_painter, "load_tables", lambda _: None)
+                patch.setattr(engines, "load_tables", lambda _: None)
             else:
-                patch.setattr(Painter, "__init__", spied)
+                patch.setattr(painter, "load_torch_engine", spied)
             capsys.readouterr()
             call(demo, "--input", source, "--output", f"{way}{ending}", "--model", MODEL, "--overwrite", *options)
             words = [word for word in capsys.readouterr().out.split() if way not in word]
@@ -174,19 +173,19 @@ def test_torch_is_never_imported() -> None:
 
 
 def test_what_is_known_without_pytorch_is_what_pytorchs_side_knows() -> None:
-    assert table_painter.LARGEST_PIXEL == safeguards.LARGEST_PIXEL
+    assert engines.LARGEST_PIXEL == safeguards.LARGEST_PIXEL
 
 
 def test_who_paints() -> None:
     source = make("rgb")
 
-    def painter(*options: str) -> TablePainter | None:
-        arguments = demo.parse_arguments(["--input", str(source), "--scale", "2", "--model", str(MODEL), *options])
-        return table_painter.table_painter(arguments, lambda: None)
+    def engine(*options: str) -> LutEngine | None:
+        words = ["--input", str(source), "--scale", "2", "--model", str(MODEL), *options]
+        return LutEngine.of(request_of(demo.parse_arguments(words)))
 
-    assert painter("--threads", "3").threads == 3
-    assert painter("--device", "cpu", "--backend", "native") is not None
-    assert painter("--model", "lerf-l") is not None  # a short name
-    assert painter("--model", "s") is None
+    assert engine("--threads", "3").threads == 3
+    assert engine("--device", "cpu", "--backend", "native") is not None
+    assert engine("--model", "lerf-l") is not None  # a short name
+    assert engine("--model", "s") is None
     for options in (["--backend", "torch"], ["--device", "cuda"], ["--gpu", "0"], ["--compare"], ["--cmsr"]):
-        assert painter(*options) is None
+        assert engine(*options) is None

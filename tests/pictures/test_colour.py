@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pictures.palettes import TRANSPARENT, palette_image, palette_losses
+from pictures.colour import TRANSPARENT, palette_image, palette_losses
 from pictures.picture import Picture
 from tests.pictures.making import noise
 

@@ -1,11 +1,13 @@
 """Which pictures are meant, and where their results go."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from painting.batches import find_jobs, remaining
+from painting.jobs import Job, find_jobs, remaining
+from painting.request import Request
 from utils.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -17,8 +19,12 @@ def touch(*names: str) -> None:
         Path(name).touch()
 
 
-def pairs(*inputs: str, output: str | None = "out", ending: str | None = None, suffix: str | None = None) -> dict:
-    jobs = find_jobs(inputs, output, ending, suffix)
+def found(*inputs: str, output: str | None = "out", **options: object) -> list[Job]:
+    return find_jobs(Request(scale=(2, 2), input=inputs, output=output, **options))
+
+
+def pairs(*inputs: str, **options: object) -> dict:
+    jobs = found(*inputs, **options)
     return {str(job.source): str(job.target) for job in jobs}
 
 
@@ -36,7 +42,7 @@ def test_no_two_results_have_one_name() -> None:
 
 def test_folders_are_mirrored_and_results_are_no_inputs() -> None:
     touch("in/a.png", "in/x/a.png", "in/x/y/b.jpg", "in/out/a.png", "in/.hidden/c.png", "in/x/notes.txt")
-    assert pairs("in", output="in/out", ending=".webp", suffix="_x4") == {
+    assert pairs("in", output="in/out", format="webp", suffix="_x4") == {
         "in/a.png": "in/out/a_x4.webp",
         "in/x/a.png": "in/out/x/a_x4.webp",
         "in/x/y/b.jpg": "in/out/x/y/b_x4.webp",
@@ -60,14 +66,14 @@ def test_several_inputs() -> None:
 def test_one_input() -> None:
     touch("a.png", "[1].png", "there/x.txt")
     assert pairs("a.png", output=None) == {"a.png": "output.png"}
-    assert pairs("a.png", output=None, ending=".jpg") == {"a.png": "output.jpg"}
+    assert pairs("a.png", output=None, format="jpg") == {"a.png": "output.jpg"}
     assert pairs("a.png", output="b.tif") == {"a.png": "b.tif"}
     assert pairs("a.png", output="there") == {"a.png": "there/a.png"}
     assert pairs("a.png", output="new/", suffix="_2") == {"a.png": "new/a_2.png"}
     assert pairs("[1].png", output="b.png") == {"[1].png": "b.png"}
     assert pairs("-", output=None) == {"-": "-"}
     assert pairs("-", output="b.png") == {"-": "b.png"}
-    assert find_jobs(["a.png"], "-", ".jpg", None)[0].form.name == "JPEG"
+    assert found("a.png", output="-", format="jpg")[0].form.name == "JPEG"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +87,7 @@ def test_one_input() -> None:
         (["in"], {"output": "-"}, "name a folder"),
         (["-", "in"], {}, "one picture"),
         (["in/a.png"], {"output": "b.png", "suffix": "_x4"}, "--suffix"),
-        (["in/a.png"], {"output": "b.png", "ending": ".jpg"}, "two formats"),
+        (["in/a.png"], {"output": "b.png", "format": "jpg"}, "two formats"),
         (["in/a.png", "in/b.png"], {"output": "in"}, "would overwrite the input"),
     ],
 )
@@ -103,8 +109,9 @@ def test_pipes_are_left_out_of_folders_and_refused_alone() -> None:
 
 def test_results_that_are_there() -> None:
     touch("in/a.png", "in/b.png", "out/a.png")
-    jobs = find_jobs(["in"], "out", None, None)
-    assert remaining(jobs, skip=False, overwrite=True) == jobs
-    assert [str(job.source) for job in remaining(jobs, skip=True, overwrite=False)] == ["in/b.png"]
+    jobs = found("in")
+    plain = Request(scale=(2, 2))
+    assert remaining(jobs, replace(plain, overwrite=True)) == jobs
+    assert [str(job.source) for job in remaining(jobs, replace(plain, skip_existing=True))] == ["in/b.png"]
     with pytest.raises(InputError, match="1 of 2 results are there already"):
-        remaining(jobs, skip=False, overwrite=False)
+        remaining(jobs, plain)

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from pictures.deflate import WINDOW, compressed
+from pictures.png import WINDOW, compressed
 
 
 def parts_of(*sizes: int) -> list[memoryview]:

@@ -1,0 +1,102 @@
+"""Super-resolution networks of other people's, of every architecture that the package spandrel knows (optional)."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import precision
+from models.capabilities import Tiling
+from models.continuous import Latent
+from models.registry import check_parameters, limited
+from models.resampling.filters import Lanczos
+from utils import progress
+from utils.errors import InputError, shortened
+
+NETWORK = "spandrel"  # in the place of a registry name: the architecture follows from the parameters
+TILE, OVERLAP = 512, 32  # LR pixels of a tile's side, and around it, of networks that may be run on tiles
+
+
+class SpandrelNetwork(Lanczos):
+    """A network of a fixed scale: its own picture at that scale, resampled by Lanczos wherever it is rendered.
+
+    `sd` is a state dict; InputError where spandrel is not installed, does not know its architecture, or its network
+    takes other pictures than RGB or grey ones (each channel of a picture is then one).
+    """
+
+    normalization = (0.0, 1.0)
+    reduces = False
+    averages = False
+    context = None
+
+    def __init__(self, sd: Any):
+        super().__init__()
+        try:
+            import spandrel
+        except ImportError:
+            raise InputError("this is no model of Continua; networks of others need: pip install spandrel") from None
+        parameters = check_parameters(spandrel.canonicalize_state_dict(dict(sd)))
+        try:
+            with limited(parameters), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of architectures as their authors wrote them
+                network = spandrel.ModelLoader().load_from_state_dict(dict(parameters))
+        except InputError:
+            raise
+        except Exception as error:  # its own errors have no common base
+            raise InputError(f"spandrel knows no such network ({shortened(str(error))})") from None
+        channels = (network.input_channels, network.output_channels)
+        if not isinstance(network, spandrel.ImageModelDescriptor) or channels not in ((3, 3), (1, 1)):
+            raise InputError(
+                f"this network ({network.purpose}) has {channels[0]} channels in, {channels[1]} out; expected RGB"
+            )
+        self.descriptor = network
+        self.encoder = network.model.requires_grad_(False).eval()
+        self.scale = network.scale
+        self.trained_scales = (float(network.scale),) * 2
+        self.tiling = Tiling[network.tiling.name]
+        halves = ((torch.float16, network.supports_half), (torch.bfloat16, network.supports_bfloat16))
+        self.whole_types = tuple(dtype for dtype, supported in halves if supported)
+
+    @property
+    def encodes(self) -> bool:
+        return self.descriptor.supports_bfloat16
+
+    @property
+    def pixel_bytes(self) -> int:
+        return 24 * self.scale**2 + 48  # the picture as it comes out, and as it is resampled
+
+    def encode(self, image: Tensor) -> Latent:
+        return Latent(self._enlarged(image), image)
+
+    @torch.no_grad()
+    def _enlarged(self, image: Tensor) -> Tensor:
+        """(B, 3, h, w) -> (B, 3, scale * h, scale * w), both in [0, 1]; in tiles, where the network allows it."""
+        batch, _, height, width = image.shape
+        scale, tile = self.scale, TILE if self.tiling is Tiling.SUPPORTED else max(height, width)
+        output = image.new_empty(batch, 3, scale * height, scale * width)
+        with progress.stage("encoding", height * width), precision.reduced(image.device):
+            for top in range(0, height, tile):
+                for left in range(0, width, tile):
+                    first_y, first_x = max(top - OVERLAP, 0), max(left - OVERLAP, 0)
+                    part = image[:, :, first_y : top + tile + OVERLAP, first_x : left + tile + OVERLAP]
+                    place = output[:, :, scale * top : scale * (top + tile), scale * left : scale * (left + tile)]
+                    y, x = scale * (top - first_y), scale * (left - first_x)
+                    inner = (..., slice(y, y + place.shape[2]), slice(x, x + place.shape[3]))
+                    for given, made in zip(part, place, strict=True):
+                        pictures = given[:, None] if self.descriptor.input_channels == 1 else given[None]
+                        values = torch.cat([self.descriptor(picture[None]) for picture in pictures])
+                        made.copy_(values.reshape(3, *values.shape[2:])[inner])
+                    progress.advance(place[0, 0].numel() // scale**2)
+        return output
+
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        return [(self.encoder, pixels)]
+
+
+def network_spec(content: Any) -> dict[str, Any] | None:
+    """`{name, sd}` of a file that holds a state dict, bare or under a key such as `params_ema`; None for others."""
+    parts = [content, *content.values()] if isinstance(content, Mapping) else []
+    states = [part for part in parts if isinstance(part, Mapping) and any(isinstance(v, Tensor) for v in part.values())]
+    return {"name": NETWORK, "sd": content} if states else None

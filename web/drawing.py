@@ -1,0 +1,199 @@
+"""The models that the page offers, and pictures drawn by them: encoded once and kept, or where that takes too much
+memory, encoded for each window."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from models.checkpoints.loading import load_upscaler
+from models.continuous import Field, Latent
+from models.local_ensemble import LocalEnsembleModel
+from models.resampling.filters import CatmullRom
+from models.safeguards import LARGEST_PIXEL, TRANSITION, pixel_size
+from models.upscaler import MARGIN, Upscaler
+from models.zoo import ENDINGS, resolve, zoo
+from painting.layers import continued, paint
+from pictures.picture import Picture
+from pictures.tensors import Layers
+from utils.errors import InputError
+from utils.files import PROJECT
+from utils.geometry.grids import Grid, OutputGrid, Size
+from utils.geometry.neighbours import PixelWindow
+from utils.names import FILTERS
+from web.budget import Budget, Key
+from web.settings import Refused
+
+DEFAULT = "s"
+OWN = "save"  # the folder of the user's checkpoints
+MOST_LOADED = 4  # models of the user's that are held
+FIELD_SHARE = 0.25  # of the budget, that one field may take
+WORKING = 96  # floats per LR pixel that an encoder holds beside its features
+
+
+class Offered:
+    """Filters, shipped models and the checkpoints below `save`, by the names that demo.py takes for --model; loaded
+    when they are first asked for."""
+
+    def __init__(self, backend: str = "auto", project: Path = PROJECT):
+        self._backend, self._project = backend, project
+        self._loaded: dict[str, tuple[float, Upscaler]] = {}
+        self._lock = Lock()
+
+    def labels(self) -> dict[str, str]:
+        """What each model is called in menus, by its name."""
+        known = {name: name.capitalize() for name in FILTERS}
+        known |= {name: entry.label for name, entry in zoo().items() if entry.file.is_file()}
+        shipped = {entry.file for entry in zoo().values()}
+        for path in sorted((self._project / OWN).rglob("*")):
+            if path.suffix in ENDINGS and path.is_file() and path not in shipped:
+                known[path.relative_to(self._project).as_posix()] = path.relative_to(self._project / OWN).as_posix()
+        return known
+
+    def check(self, name: str) -> None:
+        """Refused (404) for a name that is not offered."""
+        if name not in FILTERS and name not in zoo() and name not in self._loaded and name not in self.labels():
+            raise Refused(f"no model '{name[:60]}'; choose one of the list", 404)
+
+    def upscaler(self, name: str) -> Upscaler:
+        """The model of a name, read again when its file has changed; Refused (422) for a file that holds none."""
+        self.check(name)
+        own = name not in FILTERS and name not in zoo()
+        try:
+            changed = (self._project / name).stat().st_mtime if own else 0.0
+            with self._lock:
+                if self._loaded.get(name, (None,))[0] != changed:
+                    upscaler = load_upscaler(
+                        resolve(self._project / name if own else name), backend=self._backend, precision="auto"
+                    )
+                    others = [other for other in self._loaded if other not in FILTERS and other not in zoo()]
+                    if own and len(others) >= MOST_LOADED:
+                        del self._loaded[others[0]]
+                    self._loaded[name] = changed, upscaler
+                return self._loaded[name][1]
+        except (InputError, OSError) as error:
+            raise Refused(str(error), 422) from None
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Latents of a picture's colours and alpha, each by the upscaler that paints it, in the order of painting."""
+
+    layers: Layers
+    latents: tuple[Latent, ...]
+
+    @classmethod
+    def of(cls, upscaler: Upscaler, layers: Layers) -> "Encoding":
+        """Encode once; colours below transparency are continued, as in `paint`."""
+        if layers.alpha is not None:
+            layers = replace(layers, colour=continued(layers.colour, layers.alpha))
+        latents: list[Latent] = []
+
+        def encode(part_upscaler: Upscaler, part: Tensor) -> Tensor:
+            latents.append(part_upscaler.encode(part))
+            return part
+
+        paint(upscaler, layers, encode)
+        return cls(layers, tuple(latents))
+
+    def draw(self, upscaler: Upscaler, grid: OutputGrid) -> Layers:
+        """The picture on a grid."""
+        latents = iter(self.latents)
+        return paint(upscaler, self.layers, lambda by, _: by.render(next(latents), grid)[0])
+
+
+def needed_to_encode(upscaler: Upscaler, size: Size) -> int:
+    """Bytes that encoding an (h, w) picture takes, about."""
+    features = getattr(getattr(upscaler.model, "encoder", None), "out_dim", 3)
+    return size[0] * size[1] * 4 * (2 * features + (WORKING if upscaler.model.encodes else 9))
+
+
+_REDUCING = Upscaler(CatmullRom().eval())
+
+
+def drawing_upscaler(upscaler: Upscaler, grid: OutputGrid, size: Size) -> Upscaler:
+    """What draws an (h, w) picture on a grid: the upscaler, or the filter that it leaves reducing to, for which nothing
+    has to be encoded."""
+    if upscaler.model.reduces:
+        return upscaler
+    if isinstance(grid, Grid):
+        reduces = all(side <= n for side, n in zip(grid.full_size, size, strict=True))
+    else:
+        reduces = bool(pixel_size(grid, size).min() >= TRANSITION * LARGEST_PIXEL)
+    return _REDUCING if reduces else upscaler
+
+
+def part_for(upscaler: Upscaler, grid: OutputGrid, size: Size) -> PixelWindow | None:
+    """The LR pixels of an (h, w) picture that a window of a plain grid is drawn from; None where the model needs all
+    of them."""
+    context = upscaler.context
+    if context is None or not isinstance(grid, Grid):
+        return None
+    full = grid.full_size
+    if not upscaler.model.reduces and any(side < n for side, n in zip(full, size, strict=True)):
+        return None
+    stretch = max(1.0, *(n / side for n, side in zip(size, full, strict=True)))
+    return PixelWindow.around(size, grid.pixels(size), int(MARGIN * stretch) + 1).grown(context)
+
+
+def draw_part(upscaler: Upscaler, picture: Picture, grid: Grid, pixels: PixelWindow) -> Layers:
+    """A picture on a grid of a window, from these pixels alone."""
+    part = Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns]))
+    return paint(upscaler, part, lambda by, colour: by.render(by.encode_part(colour[None], pixels), grid)[0])
+
+
+class Processors:
+    """Shares as many processors as PyTorch now computes with among the calls that prepare fields side by side: tiles,
+    which themselves have one each, wait for the field that they have in common."""
+
+    def __init__(self) -> None:
+        self._count, self._running, self._lock = torch.get_num_threads(), 0, Lock()
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Within the block this thread computes with its share."""
+        before = torch.get_num_threads()
+        with self._lock:
+            self._running += 1
+            share = max(before, self._count // self._running)
+        torch.set_num_threads(share)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            with self._lock:
+                self._running -= 1
+
+
+def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key, processors: Processors) -> Upscaler:
+    """The upscaler, whose model looks up in the budget what it has prepared for an output pixel size: all tiles of a
+    scale, and beyond the largest trained scale of all scales, need the same. The model shares its weights."""
+    model = copy.copy(upscaler.model)
+
+    def kept(make: Callable[..., Field]) -> Callable[..., Field]:
+        def field(latent: Latent, cell: Tensor, *part: PixelWindow) -> Field:
+            if cell.dim() > 2:  # of a warp, for which no second one asks
+                return make(latent, cell, *part)
+            name = tuple(cell.flatten().tolist()), *part
+
+            def prepared() -> Field:
+                with processors.shared():
+                    return make(latent, cell, *part)
+
+            return budget.kept((*key, "field", *name), prepared, FIELD_SHARE)
+
+        return field
+
+    in_parts = (
+        isinstance(model, LocalEnsembleModel) and type(model).field_of_part is not LocalEnsembleModel.field_of_part
+    )
+    name = "field_of_part" if in_parts else "field"
+    model.__dict__[name] = kept(getattr(model, name))
+    copied = copy.copy(upscaler)
+    copied.model = model
+    return copied
