@@ -33,14 +33,14 @@ MEMORY = Job(Path("picture"), Path("-"), Format("memory", dict.fromkeys((8, 16, 
 class PictureUpscaler:
     """Upscales or warps whatever holds a picture, and returns the same kind of thing: `upscaler(picture, scale=4)`.
 
-    `upscaler` is the model behind it, with `encode` and `render` for many sizes of one picture; its fields, such as
+    `upscaler` is the model behind it; its `encode` and `render`, for many sizes of one picture, and its fields, such as
     `scale_range` and `tiling`, are this one's, too.
     """
 
     upscaler: Upscaler
 
     def __getattr__(self, name: str) -> Any:
-        if name in Upscaler.CAPABILITIES:
+        if name in (*Upscaler.CAPABILITIES, "encode", "render"):
             return getattr(self.upscaler, name)
         raise AttributeError(f"{type(self).__name__} has no attribute '{name}'")
 

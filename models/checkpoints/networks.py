@@ -1,7 +1,9 @@
-"""Super-resolution networks of other people's, of every architecture that the package spandrel knows (optional)."""
+"""Other people's networks here, by the optional package spandrel, and models of this project in its programs."""
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -12,11 +14,20 @@ from models.capabilities import Tiling
 from models.continuous import Latent
 from models.registry import check_parameters, limited
 from models.resampling.filters import Lanczos
+from models.upscaler import Upscaler
 from utils import progress
 from utils.errors import InputError, shortened
 
 NETWORK = "spandrel"  # in the place of a registry name: the architecture follows from the parameters
 TILE, OVERLAP = 512, 32  # LR pixels of a tile's side, and around it, of networks that may be run on tiles
+
+
+def _spandrel() -> ModuleType:
+    try:
+        import spandrel
+    except ImportError:
+        raise InputError("networks of other people's need the package spandrel: pip install spandrel") from None
+    return spandrel
 
 
 class SpandrelNetwork(Lanczos):
@@ -33,10 +44,7 @@ class SpandrelNetwork(Lanczos):
 
     def __init__(self, sd: Any):
         super().__init__()
-        try:
-            import spandrel
-        except ImportError:
-            raise InputError("this is no model of Continua; networks of others need: pip install spandrel") from None
+        spandrel = _spandrel()
         parameters = check_parameters(spandrel.canonicalize_state_dict(dict(sd)))
         try:
             with limited(parameters), warnings.catch_warnings():
@@ -100,3 +108,45 @@ def network_spec(content: Any) -> dict[str, Any] | None:
     parts = [content, *content.values()] if isinstance(content, Mapping) else []
     states = [part for part in parts if isinstance(part, Mapping) and any(isinstance(v, Tensor) for v in part.values())]
     return {"name": NETWORK, "sd": content} if states else None
+
+
+class AtOneScale(nn.Module):
+    """An upscaler as a network of one `scale`: (B, 3, h, w) -> (B, 3, scale * h, scale * w), both in [0, 1]."""
+
+    def __init__(self, upscaler: Upscaler, scale: int):
+        super().__init__()
+        self.model = upscaler.model
+        self.upscaler = upscaler
+        self.scale = scale
+        self.place = nn.Parameter(torch.zeros(1), requires_grad=False)  # says the device; filters have no parameters
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        return replace(self.upscaler, device=image.device)(image, (self.scale * height, self.scale * width))
+
+
+def descriptor(upscaler: Upscaler, scale: int) -> Any:
+    """spandrel's `ImageModelDescriptor` of an upscaler at one scale; InputError where spandrel is not installed, or the
+    scale is no whole number from 1."""
+    if type(scale) is not int or scale < 1:
+        raise InputError(f"scale {shortened(scale)} is not possible; a descriptor has a whole number from 1")
+    spandrel = _spandrel()
+
+    class Continua(spandrel.Architecture):
+        def load(self, state_dict: Any) -> Any:
+            raise NotImplementedError("continua.descriptor makes these")
+
+    network = AtOneScale(upscaler, scale).eval()
+    return spandrel.ImageModelDescriptor(
+        network,
+        network.state_dict(),
+        Continua(id="Continua", detect=lambda _: False),
+        purpose="SR" if scale > 1 else "Restoration",
+        tags=[type(upscaler.model).__name__, f"x{scale}"],
+        supports_half=upscaler.supports_half,
+        supports_bfloat16=upscaler.supports_bfloat16,
+        scale=scale,
+        input_channels=3,
+        output_channels=3,
+        tiling=spandrel.ModelTiling[upscaler.tiling.name],
+    )

@@ -1,17 +1,22 @@
 """Sub-pixel convolution (Shi et al., CVPR 2016) as a continuous model: a picture at a fixed factor, read anywhere."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.continuous import ContinuousModel, Latent
 from models.encoders import make_encoder
 from models.layers.mlp import linear_on_map, unfolded_linear
+from models.native import backends
+from models.native.subpixel import paint
 from models.registry import make, register
 from models.resampling.filters import Bicubic
 from models.resampling.resampler import ResamplingField
+from utils import progress
 from utils.config import Count
 from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels
 from utils.geometry.neighbours import PixelWindow
@@ -27,6 +32,8 @@ class SubPixel(ContinuousModel):
     The MLP sees the output pixel size, so what it gives is sharp or smooth as that size needs, and nothing but 16 taps
     of three channels runs per output pixel: no render MLP, no seams between LR pixels.
     """
+
+    native_library = "subpixel"
 
     def __init__(self, encoder_spec: Mapping[str, Any], hypernet_spec: Mapping[str, Any], factor: Count = 4):
         super().__init__()
@@ -49,17 +56,21 @@ class SubPixel(ContinuousModel):
 
     def field_of_part(self, latent: Latent, cell: Tensor, pixels: PixelWindow) -> ResamplingField:
         """`field` of some of the latent's pixels."""
+        details = F.pixel_shuffle(self.details(latent, cell, pixels), self.factor)
+        image = F.interpolate(surrounded(latent, pixels), scale_factor=self.factor, mode="bilinear")
+        cut = slice(self.factor, -self.factor)
+        picture, window = image[..., cut, cut] + details, enlarge(pixels, self.factor)
+        return self.filter.field(Latent(picture, picture, window=window), cell.new_zeros(len(cell), 2))
+
+    def details(self, latent: Latent, cell: Tensor, pixels: PixelWindow) -> Tensor:
+        """(B, 3 * factor**2, h, w) that is added to some of the latent's pixels, in the order of `F.pixel_shuffle`."""
         around = pixels.grown(1).clipped(latent.pixels)
-        here, inner, enlarged = around.within(latent.pixels), pixels.within(around), enlarge(pixels, self.factor)
+        here, inner, cell = around.within(latent.pixels), pixels.within(around), cell_in_pixels(cell, latent.size)
         first = self.hypernet.layers[0]
         of_latent, of_cell = first.weight.split([self.latent_dim, 2], dim=1)
-        cell = cell_in_pixels(cell, latent.size)
         hidden = inner.of(unfolded_linear(here.of(latent.features), of_latent, first.bias))
         hidden = hidden + linear_on_map(cell if cell.shape[-1] == 1 else pixels.of(cell), of_cell)
-        details = F.pixel_shuffle(self.hypernet.after_first_on_map(hidden), self.factor)
-        picture = F.interpolate(here.of(latent.image), scale_factor=self.factor, mode="bilinear")
-        picture = enlarged.within(enlarge(around, self.factor)).of(picture) + details
-        return self.filter.field(Latent(picture, picture, window=enlarged), cell.new_zeros(len(cell), 2))
+        return self.hypernet.after_first_on_map(hidden)
 
     def sample(self, field: ResamplingField, coord: Tensor) -> Tensor:
         # What `filter.sample` gives, in one operation of PyTorch instead of 16, which halves the time of a step
@@ -80,9 +91,25 @@ class SubPixel(ContinuousModel):
             super()._paint_latent(latent, grid, output)
             return
         cell, columns = self.cell(latent, grid), grid.pixels(latent.size)[1]
+        read = math.ceil(2 / self.factor)  # LR pixels that hold two pixels of the enlarged picture
+        library = backends.choose(self.native_library, latent.features, latent.image, *self.hypernet.parameters())
         for rows, band, place in grid.by_pixel_rows(latent.size[0], self._band(latent, columns), latent.pixels.top):
-            pixels = PixelWindow.of_spans(latent.size, rows, columns).grown(1).clipped(latent.pixels)
-            self.paint(self.field_of_part(latent, cell, pixels), band, output[place])
+            pixels = PixelWindow.of_spans(latent.size, rows, columns).grown(read).clipped(latent.pixels)
+            if library is None:
+                self.paint(self.field_of_part(latent, cell, pixels), band, output[place])
+                continue
+            enlarged = enlarge(pixels, self.factor)
+            axes = zip((band.rows, band.columns), enlarged.size, (enlarged.top, enlarged.left), strict=True)
+            taps = [self._taps(*axis) for axis in axes]
+            details = self.details(latent, cell, pixels).contiguous()
+            paint(library, details, surrounded(latent, pixels).contiguous(), self.factor, taps, output[place])
+            progress.advance(band.size[0] * band.size[1])
+
+    def _taps(self, positions: Tensor, n: int, first: int) -> tuple[Tensor, Tensor]:
+        """The filter's taps along an axis of n pixels, counted from `first` on, (4, N) int32, and their weights."""
+        taps = self.filter.taps(positions, n, torch.ones(1), 1).from_pixel(first)
+        weights = self.filter.kernel.profile(taps.distance.abs()) * taps.inside
+        return taps.index.int(), weights / weights.sum(0)
 
     def _band(self, latent: Latent, columns: range) -> int:
         """How many rows of LR pixels to hold at a time."""
@@ -98,3 +125,13 @@ def enlarge(pixels: PixelWindow, factor: int) -> PixelWindow:
     height, width = pixels.size
     edges = (factor * n for n in (pixels.top, pixels.left, pixels.height, pixels.width))
     return PixelWindow((factor * height, factor * width), *edges)
+
+
+def surrounded(latent: Latent, pixels: PixelWindow) -> Tensor:
+    """Some pixels of the latent's image with one more on each side, its border replicated: (B, 3, h + 2, w + 2)."""
+    around, held = pixels.grown(1).clipped(latent.pixels), latent.pixels
+    ends = [
+        (1 - (inner.start - outer.start), 1 - (outer.stop - inner.stop))
+        for inner, outer in ((pixels.columns, around.columns), (pixels.rows, around.rows))
+    ]
+    return F.pad(around.within(held).of(latent.image), (*ends[0], *ends[1]), mode="replicate")

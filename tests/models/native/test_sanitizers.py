@@ -15,7 +15,7 @@ from tests.commands import ROOT
 
 CHECKED = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
 NARROW, NARROWER = "-mno-avx512f", "-mno-avx"
-LIBRARIES = ("lmf", "resampler", "lerf", "convolution")
+LIBRARIES = ("lmf", "resampler", "lerf", "convolution", "subpixel")
 FILES = [str(Path(__file__).with_name(f"test_{name}.py")) for name in (*LIBRARIES, "fuzz")]
 
 

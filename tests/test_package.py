@@ -1,0 +1,163 @@
+"""The wheel, beside packages that are called as ours are, and the descriptor for programs that use spandrel."""
+
+import ast
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import continua
+from continua.building import PARTS, files, rewritten
+from models import load_upscaler
+from tests.commands import ROOT
+
+CALLER = """
+import sys, models, utils  # the caller's own
+import continua, numpy
+upscaler = continua.load("s")
+picture = numpy.load("picture.npy")
+numpy.save("larger.npy", upscaler(picture, scale=2.5))
+import models.more
+assert (models.MINE, models.more.MINE, utils.MINE) == (1, 2, 3)
+assert not {"demo", "painting", "pictures"} & sys.modules.keys()
+print(continua.__version__, continua.__file__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import models", "from p import models"),
+        ("    import datasets as d; x = 1", "    from p import datasets as d; x = 1"),
+        ("import models.zoo as z", "from p.models import zoo as z"),
+        ("from models.zoo import (\n    resolve,  # why\n)", "from p.models.zoo import (\n    resolve,  # why\n)"),
+        ("import torch.nn\nfrom testing import x\ny = 'import models'", None),
+    ],
+)
+def test_imports_are_rewritten_and_nothing_else(source, expected) -> None:
+    indented = source if source.strip() == source else f"def f():\n{source}"
+    expected = source if expected is None else expected
+    assert rewritten(indented, "p").endswith(expected)
+
+
+def test_a_name_that_would_be_another_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"import models\.zoo in line 1"):
+        rewritten("import models.zoo", "p")
+
+
+def test_no_module_imports_the_projects_by_its_old_name() -> None:
+    for path in files():
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(rewritten(path.read_text(), "p"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not {name.partition(".")[0] for name in names} & set(PARTS), path
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The scripts of a clean environment in which the wheel is installed; PyTorch and others are those of this one."""
+    pytest.importorskip("setuptools")
+    folder = tmp_path_factory.mktemp("package")
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    built = subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, "."],
+        cwd=copy_of_sources(folder / "sources"), capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    venv.create(folder / "env", symlinks=True)
+    (place,) = (folder / "env/lib").glob("python*/site-packages")
+    (place / "others.pth").write_text(sysconfig.get_paths()["purelib"])
+    (wheel,) = folder.glob("continua-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name.partition("/")[0] for name in archive.namelist()}
+        assert names == {"continua", f"continua-{continua.__version__}.dist-info"}
+    subprocess.run(
+        [*pip, "--python", folder / "env/bin/python", "install", "--no-deps", "--no-index", wheel], check=True
+    )
+    return folder / "env/bin"
+
+
+def copy_of_sources(folder: Path) -> Path:
+    """What git would check out, for setuptools writes beside what it builds."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        if name.startswith((*PARTS, "continua", "configs", "save", "setup.py", "pyproject", "requirements.txt")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def run(command: list, folder: Path) -> subprocess.CompletedProcess:
+    kept = {"HOME": os.environ.get("HOME", str(folder)), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True)
+
+
+def test_the_verbs_beside_the_callers_own_modules(installed, tmp_path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    np.save(tmp_path / "picture.npy", picture)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/__init__.py").write_text("MINE = 1")
+    (tmp_path / "models/more.py").write_text("MINE = 2")
+    (tmp_path / "utils.py").write_text("MINE = 3")
+    (tmp_path / "program.py").write_text(CALLER)
+    ended = run([installed / "python", "program.py"], tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    version, file = ended.stdout.split()
+    assert version == continua.__version__
+    assert Path(file).is_relative_to(installed.parent)
+    assert (Path(file).parent / "py.typed").exists()
+    assert np.array_equal(np.load(tmp_path / "larger.npy"), continua.load("s")(picture, scale=2.5))
+
+
+def test_the_commands(installed, tmp_path) -> None:
+    (tmp_path / "utils").mkdir()
+    (tmp_path / "utils/__init__.py").write_text("1 / 0")
+    (tmp_path / "models.py").write_text("1 / 0")
+    for command in ("upscale", "train", "test", "app"):
+        ended = run([installed / "continua", command, "--help"], tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert "usage" in ended.stdout
+    Image.fromarray(np.full((8, 9, 3), 77, np.uint8)).save(tmp_path / "a.png")
+    for model in ("lerf-g", "s"):
+        options = ["--input", "a.png", "--scale", "2", "--model", model, "--output", f"{model}.png"]
+        ended = run([installed / "continua", "upscale", *options], tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert Image.open(tmp_path / f"{model}.png").size == (18, 16)
+    ended = run([installed / "continua", "upscale", "--input", "b.png", "--scale", "2"], tmp_path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert run([installed / "continua", "upscael"], tmp_path).returncode == 2
+
+
+def test_encode_and_render() -> None:
+    upscaler, picture = continua.load("s"), torch.rand(1, 3, 7, 8)
+    latent = upscaler.encode(picture)
+    for size in ((20, 30), (9, 9)):
+        assert torch.equal(upscaler.render(latent, size), load_upscaler("s")(picture, size))
+
+
+@pytest.mark.parametrize("model", ["s", "lerf-g", "lanczos"])
+def test_a_descriptor_is_spandrels(model) -> None:
+    spandrel = pytest.importorskip("spandrel")
+    made, picture = continua.descriptor(model, scale=3), torch.rand(1, 3, 9, 8)
+    assert isinstance(made, spandrel.ImageModelDescriptor)
+    assert (made.scale, made.input_channels, made.output_channels, made.purpose) == (3, 3, 3, "SR")
+    assert made.device == torch.device("cpu")
+    assert torch.equal(made.eval()(picture), load_upscaler(model)(picture, (27, 24)))
+    if made.supports_half:
+        assert made.half()(picture.half()).dtype == torch.float16
+
+
+@pytest.mark.parametrize("scale", [0, 2.5, "4"])
+def test_a_descriptor_has_a_whole_scale(scale) -> None:
+    with pytest.raises(ValueError, match="whole number"):
+        continua.descriptor("lanczos", scale=scale)
