@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import models
 from models.continuous import Field
 from models.decoders.lmf import LMFDecoder
-from models.native import fused
+from models.native import backends, fused
 from models.native.fused import FusedStage
 from models.upscaler import Upscaler
 from tools.bench.figures import short_name
@@ -42,7 +42,7 @@ MODELS = tuple(
     for name in ("s-lmliif", "baseline-lmliif", "baseline-lmlte", "baseline-lmciaosr")
 )
 SIZES = {"720p": ((180, 320), (720, 1280)), "4K": ((540, 960), (2160, 3840))}  # of LR and output, x4
-SHARED_WORDS = ("empty", "detach", "lift_fresh", "_unsafe_view")  # in names of operations that launch nothing
+UNLAUNCHED = ("empty", "detach", "lift_fresh", "_unsafe_view")  # in names of operations that run nothing
 AGREEMENT = 1e-5
 
 
@@ -91,7 +91,7 @@ class Counter(TorchDispatchMode):
         result = function(*arguments, **(named or {}))
         tensors = [leaf for leaf in trees.tree_leaves((arguments, named, result)) if isinstance(leaf, Tensor)]
         on_device = [tensor for tensor in tensors if tensor.is_meta]
-        if on_device and not function.is_view and not any(word in function.name() for word in SHARED_WORDS):
+        if on_device and not function.is_view and not any(word in function.name() for word in UNLAUNCHED):
             self.launches += 1
             self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in on_device)
         return result
@@ -121,10 +121,10 @@ def on_meta(config: str) -> LMFDecoder:
         return models.make(require(load_config(PROJECT / config), "model", config)).eval()
 
 
-def dry_table(cards: list[str]) -> dict[str, Any]:
+def dry_table(cards: list[str], configs: Sequence[str] = MODELS) -> dict[str, Any]:
     """Costs of each model's stages, and the least milliseconds of each on the cards."""
     table = {}
-    for config in MODELS:
+    for config in configs:
         model = on_meta(config)
         for label, (size, output) in SIZES.items():
             grid, image = Grid.of_size(output), torch.empty(1, 3, *size, device="meta")
@@ -266,8 +266,6 @@ def _step(upscaler: Upscaler, size: Size) -> None:
     side = min(48, *size)
     image, coord = torch.rand(16, 3, side, side, device=upscaler.device), torch.rand(16, side**2, 2) * 2 - 1
     cell = torch.full((16, 2), 0.02, device=upscaler.device)
-    from models.native import backends
-
     with torch.enable_grad(), backends.using(upscaler.backend):
         upscaler.model(image, coord.to(upscaler.device), cell).square().mean().backward()
     upscaler.model.zero_grad()
