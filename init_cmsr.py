@@ -98,7 +98,8 @@ def make_table(config: dict[str, Any], arguments: Any) -> None:
     partial = path.with_suffix(".partial")
     with processes.watch() as stop:
         try:
-            errors = measure_pictures(upscaler, samples, arguments, about, partial, stop)
+            key = {**about, "scales": arguments.scales, "dataset": config["dataset"]}
+            errors = measure_pictures(upscaler, samples, arguments, key, partial, stop)
         except processes.Stopped as stopped:
             raise processes.Stopped(f"{stopped}; the same command goes on from {partial}", stopped.status) from None
     largest = upscaler.model.intensity_range
@@ -134,10 +135,10 @@ def existing_levels(path: Path, about: dict[str, Any], force: bool) -> ScaleTabl
 
 
 def measure_pictures(
-    upscaler: Any, samples: Any, arguments: Any, about: dict[str, Any], partial: Path, stop: processes.Watch
+    upscaler: Any, samples: Any, arguments: Any, key: dict[str, Any], partial: Path, stop: processes.Watch
 ) -> dict[float, list[list[LevelErrors]]]:
-    """The errors of all levels on all pictures, for each target; kept in `partial` now and then, to go on after a
-    stop."""
+    """The errors of all levels on all pictures, for each target; kept in `partial` now and then, to go on after a stop
+    where all that they depend on, the `key`, is the same."""
     import torch
     from tqdm import tqdm
 
@@ -145,7 +146,6 @@ def measure_pictures(
     from pictures.tensors import to_tensor
     from utils.random_state import repeatable
 
-    key = {**about, "scales": arguments.scales}
     done: list[dict[float, list[tuple]]] = []
     if partial.exists():
         try:

@@ -109,15 +109,15 @@ def as_latex(measured: Sequence[tuple[Task, Rows]], metrics: Mapping[str, Metric
     """A table for booktabs: a row for each model, a column for each set, scale and metric; the best mean in bold, the
     second underlined, equal ones alike."""
     groups = [(f"{task.name} {task.label}".strip(), columns_of(task, metrics), means(rows)) for task, rows in measured]
-    labels = list(groups[0][2])
+    labels = list(dict.fromkeys(label for _, _, mean in groups for label in mean))
     cells: dict[str, list[str]] = {label: [] for label in labels}
     for _, columns, mean in groups:
         for column in columns:
-            shown = {label: column.text(mean[label][column.name]) for label in labels}
+            shown = {label: column.text(scores[column.name]) for label, scores in mean.items()}
             ranked = sorted(set(shown.values()), key=float, reverse=not column.lower_is_better)
-            for label, text in shown.items():
-                place = ranked.index(text) if len(labels) > 1 else None
-                cells[label].append({0: f"\\textbf{{{text}}}", 1: f"\\underline{{{text}}}"}.get(place, text))
+            marks = dict(zip(ranked, ("\\textbf{%s}", "\\underline{%s}"), strict=False)) if len(shown) > 1 else {}
+            for label in labels:  # CMSR renders no warps
+                cells[label].append(marks.get(shown[label], "%s") % shown[label] if label in shown else "--")
     spans = [f"\\multicolumn{{{len(columns)}}}{{c}}{{{escaped(name)}}}" for name, columns, _ in groups]
     heads = [
         f"{escaped(c.heading)}~$\\{'down' if c.lower_is_better else 'up'}arrow$" for _, cs, _ in groups for c in cs

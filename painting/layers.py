@@ -71,7 +71,9 @@ def filled(plan: Plan, layers: Layers, inside: Tensor | None = None) -> tuple[La
         colour = None if plan.request.is_transparent_warp else colour_of(plan.background, layers.colour)
         layers = with_outside(layers, inside, colour)
         pixel_format = plan.transparent_format
-    return (layers if pixel_format.has_alpha else layers.over(plan.background)), pixel_format
+    if layers.alpha is not None and not pixel_format.has_alpha:
+        layers = layers.over(plan.background)
+    return layers, pixel_format
 
 
 def with_outside(layers: Layers, inside: Tensor, colour: Tensor | None) -> Layers:

@@ -14,13 +14,12 @@ from models.cmsr.tables import ScaleTable, find_table
 from models.ensemble import Ensemble
 from models.upscaler import Upscaler
 from painting import plan as plans
-from painting.crops import pixels_for
 from painting.jobs import COMPARED
 from painting.layers import drawing, filled, grid_of, paint
+from painting.parts import block_size, can_strip, pixels_for, strips
 from painting.plan import Drawn, Plan
 from painting.request import Request, flag
 from painting.sheets import comparison_sheet
-from painting.strips import block_size, can_strip, strips
 from pictures.tensors import Layers
 from pictures.writing import BANDED
 from utils import processes

@@ -32,7 +32,8 @@ AVIF_BITS = 6  # where they are, from its name
 HEAD = 1 << 16  # bytes of a file in which these are
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
 TIFF_LONG = 4
-BITS, PLANAR = 258, 284
+BITS, PLANAR, EXTRA = 258, 284, 338
+ASSOCIATED, ALPHA = 1, (1, 2)  # of extra samples
 PHOTOMETRIC = {"L": 1, "LA": 1, "RGB": 2, "RGBA": 2, "CMYK": 5}
 
 
@@ -81,8 +82,11 @@ def _byte_of_head(file: Image.Image, mark: bytes, offset: int) -> int | None:
 
 
 def is_misread(file: Image.Image) -> bool:
-    """Whether an opened TIFF file has 16-bit channels one after the other, which Pillow takes for 8 bits."""
-    return file.format == "TIFF" and file.tag_v2.get(PLANAR) == 2 and max(file.tag_v2.get(BITS, (1,))) > 8
+    """Whether an opened TIFF file has 16-bit channels that Pillow misreads: one after the other, multiplied with alpha,
+    or beside bands that are no alpha."""
+    if file.format != "TIFF" or max(file.tag_v2.get(BITS, (1,))) <= 8:
+        return False
+    return file.tag_v2.get(PLANAR) == 2 or file.tag_v2.get(EXTRA, (2,)) != (2,)
 
 
 def decode_twice(file: Image.Image, again: Image.Image) -> Picture | None:
@@ -133,28 +137,42 @@ def is_tiff(source: io.BytesIO | Path) -> bool:
     return head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def read_other_tiff(source: io.BytesIO | Path, name: str) -> tuple[np.ndarray, str]:
-    """(h, w, C) pixels of a TIFF file that Pillow does not take, and their channels; InputError without tifffile, or
-    for one that it does not take either."""
+def read_other_tiff(source: io.BytesIO | Path, name: str) -> Picture:
+    """The first page of a TIFF file that Pillow does not take; InputError without tifffile, or for one that it does not
+    take either. Colours that are multiplied with alpha are divided by it; other bands are left out."""
     try:
         import tifffile
     except ImportError:
         raise InputError(f"{name}: this kind of TIFF needs one more package: pip install tifffile") from None
     with tifffile.TiffFile(source) as file:
-        page = file.pages[0]
+        page, pages = file.pages[0], len(file.pages)
         pixels = page.asarray()
+        extra = tuple(map(int, page.extrasamples))
         pixels = np.moveaxis(pixels, 0, -1) if page.planarconfig == 2 and pixels.ndim == 3 else pixels
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     colour = {0: "L", 1: "L", 2: "RGB", 5: "CMYK"}.get(int(page.photometric))
-    channels = f"{colour}A" if colour and pixels.shape[2] > len(colour) else colour
-    if channels not in PHOTOMETRIC or pixels.ndim != 3 or pixels.shape[2] < len(channels):
+    count = len(colour or "")
+    if colour is None or pixels.ndim != 3 or pixels.shape[2] < count:
         raise InputError(f"{name} is a TIFF of a kind that is not known here; convert it to RGB")
-    pixels = pixels[:, :, : len(channels)]
+    alphas = [place for place, kind in enumerate(extra) if kind in ALPHA and colour != "CMYK"][:1]
+    others = pixels.shape[2] - count - len(alphas)
+    losses = [f"without {others} further band{'s' if others > 1 else ''}"] if others else []
+    losses += ["only the first of its frames used"] if pages > 1 else []
+    losses += ["floats of 64 bits reduced to 32"] if pixels.dtype == np.float64 else []
+    pixels = pixels[:, :, [*range(count), *(count + place for place in alphas)]]
     if pixels.dtype.kind == "f":
         pixels = pixels.astype(np.float32)
     elif pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{name} holds {pixels.dtype} numbers; convert it to 8 or 16 bits, or to floats")
-    return (np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 else pixels), channels
+    if page.photometric == 0:
+        pixels[:, :, :count] = (1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max) - pixels[:, :, :count]
+    if alphas and extra[alphas[0]] == ASSOCIATED:
+        peak = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+        alpha = pixels[:, :, count:].astype(np.float64)
+        colours = pixels[:, :, :count] * float(peak)
+        straight = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
+        pixels[:, :, :count] = straight if peak == 1 else np.rint(straight.clip(0, peak))
+    return Picture(pixels, colour + "A" * len(alphas), losses=tuple(losses))
 
 
 def tiff_exif(source: io.BytesIO | Path) -> Image.Exif:

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from pictures.metadata import Metadata
 from pictures.picture import Picture, PixelFormat
 from utils.errors import InputError
+from utils.system import check_memory
 
 MAGIC = b"\x76\x2f\x31\x01"
 NAMES = {"L": ("Y",), "RGB": ("R", "G", "B")}
 ALPHA = "A"
+PIXEL = 32  # bytes, while it is read
 REC_709 = (0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329)  # what a file without chromaticities has
 TEXT_NAME = re.compile(r"[A-Za-z]\w{0,30}")
 # Attributes that are no texts of a user's
@@ -68,8 +69,8 @@ def read(source: io.BytesIO | Path, name: str) -> Picture:
     with io.BytesIO(source.read_bytes()) if isinstance(source, Path) else source as stream:
         header = OpenEXR.File(stream, separate_channels=True, header_only=True).header()
         (left, top), (right, bottom) = (np.asarray(corner, np.int64) for corner in header["dataWindow"])
-        if (right - left + 1) * (bottom - top + 1) > 2 * Image.MAX_IMAGE_PIXELS:
-            raise Image.DecompressionBombError
+        height, width = int(bottom - top + 1), int(right - left + 1)
+        check_memory(height * width * PIXEL, f"{name}: reading {width}x{height} pixels")
         stream.seek(0)
         file = OpenEXR.File(stream, separate_channels=True)
         channels = file.channels()

@@ -1,12 +1,15 @@
 """Reading pictures, and finding them in folders."""
 
+import importlib
 import io
+import re
 import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
@@ -14,15 +17,28 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pictures import deep, exr
-from pictures.colour import cmyk_image, srgb_of
+from pictures.colour import BT709, SRGB_CURVE, cmyk_image, coded_profile, rgb_profile, srgb_of
+from pictures.inventory import coding, left_out, mended
 from pictures.metadata import ORIENTATION, Metadata
 from pictures.picture import PEAKS, Picture, levels
 from utils.errors import InputError
+from utils.system import check_memory
 
 # Formats Pillow recognises but needs Ghostscript, Windows or a plug-in of the user's to decode.
 UNDECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 EXR = ".exr"
+# Packages whose plug-ins read what phones take, by the endings and the first bytes of files
+PHONES = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), ("pillow-heif", "pillow_heif")),
+    ".jxl": ("pillow-jxl-plugin", "pillow_jxl"),
+}
+HEIC = re.compile(rb"....ftyp(hei[cxms]|hev[cxm]|mif1|msf1)", re.DOTALL)
+JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+FEW_BITS = {"L;2": 2, "L;4": 4}  # of grey levels by Pillow's layouts
+PHOTOMETRIC = 262
 ROWS = 256  # of a picture that are copied together
+SRGB_GAMMA = 0.45455  # that PNGs in sRGB give
+COPIES = 2  # of all pixels, while they are read
 STREAM = "-"  # what a picture is called that comes as bytes
 # How rows and columns are put upright, by EXIF's number
 UPRIGHT = {
@@ -35,14 +51,16 @@ UPRIGHT = {
     8: lambda pixels: np.rot90(pixels),
 }
 # Pillow's modes that are others in disguise
+PILLOWS_LIMIT = Lock()
 PLAIN = {"1": "L", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the file name ends like a picture that can be read; not so hidden files, such as macOS' `._x.png`."""
+    """Whether the file name ends like a picture that can be read, or that could with one more package; not so hidden
+    files, such as macOS' `._x.png`."""
     ending = path.suffix.lower()
     form = Image.registered_extensions().get(ending)
-    known = ending == EXR or (form in Image.OPEN and form not in UNDECODED)
+    known = ending in (EXR, *PHONES) or (form in Image.OPEN and form not in UNDECODED)
     return known and not path.name.startswith(".")
 
 
@@ -80,12 +98,11 @@ def reading_errors(name: str) -> Iterator[None]:
         raise
     except UnidentifiedImageError:
         raise InputError(f"{name} is not a picture that Pillow can read; convert it to PNG") from None
-    except Image.DecompressionBombError:
-        limit = 2 * Image.MAX_IMAGE_PIXELS / 1e6
-        raise InputError(f"{name} is too large: over {limit:.0f} megapixels; cut it into smaller pictures") from None
     except MemoryError:
         raise InputError(f"{name} is too large for the memory that is free; cut it into smaller pictures") from None
     except Exception as error:
+        if "imagecodecs" in str(error):
+            raise InputError(f"{name}: this kind of TIFF needs one more package: pip install imagecodecs") from None
         raise InputError(f"{name} cannot be read ({error}); the file is broken or cut short") from None
 
 
@@ -98,8 +115,28 @@ def _stream(source: str | Path | bytes) -> io.BytesIO | Path:
 
 
 def opened(source: str | Path | bytes) -> Image.Image:
-    """Pillow's image of a file, or of a file's content, of which only the head is read."""
-    return Image.open(_stream(source))
+    """Pillow's image of a file, or of a file's content, of which only the head is read; of any size."""
+    stream = _stream(source)
+    head = stream.read(16) if isinstance(stream, io.BytesIO) else stream.open("rb").read(16)
+    if HEIC.match(head) or head.startswith(JXL):
+        package, module = PHONES[".jxl" if head.startswith(JXL) else ".heic"]
+        try:
+            plugin = importlib.import_module(module)
+        except ImportError:
+            raise InputError(f"{name_of(source)} needs one more package: pip install {package}") from None
+        if package == "pillow-heif":
+            plugin.register_heif_opener(thumbnails=False)
+    with PILLOWS_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # memory is the limit here
+        try:
+            return Image.open(_stream(source))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def name_of(source: str | Path | bytes) -> str:
+    """What a picture is called in messages."""
+    return STREAM if isinstance(source, bytes) else str(source)
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -120,33 +157,71 @@ def read_rgb(path: str | Path) -> np.ndarray:
     return np.repeat(pixels[:, :, :1], 3, axis=2) if pixels.shape[2] < 3 else np.ascontiguousarray(pixels[:, :, :3])
 
 
-def read_picture(source: str | Path | bytes) -> Picture:
+def read_picture(source: str | Path | bytes, memory: int | None = None) -> Picture:
     """The picture of a file, or of a file's content, upright, with all its depth.
 
     Palettes are read as RGB (RGBA with transparent entries, grey where all entries are), 1 bit as grey, Lab as sRGB.
-    Floats beyond [0, 1] are mapped to it, see `Picture.span`. InputError as `open_picture`, and for floats that are no
-    numbers.
+    Floats beyond [0, 1] are mapped to it, see `Picture.span`. Slight damage is mended, which is a loss. InputError as
+    `open_picture`, for floats that are no numbers, and for a picture that needs more bytes than are free or `memory`.
     """
-    name = STREAM if isinstance(source, bytes) else str(source)
+    name = name_of(source)
     with reading_errors(name):
         try:
-            with opened(source) as file:
-                if file.format == "PNG":
-                    file.verify()  # decoding alone leaves out the last checksums
-            with opened(source) as file:
-                if deep.is_misread(file):
-                    raise UnidentifiedImageError
-                picture = _decoded(file, source, name)
-                if has_more_frames(file):
-                    picture = replace(picture, losses=(*picture.losses, "only the first of its frames used"))
-                return described(picture, file.getexif, file.info, getattr(file, "text", {}))
-        except UnidentifiedImageError:
-            if exr.is_exr(_stream(source)):
-                return _unit_floats(exr.read(_stream(source), name), name)
-            if not deep.is_tiff(_stream(source)):
+            return _read(source, name, memory)
+        except (InputError, MemoryError):
+            raise
+        except Exception:
+            content = source if isinstance(source, bytes) else Path(source).read_bytes()
+            whole = mended(content)
+            if whole is None:
                 raise
-            picture = _unit_floats(Picture(*deep.read_other_tiff(_stream(source), name)), name)
-            return described(picture, lambda: deep.tiff_exif(_stream(source)))
+            picture = _read(whole[0], name, memory)
+            return replace(picture, losses=(*picture.losses, whole[1]))
+
+
+def _read(source: str | Path | bytes, name: str, memory: int | None) -> Picture:
+    try:
+        with opened(source) as file:
+            if file.format == "PNG":
+                file.verify()  # decoding alone leaves out the last checksums
+        with opened(source) as file:
+            count = file.width * file.height * max(3, len(file.getbands()))
+            check_memory(COPIES * count, f"{name}: reading {file.width}x{file.height} pixels", memory)
+            if deep.is_misread(file):
+                raise UnidentifiedImageError
+            content = source if isinstance(source, bytes) else Path(source).read_bytes()
+            picture = _decoded(file, source, name)
+            losses = [*picture.losses, *left_out(content, file)]
+            losses += ["only the first of its frames used"] if has_more_frames(file) else []
+            picture = replace(picture, losses=tuple(losses))
+            picture = described(picture, file.getexif, file.info, getattr(file, "text", {}))
+            return _coloured(picture, file.info, coding(content))
+    except UnidentifiedImageError:
+        if exr.is_exr(_stream(source)):
+            return _unit_floats(exr.read(_stream(source), name), name)
+        if not deep.is_tiff(_stream(source)):
+            raise
+        picture = _unit_floats(deep.read_other_tiff(_stream(source), name), name)
+        return described(picture, lambda: deep.tiff_exif(_stream(source)))
+
+
+def _coloured(picture: Picture, info: Mapping[str, Any], code: tuple[int, int] | None) -> Picture:
+    """With a profile for colours that a file describes without one."""
+    grey, profile, lost = picture.pixel_format.colours == "L", None, None
+    if picture.metadata.icc or picture.pixel_format.colours == "CMYK":
+        return picture
+    if code:
+        profile, lost = coded_profile(code, grey)
+    elif "srgb" not in info and ("gamma" in info or "chromaticity" in info):
+        gamma, (white, primaries) = info.get("gamma", SRGB_GAMMA), (BT709[6:], BT709[:6])
+        if "chromaticity" in info:
+            white, primaries = info["chromaticity"][:2], info["chromaticity"][2:]
+        is_srgb = np.allclose([*primaries, *white], BT709, atol=2e-3) and abs(gamma - SRGB_GAMMA) < 1e-3
+        if not is_srgb and gamma > 0 and min(*primaries, *white) >= 0:
+            curve = SRGB_CURVE if abs(gamma - SRGB_GAMMA) < 1e-3 else (1 / gamma,)
+            profile = rgb_profile((*primaries, *white), curve, grey)
+    losses = (*picture.losses, *([f"without {lost}"] if lost else []))
+    return replace(picture, metadata=replace(picture.metadata, icc=profile), losses=losses)
 
 
 def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Picture:
@@ -166,7 +241,9 @@ def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Pictur
     if file.mode.startswith("I"):
         pixels = np.array(file)[:, :, None]
         if pixels.min() < 0 or pixels.max() > PEAKS[16]:
-            raise InputError(f"{name} holds numbers from {pixels.min()} to {pixels.max()}; convert it to 16 bits")
+            raise InputError(f"{name} holds whole numbers beyond 0 to 65535; convert it to 16 bits, or to floats")
+        if file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == 0:
+            pixels = PEAKS[16] - pixels  # Pillow inverts 8 bits alone
         return _with_transparent_colour(Picture(pixels.astype(np.uint16), "L"), file)
     if file.mode == "P":
         picture = file.convert("RGBA" if file.has_transparency_data else "RGB")
@@ -177,12 +254,13 @@ def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Pictur
     if file.mode == "LAB":
         rgb = np.array(srgb_of(file, file.info.pop("icc_profile", None)))
         return Picture(rgb, "RGB", losses=(*losses, "Lab converted to RGB"))
+    layout = next(iter(deep.layouts(file)), None)
     mode = PLAIN.get(file.mode, file.mode)
     if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
         losses = (*losses, f"mode {mode} read as RGB")
         mode = "RGB"
     pixels = _copied(file if mode == file.mode else file.convert(mode))
-    return _with_transparent_colour(Picture(pixels, mode, losses=losses), file)
+    return _with_transparent_colour(Picture(pixels, mode, losses=losses), file, layout)
 
 
 def _copied(image: Image.Image) -> np.ndarray:
@@ -195,11 +273,13 @@ def _copied(image: Image.Image) -> np.ndarray:
     return pixels
 
 
-def _with_transparent_colour(picture: Picture, file: Image.Image) -> Picture:
+def _with_transparent_colour(picture: Picture, file: Image.Image, layout: Any = None) -> Picture:
     """With alpha where the file names one colour, or level of grey, that is transparent."""
     colour = file.info.get("transparency")
     if picture.pixel_format.has_alpha or colour is None or isinstance(colour, bytes):
         return picture
+    if bits := FEW_BITS.get(str(layout)):
+        colour = colour * PEAKS[8] // ((1 << bits) - 1)
     opaque = (picture.pixels != np.array(colour)).any(axis=2, keepdims=True)
     alpha = opaque * picture.pixels.dtype.type(PEAKS[picture.pixel_format.depth])
     return replace(picture, pixels=np.dstack([picture.pixels, alpha]), channels=f"{picture.channels}A")

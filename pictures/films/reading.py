@@ -110,6 +110,10 @@ def opened(path: Path) -> Iterator[Any]:
     """
     av = import_av()
     try:
+        if path.suffix.lower() == ".webp":  # that PyAV's FFmpeg does not decode
+            with _piped("-i", path, "-c:v", "ffv1", "-pix_fmt", "bgra", "-f", "matroska", "pipe:1") as container:
+                yield container
+            return
         with av.open(f"file:{path}") as container:
             yield container
     except (av.FFmpegError, UnicodeError) as error:
@@ -183,7 +187,7 @@ def read_frames(path: Path, description: Description, first: int, last: int | No
             if number < first:
                 continue
             if graph is None:
-                matrix = "gbr" if frame.format.name.startswith(RGB_FORMATS) else colours.matrix
+                matrix = 0 if frame.format.name.startswith(RGB_FORMATS) else colours.matrix
                 graph = converting(
                     frame,
                     ARRAYS[description.channels, description.depth],
@@ -227,14 +231,21 @@ def _clocked(path: Path, description: Description) -> Iterator[tuple[Any, int, F
         return
     every = ("-map", "0", "-ignore_unknown", "-c", "copy", "-f", "null", "-")
     pictures = ("-map", f"0:{description.index}", "-c", "copy", "-avoid_negative_ts", "disabled", "-f", "nut", "pipe:1")
-    with subprocess.Popen(
-        ffmpeg("-i", path, *pictures, *every, verbosity="quiet"), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
-    ) as process:
+    try:
+        with _piped("-i", path, *pictures, *every) as container:
+            yield container, 0, Fraction(0)
+    except import_av().FFmpegError as error:
+        raise InputError(f"{path} cannot be read as a film ({error.strerror}); the file is broken") from None
+
+
+@contextmanager
+def _piped(*arguments: str | Path) -> Iterator[Any]:
+    """The container that FFmpeg writes to its standard output."""
+    command = ffmpeg(*arguments, verbosity="quiet")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
         try:
-            with import_av().open(process.stdout, format="nut") as container:
-                yield container, 0, Fraction(0)
-        except import_av().FFmpegError as error:
-            raise InputError(f"{path} cannot be read as a film ({error.strerror}); the file is broken") from None
+            with import_av().open(process.stdout) as container:
+                yield container
         finally:
             process.kill()
 

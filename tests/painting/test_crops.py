@@ -11,9 +11,9 @@ import demo
 import models
 from models import Upscaler, load_upscaler
 from models.zoo import resolve, zoo
-from painting.crops import pixels_for
 from painting.jobs import Job
 from painting.layers import drawing
+from painting.parts import pixels_for
 from painting.plan import plan
 from painting.request import Request
 from painting.torch_engine import TorchEngine

@@ -13,7 +13,7 @@ import models
 from models import Upscaler
 from models.native import backends
 from painting.layers import drawing, paint
-from painting.strips import block_size, can_strip, strips
+from painting.parts import block_size, can_strip, strips
 from pictures.picture import Picture
 from pictures.reading import read_picture
 from pictures.tensors import Layers

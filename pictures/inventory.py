@@ -1,0 +1,107 @@
+"""What a file holds beside its pixels, entry by entry, and files with slight damage, mended.
+
+Every entry of a PNG, JPEG, TIFF, WebP, AVIF or HEIC is kept by `Metadata`, describes the old pixels or encoding alone,
+or is named here as lost.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEAD = 1 << 16  # bytes of a file of boxes in which what is said of its pictures lies
+# Chunks of a PNG that are pixels, or kept: colours without a profile as one, the rest by `Metadata`
+PNG_KEPT = {"IHDR", "PLTE", "IDAT", "IEND", "tRNS", "acTL", "fcTL", "fdAT", "iCCP", "gAMA", "cHRM", "sRGB", "cICP",
+            "eXIf", "pHYs", "tEXt", "zTXt", "iTXt", "tIME"}  # fmt: skip
+PNG_WORDS = {"sBIT": "significant bits", "bKGD": "the background colour", "mDCV": "the mastering display",
+             "cLLI": "light levels", "caBX": "content credentials"}  # fmt: skip
+JPEG_WORDS = {b"Photoshop 3.0": "IPTC and Photoshop's data", b"MPF": "further pictures (MPF)",
+              b"JP": "content credentials", b"http://ns.adobe.com/xmp/extension": "the extension of XMP"}  # fmt: skip
+JPEG_KEPT = (b"JFIF", b"JFXX", b"Exif", b"http://ns.adobe.com/xap", b"ICC_PROFILE", b"Adobe", b"Ducky")
+TIFF_WORDS = {34377: "Photoshop's data", 33723: "IPTC", 33550: "the place on a map", 34735: "the place on a map"}
+BOXES = {b"mdcv": "the mastering display", b"clli": "light levels", b"tmap": "the gain map"}
+IMAGE_END = b"\xff\xd9"
+
+
+def png_chunks(content: bytes) -> Iterator[tuple[str, memoryview, bytes]]:
+    """Names, data and checksums of the chunks of a PNG."""
+    place, view = len(PNG_SIGNATURE), memoryview(content)
+    while place + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        end = place + 8 + length
+        yield content[place + 4 : place + 8].decode("latin-1"), view[place + 8 : end], content[end : end + 4]
+        place = end + 4
+
+
+def coding(content: bytes) -> tuple[int, int] | None:
+    """The numbers of primaries and curve by ITU-T H.273 that a PNG's cICP, or the nclx of an AVIF or HEIC, gives."""
+    if content.startswith(PNG_SIGNATURE):
+        data = next((data for name, data, _ in png_chunks(content) if name == "cICP" and len(data) == 4), None)
+        return (data[0], data[1]) if data else None
+    place = content.find(b"colrnclx", 0, HEAD) + 8
+    return struct.unpack_from(">HH", content, place) if 8 <= place < len(content) - 4 else None
+
+
+def left_out(content: bytes, file: Image.Image) -> list[str]:
+    """What of an opened file is not read, in words."""
+    found: list[str] = []
+    if content.startswith(PNG_SIGNATURE):
+        found = [PNG_WORDS.get(name, f"chunk {name}") for name, _, _ in png_chunks(content) if name not in PNG_KEPT]
+    elif file.format in ("JPEG", "MPO"):
+        for marker, data in getattr(file, "applist", []):
+            if marker.startswith("APP") and not data.startswith(JPEG_KEPT):
+                words = (text for start, text in JPEG_WORDS.items() if data.startswith(start))
+                found.append(next(words, f"segment {marker}"))
+        if b"ftyp" in content[content.rfind(IMAGE_END) :][:64]:
+            found.append("the film of the motion photo")
+    elif file.format == "TIFF":
+        found = [text for tag, text in TIFF_WORDS.items() if tag in file.tag_v2]
+        found += _bands(file)
+    elif content[4:8] == b"ftyp":
+        found = [text for name, text in BOXES.items() if name in content[:HEAD]]
+        found += ["the depth map"] if file.info.get("depth_images") else []
+        found += [f"the auxiliary picture {name.rpartition(':')[2]}" for name in file.info.get("aux", {})]
+    return list(dict.fromkeys(f"without {text}" for text in found))
+
+
+def _bands(file: Image.Image) -> list[str]:
+    extra = file.tag_v2.get(338, ())
+    alpha = 1 if extra[:1] in ((1,), (2,)) else 0
+    count = len(extra) - alpha
+    return [f"{count} further band{'s' if count > 1 else ''}"] if count > 0 else []
+
+
+def mended(content: bytes) -> tuple[bytes, str] | None:
+    """A PNG whose ancillary chunks are damaged or whose end is missing, or a JPEG without its end, as a whole file, and
+    what was wrong; None for files with damaged pixels and for others."""
+    if content.startswith(PNG_SIGNATURE):
+        return _mended_png(content)
+    if content.startswith(b"\xff\xd8") and not content.rstrip(b"\0").endswith(IMAGE_END):
+        ends = (content + IMAGE_END, content + bytes([0x5A]) * 64 + IMAGE_END)
+        whole, with_more = (np.asarray(Image.open(io.BytesIO(end))) for end in ends)
+        # Where pixels are missing, whatever follows is taken for them
+        return (ends[0], "its end mark is missing") if np.array_equal(whole, with_more) else None
+    return None
+
+
+def _mended_png(content: bytes) -> tuple[bytes, str] | None:
+    parts, damaged, ended = [PNG_SIGNATURE], [], False
+    for name, data, checksum in png_chunks(content):
+        head = name.encode("latin-1")
+        right = struct.pack(">I", zlib.crc32(data, zlib.crc32(head)))
+        if right == checksum:
+            parts += [struct.pack(">I", len(data)), head, data, right]
+        elif name[0].isupper():  # without which there is no picture
+            return None
+        else:
+            damaged.append(name)
+        ended = ended or name == "IEND"
+    said = [f"chunk {name} is damaged" for name in damaged]
+    if not ended:
+        parts.append(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
+        said.append("its end mark is missing")
+    return (b"".join(parts), ", ".join(said)) if said else None
