@@ -1,76 +1,23 @@
 """For `torch.hub.load("path/to/continua", "continua", "s", source="local")`: an upscaler in other people's code.
 
-The project's packages have names that yours may have, too (`models`, `utils`). Here they are imported under a private
-name, with the imports inside them: nothing of yours is replaced, and nothing of ours is found in place of yours.
+The project's packages have names that yours may have, too (`models`, `utils`). So they are written, once for a state of
+this folder, as the one package that the wheel holds, under a private name: nothing of yours is replaced.
 """
 
-import ast
-import importlib
+import atexit
+import shutil
 import sys
+import tempfile
+from contextlib import suppress
 from hashlib import sha256
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import CodeType
+from types import ModuleType
 from typing import Any
 
 dependencies = ["torch", "numpy", "PIL", "yaml", "safetensors"]
 
 _ROOT = Path(__file__).resolve().parent
-_PRIVATE = f"_continua_{sha256(str(_ROOT).encode()).hexdigest()[:8]}"
-_PACKAGES = ("models", "painting", "pictures", "utils")
-
-
-class _PrivateImports(ast.NodeTransformer):
-    """Imports of the project's packages become imports below the private name."""
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        if (node.module or "").partition(".")[0] in _PACKAGES:
-            node.module = f"{_PRIVATE}.{node.module}"
-        return node
-
-    def visit_Import(self, node: ast.Import) -> list[ast.AST]:
-        made: list[ast.AST] = []
-        for alias in node.names:
-            package = alias.name.partition(".")[0]
-            if package not in _PACKAGES:
-                made.append(ast.Import([alias]))
-            elif alias.asname:
-                made.append(ast.Import([ast.alias(f"{_PRIVATE}.{alias.name}", alias.asname)]))
-            else:  # `import models.native` binds `models`
-                made.append(ast.Import([ast.alias(f"{_PRIVATE}.{alias.name}", f"_{package}")]))
-                made.append(ast.ImportFrom(_PRIVATE, [ast.alias(package)], 0))
-        return [ast.copy_location(each, node) for each in made]
-
-
-class _Loader(SourceFileLoader):
-    """Runs a file of the project with private imports; bytecode, which is that of the plain file, is left alone."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        tree = ast.parse(self.get_data(self.path), self.path)
-        return compile(ast.fix_missing_locations(_PrivateImports().visit(tree)), self.path, "exec", dont_inherit=True)
-
-
-class _Finder:
-    """Finds the project's packages below the private name."""
-
-    @staticmethod
-    def find_spec(fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        private, _, name = fullname.partition(".")
-        if private != _PRIVATE:
-            return None
-        if not name:
-            return ModuleSpec(fullname, None, is_package=True)
-        place = _ROOT.joinpath(*name.split("."))
-        if (place / "__init__.py").is_file():
-            file, inside = place / "__init__.py", [str(place)]
-        else:
-            file, inside = place.with_suffix(".py"), None
-        if not file.is_file():
-            return None
-        return spec_from_file_location(
-            fullname, file, loader=_Loader(fullname, str(file)), submodule_search_locations=inside
-        )
 
 
 def continua(model: str = "s", device: str = "auto", backend: str = "auto") -> Any:
@@ -91,9 +38,41 @@ def continua(model: str = "s", device: str = "auto", backend: str = "auto") -> A
     Wrong arguments raise a ValueError of one line. `help(upscaler.__call__)` says more; `upscaler.upscaler` has
     `encode` and `render` for many sizes of one picture; `upscaler.scale_range`, `.tiling` ... say what it can do.
     """
-    return importlib.import_module(f"{_PRIVATE}.painting.in_memory").load(model, device, backend)
+    return _package().load(model, device, backend)
 
 
-if not any(getattr(finder, "serves", None) == _PRIVATE for finder in sys.meta_path):
-    _Finder.serves = _PRIVATE
-    sys.meta_path.insert(0, _Finder)
+def _package() -> ModuleType:
+    """The project as the package `continua`, under a private name."""
+    building = _module("_continua_building", _ROOT / "continua/building.py")
+    state = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(building.files())]
+    name = f"_continua_{sha256(repr(state).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    place = _ROOT / "build"
+    if not (place / name).exists():
+        place = _written(building, place, name)
+    return _module(name, place / name / "__init__.py")
+
+
+def _written(building: ModuleType, place: Path, name: str) -> Path:
+    """Where the package now is: below `place`, or a temporary folder where nobody can write there."""
+    try:
+        place.mkdir(exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=place))
+    except OSError:
+        place = fresh = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, fresh, ignore_errors=True)
+    building.write_package(fresh, name)
+    if fresh != place:
+        with suppress(OSError):  # another process was faster
+            (fresh / name).rename(place / name)
+        shutil.rmtree(fresh)
+    return place
+
+
+def _module(name: str, path: Path) -> ModuleType:
+    """The module, or package, at a path."""
+    spec = spec_from_file_location(name, path)
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -71,3 +71,18 @@ def test_dependencies_are_required() -> None:
     (named,) = re.findall(r"^dependencies = \[(.*)\]", (ROOT / "hubconf.py").read_text(), re.MULTILINE)
     packages = {"PIL": "pillow", "yaml": "pyyaml"}
     assert {packages.get(name, name) for name in re.findall(r'"(\w+)"', named)} <= required
+
+
+def test_where_nobody_can_write(tmp_path) -> None:
+    """A temporary folder is the package's, and is gone in the end."""
+    for path in ROOT.iterdir():
+        if path.name not in ("build", "hubconf.py"):
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "hubconf.py").write_text((ROOT / "hubconf.py").read_text())  # which looks where it lies itself
+    (tmp_path / "build").write_text("a file, where a folder should be")
+    ended = run(tmp_path, "import hubconf; print(hubconf._package().__file__); print(hubconf.continua('lanczos'))")
+    assert ended.returncode == 0, ended.stderr
+    place, said = ended.stdout.split("\n", 1)
+    assert said.startswith("PictureUpscaler")
+    assert not Path(place).is_relative_to(tmp_path)
+    assert not Path(place).exists()

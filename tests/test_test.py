@@ -288,6 +288,7 @@ def test_results_of_another_call_stay(pictures, capsys) -> None:
     call(test, *named, "--model", "nearest")
     assert "r.json holds other results" in mistake(capsys, test, *named, "--model", "bicubic")
     assert "nearest" in Path("r.csv").read_text()
+    assert "name one file" in mistake(capsys, test, *named[:2], "--model", "nearest", "--json", "x", "--csv", "x")
     call(test, *named, "--model", "bicubic", "--overwrite")
     assert "nearest" not in Path("r.csv").read_text()
 

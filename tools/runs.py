@@ -30,7 +30,7 @@ SETTINGS_SIDE_BY_SIDE = 12  # more differing settings are only counted
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the files of a run tell of it; None where it was not measured."""
+    """Figures from the files of a run; None where nothing was measured."""
 
     name: str
     config: Mapping[str, Any]
@@ -97,7 +97,7 @@ def run_folders(path: Path) -> list[Path]:
 
 
 def summary(folder: Path) -> RunSummary:
-    """What the files of the run in `folder` tell; InputError for damaged ones."""
+    """Read the files of the run in `folder`; InputError for damaged ones."""
     config = load_config(folder / "config.yaml")
     history = read_history(folder)
     last = history[-1] if history else {}

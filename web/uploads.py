@@ -3,6 +3,7 @@
 import asyncio
 import io
 import multiprocessing
+import os
 import re
 import warnings
 from collections.abc import AsyncIterator
@@ -135,6 +136,8 @@ def decode_apart(content: bytes, name: str, settings: Settings, shrink: int = 1)
 
 
 def _decode(sender: Connection, content: bytes, name: str, settings: Settings, shrink: int) -> None:
+    if hasattr(os, "nice"):
+        os.nice(10)  # tiles come first
     if resource is not None:
         most = settings.memory + DECODER_MEMORY
         with suppress(ValueError):  # beyond what the process itself may take

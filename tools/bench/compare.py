@@ -73,7 +73,7 @@ def add_commands(commands: Any, common: cli.Parser) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of a model: {set: {scale: scores}}, seconds for one picture, MB at its peak, bytes on disk."""
+    """Figures of a model: {set: {scale: scores}}, seconds for one picture, MB at its peak, bytes on disk."""
 
     scores: Mapping[str, Mapping[str, Mapping[str, float]]]
     encode: float
