@@ -176,10 +176,13 @@ def _pictures_below(folder: Path, output: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise InputError(f"cannot read the folder {error.filename}: {error.strerror}; change its permissions")
 
-    results = output.resolve()
-    found = []
-    for place, folders, names in os.walk(folder, onerror=refuse):
+    results, entered, found = output.resolve(), set(), []
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         here = Path(place)
+        if here.resolve() in entered:  # a link to a folder that was entered, or to one above
+            folders.clear()
+            continue
+        entered.add(here.resolve())
         folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != results)
         found += [here / name for name in sorted(names) if is_picture(here / name) and (here / name).is_file()]
     return found

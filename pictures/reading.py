@@ -65,11 +65,14 @@ def is_picture(path: Path) -> bool:
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """Pictures in `folder`, sorted by name; InputError when it is missing or holds none."""
+    """Pictures in `folder`, or, where it holds none itself, in all folders below it (LSDIR), sorted by name; InputError
+    when it is missing or there are none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"no folder {folder}; put the pictures there or name another folder")
     pictures = sorted(path for path in folder.iterdir() if path.is_file() and is_picture(path))
+    if not pictures:
+        pictures = sorted(path for path in folder.rglob("[!.]*") if path.is_file() and is_picture(path))
     if not pictures:
         raise InputError(f"no pictures in {folder}; expected files such as .png or .jpg")
     return pictures

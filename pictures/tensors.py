@@ -61,6 +61,14 @@ class Layers:
         alpha = None if parts[0].alpha is None else torch.cat([part.alpha for part in parts], dim=2)
         return cls(torch.cat([part.colour for part in parts], dim=2), alpha)
 
+    @classmethod
+    def below(cls, parts: Sequence["Layers"]) -> "Layers":
+        """Parts of the same width, from top to bottom, as one; all of them have alpha, or none."""
+        if len(parts) == 1:
+            return parts[0]
+        alpha = None if parts[0].alpha is None else torch.cat([part.alpha for part in parts], dim=1)
+        return cls(torch.cat([part.colour for part in parts], dim=1), alpha)
+
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB in front of white, for showing; inks by the plain formula."""
         colour = self.over((255, 255, 255)).colour

@@ -132,7 +132,8 @@ def check_archive(path: Path, what: str) -> None:
         raise InputError(f"{path} is damaged: the checksum of {damaged} differs; copy or download it again")
 
 
-TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
+TEMPORARY = re.compile(r"\.(.+\.)?[0-9a-f]{8}\.tmp")
+LONG_NAME = 200  # bytes: with a longer one, a temporary file has none of its own
 UNWRITABLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG,
     errno.ENOTDIR, errno.EISDIR, errno.ELOOP,
@@ -150,7 +151,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     refuse_devices(path)
     with new_folder(path.parent), writing(path):
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        name = f"{path.name}." if len(os.fsencode(path.name)) < LONG_NAME else ""
+        temporary = path.with_name(f".{name}{secrets.token_hex(4)}.tmp")
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             yield temporary

@@ -33,6 +33,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+UNREAD = (408, 413, 503)  # statuses that may leave some of a body unread: what still comes is not waited for
 LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Continua</title>
 <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="static/style.css">
 <main class="locked"><h1>Continua</h1><form method="get" action="./">
@@ -108,7 +109,8 @@ def create_app(settings: Settings) -> FastAPI:
         if not isinstance(error, Refused):
             return JSONResponse({"error": one_line(str(error))}, 422)
         missing = {"missing": error.missing} if error.missing else {}
-        return JSONResponse({"error": one_line(str(error)), **missing}, error.status)
+        closed = {"Connection": "close"} if error.status in UNREAD else {}
+        return JSONResponse({"error": one_line(str(error)), **missing}, error.status, closed)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

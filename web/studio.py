@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,10 @@ from models.cmsr.rendering import chosen_levels
 from models.cmsr.report import colours_of as level_colours
 from models.cmsr.tables import find_table
 from models.decoders.lmf import LMFDecoder
+from models.safeguards import pixel_size
 from models.upscaler import Upscaler
 from models.zoo import resolve
-from painting.layers import with_outside
+from painting.layers import drawn_on, with_outside
 from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.png import quick_png
@@ -50,6 +52,7 @@ LARGEST_LEVEL, SMALLEST_LEVEL = 6, -8  # scales 64 and 1/256, as powers of 2
 MOST_SESSIONS, MOST_PICTURES = 256, 32  # and pictures of a session
 LARGEST_WINDOW = 4096 * 4096  # pixels of one answer
 WHOLE_SHARE, FILTER_SHARE = 0.5, 0.05  # of the budget, that encoding a picture whole may take, and holding it
+LARGEST_PART = 1 << 21  # LR pixels that are looked at together for a window
 BAND = 1 << 20  # output pixels that are drawn at a time
 REFERENCE = "reference"
 
@@ -158,15 +161,22 @@ class Studio:
         size = picture.pixels.shape[:2]
         upscaler = drawing_upscaler(given, grid, size)
         if not self._fits(upscaler, size) and (pixels := part_for(upscaler, grid, size)):
-            with self.budget.working(needed_to_encode(upscaler, (pixels.height, pixels.width))):
-                return draw_part(upscaler, picture, grid, pixels)
+            rows = max(1, grid.size[0] * LARGEST_PART // (pixels.height * pixels.width))
+            return Layers.below(
+                [self._draw_part(upscaler, picture, part) for _, part in grid.row_chunks(rows * grid.size[1])]
+            )
         used = model if upscaler is given else "reduced"
         key = (name, REFERENCE, upload.turn, used) if model == REFERENCE else (name, "encoding", used)
         encoding = self._encoding_of(key, upscaler, picture)
         if upscaler.model.encodes:
             upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._processors)
-        drawn = encoding.draw(upscaler, grid)
-        return drawn if isinstance(grid, Grid) else with_outside(drawn, grid.inside(), None)
+        drawn, covered = drawn_on(grid, lambda grid: encoding.draw(upscaler, grid))
+        return drawn if covered is None else with_outside(drawn, covered, None)
+
+    def _draw_part(self, upscaler: Upscaler, picture: Picture, grid: Grid) -> Layers:
+        pixels = part_for(upscaler, grid, picture.size)
+        with self.budget.working(needed_to_encode(upscaler, (pixels.height, pixels.width))):
+            return draw_part(upscaler, picture, grid, pixels)
 
     def encode(self, name: str, upload: Upload, model: str) -> None:
         """Encode a picture before its tiles are asked for, where it is encoded whole."""
@@ -186,15 +196,6 @@ class Studio:
                 return Encoding.of(upscaler, Layers.of(picture))
 
         return self.budget.kept(key, encode)
-
-    def in_bands(self, name: str, upload: Upload, model: str, size: Size) -> np.ndarray:
-        """(H, W, 3) uint8 RGB of the whole picture at a size."""
-        rows, grid = max(1, BAND // size[1]), Grid.of_size(size)
-        whole = np.empty((*size, 3), np.uint8)
-        for top in range(0, size[0], rows):
-            part = grid.window(top, 0, (min(rows, size[0] - top), size[1]))
-            whole[top : top + rows] = self.draw(name, upload, model, part).rgb()
-        return whole
 
     def tile(
         self, name: str, upload: Upload, models: tuple[str, ...], level: int, column: int, row: int, small: bool
@@ -219,8 +220,31 @@ class Studio:
         """The warped picture as PNG, transparent outside."""
         if min(size) < 1 or size[0] * size[1] > LARGEST_WINDOW:
             raise Refused(f"a warped view of {size[1]}x{size[0]} is too large or empty", 413)
+        given = upload.picture.size
+        level = self._reducing_level(homography, given, size) if model != "nearest" else 0
         with self.budget.working(size[0] * size[1] * 48):
-            return quick_png(shown(self.draw(name, upload, model, homography.grid(upload.picture.size, size))))
+            if level == 0:
+                return quick_png(shown(self.draw(name, upload, model, homography.grid(given, size))))
+            small = level_size(given, level)
+            upscaler = drawing_upscaler(self.models.upscaler(model), Grid.of_size(small), given)
+            key = (name, "warped", level, model if upscaler.model.reduces else "reduced")
+            encoding = self.budget.kept(key, lambda: Encoding.of(upscaler, self._whole(name, upload, model, small)))
+            grid = reduced_first(homography, given, small).grid(small, size)
+            return quick_png(shown(with_outside(encoding.draw(upscaler, grid), grid.inside(), None)))
+
+    def _whole(self, name: str, upload: Upload, model: str, size: Size) -> Layers:
+        grid = Grid.of_size(size)
+        chunks = grid.row_chunks(BAND)
+        return Layers.below([self.draw(name, upload, model, chunk) for _, chunk in chunks])
+
+    def _reducing_level(self, homography: Homography, given: Size, size: Size) -> int:
+        """The level at which a warp of a large picture reads it: its pixels are at most half as large as the smallest
+        output pixel. Read at its own size, each output pixel would be a mean of very many."""
+        if given[0] * given[1] < LARGEST_PART:
+            return 0
+        proxy = level_size(given, -5)
+        smallest = pixel_size(reduced_first(homography, given, proxy).grid(proxy, size), proxy).min().item()
+        return min(0, 1 - int(math.log2(max(1.0, smallest * given[0] / proxy[0]))))
 
     def input(self, upload: Upload) -> bytes:
         """The picture as it was read, as PNG."""
@@ -253,8 +277,8 @@ class Studio:
         return {"whole": whole, "window": window, "pixels": [within[1], within[0]], "protocol": "RGB, 8 bits"}
 
     def _drawn(self, name: str, upload: Upload, model: str, size: Size) -> np.ndarray:
-        with self.budget.working(size[0] * size[1] * 12 + BAND * 24):
-            return self.in_bands(name, upload, model, size)
+        with self.budget.working(size[0] * size[1] * 36):
+            return self._whole(name, upload, model, size).rgb()
 
     def controlled_map(self, name: str, upload: Upload, model: str, scale: float) -> tuple[bytes, list[dict]]:
         """CMSR's choice of a scale for each LR pixel as PNG (h, w), and its legend."""
@@ -275,6 +299,12 @@ class Studio:
             for level, colour, share in zip(needed, colours, shares.tolist(), strict=True)
         ]
         return quick_png(colours[wanted[0].numpy()]), legend
+
+
+def reduced_first(homography: Homography, given: Size, small: Size) -> Homography:
+    """The same map of a picture that was reduced from the `given` size to the `small` one."""
+    back = Homography.scaling(tuple(n / m for n, m in zip(given, small, strict=True)))
+    return Homography(homography.matrix @ back.matrix)
 
 
 def has_table(model: str) -> bool:

@@ -169,6 +169,8 @@ class Encoder:
             options = f"out_color_matrix={matrix}:in_range=full:out_range={span}:out_chroma_loc={chroma}"
             self._graph = converting(frame, self.layout, options)
         frame = converted(self._graph, frame)
+        if self.layout.startswith("yuva"):
+            _set_alpha(frame, array[:, :, 3])
         frame.colorspace, frame.color_range = self._matrix(), self._span()
         frame.color_primaries, frame.color_trc = self.description.colours.primaries, self.description.colours.transfer
         frame.pts, frame.time_base = time, self.description.time_base
@@ -203,6 +205,17 @@ class Encoder:
             wanted += ["gbrp16le"] if deep else ["bgr0", "gbrp"]
         wanted += [*(["yuv420p10le"] if deep else []), "yuv420p"]
         return next(name for name in wanted if name in formats and _has_alpha(name) == alpha)
+
+
+def _set_alpha(frame: Any, alpha: np.ndarray) -> None:
+    """Exactly: FFmpeg's scaler rounds some levels up."""
+    plane, bits = frame.planes[3], frame.format.components[3].bits
+    if alpha.dtype == np.uint16:
+        alpha = (alpha >> (16 - bits)).astype(np.uint8 if bits == 8 else "<u2")
+    rows = np.zeros((len(alpha), plane.line_size), np.uint8)
+    content = np.ascontiguousarray(alpha).view(np.uint8)
+    rows[:, : content.shape[1]] = content
+    plane.update(rows)
 
 
 def _has_alpha(name: str) -> bool:

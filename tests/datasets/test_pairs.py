@@ -28,6 +28,10 @@ def pairs(lr: str, hr: str) -> dict[str, str]:
         ("box2 boxx2", "box box2", {"box2": "box2", "box": "boxx2"}),
         ("box2x3 boxx3", "box box2", {"box2": "box2x3", "box": "boxx3"}),
         ("0001x3.5", "0001", {"0001": "0001x3.5"}),
+        ("0801x4m 0802x4d", "0801 0802", {"0801": "0801x4m", "0802": "0802x4d"}),
+        ("Canon_001_LR4 Canon_002_LR4", "Canon_001_HR Canon_002_HR", {
+            "Canon_001_HR": "Canon_001_LR4", "Canon_002_HR": "Canon_002_LR4"}),
+        ("baby_bicLRx4", "baby", {"baby": "baby_bicLRx4"}),
     ],
 )  # fmt: skip
 def test_usual_names_are_paired(lr, hr, expected) -> None:
@@ -85,3 +89,14 @@ def test_pictures_of_one_name_in_several_folders_are_apart(tmp_path) -> None:
         samples = paired(tmp_path / "lr", tmp_path / "hr", cache=cache, **chosen)
         assert [(lr[0, 0, 0], hr[0, 0, 0]) for lr, hr in map(samples.__getitem__, range(2))] == [(0, 0), (1, 1)]
         assert [p[0, 0, 0] for p in map(folder(tmp_path / "lr", cache=cache, **chosen).__getitem__, (0, 1))] == [0, 1]
+
+
+def test_several_pictures_of_one_in_div2k_wild() -> None:
+    lr = [Path(f"lr/0801x4w{number}.png") for number in (1, 2, 3, 4)]
+    assert pair_names(Path("lr"), lr, Path("hr"), [Path("hr/0801.png")]) == [(path, Path("hr/0801.png")) for path in lr]
+
+
+def test_one_folder_of_both_as_huangs() -> None:
+    paths = [Path(f"both/img_{number}_SRF_4_{side}.png") for number in ("001", "002") for side in ("HR", "LR")]
+    assert pair_names(Path("both"), paths, Path("both"), paths) == [(paths[1], paths[0]), (paths[3], paths[2])]
+    assert pair_names(Path("both"), paths[:1], Path("both"), paths[:1]) == [(paths[0], paths[0])]

@@ -49,6 +49,13 @@ def test_folders_are_mirrored_and_results_are_no_inputs() -> None:
     }
 
 
+def test_linked_folders_are_entered_once() -> None:
+    touch("in/a.png", "else/b.png")
+    os.symlink("../else", "in/linked")
+    os.symlink("..", "else/up")
+    assert sorted(pairs("in")) == ["in/a.png", "in/linked/b.png"]
+
+
 def test_several_inputs() -> None:
     touch("one/a.png", "two/a.png", "two/deep/b.png", "c.png", "p/q/d.png", "p/q/r/e.png")
     assert pairs("one", "two", "c.png", "p/**/*.png") == {

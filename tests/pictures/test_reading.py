@@ -285,9 +285,11 @@ def test_folders(tmp_path, pictures) -> None:
         (pictures / name).write_text("no picture")
     (pictures / "folder.png").mkdir()
     assert [p.name for p in list_pictures(pictures)] == ["a.png", "b.png", "c.png"]
-    for folder in (tmp_path / "nothere", tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "nothere", tmp_path / "empty"):
         with pytest.raises(InputError, match=str(folder)):
             list_pictures(folder)
+    assert [p.name for p in list_pictures(tmp_path)] == ["a.png", "b.png", "c.png"]  # below
 
 
 def test_every_damaged_byte_of_a_png_is_noticed(tmp_path) -> None:

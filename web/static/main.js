@@ -191,6 +191,10 @@ function openFiles(given) {
   else if (list.length) openFile(list[0]);
 }
 function openFile(file) {
+  if (file.size > catalogue.megabytes * 2 ** 20) {
+    tell(`${file.name} is larger than ${catalogue.megabytes} MiB`, true);
+    return undefined;
+  }
   const path = withQuery("api/pictures", { name: file.name, shrink: shrink() });
   return open({ send: () => askJson(path, { method: "POST", body: file }) }, file.name);
 }
