@@ -16,7 +16,7 @@ COLUMNS = (
 
 
 class Column:
-    """How a score is shown: heading, decimals, and which end is the better one."""
+    """Heading, decimals and ranking of a metric in tables."""
 
     def __init__(self, name: str, metric: Metric | None):
         self.name = name
