@@ -68,15 +68,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     config = load_test_config(arguments.config, arguments.set)
     path = results_path(arguments, argv)
-    tables = {check_new_target(name, arguments.overwrite): form
-              for name, form in ((arguments.csv, as_csv), (arguments.latex, as_latex)) if name}  # fmt: skip
+    forms = {as_csv: arguments.csv, as_latex: arguments.latex}
+    tables = {form: check_new_target(name, arguments.overwrite) for form, name in forms.items() if name}
+    if len({path, *tables.values()}) <= len(tables):
+        raise InputError("--json, --csv and --latex name one file; give each its own")
     results, measured, metrics = measure(arguments, config, argv, path)
     if processes.follows():
         return
-    for target, form in tables.items():
+    for form, target in tables.items():
         with atomic_file(target) as temporary:
             temporary.write_text(form(measured, metrics))
-    print(f"wrote {', '.join(map(str, (path, *tables)))}", end="")
+    print(f"wrote {', '.join(map(str, (path, *tables.values())))}", end="")
     print(f" and the pictures to {arguments.save_images}" if arguments.save_images else "")
     stop_on_nan(results)
 
@@ -95,6 +97,8 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     path = check_target(arguments.json) if arguments.json else None
     repeated = parse_arguments(before["command"])
     repeated.config, repeated.save_images = before["config"], None
+    if all("safeguards" not in about for about in before["models"].values()):
+        repeated.safeguards = True  # until December 2026 test.py had them always on
     system.settle_threads(repeated.threads)
     if processes.launched() > 1:
         raise InputError("--again measures in one process; start it without torchrun")

@@ -1,6 +1,7 @@
 """Make a teacher's targets ahead: `python -m datasets.teach load/train --model DAT_light_x4.pth --output
 load/taught`."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from datasets.teacher import MANIFEST, read_manifest, sha256
 from datasets.wrappers import whole_sizes
 from models.checkpoints.loading import load_upscaler
-from models.zoo import resolve
+from models.zoo import ModelFile, resolve
 from pictures.reading import list_pictures, read_rgb
 from pictures.tensors import resize_bicubic, to_pixels, to_tensor
 from pictures.writing import write_picture
@@ -48,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> str:
     system.settle_threads(arguments.threads)
     device, _ = system.select_device(arguments.device, arguments.gpu)
     paths = distinct_names(list_pictures(arguments.folder))
-    output, file = Path(arguments.output), resolve(arguments.model).path
-    enlarge, times = load_teacher(file, device)
+    output, model = Path(arguments.output), resolve(arguments.model)
+    enlarge, times = load_teacher(model, device)
     with processes.watch(arguments.max_minutes) as stop, new_folder(output), locked(output):
-        manifest = begin(output, sha256(file), times)
+        manifest = begin(output, identity(model), times)
         todo = [(path, str(name), scale) for scale in arguments.scales for path, name in paths.items()]
         made = 0
         for path, name, scale in tqdm(todo, desc="teaching", leave=False, disable=None):
@@ -102,13 +103,21 @@ def teach(path: Path, target: Path, name: str, scale: int, enlarge: Enlarge) -> 
     return {kind: sha256(target / kind / f"{name}.png") for kind in ("lr", "hr")}
 
 
-def load_teacher(file: Path, device: torch.device) -> tuple[Enlarge, int]:
-    """What enlarges (1, 3, h, w) in [0, 1], and how many times: a model of ours by ENLARGED, one of spandrel's by its
-    own scale. InputError when the file is neither."""
+def identity(model: ModelFile) -> str:
+    """SHA-256 of the files of a model, or its name where it has none."""
+    path = model.path
+    files = [] if path is None else sorted(path.rglob("*")) if path.is_dir() else [path]
+    hashes = [sha256(file) for file in files if file.is_file()]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(repr((model.label, hashes)).encode()).hexdigest()
+
+
+def load_teacher(model: ModelFile, device: torch.device) -> tuple[Enlarge, int]:
+    """A function that enlarges (1, 3, h, w) in [0, 1], and how many times: a model of ours by ENLARGED, one of
+    spandrel's by its own scale. InputError when the file is neither."""
     try:
-        upscaler = load_upscaler(file, device)
+        upscaler = load_upscaler(model, device)
     except InputError as ours:
-        network, scale = _of_spandrel(file, ours)
+        network, scale = _of_spandrel(model.path, ours)
         network.to(device)
         return lambda lr: in_blocks(network, lr.to(device), scale), scale
     return lambda lr: upscaler(lr, tuple(ENLARGED * side for side in lr.shape[-2:])), ENLARGED

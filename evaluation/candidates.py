@@ -1,4 +1,4 @@
-"""What a test compares, under the labels of its tables: models, and folders of pictures by other programs."""
+"""Candidates of a test: models, and folders of pictures by other programs."""
 
 import re
 from collections.abc import Mapping

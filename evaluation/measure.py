@@ -33,7 +33,7 @@ def measure_pair(
 
 
 def ratios(lr: Tensor, hr: Tensor) -> Scale:
-    """How much larger (3, H, W) is than (3, h, w)."""
+    """Scale (height, width) from `lr` (3, h, w) to `hr` (3, H, W)."""
     height, width = (n / m for n, m in zip(hr.shape[-2:], lr.shape[-2:], strict=True))
     return height, width
 

@@ -21,7 +21,7 @@ def luma(picture: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which pixels and channels count.
+    """The pixels and channels that count.
 
     `shave(scale)` pixels are cut from each side (for SSIM, too, unless `ssim_whole`), `luma` compares brightness only;
     values are compared as they are (`quantised` false) or rounded to 8 bits first.
@@ -71,7 +71,7 @@ class Protocol:
         return f"RGB inside a frame of LR pixels, {'8-bit' if self.quantised else 'not quantised'}"
 
     def values(self, picture: Tensor) -> Tensor:
-        """What of a picture is compared: clipped to [0, 1] and, if quantised, rounded to 8 bits."""
+        """A picture clipped to [0, 1] and, if quantised, rounded to 8 bits."""
         picture = picture.clamp(0, 1)
         return (picture * 255).round() / 255 if self.quantised else picture
 

@@ -16,7 +16,7 @@ COLUMNS = (
 
 
 class Column:
-    """How a score is shown: heading, decimals, and which end is the better one."""
+    """Heading, decimals and ranking of a metric in tables."""
 
     def __init__(self, name: str, metric: Metric | None):
         self.name = name
@@ -59,11 +59,14 @@ def report_text(task: Task, rows: Rows, metrics: Mapping[str, Metric], notices: 
     text += interval_lines(rows, columns)
     for label, scores in mean.items():
         if "share" in scores:
-            time_ratio = scores["decoder_seconds"] / scores["decoder_seconds_full"]
-            loss = mean[label.removesuffix("+cmsr")]["psnr"] - scores["psnr"]
+            time_ratio, full = (
+                scores["decoder_seconds"] / scores["decoder_seconds_full"],
+                mean[label.removesuffix("+cmsr")],
+            )
+            lost = f"{full['psnr'] - scores['psnr']:.4f} dB lost, " if "psnr" in scores else ""
             text.append(
-                f"{label}: {scores['share']:.1%} of the queries, {time_ratio:.2f} of the decoder time, "
-                f"{loss:.4f} dB lost, PSNR to full rendering {scores['psnr_to_full']:.2f} dB"
+                f"{label}: {scores['share']:.1%} of the queries, {time_ratio:.2f} of the decoder time, {lost}"
+                f"PSNR to full rendering {scores['psnr_to_full']:.2f} dB"
             )
     return "\n".join(text)
 

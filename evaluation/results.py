@@ -40,7 +40,7 @@ TASK_KINDS = {
 
 @dataclass
 class Results:
-    """What a run measures, with what is `about` it: in the file at `path`, if any, after every picture. Of several
+    """Scores of a run, and what is `about` it: in the file at `path`, if any, after every picture. Of several
     processes the first one writes."""
 
     path: Path | None
@@ -114,7 +114,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[str], int]:
-    """What two contents of result files do not share, a line each, and how many scores were compared."""
+    """Differences of two results files, a line each, and the number of scores compared."""
     lines = []
     for label in {**before["models"], **after["models"]}:
         old, new = (content["models"].get(label, {}).get("weights_hash") for content in (before, after))
@@ -189,8 +189,8 @@ def summary(task: Task, rows: Rows, metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def describe(candidates: Mapping[str, Candidate], paths: Sequence[str]) -> dict[str, Any]:
-    """What each label of the results is: where from, its class, the hash of its weights, its normalisation, what
-    computes it on a CPU, what its encoder computes in, and whether the product's safeguards are on."""
+    """Each label of the results: path, class, hash of the weights, normalisation, backend on a CPU, precision of the
+    encoder, and whether the product's safeguards are on."""
     about: dict[str, Any] = {}
     for (label, candidate), path in zip(candidates.items(), paths, strict=True):
         about[label] = {"path": path, "class": type(candidate).__name__}
@@ -226,8 +226,7 @@ def describe_tables(tables: Mapping[str, ScaleTable]) -> dict[str, Any]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a result depends on beside its settings: device, versions, threads, precision and the state of the
-    project."""
+    """Device, versions, threads, precision and commit: results depend on them beside their settings."""
     versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}, Pillow {PIL.__version__}"
     precision = f"{str(torch.get_default_dtype()).removeprefix('torch.')}, {torch.get_float32_matmul_precision()}"
     threads = torch.get_num_threads()

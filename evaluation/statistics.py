@@ -1,4 +1,4 @@
-"""What is said of a set of pictures: means, their intervals, differences between models."""
+"""Means over the pictures of a set, their intervals, and differences between models."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a test config asks to measure: data sets at scales or under warps."""
+"""Tasks of a test config: data sets at scales or under warps."""
 
 import hashlib
 import itertools
@@ -59,7 +59,7 @@ PILLOW_LR = "made with Pillow's bicubic"
 
 @dataclass(frozen=True)
 class Sample:
-    """What a picture is measured on: the path of the HR picture, LR (3, h, w) and HR (3, H, W), both in [0, 1], and how
+    """One picture to measure on: the path of the HR picture, LR (3, h, w) and HR (3, H, W), both in [0, 1], and how
     the LR one was warped."""
 
     path: Path
@@ -101,7 +101,7 @@ class Task:
         return self.warp or (f"x{scale_text(self.scale)}" if self.scale else "")
 
     def sample(self, index: int) -> Sample:
-        """What picture `index` is measured on."""
+        """Picture `index`, the same each time."""
         with repeatable(index):
             if isinstance(self.samples, WarpedImageFolders):
                 lr, hr, homography = self.samples[index]
@@ -161,8 +161,7 @@ def load_test_config(path: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def make_tasks(config: Mapping[str, Any], where: str, scales: Sequence[Scale] | None = None) -> list[Task]:
-    """What a config asks to measure, at its own scales unless others are given; InputError where a folder is
-    missing."""
+    """Tasks of a config, at its own scales unless others are given; InputError where a folder is missing."""
     tasks, missing = find_tasks(config, where, scales)
     if missing:
         raise missing[0]
@@ -172,7 +171,7 @@ def make_tasks(config: Mapping[str, Any], where: str, scales: Sequence[Scale] | 
 def find_tasks(
     config: Mapping[str, Any], where: str, scales: Sequence[Scale] | None = None
 ) -> tuple[list[Task], list[MissingFolder]]:
-    """What a config asks to measure: our `datasets` x `scales`, or the authors' single `test_dataset` with `eval_type`;
+    """Tasks of a config: our `datasets` x `scales`, or the authors' single `test_dataset` with `eval_type`;
     and, of several tasks, what is missing for those that cannot be measured. InputError when there is no task."""
     if "test_dataset" in config:
         if "datasets" in config or scales:

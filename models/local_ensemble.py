@@ -5,6 +5,7 @@ import math
 from torch import Tensor
 
 from models.continuous import ContinuousModel, Field, Latent, paint_positions
+from models.native.fused import FusedStage
 from models.native.lmf import RenderStage
 from utils import progress
 from utils.geometry.grids import Grid, OutputGrid, Size
@@ -33,7 +34,11 @@ class LocalEnsembleModel(ContinuousModel):
         raise NotImplementedError
 
     def native_stage(self, field: Field) -> RenderStage | None:
-        """What paints the field without PyTorch, or None."""
+        """What paints the field on a CPU without PyTorch, or None."""
+        return None
+
+    def fused_stage(self, field: Field) -> FusedStage | None:
+        """What paints the field on a GPU in one launch, or None."""
         return None
 
     def pixels_at_a_time(self, latent: Latent) -> Size | None:
@@ -45,6 +50,9 @@ class LocalEnsembleModel(ContinuousModel):
         raise NotImplementedError
 
     def sample(self, field: Field, coord: Tensor) -> Tensor:
+        fused = self.fused_stage(field)
+        if fused is not None:
+            return fused.sample(coord)
         stage = self.native_stage(field)
         if stage is not None:
             y, x = (look_up(coord[..., axis], field.size[axis], self.local_ensemble) for axis in (0, 1))
@@ -55,9 +63,14 @@ class LocalEnsembleModel(ContinuousModel):
     def paint(self, field: Field, grid: OutputGrid, output: Tensor, chosen: Tensor | None = None) -> None:
         """As every model; with `chosen` (B, h, w), bool, only where those LR pixels hold a position, on a plain grid
         and a field of all rows."""
+        fused = self.fused_stage(field)
         if not isinstance(grid, Grid):
             queries = self._chunk_queries(field) if self.native_stage(field) is None else SAMPLED_POSITIONS
             paint_positions(self, field, grid, output, queries)
+            return
+        if fused is not None:
+            fused.paint(grid, output, chosen)
+            progress.advance(grid.size[0] * grid.size[1])
             return
         rows, columns = (
             look_up_spans(positions, n, self.local_ensemble, within_pixels=chosen is not None)

@@ -15,7 +15,8 @@ from models.checkpoints.safetensors_files import is_safetensors, load_safetensor
 from models.native import compiling
 from models.zoo import ModelFile, resolve
 from painting import plan as plans
-from painting.plan import Drawn, Plan, Window
+from painting.edges import coverage, spread
+from painting.plan import Drawn, Plan, Window, note_coverage
 from painting.request import Request
 from pictures.picture import DTYPES, PEAKS, PixelFormat
 from runtime.lerf.continua_lerf import LerfError, Tables, library_path
@@ -117,17 +118,20 @@ class LutEngine:
         pixels, dtype = picture.pixels[..., : len(picture.pixel_format.colours)], DTYPES[made.depth]
         if not plan.request.is_warp:
             return Drawn(_with_channels(self._upscaled(pixels, plan.size, plan.window, dtype), made, None), made)
-        matrix = window_matrix(plan.matrix, top, left)
-        colour, inside = self.tables.warp(pixels, matrix, part, dtype, self.threads)
+        matrix, grown = window_matrix(plan.matrix, top - 1, left - 1), (part[0] + 2, part[1] + 2)
+        colour, inside = self.tables.warp(pixels, matrix, grown, dtype, self.threads)
+        covered = coverage(matrix, picture.size, grown)
+        spread(colour, inside, covered)
+        colour, covered = colour[1:-1, 1:-1], covered[1:-1, 1:-1]
         beside, lines, alpha = {}, [], None
-        if plan.request.mask:
-            beside[Path(plan.request.mask)] = np.where(inside, 255, 0).astype(np.uint8)
-        if not inside.all():
-            lines.append(f"{inside.mean(dtype=np.float32):.1%} of the output lies inside the picture")
+        note_coverage(plan, covered, beside, lines)
+        if covered.min() < 1:
             if plan.request.is_transparent_warp:
-                alpha, made = inside, plan.transparent_format
+                alpha, made = covered, plan.transparent_format
             else:
-                colour[~inside] = np.array(plan.background) * (PEAKS[made.depth] // 255)
+                row, column = np.nonzero(covered < 1)
+                share, below = covered[row, column, None], np.array(plan.background) * (PEAKS[made.depth] // 255)
+                colour[row, column] = np.rint(below + (colour[row, column] - below) * share)
         return Drawn(_with_channels(colour, made, alpha), made, beside, lines)
 
     def _upscaled(self, pixels: np.ndarray, size: Size, window: Window, dtype: Any) -> np.ndarray:
@@ -145,14 +149,14 @@ class LutEngine:
 
 
 def _with_channels(colour: np.ndarray, made: PixelFormat, alpha: np.ndarray | None) -> np.ndarray:
-    """`colour` (H, W, 1 or 3) with the channels of a format; opaque where there is no `alpha` (H, W) bool."""
+    """`colour` (H, W, 1 or 3) with the channels of a format; opaque where there is no `alpha` (H, W), from 0 to 1."""
     if len(made.colours) > colour.shape[2]:
         colour = np.repeat(colour, len(made.colours), axis=2)
     if not made.has_alpha:
         return colour
-    peak = colour.dtype.type(PEAKS[made.depth])
-    opaque = np.full(colour.shape[:2], peak) if alpha is None else np.where(alpha, peak, colour.dtype.type(0))
-    return np.concatenate([colour, opaque[..., None]], axis=2)
+    opacity = np.ones(colour.shape[:2], np.float32) if alpha is None else alpha
+    levels = np.rint(opacity * np.float32(PEAKS[made.depth])).astype(colour.dtype)
+    return np.concatenate([colour, levels[..., None]], axis=2)
 
 
 def load_tables(model: str | Path | ModelFile) -> Tables | None:

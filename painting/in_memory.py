@@ -12,14 +12,16 @@ from torch import Tensor
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
 from painting.jobs import Job
-from painting.layers import whole_grid
+from painting.layers import drawn_on, whole_grid
 from painting.plan import plan
 from painting.request import Request
 from painting.torch_engine import TorchEngine
 from pictures.formats import EVERYTHING, Format
 from pictures.in_memory import as_given, check_unit, picture_of
 from pictures.picture import Picture
+from pictures.tensors import Layers
 from utils.errors import InputError
+from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 from utils.geometry.sizes import Size, check_output_size, parse_scale
 from utils.system import select_device
@@ -87,7 +89,12 @@ class PictureUpscaler:
         pictures = pictures.detach().float()
         check_unit(pictures.min().item(), pictures.max().item())
         given = tuple(pictures.shape[-2:])
-        made = self.upscaler(pictures.clamp(0, 1), whole_grid(_request(given, *options), given))
+        pictures, grid = pictures.clamp(0, 1), whole_grid(_request(given, *options), given)
+        if isinstance(grid, Grid):
+            made = self.upscaler(pictures, grid)
+        else:
+            layers, covered = drawn_on(grid, lambda grid: Layers(self.upscaler(pictures, grid).cpu().flatten(0, 1)))
+            made = (layers.colour * covered).unflatten(0, (-1, 3))
         return (made[0] if tensor.dim() == 3 else made).to(tensor.device, tensor.dtype)
 
 

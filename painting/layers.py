@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.resampling.filters import CatmullRom, Filter, Nearest
 from models.upscaler import Upscaler
+from painting.edges import coverage, spread
 from painting.plan import Plan, Window, full_size, warp_matrix
 from painting.request import Request
 from pictures.picture import PixelFormat
@@ -63,27 +64,46 @@ def whole_grid(request: Request, size: Size) -> OutputGrid:
     return Homography(torch.from_numpy(warp_matrix(request, size))).grid(size, full_size(request, size))
 
 
-def filled(plan: Plan, layers: Layers, inside: Tensor | None = None) -> tuple[Layers, PixelFormat]:
-    """Drawn layers as they are written, and their pixel format: what of a warp is not `inside` (H, W) is transparent or
-    in the background's colour; without alpha where the format holds none."""
+def drawn_on(grid: OutputGrid, draw: Callable[[OutputGrid], Layers]) -> tuple[Layers, Tensor | None]:
+    """What `draw` gives on a grid, and for a warp which share of each pixel (H, W) lies inside the picture: edges are
+    antialiased by it. Pixels whose centre is outside take a neighbour's colour, for which one more is drawn on each
+    side, so that parts of an output equal the whole."""
+    if isinstance(grid, Grid):
+        return draw(grid), None
+    grown = grid.grown()
+    layers, inside = draw(grown), grown.inside().numpy()
+    covered = coverage(grown.homography.matrix.numpy(), grid.input_size, grown.size)
+    for layer in (layers.colour, *([] if layers.alpha is None else [layers.alpha])):
+        spread(layer.permute(1, 2, 0).numpy(), inside, covered)
+    return layers.window(1, 1, grid.size), torch.from_numpy(covered[1:-1, 1:-1])
+
+
+def filled(plan: Plan, layers: Layers, covered: Tensor | None = None) -> tuple[Layers, PixelFormat]:
+    """Drawn layers as they are written, and their pixel format: what of a warp is not `covered` (H, W) is transparent
+    or in the background's colour; without alpha where the format holds none."""
     pixel_format = plan.pixel_format
-    if inside is not None and not inside.all():
+    if covered is not None and covered.min() < 1:
         colour = None if plan.request.is_transparent_warp else colour_of(plan.background, layers.colour)
-        layers = with_outside(layers, inside, colour)
+        layers = with_outside(layers, covered, colour)
         pixel_format = plan.transparent_format
     if layers.alpha is not None and not pixel_format.has_alpha:
         layers = layers.over(plan.background)
     return layers, pixel_format
 
 
-def with_outside(layers: Layers, inside: Tensor, colour: Tensor | None) -> Layers:
-    """What is not `inside` (H, W) in `colour` (C, 1, 1), opaque, or transparent; unchanged where everything is."""
-    if inside.all():
+def with_outside(layers: Layers, covered: Tensor, colour: Tensor | None) -> Layers:
+    """What is not `covered` (H, W), shares in [0, 1], in `colour` (C, 1, 1), opaque, or transparent; unchanged where
+    everything is."""
+    if covered.min() == 1:
         return layers
+    alpha = covered[None] if layers.alpha is None else layers.alpha * covered
     if colour is None:
-        return replace(layers, alpha=inside[None].float() if layers.alpha is None else layers.alpha * inside)
-    alpha = layers.alpha if layers.alpha is None else layers.alpha.masked_fill(~inside, 1)
-    return Layers(torch.where(inside, layers.colour, colour), alpha)
+        return replace(layers, alpha=alpha)
+    if layers.alpha is None:
+        return Layers(torch.lerp(colour, layers.colour, covered))
+    opaque = alpha + (1 - covered)
+    mixed = (layers.colour * alpha + colour * (1 - covered)) / opaque.clamp(min=1e-6)
+    return Layers(torch.where(covered == 1, layers.colour, mixed), opaque)
 
 
 def continued(colour: Tensor, alpha: Tensor) -> Tensor:

@@ -148,6 +148,14 @@ def warp_matrix(request: Request, size: Size) -> np.ndarray:
     return rotation_matrix(request.rotate, size, full_size(request, size), request.scale or (1, 1))
 
 
+def note_coverage(plan: Plan, covered: np.ndarray, beside: dict[Path, np.ndarray], lines: list[str]) -> None:
+    """The mask that is asked for, and a line where not all of the output is `covered` (H, W), shares in [0, 1]."""
+    if plan.request.mask:
+        beside[Path(plan.request.mask)] = np.rint(covered * 255).astype(np.uint8)
+    if covered.min() < 1:
+        lines.append(f"{covered.mean(dtype=np.float64):.1%} of the output lies inside the picture")
+
+
 def window_of(request: Request, size: Size) -> Window:
     """The part of an output of `size` that is written, for `fill` and `crop`."""
     if request.fill:

@@ -15,9 +15,9 @@ from models.ensemble import Ensemble
 from models.upscaler import Upscaler
 from painting import plan as plans
 from painting.jobs import COMPARED
-from painting.layers import drawing, filled, grid_of, paint
+from painting.layers import drawing, drawn_on, filled, grid_of, paint
 from painting.parts import block_size, can_strip, pixels_for, strips
-from painting.plan import Drawn, Plan
+from painting.plan import Drawn, Plan, note_coverage
 from painting.request import Request, flag
 from painting.sheets import comparison_sheet
 from pictures.tensors import Layers
@@ -83,15 +83,14 @@ class TorchEngine:
     def paint(self, plan: Plan) -> Drawn:
         request = plan.request
         grid, layers = grid_of(plan), Layers.of(plan.picture)
-        beside, lines, inside = {}, [], None
-        layers = self._controlled(plan, layers, beside, lines) if self.table else self._drawn(plan, layers, grid)
-        if request.is_warp:
-            inside = grid.inside()
-            if request.mask:
-                beside[Path(request.mask)] = np.where(inside.numpy(), 255, 0).astype(np.uint8)
-            if not inside.all():
-                lines.append(f"{inside.float().mean():.1%} of the output lies inside the picture")
-        layers, pixel_format = filled(plan, layers, inside)
+        beside, lines, covered = {}, [], None
+        if self.table:
+            layers = self._controlled(plan, layers, beside, lines)
+        else:
+            layers, covered = drawn_on(grid, lambda grid: self._drawn(plan, layers, grid))
+        if covered is not None:
+            note_coverage(plan, covered.numpy(), beside, lines)
+        layers, pixel_format = filled(plan, layers, covered)
         if request.compare:
             lr, name = Layers.of(plan.picture).rgb(), Path(str(request.model)).stem
             sheet = comparison_sheet(lr, layers.rgb(), name, request.compare_at or ())

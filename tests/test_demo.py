@@ -168,7 +168,8 @@ def test_warps_leave_transparency_or_a_colour_outside(pictures, model) -> None:
     assert np.array_equal(clear[..., 3], mask)
     assert 0.4 < (mask == 255).mean() < 0.8
     assert (red[mask == 0] == (255, 0, 0)).all()
-    assert np.array_equal(red[mask == 255], clear[mask == 255][:, :3])
+    assert abs(red[mask == 255].astype(int) - clear[mask == 255][:, :3]).max() <= 1
+    assert len(np.unique(mask)) > 20  # edges are covered by parts
     assert Image.open("red.jpg").size == (red.shape[1], red.shape[0])
 
 

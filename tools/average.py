@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> str:
 
 
 def about(upscaler: Upscaler) -> dict[str, Any]:
-    """What checkpoints have to share."""
+    """Properties that averaged checkpoints share."""
     model = upscaler.model
     return {
         "models": type(model).__name__,

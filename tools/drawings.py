@@ -1,4 +1,4 @@
-"""What make_drawings draws: a sheet with its inks and strokes, and the subjects on it: text, tables, line art, plots,
+"""Drawings of make_drawings: a sheet with its inks and strokes, and the subjects on it: text, tables, line art, plots,
 diagrams, screens, pixel art, flat colours and gratings."""
 
 import math

@@ -15,7 +15,10 @@ from utils.errors import InputError, shortened
 from utils.files import atomic_file, check_target, is_locked
 
 ABSENT = "-"
-COLUMNS = ("run", "model", "epoch", "steps", "loss", "last PSNR", "best PSNR", "at", "samples/s", "waiting", "trained")
+COLUMNS = (
+    "run", "model", "epoch", "steps", "loss", "last PSNR", "best PSNR", "at", "dead units", "samples/s", "waiting",
+    "trained",
+)  # fmt: skip
 SORTED_BY = {
     "name": lambda run: run.name,
     "psnr": lambda run: -math.inf if run.best is None else run.best,
@@ -27,7 +30,7 @@ SETTINGS_SIDE_BY_SIDE = 12  # more differing settings are only counted
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the files of a run tell of it; None where it was not measured."""
+    """Figures from the files of a run; None where nothing was measured."""
 
     name: str
     config: Mapping[str, Any]
@@ -38,6 +41,7 @@ class RunSummary:
     psnr: float | None
     best: float | None
     best_epoch: int | None
+    dead_units: float | None
     samples_per_second: float | None
     waiting_share: float | None
     seconds: float
@@ -49,7 +53,8 @@ class RunSummary:
         return (
             self.name, str((self.config.get("model") or {}).get("name", ABSENT)), f"{self.epoch}/{whole}{state}",
             str(self.step), text(self.loss, ".5f"), text(self.psnr, ".3f"), text(self.best, ".3f"),
-            text(self.best_epoch, "d"), text(self.samples_per_second, ".3g"), text(self.waiting_share, ".0%"),
+            text(self.best_epoch, "d"), text(self.dead_units, ".0%"),
+            text(self.samples_per_second, ".3g"), text(self.waiting_share, ".0%"),
             duration(self.seconds) if self.seconds else ABSENT,
         )  # fmt: skip
 
@@ -92,7 +97,7 @@ def run_folders(path: Path) -> list[Path]:
 
 
 def summary(folder: Path) -> RunSummary:
-    """What the files of the run in `folder` tell; InputError for damaged ones."""
+    """Read the files of the run in `folder`; InputError for damaged ones."""
     config = load_config(folder / "config.yaml")
     history = read_history(folder)
     last = history[-1] if history else {}
@@ -101,7 +106,8 @@ def summary(folder: Path) -> RunSummary:
     return RunSummary(
         folder.name, config, is_locked(folder), int(last.get("epoch", 0)), int(last.get("step", 0)), last.get("loss"),
         scored[-1]["psnr"] if scored else None, best and best["psnr"], best and int(best["epoch"]),
-        last.get("samples_per_second"), last.get("waiting_share"), sum(row.get("seconds", 0) for row in history),
+        last.get("dead_units"), last.get("samples_per_second"), last.get("waiting_share"),
+        sum(row.get("seconds", 0) for row in history),
     )  # fmt: skip
 
 

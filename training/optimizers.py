@@ -93,7 +93,11 @@ class Muon(torch.optim.Adam):
             self.param_groups = groups
         for group in (group for group in groups if group["hidden"]):
             for weight in (weight for weight in group["params"] if weight.grad is not None):
-                mean = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
+                state = self.state[weight]
+                if not state:
+                    state.update(step=torch.zeros(()), momentum_buffer=torch.zeros_like(weight))
+                state["step"] += 1  # which Adam looks for in every state
+                mean = state["momentum_buffer"]
                 mean.lerp_(weight.grad, 1 - group["momentum"])
                 update = weight.grad.lerp(mean, group["momentum"]) if group["nesterov"] else mean
                 matrix = orthogonal(update.flatten(1))
@@ -137,7 +141,7 @@ def parameters_below(model: nn.Module, part: str, where: str) -> list[tuple[str,
     """The parameters whose dotted names begin with `part`; InputError when there are none."""
     found = [(name, parameter) for name, parameter in model.named_parameters() if f"{name}.".startswith(f"{part}.")]
     if not found:
-        known = [name for name, module in model.named_modules() if name and any(module.parameters())]
+        known = [name for name, module in model.named_modules() if name and next(module.parameters(), None) is not None]
         raise InputError(f"{where}: the model has no part {part!r}; {nearest_name(part, known)}")
     return found
 

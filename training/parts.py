@@ -80,8 +80,9 @@ def check_finite(losses: Iterable[float], weights: Iterable[Tensor], last_step: 
 
 
 def batch_parts(batch: Mapping[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
-    """The batch in at most `count` parts of about the same number of items."""
-    for values in zip(*(value.chunk(count) for value in batch.values()), strict=True):
+    """The batch in `count` parts, or as many as it has items, whose numbers of items differ by 1 at most."""
+    parts = min(count, len(next(iter(batch.values()))))
+    for values in zip(*(value.tensor_split(parts) for value in batch.values()), strict=True):
         yield dict(zip(batch, values, strict=True))
 
 

@@ -43,7 +43,7 @@ def make_scaler(precision: torch.dtype, device: torch.device) -> torch.amp.GradS
 
 
 def autocast(precision: torch.dtype, device: torch.device) -> AbstractContextManager:
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+    return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
 
 
 def memory_format(config: Mapping[str, Any]) -> torch.memory_format:

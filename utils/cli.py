@@ -252,12 +252,12 @@ def add_model_options(parser: argparse.ArgumentParser, shipped: Iterable[str], *
 
 
 def add_backend_option(parser: argparse.ArgumentParser) -> None:
-    """`--backend`, what computes on a CPU."""
+    """`--backend`, what computes."""
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
         default="auto",
-        help="on a CPU: native routines, PyTorch, or native where a compiler is there",
+        help="native: C++ on a CPU; triton: kernels on a GPU; torch: PyTorch; auto: the first that works here",
     )
 
 

@@ -20,7 +20,7 @@ from models.decoders.lmf import LMFDecoder
 from models.safeguards import pixel_size
 from models.upscaler import Upscaler
 from models.zoo import resolve
-from painting.layers import with_outside
+from painting.layers import drawn_on, with_outside
 from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.png import quick_png
@@ -170,8 +170,8 @@ class Studio:
         encoding = self._encoding_of(key, upscaler, picture)
         if upscaler.model.encodes:
             upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._processors)
-        drawn = encoding.draw(upscaler, grid)
-        return drawn if isinstance(grid, Grid) else with_outside(drawn, grid.inside(), None)
+        drawn, covered = drawn_on(grid, lambda grid: encoding.draw(upscaler, grid))
+        return drawn if covered is None else with_outside(drawn, covered, None)
 
     def _draw_part(self, upscaler: Upscaler, picture: Picture, grid: Grid) -> Layers:
         pixels = part_for(upscaler, grid, picture.size)

@@ -1,4 +1,4 @@
-"""What a metric is, and the registry of them."""
+"""The interface of metrics, and their registry."""
 
 from abc import ABC, abstractmethod
 

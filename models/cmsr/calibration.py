@@ -1,4 +1,4 @@
-"""How the thresholds of a scale table are found: what rendering at a lower scale costs, and which of it is allowed."""
+"""Calibration of scale tables: errors of rendering at lower scales, and thresholds from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ WINDOW = 0.001  # around each of them
 
 @dataclass(frozen=True)
 class LevelErrors:
-    """What a lower `scale` costs on one picture: for each LR pixel (N,) its measure, squared error (in [0, 1], mean
-    over channels, summed over its positions) against full rendering, and number of positions."""
+    """Errors of a lower `scale` on one picture: for each LR pixel (N,) its measure, its squared error against full
+    rendering (mean over channels, summed over its positions), and the number of its positions."""
 
     scale: float
     measure: Tensor

@@ -106,7 +106,7 @@ def chosen_levels(
     measure: str = "intensity",
     truncates: bool = False,
 ) -> tuple[list[Level], Tensor]:
-    """What `render_controlled` decides, without rendering: the levels that are needed, and which of them each LR pixel
+    """Decisions of `render_controlled`, without rendering: the levels that are needed, and which of them each LR pixel
     is rendered at, (B, h, w)."""
     model: LMFDecoder = upscaler.model
     with upscaler.computing():

@@ -1,4 +1,4 @@
-"""What CMSR saved on a picture and what it cost, in figures and as a map of scales."""
+"""Savings and losses of CMSR on a picture, in figures and as a map of scales."""
 
 import time
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ def level_map(controlled: ControlledPicture, size: Size) -> np.ndarray:
 
 
 def map_legend(controlled: ControlledPicture) -> str:
-    """Which colour is which scale, and its share of the picture."""
+    """The colour of each scale, and its share of the picture."""
     shares = [(controlled.level[0] == number).float().mean().item() for number in range(len(controlled.scales))]
     colours = colours_of(len(controlled.scales))
     entries = zip(controlled.scales, colours, shares, strict=True)
@@ -51,7 +51,7 @@ def map_legend(controlled: ControlledPicture) -> str:
 
 @dataclass(frozen=True)
 class ControlReport:
-    """What CMSR saved on one picture and what it cost: `picture` (3, H, W) in [0, 1] and, where that was asked for,
+    """Savings and losses of CMSR on one picture: `picture` (3, H, W) in [0, 1] and, where that was asked for,
     the full rendering beside it."""
 
     scale: float

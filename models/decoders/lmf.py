@@ -17,6 +17,7 @@ from models.layers.mlp import linear_on_map
 from models.local_ensemble import LocalEnsembleModel
 from models.memory import chunk_bytes
 from models.native import backends
+from models.native.fused import MOST_UNITS, MOST_WAVES, FusedStage
 from models.native.lmf import RenderStage
 from models.registry import make
 from utils.errors import InputError
@@ -155,12 +156,20 @@ class LMFDecoder(LocalEnsembleModel):
         return neighbours.blend(self.imnet.after_first(self.first_layer(field, neighbours), scales, shifts))
 
     def native_stage(self, field: ModulatedField) -> RenderStage | None:
-        imnet, parameters = self.imnet, list(self.imnet.parameters())
-        tensors = (field.table, field.modulation, field.skip)
+        tensors, parameters = (field.table, field.modulation, field.skip), self.imnet.parameters()
         library = backends.choose(self.native_library, *tensors, *parameters)
-        if library is None:
+        return None if library is None else RenderStage(library, *self._network(), *tensors, field.skip_window)
+
+    def fused_stage(self, field: ModulatedField) -> FusedStage | None:
+        tensors, parameters = (field.table, field.modulation, field.skip), self.imnet.parameters()
+        too_wide = self.imnet.hidden_dim > MOST_UNITS or self.waves > MOST_WAVES
+        if not backends.fuses(*tensors, *parameters) or too_wide:
             return None
+        return FusedStage(*self._network(), *tensors, field.pixels, self.local_ensemble, field.skip_window)
+
+    def _network(self) -> tuple[int, int, int, bool, bool, list[Tensor]]:
+        """The render MLP as render stages take it: its shape, and its parameters."""
+        imnet, parameters = self.imnet, list(self.imnet.parameters())
         if not self.waves:
             parameters[:2] = [self.of_offset()]
-        shape = imnet.hidden_dim, imnet.hidden_depth, self.waves, imnet.mod_scale, imnet.mod_shift
-        return RenderStage(library, *shape, parameters, *tensors, field.skip_window)
+        return imnet.hidden_dim, imnet.hidden_depth, self.waves, imnet.mod_scale, imnet.mod_shift, parameters

@@ -1,7 +1,9 @@
 """Native routines: C++ for CPUs with plain arrays in and out, compiled on first use; without them PyTorch computes."""
 
 import functools
+import importlib.util
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from models.native import compiling
 from models.native.calls import Library
 from utils.errors import InputError
 from utils.names import BACKENDS
+
+FUSED = ("lmf",)  # native routines that are Triton kernels, too
 
 _outcomes: dict[str, Library | compiling.BuildError] = {}
 _lock = threading.Lock()
@@ -31,7 +35,7 @@ def library(name: str) -> Library | None:
 
 @contextmanager
 def using(backend: str) -> Iterator[None]:
-    """Within the block, what computes on a CPU: one of BACKENDS, see `choose`."""
+    """Within the block, what computes: one of BACKENDS, see `choose` for a CPU and `fuses` for a GPU."""
     token = _backend.set(backend)
     try:
         yield
@@ -51,7 +55,7 @@ def choose(name: str, *tensors: Tensor | None) -> Library | None:
     "torch" never does, and "native" raises InputError where they cannot be used.
     """
     backend = backend_in_use()
-    if backend == "torch":
+    if backend in ("torch", "triton"):
         return None
     given = [tensor for tensor in tensors if tensor is not None]
     reason = None
@@ -69,8 +73,33 @@ def choose(name: str, *tensors: Tensor | None) -> Library | None:
     return outcome
 
 
+def fuses(*tensors: Tensor | None) -> bool:
+    """Whether Triton's kernels compute a call with these tensors: float32 on a CUDA device, by backend "auto" where
+    Triton is installed, as it is with PyTorch on Linux, and by "triton", which raises InputError where it cannot.
+
+    Triton's interpreter (TRITON_INTERPRET=1) computes on a CPU what a GPU would, for tests.
+    """
+    backend = backend_in_use()
+    if backend not in ("auto", "triton"):
+        return False
+    given = [tensor for tensor in tensors if tensor is not None]
+    reason = None
+    if importlib.util.find_spec("triton") is None:
+        reason = "Triton is not installed; it comes with PyTorch for CUDA on Linux"
+    elif any(tensor.dtype != torch.float32 for tensor in given):
+        reason = "it computes float32"
+    elif backend == "auto" or os.environ.get("TRITON_INTERPRET") != "1":
+        cuda = torch.cuda.is_available() and all(tensor.device.type == "cuda" for tensor in given)
+        reason = None if cuda else "it computes on CUDA devices"
+    if reason and backend == "triton":
+        raise InputError(f"backend 'triton' is not possible here: {reason}; use auto or torch")
+    return reason is None
+
+
 def check(backend: str, name: str | None) -> None:
     """InputError when `backend` is not possible for a model with the routines of NAME.cpp (None: it has none)."""
+    if backend == "triton" and name not in FUSED:
+        raise InputError("backend 'triton' is not possible here: this model has no Triton kernels; use auto or torch")
     if backend == "native" and name is None:
         raise InputError("backend 'native' is not possible here: this model has no native routines; use auto or torch")
     if backend != "auto":

@@ -94,7 +94,8 @@ def launches(function) -> bool:
 def on_device(spec) -> Upscaler:
     torch.manual_seed(0)
     with FakeDevice():
-        return Upscaler(models.make(spec).eval().requires_grad_(False).to(DEVICE), device=DEVICE)
+        model = models.make(spec).eval().requires_grad_(False).to(DEVICE)
+        return Upscaler(model, device=DEVICE, backend="torch")
 
 
 def is_on_device(tensor: torch.Tensor, shape: tuple[int, ...]) -> bool:

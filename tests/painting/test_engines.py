@@ -17,6 +17,7 @@ from painting import engines, painter
 from painting.engines import LutEngine, load_tables
 from painting.request import request_of
 from pictures.picture import Picture
+from pictures.reading import read_picture
 from pictures.writing import write_picture
 from tests.commands import ROOT, call, mistake
 from tests.pictures.making import noise
@@ -66,7 +67,11 @@ def both(monkeypatch, capsys, source: Path, *options: object, ending: str = ".pn
             said.append([word for word in words if not word.replace(".", "").isdecimal()])
             masks = [Path("mask.png").read_bytes()] if "mask.png" in options else []
             made.append([Path(f"{way}{ending}").read_bytes(), *masks])
-    assert made[0] == made[1]
+    if "--background" in options:  # mixed with levels that are rounded, or not yet
+        runtime, torch = (read_picture(f"{way}{ending}").pixels.astype(int) for way in ("runtime", "torch"))
+        assert abs(runtime - torch).max() <= 1
+    else:
+        assert made[0] == made[1]
     assert said[0] == said[1]
     return needed
 

@@ -89,14 +89,14 @@ def test_colours_continue_below_what_is_transparent() -> None:
 
 
 def test_what_is_outside_is_transparent_or_coloured() -> None:
-    inside = torch.tensor([[True, False]])
+    inside = torch.tensor([[1.0, 0.0]])
     layers = Layers(torch.tensor([[[0.5, 0.0]]]))
     clear = with_outside(layers, inside, None)
     assert (clear.colour.tolist(), clear.alpha.tolist()) == ([[[0.5, 0]]], [[[1, 0]]])
     white = with_outside(replace_alpha(layers, 0.25), inside, torch.ones(1, 1, 1))
     assert (white.colour.tolist(), white.alpha.tolist()) == ([[[0.5, 1]]], [[[0.25, 1]]])
     assert with_outside(replace_alpha(layers, 0.25), inside, None).alpha.tolist() == [[[0.25, 0]]]
-    assert with_outside(layers, inside | True, None) is layers
+    assert with_outside(layers, torch.ones(1, 2), None) is layers
 
 
 def replace_alpha(layers: Layers, alpha: float) -> Layers:

@@ -9,7 +9,7 @@ import torch
 
 from training.losses import make_loss
 from training.optimizers import Schedule, make_optimizer
-from training.parts import EpochBatches, SeededItems, average, check_finite
+from training.parts import EpochBatches, SeededItems, average, batch_parts, check_finite, one_ahead
 from utils.errors import InputError
 from utils.processes import Stopped
 
@@ -119,3 +119,43 @@ def test_numbers_that_are_not_finite_stop_a_training(bad) -> None:
         with pytest.raises(Stopped, match=words) as stopped:
             check_finite(losses, [good, weights], 9)
         assert stopped.value.status == 1
+
+
+def test_losses_take_arguments() -> None:
+    """The eps of Charbonnier is that of its square root, at 0 and far from it."""
+    values = torch.tensor([[[0.0, 3.0, 0.0]]])
+    for eps, expected in ((4.0, (4 + 5 + 4) / 3), (1e-6, 1.0)):
+        found = make_loss({"charbonnier": {"weight": 2, "eps": eps}})(values, torch.zeros(1, 1, 3))
+        assert found.item() == pytest.approx(2 * expected, abs=1e-5)
+    assert make_loss("charbonnier")(values[..., :1], torch.zeros(1, 1, 1)).item() == pytest.approx(1e-3)
+    assert make_loss({"mse": {}, "l1": {"weight": 0.5}})(values, torch.zeros(1, 1, 3)).item() == pytest.approx(3.5)
+    for spec, words in (
+        ({"charbonnier": {"esp": 1}}, "did you mean 'eps'"),
+        ({"charbonnier": {"eps": 0}}, "eps is 0"),
+        ({"l1": {"weight": 0}}, r"loss\.l1 is 0"),
+        ({"l1": "much"}, r"loss\.l1 is 'much'"),
+        ({}, "loss is empty"),
+    ):
+        with pytest.raises(InputError, match=words):
+            make_loss(spec)
+
+
+@pytest.mark.parametrize(("items", "count", "sizes"), [(4, 3, [2, 1, 1]), (5, 3, [2, 2, 1]), (2, 3, [1, 1])])
+def test_batches_are_divided_evenly(items, count, sizes) -> None:
+    parts = list(batch_parts({"inp": torch.arange(items), "gt": torch.arange(items) + 10}, count))
+    assert [len(part["inp"]) for part in parts] == sizes
+    assert torch.cat([part["inp"] for part in parts]).tolist() == list(range(items))
+    assert all(torch.equal(part["gt"], part["inp"] + 10) for part in parts)
+
+
+def test_one_item_is_asked_for_ahead() -> None:
+    asked = []
+
+    def items():
+        for number in range(3):
+            asked.append(number)
+            yield number
+
+    seen = [(number, list(asked)) for number in one_ahead(items())]
+    assert seen == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2])]
+    assert list(one_ahead([])) == []

@@ -66,7 +66,7 @@ def load(model: str, backend: str = "auto") -> Upscaler:
 
 
 def short_name(model: str) -> str:
-    """What figures call a model."""
+    """Name of a model in figures."""
     return Path(model).stem.removeprefix("train_")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from utils.files import atomic_file
 from utils.geometry.grids import CPU, Place, pixel_index, row_chunks
-from utils.geometry.matrices import SINGULAR, check_homography, matrix_of, parse_matrix, rotation_matrix
+from utils.geometry.matrices import check_homography, facing_matrix, matrix_of, parse_matrix, rotation_matrix
 from utils.geometry.sizes import Scale, Size, check_window
 
 # Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
@@ -67,8 +67,15 @@ class WarpedGrid:
         shift[0, 2], shift[1, 2] = -left, -top
         return replace(self, homography=Homography(shift @ self.homography.matrix), size=size)
 
+    def grown(self) -> "WarpedGrid":
+        """With a row and a column more on each side."""
+        shift = torch.eye(3, dtype=torch.float64)
+        shift[0, 2] = shift[1, 2] = 1
+        size = (self.size[0] + 2, self.size[1] + 2)
+        return replace(self, homography=Homography(shift @ self.homography.matrix), size=size)
+
     def inside(self) -> Tensor:
-        """Mask of output pixels inside the picture: (H, W) bool on the CPU."""
+        """Mask of output pixels whose centre lies inside the picture: (H, W) bool on the CPU."""
         inside = torch.empty(self.size, dtype=torch.bool, device="cpu")
         for rows in row_chunks(self.size, QUERIES):
             inside[rows] = self.positions(range(rows.start, rows.stop))[1]
@@ -171,10 +178,7 @@ class Homography:
 
     def facing(self, size: Size) -> Tensor:
         """The matrix with the factor that makes the third coordinate 1 at the centre of an (h, w) picture."""
-        centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2, 1], dtype=torch.float64)
-        matrix = self.matrix / self.matrix.abs().max()
-        depth = matrix[2] @ centre
-        return matrix if depth.abs() < SINGULAR else matrix / depth
+        return torch.from_numpy(facing_matrix(self.matrix.numpy(), size))
 
     def grid(self, size: Size, output_size: Size, antialias: bool = True) -> WarpedGrid:
         """The pixels of the warped (H, W) output of an (h, w) picture; without `antialias`, as published, no output

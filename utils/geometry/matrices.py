@@ -24,6 +24,13 @@ def rotation_matrix(degrees: float, size: Size, output_size: Size, scale: Scale 
     return _shift(output_size, 1) @ turn @ np.diag([scale[1], scale[0], 1.0]) @ _shift(size, -1)
 
 
+def facing_matrix(matrix: np.ndarray, size: Size) -> np.ndarray:
+    """The matrix (3, 3) with the factor that makes the third coordinate 1 at the centre of an (h, w) picture."""
+    matrix = matrix / np.abs(matrix).max()
+    depth = matrix[2] @ [(size[1] - 1) / 2, (size[0] - 1) / 2, 1]
+    return matrix if abs(depth) < SINGULAR else matrix / depth
+
+
 def window_matrix(matrix: np.ndarray, top: int, left: int) -> np.ndarray:
     """The homography (3, 3) to the part of an output from row `top` and column `left` on."""
     shift = np.eye(3)
