@@ -109,7 +109,7 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess:
 
 
 def _holds(job: FilmJob, stream: Any, trial: Path) -> bool:
-    """Whether the target's container takes a stream of the source; attachments, without a word, are left out of WebM."""
+    """Whether the target's container takes a stream of the source; WebM drops attachments without a word."""
     if stream.type == "attachment":
         return job.container == "matroska"
     copied = ("-map", f"0:{stream.index}", "-c", "copy", "-t", "0", "-f", job.container, trial)
