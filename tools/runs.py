@@ -15,7 +15,10 @@ from utils.errors import InputError, shortened
 from utils.files import atomic_file, check_target, is_locked
 
 ABSENT = "-"
-COLUMNS = ("run", "model", "epoch", "steps", "loss", "last PSNR", "best PSNR", "at", "samples/s", "waiting", "trained")
+COLUMNS = (
+    "run", "model", "epoch", "steps", "loss", "last PSNR", "best PSNR", "at", "dead units", "samples/s", "waiting",
+    "trained",
+)  # fmt: skip
 SORTED_BY = {
     "name": lambda run: run.name,
     "psnr": lambda run: -math.inf if run.best is None else run.best,
@@ -38,6 +41,7 @@ class RunSummary:
     psnr: float | None
     best: float | None
     best_epoch: int | None
+    dead_units: float | None
     samples_per_second: float | None
     waiting_share: float | None
     seconds: float
@@ -49,7 +53,8 @@ class RunSummary:
         return (
             self.name, str((self.config.get("model") or {}).get("name", ABSENT)), f"{self.epoch}/{whole}{state}",
             str(self.step), text(self.loss, ".5f"), text(self.psnr, ".3f"), text(self.best, ".3f"),
-            text(self.best_epoch, "d"), text(self.samples_per_second, ".3g"), text(self.waiting_share, ".0%"),
+            text(self.best_epoch, "d"), text(self.dead_units, ".0%"),
+            text(self.samples_per_second, ".3g"), text(self.waiting_share, ".0%"),
             duration(self.seconds) if self.seconds else ABSENT,
         )  # fmt: skip
 
@@ -101,7 +106,8 @@ def summary(folder: Path) -> RunSummary:
     return RunSummary(
         folder.name, config, is_locked(folder), int(last.get("epoch", 0)), int(last.get("step", 0)), last.get("loss"),
         scored[-1]["psnr"] if scored else None, best and best["psnr"], best and int(best["epoch"]),
-        last.get("samples_per_second"), last.get("waiting_share"), sum(row.get("seconds", 0) for row in history),
+        last.get("dead_units"), last.get("samples_per_second"), last.get("waiting_share"),
+        sum(row.get("seconds", 0) for row in history),
     )  # fmt: skip
 
 

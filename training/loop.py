@@ -20,11 +20,13 @@ from training.report import (
     add_to_curves,
     add_to_history,
     cut_curves,
+    dead_units,
     duration,
     make_logger,
     plot_history,
     validation_strip,
 )
+from training.setup import example_batch
 from training.state import BEST, LAST, Run
 from utils import processes
 from utils.errors import InputError
@@ -160,6 +162,10 @@ def finish_epoch(run: Run) -> str:
     line = f"epoch {run.epoch}/{run.config['epoch_max']} step {run.step}: lr {rate:.3g}, loss {loss:.5f}"
     figures = run.meter.figures(run.batches.batch_size)
     scalars = {"loss/train": loss, "lr": rate, **figures}
+    share = dead_units(run.upscaler.model, lambda: example_batch(run))
+    if share is not None:
+        scalars["dead_units"] = share
+        line += f", {share:.0%} of units dead"
     if run.validates:
         protocol, _ = parse_eval_type(run.config.get("eval_type"))
         batch_size, queries = run.config["val_dataset"].get("batch_size", 1), run.config.get("eval_bsize")

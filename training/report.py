@@ -13,12 +13,15 @@ from typing import Any, TypeVar
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 import models
 from datasets.implicit import ImplicitDataset
 from evaluation.measure import measure_pair
 from evaluation.protocols import find_protocol
+from models.layers.lmmlp import LMMLP
+from models.native import backends
 from models.upscaler import Upscaler
 from pictures.tensors import to_tensor
 from utils.errors import InputError
@@ -29,8 +32,8 @@ Item = TypeVar("Item")
 
 HISTORY, CURVES, PLOT = "history.csv", "curves.csv", "plot.png"
 COLUMNS = (
-    "epoch", "step", "lr", "loss", "psnr", "psnr_item", "ssim", "lpips", "gradient_norm", "samples_per_second",
-    "waiting_share", "seconds", "time",
+    "epoch", "step", "lr", "loss", "psnr", "psnr_item", "ssim", "lpips", "gradient_norm", "dead_units",
+    "samples_per_second", "waiting_share", "seconds", "time",
 )  # fmt: skip
 CURVE_COLUMNS = ("step", "lr", "loss", "gradient_norm")
 # Of log.txt, for runs from before there was a history.
@@ -106,6 +109,27 @@ def add_to_history(folder: Path, row: Mapping[str, Any]) -> list[dict[str, float
     rows = [earlier for earlier in read_rows(folder / HISTORY) if earlier["step"] < row["step"]] + [dict(row)]
     _write_rows(folder / HISTORY, rows, COLUMNS)
     return rows
+
+
+def dead_units(model: nn.Module, make_example: Callable[[], Sequence[Tensor]]) -> float | None:
+    """Share of the hidden units of a model's render MLPs that are zero at all positions of an example of its input;
+    None for a model without one."""
+    linears = [layer for mlp in model.modules() if isinstance(mlp, LMMLP) for layer in mlp.layers[2::2]]
+    if not linears:
+        return None
+    alive: list[Tensor] = []
+
+    def watch(_: nn.Module, given: tuple[Tensor]) -> None:
+        alive.append((given[0] > 0).flatten(0, -2).any(0))
+
+    hooks = [layer.register_forward_pre_hook(watch) for layer in linears]
+    try:
+        with torch.inference_mode(), backends.using("torch"):
+            model(*make_example())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 1 - torch.cat(alive).float().mean().item()
 
 
 def cut_curves(folder: Path, step: int) -> None:

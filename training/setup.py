@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
 import datasets
@@ -194,15 +194,21 @@ def initialise(model: nn.Module, init: str | Mapping[str, Any]) -> list[str]:
     return [f"{notice}; at random: {', '.join(left)}" if left else notice]
 
 
+def example_batch(run: Run) -> list[Tensor]:
+    """Pictures, positions and cells of this process's part of a batch that is always the same, on the device."""
+    items, (begin, end) = run.loader.dataset, run.batches.part
+    batch = default_collate([items[0, number % len(items.dataset), 0] for number in range(begin, end)])
+    example = [batch[key].to(run.upscaler.device) for key in ("inp", "coord", "cell")]
+    picture = run.upscaler.normalization.inp.apply(example[0])
+    return [picture.contiguous(memory_format=speed.memory_format(run.config)), *example[1:]]
+
+
 def accelerate(run: Run) -> None:
     """Compile the model of a run, where its config says so, and let several processes train it together; a trial of
     the compiler may leave a notice."""
     if not run.config.get("compile") and processes.count() == 1:
         return
-    items, (begin, end) = run.loader.dataset, run.batches.part
-    batch = default_collate([items[0, number % len(items.dataset), 0] for number in range(begin, end)])
-    example = [batch[key].to(run.upscaler.device) for key in ("inp", "coord", "cell")]
-    example[0] = example[0].contiguous(memory_format=speed.memory_format(run.config))
+    example = example_batch(run)
     model = run.upscaler.model
     if run.config.get("compile"):
         run.network, notice = speed.compiled(model, example, run.precision, run.config["compile"])

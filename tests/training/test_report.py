@@ -15,6 +15,7 @@ from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from training import report
 from training.report import PLOT, STRIP_GAP, STRIP_SIDE, plot_history, ticks, validation_strip
+from utils.config import merge
 from utils.errors import InputError
 
 
@@ -99,3 +100,19 @@ def test_the_strip_shows_always_the_same_parts(pictures: Path) -> None:
             parameter.zero_()
     changed = (validation_strip(upscaler, samples) != strip).any(dim=0).any(dim=0).nonzero()
     assert 0 < changed.min() < changed.max() < strip.shape[2] * 2 / 3 + 1, "the middle column alone is the model's"
+
+
+def test_dead_units_are_those_that_no_position_wakes() -> None:
+    model = models.make(merge(SMALL_LMLIIF, {"args": {"imnet_spec": {"args": {"hidden_depth": 1}}}}))
+    example = torch.rand(2, 3, 8, 8), torch.rand(2, 50, 2) * 2 - 1, torch.full((2, 2), 0.1)
+    width, bias = model.imnet.hidden_dim, model.hypernet.layers[-1].bias
+    with torch.no_grad():
+        bias[width : 2 * width] = 1e3  # shifts
+        assert report.dead_units(model, lambda: example) == 0
+        bias[width : width + width // 2] = -1e3
+        assert report.dead_units(model, lambda: example) == 0.5
+    assert not any(layer._forward_pre_hooks for layer in model.imnet.layers)
+
+
+def test_models_without_a_render_mlp_have_no_dead_units() -> None:
+    assert report.dead_units(models.make({"name": "bicubic"}), lambda: pytest.fail("no example is needed")) is None
