@@ -60,6 +60,7 @@ class TorchEngine:
             upscaler = on_upsampler(*parts, request.precision)
         else:
             upscaler = load_upscaler(request.model, device, **settings)
+        upscaler.memory = request.memory
         if request.ensemble:
             upscaler = Ensemble.of(upscaler)
         if not request.cmsr:

@@ -8,6 +8,7 @@ from torch import Tensor
 from utils.geometry.neighbours import tap_epsilon
 
 BLOCK, LARGEST_LUT = 128, 17**4 - 1  # positions of a program; the last entry of a LUT
+SIZES = ["height", "width", "channels", "n_y", "n_x", "top", "left"]  # not worth a compilation each
 ROUNDING = tl.constexpr(12582912.0)  # 1.5 * 2^23: added and subtracted, it rounds half to even as PyTorch does
 
 
@@ -29,7 +30,7 @@ def _ordered(f, s, g, t):
     return tl.where(swap, g, f), tl.where(swap, t, s), tl.where(swap, f, g), tl.where(swap, s, t)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES[:3])
 def lut_stage(
     source, luts, offsets, feature, output, output_b, height, width, channels, divisor,
     TERMS: tl.constexpr, VALUES: tl.constexpr, SCALE: tl.constexpr, LAST: tl.constexpr, FIRST: tl.constexpr,
@@ -122,7 +123,7 @@ def _held(position, n):
     return tl.minimum(tl.maximum(((exact + ROUNDING) - ROUNDING).to(tl.int32), 0), n - 1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def resample(
     output, out_b, out_c, out_r, out_x, ys, xs, ys_b, ys_r, ys_c, xs_b, xs_r, xs_c, height, width,
     table, table_b, table_y, table_x, table_c, stretch, stretch_b, stretch_a, stretch_y, stretch_x,
