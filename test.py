@@ -97,6 +97,8 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     path = check_target(arguments.json) if arguments.json else None
     repeated = parse_arguments(before["command"])
     repeated.config, repeated.save_images = before["config"], None
+    if all("safeguards" not in about for about in before["models"].values()):
+        repeated.safeguards = True  # until December 2026 test.py had them always on
     system.settle_threads(repeated.threads)
     if processes.launched() > 1:
         raise InputError("--again measures in one process; start it without torchrun")

@@ -189,6 +189,11 @@ def test_the_same_again(measured, capsys) -> None:
     assert "the same: 12 scores" in capsys.readouterr().out
     assert json.loads(Path("again.json").read_text())["results"] == measured["results"]
     assert "only --json" in mistake(capsys, test, "--again", "r.json", "--scales", 3)
+    for about in measured["models"].values():  # as until December 2026, when safeguards were always on
+        del about["safeguards"]
+    Path("old.json").write_text(json.dumps(measured))
+    call(test, "--again", "old.json", "--json", "again.json")
+    assert json.loads(Path("again.json").read_text())["models"]["bicubic"]["safeguards"]
     Path("r.json").write_text('{"results": []}')
     assert "command" in mistake(capsys, test, "--again", "r.json")
 
