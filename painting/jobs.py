@@ -166,9 +166,7 @@ def _sources(text: str, output: Path, apart: bool, beside: bool) -> list[tuple[P
     path = Path(text)
     if path.is_dir():
         if path.resolve() == output.resolve() and not beside:
-            raise InputError(
-                f"--output {output} is the input folder; name another, so that no picture is overwritten, or give --suffix"
-            )
+            raise InputError(f"--output {output} is the input folder: originals would be overwritten; give --suffix")
         found = _pictures_below(path, output)
         if not found:
             raise InputError(f"no pictures in {path}; expected files such as .png or .jpg")

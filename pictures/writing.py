@@ -45,7 +45,8 @@ def write_picture(
     form: Format | None = None,
 ) -> list[str]:
     """Write a picture, or (H, W, 3) or (H, W) uint8, in the format of the file's ending unless another is given,
-    which has to hold its kind, all or nothing; makes the folder. Returns what of the metadata could not be written, in words.
+    which has to hold its kind, all or nothing; makes the folder. Returns what of the metadata could not be written, in
+    words.
 
     Exact but for JPEG, which is written at quality 95 with colours at full resolution. `compression` is that of PNG,
     0 to 9, COMPRESSION unless given. A link is followed. InputError as `check_writable`, and when the format cannot
