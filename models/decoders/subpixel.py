@@ -60,7 +60,7 @@ class SubPixel(ContinuousModel):
         image = F.interpolate(surrounded(latent, pixels), scale_factor=self.factor, mode="bilinear")
         cut = slice(self.factor, -self.factor)
         picture, window = image[..., cut, cut] + details, enlarge(pixels, self.factor)
-        return self.filter.field(Latent(picture, picture, window=window), cell.new_zeros(len(cell), 2))
+        return self.filter.field(Latent(picture, picture, window=window), torch.zeros(len(cell), 2))
 
     def details(self, latent: Latent, cell: Tensor, pixels: PixelWindow) -> Tensor:
         """(B, 3 * factor**2, h, w) that is added to some of the latent's pixels, in the order of `F.pixel_shuffle`."""
