@@ -56,7 +56,7 @@ def test_several_files_become_a_zip_and_a_broken_one_is_said(page) -> None:
     assert Image.open(io.BytesIO(archive.read("a_104x80.png"))).size == (104, 80)
     said = page.locator("#batch-list li").all_inner_texts()
     assert "Done" in said[0]
-    assert "no file of a picture" in said[1]
+    assert "is not a picture" in said[1]
     page.click("#batch-close")
     assert page.evaluate("document.activeElement.id") == "choose"
 
