@@ -117,7 +117,8 @@ def safe_name(name: str) -> str:
 def decode_apart(content: bytes, name: str, settings: Settings, shrink: int = 1) -> Upload:
     """`open_upload` in a process that is ended after DECODING_SECONDS (Refused, 422), whatever a file makes it do."""
     receiver, sender = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(target=_decode, args=(sender, content, name, settings, shrink), daemon=True)
+    most = settings.memory + DECODER_MEMORY
+    process = PROCESSES.Process(target=_decode, args=(sender, most, content, name, settings, shrink), daemon=True)
     process.start()
     sender.close()
     try:
@@ -135,11 +136,10 @@ def decode_apart(content: bytes, name: str, settings: Settings, shrink: int = 1)
     return answer
 
 
-def _decode(sender: Connection, content: bytes, name: str, settings: Settings, shrink: int) -> None:
+def _decode(sender: Connection, most: int, content: bytes, name: str, settings: Settings, shrink: int) -> None:
     if hasattr(os, "nice"):
         os.nice(10)  # tiles come first
     if resource is not None:
-        most = settings.memory + DECODER_MEMORY
         with suppress(ValueError):  # beyond what the process itself may take
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:
@@ -203,7 +203,7 @@ def _check_work(content: bytes, name: str) -> None:
                 422,
             )
     elif content[:1] == b"P" and content[1:2] in b"0123456fy" and not PPM_HEADER.match(content[:MOST_PPM_HEADER]):
-        raise Refused(f"{name} has no header of a PPM in its first {MOST_PPM_HEADER} bytes; save it as PNG", 415)
+        raise Refused(f"{name} does not have a PPM header in its first {MOST_PPM_HEADER} bytes; save it as PNG", 415)
 
 
 def _scans(content: bytes) -> int:
@@ -238,10 +238,9 @@ def _check_header(content: bytes, name: str, most_pixels: int) -> None:
     except Image.DecompressionBombError:
         raise Refused(f"{name} has more than {most_pixels / 1e6:g} megapixels; send a smaller picture", 413) from None
     except Exception:  # Pillow's parsers raise anything at all
-        known = "TIFF of a kind that is taken here" if is_tiff(io.BytesIO(content)) else "file of a picture"
+        known = "a TIFF" if is_tiff(io.BytesIO(content)) else "a picture"
         raise Refused(
-            f"{name} is no {known}, or broken; send PNG, JPEG, WebP, TIFF, BMP, GIF, PPM or JPEG 2000",
-            415,
+            f"{name} is not {known} that can be read here; send PNG, JPEG, WebP, TIFF, BMP, GIF, PPM or JPEG 2000", 415
         ) from None
     if width * height > most_pixels or max(width, height) > LONGEST_SIDE:
         raise Refused(
