@@ -1,8 +1,10 @@
-"""Whole pictures to take home: painted some rows at a time between more urgent work, with progress, until cancelled."""
+"""Cancellable downloads at full resolution, painted in bands between more urgent work."""
 
 import io
+import logging
 import secrets
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -12,21 +14,23 @@ import numpy as np
 
 from painting.jobs import Job
 from painting.layers import grid_of
-from painting.plan import needed_memory, plan
+from painting.plan import needed_memory, plan, window_of
 from painting.request import Request
 from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.writing import encode
 from utils.errors import InputError, one_line
 from utils.geometry.grids import Size
-from utils.geometry.homographies import Homography
+from utils.geometry.homographies import parse_homography
 from utils.geometry.sizes import check_output_size
-from utils.system import check_memory
+from utils.system import check_memory, is_memory_error
+from web.drawing import DEFAULT
 from web.settings import Refused, missing
 from web.studio import Session, Studio
 from web.uploads import Upload
 from web.worker import EXPORT, Worker
 
+ENDINGS = (".png", ".jpg", ".webp", ".tif")
 BAND = 1 << 19  # output pixels painted at a time
 MOST_RUNNING = 4  # exports of a session at a time
 MOST_KEPT = 16  # and results
@@ -36,52 +40,56 @@ RUNNING = ("waiting", "painting")
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: a picture at the size `full` (H, W), or warped; of it the `window` (top, left, size), if any,
-    as a file with this `ending` (`.png`)."""
+    """What is asked for of a picture, to be written with this `ending` (`.png`)."""
 
     picture: str
-    model: str
-    full: Size
+    request: Request
     ending: str
-    window: tuple[int, int, Size] | None = None
-    homography: Homography | None = None
+
+    @classmethod
+    def of(cls, picture: str, asked: Mapping[str, Any]) -> "Order":
+        """From JSON: `width` and `height` of the whole output, its `window` [left, top, width, height] to write, the
+        nine numbers of a `matrix`, `ending` and `model`. Refused (422) for anything else."""
+        size, ending = (asked.get("height"), asked.get("width")), asked.get("ending")
+        window, matrix = asked.get("window"), asked.get("matrix")
+        if not all(type(value) is int and value >= 1 for value in size):
+            raise Refused("width and height are whole numbers from 1", 422)
+        if window is not None and not (
+            isinstance(window, list) and len(window) == 4 and all(type(value) is int for value in window)
+        ):
+            raise Refused("window is [left, top, width, height], whole numbers", 422)
+        if ending not in ENDINGS:
+            raise Refused(f"ending is one of {', '.join(ENDINGS)}", 422)
+        request = Request(
+            size=size,
+            crop=window and tuple(window),
+            homography=None if matrix is None else parse_homography(str(matrix)).matrix.numpy(),
+            background=None if matrix is None or format_of(f"x{ending}").has_alpha else "white",
+            model=str(asked.get("model", DEFAULT)),
+        )
+        window_of(request, check_output_size(size))
+        return cls(picture, request, ending)
 
     @property
     def size(self) -> Size:
-        return self.window[2] if self.window else self.full
+        """(H, W) of what is written."""
+        return self.request.crop[:1:-1] if self.request.crop else self.request.size
 
     def file_name(self, upload: Upload) -> str:
         stem = upload.name.rpartition(".")[0] or upload.name
         return f"{stem}_{self.size[1]}x{self.size[0]}{self.ending}"
 
-    def request(self) -> Request:
-        """As demo.py takes it."""
-        crop = (self.window[1], self.window[0], *self.window[2][::-1]) if self.window else None
-        matrix = self.homography and self.homography.matrix.numpy()
-        return Request(size=self.full, crop=crop, homography=matrix, background=self.background)
-
-    @property
-    def background(self) -> str | None:
-        """Of a warp, where the format holds no transparency."""
-        return "white" if self.homography and not format_of(f"x{self.ending}").has_alpha else None
-
     def command(self, upload: Upload, file: str) -> str:
         """The call of demo.py that writes the same `file`."""
-        words = ["python", "demo.py", "--input", upload.path or upload.name]
-        if self.homography:
-            words += ["--homography", matrix_text(self.homography)]
-        words += ["--size", f"{self.full[1]}x{self.full[0]}"]
-        if self.window:
-            top, left, (height, width) = self.window
-            words += ["--crop", f"{left},{top},{width},{height}"]
-        if self.background:
-            words += ["--background", self.background]
-        return shlex.join([*words, "--model", self.model, "--output", file])
-
-
-def matrix_text(homography: Homography) -> str:
-    """Nine numbers as `--homography` takes them."""
-    return ",".join(f"{value!r}" for value in homography.matrix.flatten().tolist())
+        request, words = self.request, ["python", "demo.py", "--input", upload.path or upload.name]
+        if request.homography:
+            words += ["--homography", ",".join(repr(value) for row in request.homography for value in row)]
+        words += ["--size", f"{request.size[1]}x{request.size[0]}"]
+        if request.crop:
+            words += ["--crop", ",".join(map(str, request.crop))]
+        if request.background:
+            words += ["--background", request.background]
+        return shlex.join([*words, "--model", request.model, "--output", file])
 
 
 class Export:
@@ -93,7 +101,7 @@ class Export:
         self.done, self.state, self.error, self.notes = 0.0, "waiting", "", ()
         self._studio, self._worker, self._lock = studio, worker, Lock()
         job = Job(Path(upload.name), Path(self.file), format_of(f"x{order.ending}"))
-        self._plan = plan(order.request(), job, upload.picture)
+        self._plan = plan(order.request, job, upload.picture)
         self._kind = self._plan.transparent_format
         check_memory(needed_memory(upload.picture.size, order.size, self._kind), self._plan.work)
         self._reserved = needed_memory((0, 0), order.size, self._kind)  # encoding reserves what it needs by itself
@@ -164,14 +172,17 @@ class Export:
             self._end("finished", content=self._written(pixels))
         except InputError as error:
             self._end("failed", one_line(str(error)))
-        except Exception:
+        except Exception as error:
+            if is_memory_error(error):
+                self._end("failed", "the memory does not suffice; choose a smaller picture or size")
+                return
+            logging.getLogger("uvicorn.error").exception("a download failed")
             self._end("failed", "an internal error; see the server's log")
-            raise
 
     def _paint(self, top: int, rows: int) -> np.ndarray:
         first, left, (_, width) = self._plan.window
         grid = grid_of(self._plan, (first + top, left, (rows, width)))
-        layers = self._studio.draw(self.order.picture, self.upload, self.order.model, grid)
+        layers = self._studio.draw(self.order.picture, self.upload, self.order.request.model, grid)
         layers = layers if self._kind.has_alpha else layers.over(self._plan.background)
         return layers.pixels(self._kind.depth, self._kind.channels)
 
@@ -192,8 +203,7 @@ class Exports:
     def start(self, session: Session, order: Order) -> Export:
         """Begin; Refused while a session has too many at work."""
         upload = self._studio.upload(session, order.picture)
-        self._studio.models.check(order.model)
-        check_output_size(order.full)
+        self._studio.models.check(order.request.model)
         if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
             raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)
         export = Export(self._studio, self._worker, upload, order)

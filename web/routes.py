@@ -16,17 +16,15 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from pictures.formats import WRITTEN
 from pictures.reading import list_pictures
 from utils.geometry.homographies import parse_homography
-from utils.geometry.sizes import Size, check_output_size, check_window
 from utils.system import is_memory_error
 from web.drawing import DEFAULT
-from web.exports import Exports, Order
+from web.exports import ENDINGS, Exports, Order
 from web.settings import SAMPLES, STATIC, Refused, is_loopback, missing
 from web.studio import LARGEST_LEVEL, REFERENCE, Session, Studio, has_table
 from web.uploads import MOST_DECODERS, MOST_JSON, Bodies, Upload, decode_apart
 from web.worker import ENCODE, SCORE, WARP, Worker
 from web.worker import TILE as TILE_WORK
 
-ENDINGS = (".png", ".jpg", ".webp", ".tif")
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".tif": "image/tiff"}
 SHRINKS = (1, 2, 3, 4, 6, 8)
 KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
@@ -217,34 +215,17 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         content, legend = await compute(request, (SCORE,), call)
         return JSONResponse({"picture": data_address(content), "legend": legend, "scale": scale})
 
-    def order_of(picture: str, asked: dict[str, Any]) -> Order:
-        full = whole_pair(asked)
-        window = None
-        if asked.get("window") is not None:
-            left, top, width, height = four_whole(asked["window"])
-            window = (top, left, (height, width))
-        ending = asked.get("ending")
-        if ending not in ENDINGS:
-            raise Refused(f"ending is one of {', '.join(ENDINGS)}", 422)
-        matrix = asked.get("matrix")
-        homography = None if matrix is None else parse_homography(str(matrix))
-        order = Order(picture, str(asked.get("model", DEFAULT)), full, ending, window, homography)
-        check_output_size(order.full)
-        if window:
-            check_window(order.full, *window)
-        studio.models.check(order.model)
-        return order
-
     @router.post("/api/pictures/{picture}/exports")
     async def start_export(request: Request, picture: str) -> dict[str, Any]:
         session = session_of(request)
         studio.upload(session, picture)
-        return exports.start(session, order_of(picture, await asked(request))).describe()
+        return exports.start(session, Order.of(picture, await asked(request))).describe()
 
     @router.post("/api/pictures/{picture}/command")
     async def command(request: Request, picture: str) -> dict[str, str]:
         upload = studio.upload(session_of(request), picture)
-        order = order_of(picture, await asked(request))
+        order = Order.of(picture, await asked(request))
+        studio.models.check(order.request.model)
         return {"command": order.command(upload, order.file_name(upload))}
 
     @router.get("/api/exports/{export}")
@@ -267,20 +248,6 @@ async def left(request: Request) -> None:
     """Ends when the client has gone; called when the request's body, if any, has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def whole_pair(asked: dict[str, Any]) -> Size:
-    """(H, W) of two whole numbers from 1."""
-    values = [asked.get("height"), asked.get("width")]
-    if not all(type(value) is int and value >= 1 for value in values):
-        raise Refused("width and height are whole numbers from 1", 422)
-    return values[0], values[1]
-
-
-def four_whole(values: Any) -> tuple[int, int, int, int]:
-    if not isinstance(values, list) or len(values) != 4 or not all(type(value) is int for value in values):
-        raise Refused("window is [left, top, width, height], whole numbers", 422)
-    return tuple(values)
 
 
 def attachment(content: bytes, name: str) -> Response:

@@ -117,7 +117,8 @@ def safe_name(name: str) -> str:
 def decode_apart(content: bytes, name: str, settings: Settings, shrink: int = 1) -> Upload:
     """`open_upload` in a process that is ended after DECODING_SECONDS (Refused, 422), whatever a file makes it do."""
     receiver, sender = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(target=_decode, args=(sender, content, name, settings, shrink), daemon=True)
+    most = settings.memory + DECODER_MEMORY
+    process = PROCESSES.Process(target=_decode, args=(sender, most, content, name, settings, shrink), daemon=True)
     process.start()
     sender.close()
     try:
@@ -135,11 +136,10 @@ def decode_apart(content: bytes, name: str, settings: Settings, shrink: int = 1)
     return answer
 
 
-def _decode(sender: Connection, content: bytes, name: str, settings: Settings, shrink: int) -> None:
+def _decode(sender: Connection, most: int, content: bytes, name: str, settings: Settings, shrink: int) -> None:
     if hasattr(os, "nice"):
         os.nice(10)  # tiles come first
     if resource is not None:
-        most = settings.memory + DECODER_MEMORY
         with suppress(ValueError):  # beyond what the process itself may take
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:

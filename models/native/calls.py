@@ -27,7 +27,7 @@ NO_MEMORY = b"not enough memory"
 class Library:
     """The routines of a compiled library.
 
-    The library itself says which arguments they take (interface.h), so Python and C++ cannot disagree on them.
+    The library itself says which arguments they take (common.h), so Python and C++ cannot disagree on them.
     RuntimeError where a structure has another size in C++ than in structures.py.
     """
 

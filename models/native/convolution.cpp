@@ -6,9 +6,7 @@
 
 #include <memory>
 
-#include "interface.h"
-#include "numbers.h"
-#include "parallel.h"
+#include "common.h"
 #include "winograd.h"
 
 namespace {

@@ -5,10 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels.h"
-#include "parallel.h"
-#include "taps.h"
-#include "vectors.h"
+#include "common.h"
+#include "resample.h"
 
 // What a plane holds as a value in 0..1: itself, or a grey level of 8 bits.
 inline float in_range(float value) { return value; }

@@ -4,9 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "interface.h"
+#include "common.h"
 #include "lut.h"
-#include "parallel.h"
 
 // Bytes of a laid out LUT.
 static int64_t bytes_of(int32_t values) {

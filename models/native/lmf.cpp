@@ -8,9 +8,7 @@
 #include <cmath>
 #include <memory>
 
-#include "interface.h"
-#include "parallel.h"
-#include "vectors.h"
+#include "common.h"
 
 namespace {
 

@@ -8,11 +8,9 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels.h"
-#include "parallel.h"
-#include "positions.h"
-#include "taps.h"
-#include "vectors.h"
+#include "common.h"
+#include "homography.h"
+#include "resample.h"
 
 constexpr int GROUP = 4;               // channels in a vector
 constexpr int SPREAD = LANES / GROUP;  // taps in a vector

@@ -6,12 +6,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "common.h"
 #include "grid.h"
-#include "interface.h"
-#include "kernels.h"
-#include "parallel.h"
 #include "points.h"
-#include "taps.h"
+#include "resample.h"
 
 namespace {
 

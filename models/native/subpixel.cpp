@@ -5,8 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "interface.h"
-#include "parallel.h"
+#include "common.h"
 
 namespace {
 

@@ -14,15 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "common.h"
 #include "grid.h"
 #include "homography.h"
-#include "kernels.h"
 #include "lut.h"
-#include "parallel.h"
 #include "points.h"
-#include "positions.h"
+#include "resample.h"
 #include "safetensors.h"
-#include "taps.h"
 
 namespace {
 

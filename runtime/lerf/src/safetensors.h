@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "parallel.h"
+#include "common.h"
 
 namespace safetensors {
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 SQUARES = """
-#include "interface.h"
-#include "parallel.h"
+#include "common.h"
 
 extern "C" const char *squares(int64_t count, double *out, int32_t threads) {
     return completed([&] {

@@ -156,7 +156,7 @@ def test_flags_and_sources_make_libraries_of_their_own(quick, sources) -> None:
     compiling.toolchain.cache_clear()
     quick.setenv("CONTINUA_CXXFLAGS", "-DANYTHING")
     second = compiling.compiled("squares")
-    (sources / "parallel.h").write_text((sources / "parallel.h").read_text() + "// changed\n")
+    (sources / "common.h").write_text((sources / "common.h").read_text() + "// changed\n")
     assert len({first, second, compiling.compiled("squares")}) == 3
 
 
