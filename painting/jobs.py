@@ -6,7 +6,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from painting.request import Request
@@ -48,7 +48,7 @@ class Job:
     def write(self, picture: Picture | BandedPicture | Animation, compression: int | None = None) -> list[str]:
         """As `write_picture`, also what it returns."""
         if not self.streams:
-            return write_picture(self.target, picture, compression)
+            return write_picture(self.target, picture, compression, self.form)
         content = io.BytesIO()
         lost = encode(content, self.target, self.form, picture, compression)
         with writing("standard output"):
@@ -62,14 +62,24 @@ class Job:
 
 
 def find_jobs(request: Request) -> list[Job]:
+    """The pictures that are meant, see `_found`; InputError when there is nothing to read or nowhere to write."""
+    jobs = _found(request)
+    if request.quality is None:
+        return jobs
+    return [replace(job, form=job.form.of_quality(request.quality)) for job in jobs]
+
+
+def _found(request: Request) -> list[Job]:
     """Jobs for files, folders (with all below them), patterns such as `photos/**/*.jpg`, or `-`.
 
     One file goes to the file `output`, or into it where that is a folder; all others go into a folder, which mirrors
     the folders of the inputs, named by their stems, or by their whole names where two would get one name, with `suffix`
-    and the ending of `format`, .png by default. InputError when there is nothing to read or nowhere to write.
+    and the ending of `format`, .png by default; with a `suffix`, also beside their inputs.
     """
     inputs, output, suffix = request.input, request.output, request.suffix
     ending = request.format and f".{request.format}"
+    if suffix and Path(suffix).name != suffix:
+        raise InputError(f"--suffix {suffix} holds a folder; give letters that end a name, such as _x4")
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_pattern(inputs[0])
     into = output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir())
     if STREAM in inputs and (len(inputs) > 1 or into):
@@ -81,13 +91,14 @@ def find_jobs(request: Request) -> list[Job]:
         raise InputError("--output - takes one picture, not several; name a folder")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder} is a file, but --input is several pictures; name a folder")
-    if suffix and Path(suffix).name != suffix:
-        raise InputError(f"--suffix {suffix} holds a folder; give letters that end a name, such as _x4")
+    if folder.suffix.lower() in WRITTEN and not into:
+        raise InputError(f"--output {folder} is one picture, but --input is several; name a folder, or {folder}/")
     by_place = defaultdict(list)
     roots = [Path(text) for text in inputs if Path(text).is_dir()]
     for text in dict.fromkeys(inputs):
-        for path, place in _sources(text, folder, apart=len(roots) > 1):
-            by_place[folder / place].append(path)
+        for path, place in _sources(text, folder, apart=len(roots) > 1, beside=bool(suffix)):
+            if not (suffix and path.stem.endswith(suffix) and path.parent.resolve() == (folder / place).resolve()):
+                by_place[folder / place].append(path)  # else a result of an earlier run, beside its input
     ending = ending or ".png"
     jobs = [
         Job(path, place / f"{name}{suffix or ''}{ending}", WRITTEN[ending])
@@ -133,10 +144,12 @@ def remaining(jobs: Sequence[Job], request: Request) -> list[Job]:
 
 
 def _single_job(text: str, output: str | None, ending: str | None, suffix: str | None) -> Job:
-    if suffix is not None:
-        raise InputError("--suffix is for results in a folder; give --output a folder")
+    if suffix is not None and (output or text == STREAM):
+        raise InputError("--suffix is for results in a folder or beside their input; give --output a folder, or none")
     if text != STREAM:
         check_readable(Path(text))
+    if suffix is not None:
+        output = str(Path(text).with_name(f"{Path(text).stem}{suffix}{ending or '.png'}"))
     target = Path(output or (STREAM if text == STREAM else f"output{ending or '.png'}"))
     if ending and str(target) != STREAM and target.suffix.lower() != ending:
         raise InputError(f"--format {ending[1:]} and --output {target} are two formats; remove one")
@@ -147,12 +160,13 @@ def _is_pattern(text: str) -> bool:
     return glob.has_magic(text) and not os.path.lexists(text)
 
 
-def _sources(text: str, output: Path, apart: bool) -> list[tuple[Path, Path]]:
-    """Pictures that one --input means, and the folder each has below its own; several folders stay `apart`."""
+def _sources(text: str, output: Path, apart: bool, beside: bool) -> list[tuple[Path, Path]]:
+    """Pictures that one --input means, and the folder each has below its own; several folders stay
+    `apart`, and results may lie `beside` them."""
     path = Path(text)
     if path.is_dir():
-        if path.resolve() == output.resolve():
-            raise InputError(f"--output {output} is the input folder; name another, so that no picture is overwritten")
+        if path.resolve() == output.resolve() and not beside:
+            raise InputError(f"--output {output} is the input folder: originals would be overwritten; give --suffix")
         found = _pictures_below(path, output)
         if not found:
             raise InputError(f"no pictures in {path}; expected files such as .png or .jpg")

@@ -31,8 +31,8 @@ except ValueError as error:
 
 
 def three_lines() -> str:
-    """What the README shows first, for this folder."""
-    (block,) = re.findall(r"```python\n(import torch, PIL.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """What docs/anywhere.md shows, for this folder."""
+    (block,) = re.findall(r"```python\n(import torch, PIL.*?)```", (ROOT / "docs/anywhere.md").read_text(), re.DOTALL)
     assert len([line for line in block.splitlines() if line]) == 3
     assert block.count("path/to/continua") == 1
     return block.replace("path/to/continua", str(ROOT))

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from tests.commands import ROOT
@@ -70,9 +71,10 @@ def test_the_commands_exist() -> None:
 
 def test_the_examples_run(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(ROOT)
-    example = python_block("load_upscaler").replace("coffee_large", f"{tmp_path}/large")
+    example = python_block("continua.load").replace("coffee_large", f"{tmp_path}/large")
     names: dict[str, Any] = {}
-    exec(example.replace("(1200, 1600)", "(36, 48)") + python_block("import Homography"), names)
+    exec(example.replace("scale=2.5", "size=(36, 48)") + python_block("latent =") + python_block("homography="), names)
     assert Image.open(tmp_path / "large.png").size == (48, 36)
-    assert names["turned"].shape == (1, 3, 500, 500)
-    assert 0 < names["inside"].float().mean() < 1
+    assert [tuple(names[name].shape[-2:]) for name in ("large", "small")] == [(500, 700), (31, 40)]
+    assert names["turned"].size == (600, 500)
+    assert 0.2 < (np.asarray(names["turned"]) > 0).any(-1).mean() < 0.95  # the rest is outside

@@ -1,14 +1,21 @@
 """Wrappers: crops, queries, batches."""
 
+import contextlib
+import io
 import random
+import re
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import datasets
 from datasets.implicit import augmented
 from pictures.tensors import resize_bicubic
+from tests.commands import ROOT
 from tests.datasets.making import folder, mistake, paired, wrapper, write_pictures
 from utils.errors import InputError
 from utils.geometry.grids import Grid
@@ -305,3 +312,74 @@ def test_windows_that_do_not_fit_are_explained(pictures) -> None:
         )  # fmt: skip
     large = wrapper(DOWNSAMPLED, folder(pictures), scale_min=2, sample_q=2500, sample_window=True)
     mistake(lambda: large[0], "a.png", "50x50", "48x64", "lower sample_q")
+
+
+@pytest.mark.parametrize(("scale", "given"), [((3, 2), [3, 2]), ((2, 3), [2, 3]), ((3, 3), None)])
+def test_paired_crops_are_those_of_their_rows_and_columns(tmp_path, scale, given) -> None:
+    """Every pixel of the HR picture differs from its neighbours along both axes, and the scales may differ, too."""
+    hr = np.random.default_rng(0).integers(0, 256, (scale[0] * 20, scale[1] * 30, 3), np.uint8)
+    for name, picture in {"lr": hr[:: scale[0], :: scale[1]], "hr": hr}.items():
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.ascontiguousarray(picture)).save(tmp_path / name / "a.png")
+    samples = wrapper("sr-implicit-paired", paired(tmp_path / "lr", tmp_path / "hr"), inp_size=6, scale=given)
+    seen = set()
+    for _ in range(20):
+        lr, crop = samples.pair(0)
+        assert crop.shape == (6 * scale[0], 6 * scale[1], 3)
+        assert np.array_equal(crop[:: scale[0], :: scale[1]], lr)
+        seen.add(crop.tobytes())
+    assert len(seen) > 10
+
+
+@pytest.mark.parametrize("size", [(40, 20), (20, 40)])
+def test_windows_of_pictures_that_are_not_square(tmp_path, size) -> None:
+    """Queries are a square of neighbouring pixels anywhere in the picture, at the positions of these pixels."""
+    hr = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(hr).save(tmp_path / "a.png")
+    samples = wrapper(DOWNSAMPLED, folder(tmp_path), scale_min=2, sample_q=36, sample_window=True)
+    corners = set()
+    for _ in range(60):
+        item = samples[0]
+        places = ((item["coord"] + 1) / 2 * torch.tensor(size)).long()
+        top, left = places[0].tolist()
+        assert places.tolist() == [[y, x] for y in range(top, top + 6) for x in range(left, left + 6)]
+        assert torch.equal(item["gt"], torch.from_numpy(hr[top : top + 6, left : left + 6]).flatten(0, 1) / 255)
+        corners.add((top, left))
+    assert max(top for top, _ in corners) > size[0] // 2 - 6
+    assert max(left for _, left in corners) > size[1] // 2 - 6
+
+
+class Incomplete(torch.utils.data.Dataset):
+    """A data set as a user may begin it."""
+
+    paired = False
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.zeros((40, 40, 3), np.uint8)
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_data_sets_of_ones_own_are_told_what_they_lack() -> None:
+    mistake(lambda: wrapper(DOWNSAMPLED, Incomplete(), inp_size=8), "data set 'Incomplete' lacks path")
+
+
+def test_the_example_of_the_docs_is_a_data_set(tmp_path, monkeypatch) -> None:
+    """With a stand-in for LMDB, which is not required."""
+    text = (ROOT / "docs/training.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(file, "PNG")
+    (tmp_path / "meta_info.txt").write_text("0001.png (40,40,3) 1\n")
+    reading = SimpleNamespace(get=lambda key: file.getvalue() if key == b"0001" else None)
+    opened = contextlib.nullcontext(SimpleNamespace(begin=lambda: contextlib.nullcontext(reading)))
+    monkeypatch.setitem(sys.modules, "lmdb", SimpleNamespace(open=lambda *_, **__: opened))
+    names: dict = {}
+    try:
+        exec(code, names)
+        dataset = datasets.make({"name": "lmdb-images", "args": {"path": str(tmp_path), "repeat": 3}})
+    finally:
+        datasets.registry.factories.pop("lmdb-images", None)
+    item = wrapper(DOWNSAMPLED, dataset, inp_size=8, sample_q=16)[2]
+    assert item["inp"].shape == (3, 8, 8)

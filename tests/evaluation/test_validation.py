@@ -11,6 +11,7 @@ from evaluation.metrics import make_metrics
 from evaluation.protocols import find_protocol
 from evaluation.validation import check_metrics, validate
 from models import make
+from models.normalization import Affine, Normalization
 from models.upscaler import Upscaler
 from pictures.similarity import EXACT
 from pictures.tensors import to_tensor
@@ -91,3 +92,42 @@ def test_what_cannot_be_measured_is_explained(pictures, monkeypatch) -> None:
     mistake(lambda: check_metrics(ssim, None), "val_dataset")
     mistake(lambda: check_metrics(ssim, points), "random points", "sample_window: true")
     mistake(lambda: check_metrics(ssim, small), "ssim needs sides of 11", "has 8")
+
+
+class Bright(torch.nn.Module):
+    """Half of the LR picture's mean, in its normalised range, and 1.5 more in that of the targets."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, image, coord, cell):
+        return self.inner(image, coord, cell) / 2 + 1.5
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_outputs_are_denormalised_as_targets_and_clipped(pictures, nearest, over, monkeypatch) -> None:
+    """Of a model whose two normalisations differ, at queries; values above 1 count as 1."""
+    norm = Normalization(Affine((0.0,), (1.0,)), Affine((0.2,), (0.6,) if over else (0.25,)))
+    upscaler = Upscaler(nearest.model, norm)
+    monkeypatch.setattr(upscaler, "model", Bright(nearest.model))
+    samples = wrapper(DOWNSAMPLED, folder(pictures), inp_size=16, scale_min=2, sample_q=225)
+    with repeatable():
+        batches = list(DataLoader(samples, batch_size=1))
+    errors = []
+    for batch in batches:
+        values = (nearest.model(batch["inp"], batch["coord"], batch["cell"]) / 2 + 1.5) * norm.gt.div[0] + 0.2
+        assert (values.max() > 1) == over
+        errors.append(-10 * (values.clamp(max=1) - batch["gt"]).double().square().mean().log10().item())
+    assert validate(upscaler, samples, RGB)["psnr"] == pytest.approx(sum(errors) / 3, abs=1e-3)
+
+
+def test_whole_pictures_are_denormalised_as_targets(pictures, nearest) -> None:
+    norm = Normalization(Affine((0.0,), (1.0,)), Affine((0.1,), (0.5,)))
+    samples = wrapper(DOWNSAMPLED, folder(pictures), scale_min=2)
+    errors = []
+    for index in range(3):
+        lr, hr = map(to_tensor, samples.pair(index))
+        picture = lr.repeat_interleave(2, 1).repeat_interleave(2, 2) * 0.5 + 0.1
+        errors.append(-10 * (picture - hr).double().square().mean().log10().item())
+    assert validate(Upscaler(nearest.model, norm), samples, RGB)["psnr"] == pytest.approx(sum(errors) / 3, abs=1e-3)

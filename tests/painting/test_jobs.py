@@ -93,6 +93,7 @@ def test_one_input() -> None:
         (["in"], {"output": "in/a.png"}, "is a file"),
         (["in"], {"output": "-"}, "name a folder"),
         (["-", "in"], {}, "one picture"),
+        (["in/a.png", "in/b.png"], {"output": "o.png"}, "one picture"),
         (["in/a.png"], {"output": "b.png", "suffix": "_x4"}, "--suffix"),
         (["in/a.png"], {"output": "b.png", "format": "jpg"}, "two formats"),
         (["in/a.png", "in/b.png"], {"output": "in"}, "would overwrite the input"),
@@ -103,6 +104,15 @@ def test_mistakes(inputs, options, words) -> None:
     Path("empty").mkdir()
     with pytest.raises(InputError, match=words):
         pairs(*inputs, **options)
+
+
+def test_results_beside_the_originals() -> None:
+    """Results of an earlier run are no inputs."""
+    touch("in/a.png", "in/deep/b.jpg", "in/a_x2.png")
+    assert pairs("in", output="in", suffix="_x2") == {"in/a.png": "in/a_x2.png", "in/deep/b.jpg": "in/deep/b_x2.png"}
+    assert pairs("in/a.png", output=None, suffix="_x2") == {"in/a.png": "in/a_x2.png"}
+    assert pairs("in/a.png", output=None, suffix="_x2", format="jpg") == {"in/a.png": "in/a_x2.jpg"}
+    assert pairs("in", output="out", suffix="_x2")["in/a_x2.png"] == "out/a_x2_x2.png"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
