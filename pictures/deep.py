@@ -32,7 +32,7 @@ AVIF_BITS = 6  # where they are, from its name
 HEAD = 1 << 16  # bytes of a file in which these are
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
 TIFF_LONG = 4
-BITS, PLANAR, EXTRA = 258, 284, 338
+BITS, COMPRESSION, PLANAR, EXTRA = 258, 259, 284, 338
 ASSOCIATED, ALPHA = 1, (1, 2)  # of extra samples
 PHOTOMETRIC = {"L": 1, "LA": 1, "RGB": 2, "RGBA": 2, "CMYK": 5}
 
@@ -82,11 +82,15 @@ def _byte_of_head(file: Image.Image, mark: bytes, offset: int) -> int | None:
 
 
 def is_misread(file: Image.Image) -> bool:
-    """Whether an opened TIFF file has 16-bit channels that Pillow misreads: one after the other, multiplied with alpha,
-    or beside bands that are no alpha."""
-    if file.format != "TIFF" or max(file.tag_v2.get(BITS, (1,))) <= 8:
+    """Whether Pillow misreads an opened TIFF file: channels one after the other that are of 16 bits or not RGB alone,
+    16 bits multiplied with alpha or beside bands that are no alpha, packed floats of the other byte order."""
+    if file.format != "TIFF":
         return False
-    return file.tag_v2.get(PLANAR) == 2 or file.tag_v2.get(EXTRA, (2,)) != (2,)
+    tags = file.tag_v2
+    deep, apart, extra = max(tags.get(BITS, (1,))) > 8, tags.get(PLANAR) == 2, tags.get(EXTRA, ())
+    if file.mode == "F":
+        return tags.get(COMPRESSION, 1) != 1 and tags.prefix == b"MM"
+    return (apart and (deep or bool(extra))) or (deep and extra not in ((), (2,)))
 
 
 def decode_twice(file: Image.Image, again: Image.Image) -> Picture | None:

@@ -5,6 +5,7 @@ or is named here as lost.
 """
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ JPEG_KEPT = (b"JFIF", b"JFXX", b"Exif", b"http://ns.adobe.com/xap", b"ICC_PROFIL
 TIFF_WORDS = {34377: "Photoshop's data", 33723: "IPTC", 33550: "the place on a map", 34735: "the place on a map"}
 BOXES = {b"mdcv": "the mastering display", b"clli": "light levels", b"tmap": "the gain map"}
 IMAGE_END = b"\xff\xd9"
+MOTION = re.compile(IMAGE_END + rb".{0,64}?\0\0\0.ftyp", re.DOTALL)
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[str, memoryview, bytes]]:
@@ -56,11 +58,16 @@ def left_out(content: bytes, file: Image.Image) -> list[str]:
             if marker.startswith("APP") and not data.startswith(JPEG_KEPT):
                 words = (text for start, text in JPEG_WORDS.items() if data.startswith(start))
                 found.append(next(words, f"segment {marker}"))
-        if b"ftyp" in content[content.rfind(IMAGE_END) :][:64]:
+        if MOTION.search(content):
             found.append("the film of the motion photo")
     elif file.format == "TIFF":
         found = [text for tag, text in TIFF_WORDS.items() if tag in file.tag_v2]
         found += _bands(file)
+    elif file.format == "SGI" and content[3:4] == b"\2":
+        return ["16 bits reduced to 8"]
+    elif file.format == "BMP" and content[28:34] == b"\x20\0\0\0\0\0":  # 32 bits, of which Windows uses 24
+        (start,) = struct.unpack_from("<I", content, 10)
+        found = ["the fourth channel"] if any(content[start + 3 : start + 4 * file.width * file.height : 4]) else []
     elif content[4:8] == b"ftyp":
         found = [text for name, text in BOXES.items() if name in content[:HEAD]]
         found += ["the depth map"] if file.info.get("depth_images") else []

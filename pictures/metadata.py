@@ -16,7 +16,8 @@ SUBDIRECTORIES = (ExifTags.IFD.Exif.value, ExifTags.IFD.GPSInfo.value)
 WIDTHS_HEIGHTS = ((256, 257), (40962, 40963))
 # Of how a TIFF file stores its pixels, of its thumbnails, or kept apart from EXIF
 _STRUCTURE_RANGES = ((258, 269), (277, 281), (288, 293), (317, 343), (512, 521), (529, 532))
-STRUCTURE = {254, 255, 273, 284, 297, 301, 347, XMP, 34377, ICC}.union(
+# 33723 and 34377 are IPTC and Photoshop's, the others the place of the old pixels on a map
+STRUCTURE = {254, 255, 273, 284, 297, 301, 347, XMP, 33550, 33723, 33922, 34264, 34377, 34735, 34736, 34737, ICC}.union(
     *(range(first, last + 1) for first, last in _STRUCTURE_RANGES)
 )
 WITHOUT_TEXT = re.compile(r"XML:com\.adobe\.xmp|Raw profile type .*|icc_profile|exif", re.IGNORECASE)
@@ -154,4 +155,5 @@ def _xmp_of_size(xmp: bytes, size: tuple[int, int]) -> bytes:
     for name, value in {**values, "Orientation": 1}.items():
         for form in (rb'((?:exif|tiff):%s=")\d+', rb"(<(?:exif|tiff):%s>)\d+"):
             xmp = re.sub(form % name.encode(), rb"\g<1>%d" % value, xmp)
-    return xmp
+    # The film behind a motion photo is not kept
+    return re.sub(rb'(GCamera:(?:MotionPhoto|MicroVideo)=")1"', rb'\g<1>0"', xmp)

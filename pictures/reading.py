@@ -106,7 +106,9 @@ def reading_errors(name: str) -> Iterator[None]:
     except Exception as error:
         if "imagecodecs" in str(error):
             raise InputError(f"{name}: this kind of TIFF needs one more package: pip install imagecodecs") from None
-        raise InputError(f"{name} cannot be read ({error}); the file is broken or cut short") from None
+        raise InputError(
+            f"{name} cannot be read ({error}); it is broken, cut short, or of a kind not read here"
+        ) from None
 
 
 def _stream(source: str | Path | bytes) -> io.BytesIO | Path:
@@ -239,14 +241,15 @@ def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Pictur
         losses = ("16 bits reduced to 8",)
     if (bits := deep.avif_bits(file)) > 8:
         losses = (f"{bits} bits reduced to 8",)
+    is_negative = file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == 0  # which Pillow knows of 8 bits alone
     if file.mode == "F":
-        return _unit_floats(Picture(np.array(file)[:, :, None], "L"), name)
+        pixels = np.array(file)[:, :, None]
+        return _unit_floats(Picture(1 - pixels if is_negative else pixels, "L"), name)
     if file.mode.startswith("I"):
         pixels = np.array(file)[:, :, None]
         if pixels.min() < 0 or pixels.max() > PEAKS[16]:
             raise InputError(f"{name} holds whole numbers beyond 0 to 65535; convert it to 16 bits, or to floats")
-        if file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == 0:
-            pixels = PEAKS[16] - pixels  # Pillow inverts 8 bits alone
+        pixels = PEAKS[16] - pixels if is_negative else pixels
         return _with_transparent_colour(Picture(pixels.astype(np.uint16), "L"), file)
     if file.mode == "P":
         picture = file.convert("RGBA" if file.has_transparency_data else "RGB")
@@ -263,6 +266,8 @@ def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Pictur
         losses = (*losses, f"mode {mode} read as RGB")
         mode = "RGB"
     pixels = _copied(file if mode == file.mode else file.convert(mode))
+    if file.format == "XBM":  # whose ones are ink
+        pixels = PEAKS[8] - pixels
     return _with_transparent_colour(Picture(pixels, mode, losses=losses), file, layout)
 
 

@@ -165,7 +165,12 @@ class LMFDecoder(LocalEnsembleModel):
         too_wide = self.imnet.hidden_dim > MOST_UNITS or self.waves > MOST_WAVES
         if not backends.fuses(*tensors, *parameters) or too_wide:
             return None
-        return FusedStage(*self._network(), *tensors, field.pixels, self.local_ensemble, field.skip_window)
+        return self.fused(field)
+
+    def fused(self, field: ModulatedField) -> FusedStage:
+        """The render stage of a field as Triton's kernels take it, wherever the field is."""
+        of_field = field.table, field.modulation, field.skip, field.pixels
+        return FusedStage(*self._network(), *of_field, self.local_ensemble, field.skip_window)
 
     def _network(self) -> tuple[int, int, int, bool, bool, list[Tensor]]:
         """The render MLP as render stages take it: its shape, and its parameters."""

@@ -50,8 +50,7 @@ def survey(job: FilmJob, encoder: Encoder, segments: Segments) -> Survey:
                 kept.append(index)
             elif cover and job.container == "matroska":
                 covers.append(_extracted(source, stream, segments.folder))
-            elif _run("-i", job.source, "-map", f"0:{stream.index}", "-c", "copy", "-t", "0", "-f", job.container,
-                      trial).returncode == 0:  # fmt: skip
+            elif _holds(job, stream, trial):
                 kept.append(stream.index)
             else:
                 name = "cover" if cover else NAMES.get(stream.type, "data")
@@ -107,6 +106,14 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         ffmpeg(*arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
+
+
+def _holds(job: FilmJob, stream: Any, trial: Path) -> bool:
+    """Whether the target's container takes a stream of the source; WebM drops attachments without a word."""
+    if stream.type == "attachment":
+        return job.container == "matroska"
+    copied = ("-map", f"0:{stream.index}", "-c", "copy", "-t", "0", "-f", job.container, trial)
+    return _run("-i", job.source, *copied).returncode == 0
 
 
 def _maps(number: int, streams: Sequence[int]) -> list[str]:

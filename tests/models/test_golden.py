@@ -47,3 +47,20 @@ def test_golden_output_depends_on_weights(name: str) -> None:
     with torch.inference_mode():
         field = model.field(model.encode(stored["image"]), cell_of(size)[None])
         assert (painted(model, field, Grid.of_size(size)) - stored["output"]).abs().max() > 1e-3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", CASES)
+@torch.inference_mode()
+def test_cuda(name: str) -> None:
+    """On a GPU, by PyTorch and, where they are, by Triton's kernels."""
+    case, stored = CASES[name], arrays("models", name)
+    model = fill(models.make(case["model"])).to("cuda")
+    size, image = tuple(case["output_size"]), stored["image"].to("cuda")
+    cell = (cell_of(size) * case["cell_factor"]).expand(len(image), 2)
+    field = model.field(model.encode(image), cell if model.cell_on_cpu else cell.to("cuda"))
+    for backend in ("torch", "auto"):
+        output = torch.zeros(len(image), 3, *size, device="cuda")
+        with backends.using(backend):
+            model.paint(field, Grid.of_size(size), output)
+        assert_close(output.cpu(), stored["output"], 1e-4)

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from pictures.formats import check_writable
-from tools.bench import compare, costs, figures, measures, web
+from tools.bench import compare, costs, figures, gpu, measures, web
 from utils import cli
 from utils.errors import InputError
 from utils.files import atomic_file
 
-MODULES = (measures, web, costs, compare)  # each adds its commands, whose `run` makes the report
+MODULES = (measures, web, costs, compare, gpu)  # each adds its commands, whose `run` makes the report
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
