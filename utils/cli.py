@@ -190,7 +190,7 @@ def numbers(text: str) -> list[float]:
 
 def size(text: str) -> tuple[int, int]:
     """`1920x1080` (width x height) -> (H, W)."""
-    parts = text.lower().split("x")
+    parts = text.lower().replace("*", "x").split("x")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1920x1080, not '{text}'")
     return int(parts[1]), int(parts[0])

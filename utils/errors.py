@@ -46,5 +46,6 @@ def one_line(message: str) -> str:
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown `name`: the closest of `known`, or all of them when none is close."""
     known = sorted(map(str, known))
-    close = get_close_matches(str(name)[:LONGEST_VALUE], known, n=1)
+    given = str(name)[:LONGEST_VALUE]
+    close = [each for each in known if each.lower() == given.lower()] or get_close_matches(given, known, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known are: {', '.join(known) or 'none'}"
