@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     targets = [check_target(folder / name) for name in (ENCODE, RENDER, ONNX_NOTE)]
     if not arguments.overwrite and any(target.exists() for target in targets):
         raise InputError(f"{folder} holds an export; name another folder, or --overwrite it")
-    files, note = exported(load_upscaler(arguments.model))
     spec = load_content(arguments.model)["model"]
+    files, note = exported(load_upscaler(arguments.model))
     note["model"] = {key: spec[key] for key in ("name", "args") if spec.get(key) is not None}
     files[ONNX_NOTE] = json.dumps(note, indent=1).encode()
     for target in targets:
