@@ -5,6 +5,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 # While what follows is imported, Ctrl-C ends in one line, too
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -12,7 +13,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_
 
 from models.zoo import resolve_all
 from painting.films import find_film
-from painting.jobs import Job, check_outputs, find_jobs, remaining
+from painting.jobs import Job, check_outputs, find_jobs, part_of, remaining, shard_of
 from painting.request import Request, add_options, request_of
 from pictures.films.writing import FilmJob
 from utils import cli, processes
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not processes.follows():  # one process paints all frames
             paint_film(film, request)
         return
-    found = find_jobs(request)
+    shard = shard_of(request)
+    found = part_of(find_jobs(request), shard)
     check_outputs(found, request)
     jobs = remaining(found, request)
     resolve_all([request.model, request.upsampler])
@@ -41,8 +43,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if jobs:
         from painting.batch import paint_batch
 
+        manifest = shard and Path(request.output or "output", f"manifest-{shard[0]}-of-{shard[1]}.jsonl")
         with processes.joined(HOURS):  # all have looked at what is there when the first one writes
-            if failed := paint_batch(processes.share(jobs), request, single=len(found) == 1):
+            if failed := paint_batch(
+                processes.share(jobs), request, single=len(found) == 1 and not shard, manifest=manifest
+            ):
                 print(failed, file=sys.stderr)
                 sys.exit(1)
 

@@ -26,7 +26,7 @@ READ = {
     *CONTAINERS, ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".nut"
 }  # fmt: skip
 OPTIONS = frozenset({"codec", "keep_depth", "frames", "resume"})  # that pictures have not
-PICTURES_ONLY = frozenset({"mask", "compare", "cmsr_map", "suffix", "format", "depth", "compression"})
+PICTURES_ONLY = frozenset({"mask", "compare", "cmsr_map", "shard", "suffix", "format", "depth", "compression"})
 # Options that change nothing about the frames
 WITHOUT_EFFECT = ("input", "output", "resume", "overwrite", "skip_existing", "threads", "gpu", "strict")
 Pixels = tuple[np.ndarray, int, int]  # of a frame, its time, its duration

@@ -4,6 +4,7 @@ import glob
 import io
 import os
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,11 @@ from pictures.writing import BandedPicture, encode, write_picture
 from utils.errors import InputError
 from utils.files import distinct_names, writing
 
+# Variables of SLURM and Kubernetes: the number of a job in an array, how many there are, the first number
+ARRAYS = (
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
+    ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", ""),
+)
 COMPARED = "_compare.png"  # ends the name of what `compare` writes
 
 
@@ -107,6 +113,24 @@ def _found(request: Request) -> list[Job]:
     ]
     _check_apart(jobs)
     return jobs
+
+
+def shard_of(request: Request) -> tuple[int, int] | None:
+    """(K, N): the part of the pictures that this run makes, as asked for or as a job array says; None: all."""
+    if request.shard:
+        return request.shard
+    for index, count, first in ARRAYS:
+        if os.environ.get(index, "").isdecimal() and os.environ.get(count, "").isdecimal():
+            return int(os.environ[index]) - int(os.environ.get(first, 0)) + 1, int(os.environ[count])
+    return None
+
+
+def part_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
+    """The jobs of a part: a picture's is decided by its path alone, whichever others there are."""
+    if shard is None or len(jobs) == 1:
+        return list(jobs)
+    part, count = shard
+    return [job for job in jobs if zlib.crc32(job.source.as_posix().encode()) % count == part - 1]
 
 
 def check_outputs(jobs: Sequence[Job], request: Request) -> None:

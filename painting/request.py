@@ -56,6 +56,14 @@ def parse_frames(text: str) -> tuple[int, int | None]:
     return numbers[0], numbers[1] if last else None
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """`2/10` -> the second part of ten."""
+    part, _, count = text.partition("/")
+    if not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count)):
+        raise argparse.ArgumentTypeError(f"expected K/N such as 2/10, K from 1 to N, not '{text}'")
+    return int(part), int(count)
+
+
 def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """As the `type` of an argument, whose errors are argparse's."""
 
@@ -99,6 +107,12 @@ class Request:
     )
     overwrite: bool = switch("replace results that are there already", group="existing")
     skip_existing: bool = switch("leave out pictures whose result is there", group="existing")
+
+    shard: tuple[int, int] | None = option(
+        "only part K, from 1, of N of the pictures (default: as SLURM's job arrays and Kubernetes' indexed jobs say)",
+        type=parse_shard,
+        metavar="K/N",
+    )
 
     # How large
     scale: Scale | None = option("2.5, 2x or 250%%; 3x1.5 is height x width", type=cli.scale, group="size")

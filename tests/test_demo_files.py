@@ -1,11 +1,14 @@
 """What demo.py reads and writes: folders, streams, results that are there already, and interrupted work."""
 
+import hashlib
 import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +18,13 @@ from PIL import Image
 import demo
 from painting.painter import Painter
 from pictures import writing
+from pictures.picture import Picture
 from pictures.reading import read_rgb
+from pictures.writing import write_picture
 from tests.commands import ROOT, call, mistake
 from tests.demos import run
 from tests.forks import ended, fork
+from tests.pictures.making import noise
 from utils import cli
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -213,3 +219,31 @@ def test_ctrl_c_during_the_start_is_one_line(pictures) -> None:
     done = subprocess.run([sys.executable, "-c", program, *options], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
     assert not Path("out").exists()
+
+
+def test_shards_give_the_files_of_one_run_and_say_what_they_made() -> None:
+    for number in range(9):
+        write_picture(f"in/{number}.png", Picture(noise(8 + number, 9, 3), "RGB"))
+    Path("in/9.png").write_text("broken")
+    options = ("--input", "in", "--scale", 2, "--model", "bicubic")
+    with pytest.raises(SystemExit):
+        call(demo, *options, "--output", "whole")
+    entries = []
+    for part in (1, 2, 3):
+        with suppress(SystemExit):
+            call(demo, *options, "--output", "parts", "--shard", f"{part}/3")
+        lines = Path(f"parts/manifest-{part}-of-3.jsonl").read_text().splitlines()
+        entries += map(json.loads, lines)
+    for path in Path("whole").glob("*.png"):
+        assert path.read_bytes() == Path("parts", path.name).read_bytes()
+    failed = [entry for entry in entries if "error" in entry]
+    assert [entry["input"] for entry in failed] == ["in/9.png"]
+    assert len(entries) == 10
+    for entry in entries:
+        if entry not in failed:
+            assert hashlib.sha256(Path(entry["output"]).read_bytes()).hexdigest() == entry["sha256"]
+    write_picture("in/9.png", Picture(noise(8, 9, 3), "RGB"))
+    for part in (1, 2, 3):
+        call(demo, *options, "--output", "parts", "--shard", f"{part}/3", "--skip-existing")
+    again = [line for part in (1, 2, 3) for line in Path(f"parts/manifest-{part}-of-3.jsonl").read_text().splitlines()]
+    assert len(again) == 11  # only what had failed was made
