@@ -5,6 +5,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 # While what follows is imported, Ctrl-C ends in one line, too
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -12,10 +13,11 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_
 
 from models.zoo import resolve_all
 from painting.films import find_film
-from painting.jobs import Job, check_outputs, find_jobs, remaining
+from painting.jobs import Job, check_outputs, find_jobs, part_of, remaining, shard_of
 from painting.request import Request, add_options, request_of
 from pictures.films.writing import FilmJob
 from utils import cli, processes
+from utils.errors import printable
 
 HOURS = 24 * 60  # in minutes: processes wait for each other while one paints
 
@@ -32,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not processes.follows():  # one process paints all frames
             paint_film(film, request)
         return
-    found = find_jobs(request)
+    shard = shard_of(request)
+    found = part_of(find_jobs(request), shard)
     check_outputs(found, request)
     jobs = remaining(found, request)
     resolve_all([request.model, request.upsampler])
@@ -41,8 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if jobs:
         from painting.batch import paint_batch
 
+        manifest = shard and Path(request.output or "output", f"manifest-{shard[0]}-of-{shard[1]}.jsonl")
         with processes.joined(HOURS):  # all have looked at what is there when the first one writes
-            if failed := paint_batch(processes.share(jobs), request, single=len(found) == 1):
+            if failed := paint_batch(
+                processes.share(jobs), request, single=len(found) == 1 and not shard, manifest=manifest
+            ):
                 print(failed, file=sys.stderr)
                 sys.exit(1)
 
@@ -50,16 +56,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 def paint_film(film: FilmJob, request: Request) -> None:
     """Paint and write a film."""
     if not remaining([Job(film.source, film.target, film.form)], request):
-        print(f"{film.target} is there already")
+        print(printable(f"{film.target} is there already"))
         return
     resolve_all([request.model, request.upsampler])
     from painting import films
     from painting.painter import Painter
 
     said, damage = films.paint_film(film, Painter(request.without(films.OPTIONS)), request)
-    print(said)
+    print(printable(said))
     if damage:
-        print(damage, file=sys.stderr)
+        print(printable(damage), file=sys.stderr)
         sys.exit(1)
 
 

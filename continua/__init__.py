@@ -14,10 +14,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from painting.in_memory import PictureUpscaler
+    from painting.in_memory import PictureUpscaler, Upscale
 
 __version__ = "0.1.0"
-__all__ = ["descriptor", "load"]
+__all__ = ["Upscale", "descriptor", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Upscale`, a callable for Ray Data, Dask and Spark, imported when it is asked for, as `load` imports PyTorch."""
+    if name != "Upscale":
+        raise AttributeError(f"module 'continua' has no attribute '{name}'")
+    from painting.in_memory import Upscale
+
+    return Upscale
 
 
 def load(model: str = "s", device: str = "auto", backend: str = "auto") -> PictureUpscaler:

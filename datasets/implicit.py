@@ -43,7 +43,10 @@ class ImplicitDataset(Dataset):
         grey: Share = 0,
         sample_window: bool = False,
     ):
-        if getattr(dataset, "paired", None) is not self.takes_pairs:
+        lacking = [name for name in ("paired", "path", "files", "__len__") if not hasattr(dataset, name)]
+        if lacking:
+            raise InputError(f"data set '{name_of(dataset)}' lacks {lacking[0]}; docs/training.md says what one needs")
+        if dataset.paired is not self.takes_pairs:
             needed = ("LR and HR pictures in pairs", "paired-image-folders")
             needed = needed if self.takes_pairs else ("single pictures", "image-folder")
             raise InputError(f"{name_of(self)} takes {needed[0]}, not '{name_of(dataset)}'; use '{needed[1]}'")

@@ -1,7 +1,7 @@
 """From pictures to pictures: a model with its normalisation and device."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -94,7 +94,7 @@ class Upscaler:
             torch.inference_mode(),
             backends.using(self.backend),
             precision.using(self.precision),
-            nullcontext() if self.memory is None else memory.bounded(self.memory),
+            memory.bounded(self.memory),
         ):
             yield
 

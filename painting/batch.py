@@ -1,6 +1,8 @@
 """Many pictures, stills and animations: reading, painting and writing side by side, shared among processes, with
 progress."""
 
+import hashlib
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ from painting.request import Request
 from pictures.animations import check_times, merged
 from pictures.picture import Animation, Picture
 from utils import processes
-from utils.errors import InputError
+from utils.errors import InputError, one_line, printable
 from utils.pipelines import pipelined
 from utils.processes import Stopped, watch
 from utils.progress import SLOW, Advance, told_to
@@ -78,8 +81,9 @@ def paint_all(painter: Painter, job: Job, content: Picture | Animation) -> Paint
     return Painted(animation, beside, [*lines, done], painter.request.compression)
 
 
-def paint_batch(jobs: Sequence[Job], request: Request, single: bool) -> str | None:
-    """Paint and write all; a mistake about a `single` picture is raised, others are returned, in words."""
+def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: Path | None = None) -> str | None:
+    """Paint and write all; a mistake about a `single` picture is raised, others are returned, in words. Each result, or
+    why there is none, is also a line of a `manifest`."""
     output = sys.stderr if jobs and jobs[0].streams else sys.stdout
     painter = processes.agreed(lambda: Painter(request, output))
     failures, written = [], 0
@@ -87,12 +91,16 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool) -> str | No
         hidden = None if len(jobs) > 1 and processes.is_first() else True
         bars = StageBars() if len(jobs) == 1 else None
         with watch(), told_to(bars), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
-            for _, outcome in pipelined(jobs, Job.read, partial(paint_all, painter), painter.write):
+            started = time.perf_counter()
+            for job, outcome in pipelined(jobs, Job.read, partial(paint_all, painter), painter.write):
+                if manifest:
+                    _note(manifest, job, outcome, time.perf_counter() - started)
+                    started = time.perf_counter()
                 if isinstance(outcome, InputError):
                     failures.append(outcome)
                 else:
                     written += 1
-                    progress.write(outcome, file=output)
+                    progress.write(printable(outcome), file=output)
                 progress.update()
     except Stopped as stopped:
         done = f"{stopped} after {written} of {len(jobs)} pictures; --skip-existing goes on with the others"
@@ -107,4 +115,22 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool) -> str | No
         print(f"wrote {written} pictures", file=output)
     if not failures:
         return None
-    return "\n".join([f"{len(failures)} of {written + len(failures)} pictures failed:", *map(str, failures)])
+    return "\n".join(
+        [
+            f"{len(failures)} of {written + len(failures)} pictures failed:",
+            *(one_line(str(failure)) for failure in failures),
+        ]
+    )
+
+
+def _note(manifest: Path, job: Job, outcome: str | InputError, seconds: float) -> None:
+    """Append what became of a picture: its result's path, size, SHA-256 and time, or the error."""
+    entry: dict[str, Any] = {"input": str(job.source), "output": str(job.target), "seconds": round(seconds, 3)}
+    if isinstance(outcome, InputError):
+        entry["error"] = str(outcome)
+    elif not job.streams:
+        content = job.target.read_bytes()
+        entry |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    with manifest.open("a") as file:
+        file.write(json.dumps(entry) + "\n")

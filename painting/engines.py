@@ -40,8 +40,8 @@ BAND_ROWS, BAND_PIXELS = 64, 1 << 23  # that are painted together at least
 class Engine(Protocol):
     """Paints plans."""
 
-    note: str
-    """What is said of how pictures are computed, behind the time."""
+    def note(self, depth: int) -> str:
+        """What is said of how pictures of so many bits a channel are computed, behind the time."""
 
     def can(self, plan: Plan) -> bool:
         """Whether the engine does all that is asked for."""
@@ -65,10 +65,12 @@ class LutEngine:
     OPTIONS = frozenset(
         {"model", "backend", "precision", "device", "threads", "rotate", "homography", "background", "mask"}
     )
-    note = ""
 
     def __init__(self, tables: Tables, threads: int):
         self.tables, self.threads = tables, threads
+
+    def note(self, depth: int) -> str:
+        return ""
 
     @classmethod
     def of(cls, request: Request) -> "LutEngine | None":

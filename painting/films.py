@@ -25,8 +25,8 @@ SEGMENT = 48  # frames: what a stopped run computes again at most, and how far a
 READ = {
     *CONTAINERS, ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".nut"
 }  # fmt: skip
-OPTIONS = frozenset({"codec", "quality", "keep_depth", "frames", "resume"})  # that pictures have not
-PICTURES_ONLY = frozenset({"mask", "compare", "cmsr_map", "suffix", "format", "depth", "compression"})
+OPTIONS = frozenset({"codec", "keep_depth", "frames", "resume"})  # that pictures have not
+PICTURES_ONLY = frozenset({"mask", "compare", "cmsr_map", "shard", "suffix", "format", "depth", "compression"})
 # Options that change nothing about the frames
 WITHOUT_EFFECT = ("input", "output", "resume", "overwrite", "skip_existing", "threads", "gpu", "strict")
 Pixels = tuple[np.ndarray, int, int]  # of a frame, its time, its duration
@@ -110,13 +110,13 @@ def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, 
         if not counts["done"]:
             segments.remove()
             raise
-        said = f"{stopped} with {counts['done']} frames done; --resume goes on behind them"
+        said = f"{stopped} with {counts['done']} frames done; --resume continues after them"
         raise Stopped(said, stopped.status) from None
     except InputError as error:
         if not counts["done"]:
             segments.remove()
             raise
-        raise InputError(f"{error}; {counts['done']} frames are done, --resume goes on behind them") from None
+        raise InputError(f"{error}; {counts['done']} frames are done, --resume continues after them") from None
     to_its_end = film.last is None or counts["done"] < film.last - film.first
     if not damage and to_its_end and plan.cut_short:
         damage.append(f"{film.source} is cut short")

@@ -4,9 +4,10 @@ import glob
 import io
 import os
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from painting.request import Request
@@ -18,6 +19,11 @@ from pictures.writing import BandedPicture, encode, write_picture
 from utils.errors import InputError
 from utils.files import distinct_names, writing
 
+# Variables of SLURM and Kubernetes: the number of a job in an array, how many there are, the first number
+ARRAYS = (
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
+    ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", ""),
+)
 COMPARED = "_compare.png"  # ends the name of what `compare` writes
 
 
@@ -48,7 +54,7 @@ class Job:
     def write(self, picture: Picture | BandedPicture | Animation, compression: int | None = None) -> list[str]:
         """As `write_picture`, also what it returns."""
         if not self.streams:
-            return write_picture(self.target, picture, compression)
+            return write_picture(self.target, picture, compression, self.form)
         content = io.BytesIO()
         lost = encode(content, self.target, self.form, picture, compression)
         with writing("standard output"):
@@ -62,14 +68,24 @@ class Job:
 
 
 def find_jobs(request: Request) -> list[Job]:
+    """The pictures that are meant, see `_found`; InputError when there is nothing to read or nowhere to write."""
+    jobs = _found(request)
+    if request.quality is None:
+        return jobs
+    return [replace(job, form=job.form.of_quality(request.quality)) for job in jobs]
+
+
+def _found(request: Request) -> list[Job]:
     """Jobs for files, folders (with all below them), patterns such as `photos/**/*.jpg`, or `-`.
 
     One file goes to the file `output`, or into it where that is a folder; all others go into a folder, which mirrors
     the folders of the inputs, named by their stems, or by their whole names where two would get one name, with `suffix`
-    and the ending of `format`, .png by default. InputError when there is nothing to read or nowhere to write.
+    and the ending of `format`, .png by default; with a `suffix`, also beside their inputs.
     """
     inputs, output, suffix = request.input, request.output, request.suffix
     ending = request.format and f".{request.format}"
+    if suffix and Path(suffix).name != suffix:
+        raise InputError(f"--suffix {suffix} holds a folder; give letters that end a name, such as _x4")
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_pattern(inputs[0])
     into = output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir())
     if STREAM in inputs and (len(inputs) > 1 or into):
@@ -81,13 +97,14 @@ def find_jobs(request: Request) -> list[Job]:
         raise InputError("--output - takes one picture, not several; name a folder")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder} is a file, but --input is several pictures; name a folder")
-    if suffix and Path(suffix).name != suffix:
-        raise InputError(f"--suffix {suffix} holds a folder; give letters that end a name, such as _x4")
+    if folder.suffix.lower() in WRITTEN and not into:
+        raise InputError(f"--output {folder} is one picture, but --input is several; name a folder, or {folder}/")
     by_place = defaultdict(list)
     roots = [Path(text) for text in inputs if Path(text).is_dir()]
     for text in dict.fromkeys(inputs):
-        for path, place in _sources(text, folder, apart=len(roots) > 1):
-            by_place[folder / place].append(path)
+        for path, place in _sources(text, folder, apart=len(roots) > 1, beside=bool(suffix)):
+            if not (suffix and path.stem.endswith(suffix) and path.parent.resolve() == (folder / place).resolve()):
+                by_place[folder / place].append(path)  # else a result of an earlier run, beside its input
     ending = ending or ".png"
     jobs = [
         Job(path, place / f"{name}{suffix or ''}{ending}", WRITTEN[ending])
@@ -96,6 +113,24 @@ def find_jobs(request: Request) -> list[Job]:
     ]
     _check_apart(jobs)
     return jobs
+
+
+def shard_of(request: Request) -> tuple[int, int] | None:
+    """(K, N): the part of the pictures that this run makes, as asked for or as a job array says; None: all."""
+    if request.shard:
+        return request.shard
+    for index, count, first in ARRAYS:
+        if os.environ.get(index, "").isdecimal() and os.environ.get(count, "").isdecimal():
+            return int(os.environ[index]) - int(os.environ.get(first, 0)) + 1, int(os.environ[count])
+    return None
+
+
+def part_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
+    """The jobs of a part: a picture's is decided by its path alone, whichever others there are."""
+    if shard is None or len(jobs) == 1:
+        return list(jobs)
+    part, count = shard
+    return [job for job in jobs if zlib.crc32(job.source.as_posix().encode()) % count == part - 1]
 
 
 def check_outputs(jobs: Sequence[Job], request: Request) -> None:
@@ -133,10 +168,12 @@ def remaining(jobs: Sequence[Job], request: Request) -> list[Job]:
 
 
 def _single_job(text: str, output: str | None, ending: str | None, suffix: str | None) -> Job:
-    if suffix is not None:
-        raise InputError("--suffix is for results in a folder; give --output a folder")
+    if suffix is not None and (output or text == STREAM):
+        raise InputError("--suffix is for results in a folder or beside their input; give --output a folder, or none")
     if text != STREAM:
         check_readable(Path(text))
+    if suffix is not None:
+        output = str(Path(text).with_name(f"{Path(text).stem}{suffix}{ending or '.png'}"))
     target = Path(output or (STREAM if text == STREAM else f"output{ending or '.png'}"))
     if ending and str(target) != STREAM and target.suffix.lower() != ending:
         raise InputError(f"--format {ending[1:]} and --output {target} are two formats; remove one")
@@ -147,12 +184,13 @@ def _is_pattern(text: str) -> bool:
     return glob.has_magic(text) and not os.path.lexists(text)
 
 
-def _sources(text: str, output: Path, apart: bool) -> list[tuple[Path, Path]]:
-    """Pictures that one --input means, and the folder each has below its own; several folders stay `apart`."""
+def _sources(text: str, output: Path, apart: bool, beside: bool) -> list[tuple[Path, Path]]:
+    """Pictures that one --input means, and the folder each has below its own; several folders stay
+    `apart`, and results may lie `beside` them."""
     path = Path(text)
     if path.is_dir():
-        if path.resolve() == output.resolve():
-            raise InputError(f"--output {output} is the input folder; name another, so that no picture is overwritten")
+        if path.resolve() == output.resolve() and not beside:
+            raise InputError(f"--output {output} is the input folder: originals would be overwritten; give --suffix")
         found = _pictures_below(path, output)
         if not found:
             raise InputError(f"no pictures in {path}; expected files such as .png or .jpg")

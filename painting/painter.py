@@ -1,5 +1,6 @@
 """One way from a picture to a picture: plan it, let an engine paint it, keep what the format holds."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+from PIL import Image
 
 from painting.engines import Engine, LutEngine
 from painting.jobs import Job
@@ -17,7 +19,11 @@ from pictures.picture import Animation, Picture
 from pictures.writing import BandedPicture, write_picture
 from utils import progress, system
 from utils.geometry.sizes import Size, stretch_notice
+from utils.names import FILTERS
 from utils.system import check_memory, memory_errors, usable_memory
+
+FEW_COLOURS = 64
+LARGE_STEPS = 11.9  # the mean of the standard table of luminance at quality 90
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,8 @@ class Painter:
 
     @property
     def note(self) -> str:
-        """What is said of how pictures are computed, behind the time."""
-        return self._torch.note if self._torch else self._luts.note
+        """What is said of how pictures of 8 bits are computed, behind the time."""
+        return (self._torch or self._luts).note(8)
 
     def paint(self, job: Job, picture: Picture) -> Painted:
         """Upscale or warp a picture, and keep what the format of the job can hold; InputError where it cannot be
@@ -67,8 +73,10 @@ class Painter:
         seconds = time.perf_counter() - started
         if request.size and not request.is_warp and (stretched := stretch_notice(given, made.size)):
             lines.append(f"{job.source}: {stretched}")
+        lines += hints(request, job, picture)
         height, width = made.window[2]
-        done = f"{job.source.name}: {given[1]}x{given[0]} -> {width}x{height} in {seconds:.2f} s{engine.note}"
+        note = engine.note(made.pixel_format.depth)
+        done = f"{job.source.name}: {given[1]}x{given[0]} -> {width}x{height} in {seconds:.2f} s{note}"
         return Painted(painted, beside, [*lines, done], request.compression)
 
     @staticmethod
@@ -99,6 +107,35 @@ class Painter:
         banded = BandedPicture(size, made.pixel_format, strips, made.metadata, made.picture.span)
         with progress.stage("painting", size[0]):
             return _lines_of_lost(made.job, made.job.write(banded, self.request.compression))
+
+
+def hints(request: Request, job: Job, picture: Picture) -> list[str]:
+    """A line where another model suits a picture better: pixel art, and JPEG blocks, which networks enlarge."""
+    if request.model in FILTERS or request.is_warp or job.form.name == "film":
+        return []
+    step = 1 + math.isqrt(picture.pixels.size >> 16)
+    if max(colours_in(picture.pixels[::step, ::step]), colours_in(picture.pixels[::step])) < FEW_COLOURS:
+        return [f"{job.source}: has few colours; --model nearest keeps pixel art and QR codes sharp"]
+    if request.model == Request.model and job.source.suffix.lower() in (".jpg", ".jpeg") and _has_blocks(job.source):
+        return [f"{job.source}: is strongly compressed; --model photo-s smooths its blocks"]
+    return []
+
+
+def colours_in(pixels: np.ndarray) -> int:
+    """How many different values the pixels (h, w, C) have."""
+    packed = np.zeros(pixels.shape[:2], np.uint64)
+    for channel in range(pixels.shape[2]) if pixels.dtype.kind == "u" else ():
+        packed = packed << np.uint64(16) | pixels[:, :, channel]
+    return len(np.unique(packed)) if pixels.dtype.kind == "u" else FEW_COLOURS
+
+
+def _has_blocks(path: Path) -> bool:
+    """Whether a JPEG's quality is below 90, by its first quantisation table."""
+    try:
+        with Image.open(path) as image:
+            return np.mean(image.quantization[0]) > LARGE_STEPS
+    except (OSError, AttributeError, KeyError):
+        return False
 
 
 def load_torch_engine(request: Request, output: TextIO = sys.stdout) -> Engine:

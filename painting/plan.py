@@ -23,8 +23,8 @@ Window = tuple[int, int, Size]  # top, left, size
 
 # Options that take effect here, in `painting.painter` and in `painting.jobs`, whatever computes
 OPTIONS = {
-    "input", "output", "suffix", "format", "overwrite", "skip_existing", "scale", "size", "fit", "fill", "long_side",
-    "megapixels", "crop", "depth", "compression", "memory", "strict", "strip_metadata",
+    "input", "output", "shard", "suffix", "format", "overwrite", "skip_existing", "scale", "size", "fit", "fill",
+    "long_side", "megapixels", "crop", "depth", "compression", "quality", "memory", "strict", "strip_metadata",
 }  # fmt: skip
 
 

@@ -56,6 +56,14 @@ def parse_frames(text: str) -> tuple[int, int | None]:
     return numbers[0], numbers[1] if last else None
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """`2/10` -> the second part of ten."""
+    part, _, count = text.partition("/")
+    if not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count)):
+        raise argparse.ArgumentTypeError(f"expected K/N such as 2/10, K from 1 to N, not '{text}'")
+    return int(part), int(count)
+
+
 def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """As the `type` of an argument, whose errors are argparse's."""
 
@@ -91,16 +99,24 @@ class Request:
         "pictures, folders with all below them, patterns, or - for one", (), nargs="+", required=True
     )
     output: str | None = option("file, folder for several, or - (default: output.png, output/, - for -)")
-    suffix: str | None = option("added to the names of results in a folder, such as _x4", metavar="TEXT")
+    suffix: str | None = option(
+        "added to the names of results, such as _x4; without --output, of one picture beside it", metavar="TEXT"
+    )
     format: str | None = option(
         "of results in a folder, or of - (png unless given)", choices=[ending[1:] for ending in WRITTEN]
     )
     overwrite: bool = switch("replace results that are there already", group="existing")
     skip_existing: bool = switch("leave out pictures whose result is there", group="existing")
 
+    shard: tuple[int, int] | None = option(
+        "only part K, from 1, of N of the pictures (default: as SLURM's job arrays and Kubernetes' indexed jobs say)",
+        type=parse_shard,
+        metavar="K/N",
+    )
+
     # How large
-    scale: Scale | None = option("2.5, or 3x1.5 for height x width", type=cli.scale, group="size")
-    size: Sides | None = option("1920x1080 (width x height), 1920x or x1080", type=_typed(parse_sides), group="size")
+    scale: Scale | None = option("2.5, 2x or 250%%; 3x1.5 is height x width", type=cli.scale, group="size")
+    size: Sides | None = option("1920x1080 (width x height), 1920 or x1080", type=_typed(parse_sides), group="size")
     fit: Size | None = option("as large as fits into this size", type=cli.size, metavar="WxH", group="size")
     fill: Size | None = option("this size, filled; the rest is cut off", type=cli.size, metavar="WxH", group="size")
     long_side: int | None = option("the longer side", type=cli.count, metavar="PIXELS", group="size")
@@ -166,7 +182,11 @@ class Request:
 
     # Films
     codec: str | None = option("of films (h264, in .webm av1, unless given); ffv1 is lossless", choices=list(CODECS))
-    quality: int | None = option("of films, 0 is best (h264 18, h265 20, av1 24)", type=cli.seed, metavar="CRF")
+    quality: int | None = option(
+        "of .jpg and .webp, 1 to 100 (95; .webp has no loss unless given); of films, 0 is best (h264 18, av1 24)",
+        type=cli.seed,
+        metavar="N",
+    )
     keep_depth: bool = switch("h264 as deep as the film, which few devices play")
     frames: tuple[int, int | None] | None = option(
         "only frames A to before B of a film, from 0", type=parse_frames, metavar="A:B"

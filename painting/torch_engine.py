@@ -1,5 +1,6 @@
 """Painting with PyTorch: every model, every option."""
 
+import copy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,9 +42,19 @@ class TorchEngine:
         "homography", "background", "mask",
     })  # fmt: skip
 
-    def __init__(self, upscaler: Upscaler, table: ScaleTable | None = None):
+    def __init__(self, upscaler: Upscaler, table: ScaleTable | None = None, is_fixed: bool = True):
+        """`is_fixed`: whether the upscaler's precision was asked for."""
+        self.is_fixed = is_fixed
         self.upscaler, self.table = upscaler, table
-        self.note = f" ({upscaler.precision})" if upscaler.model.encodes else ""
+        self.exact = copy.copy(upscaler)  # for more than 8 bits, whose levels bfloat16 cannot tell apart
+        self.exact.precision = "float32"
+
+    def note(self, depth: int) -> str:
+        return f" ({self.upscaler_for(depth).precision})" if self.upscaler.model.encodes else ""
+
+    def upscaler_for(self, depth: int) -> Upscaler:
+        """What paints outputs of so many bits a channel."""
+        return self.upscaler if depth <= 8 or self.is_fixed else self.exact
 
     @classmethod
     def of(cls, request: Request, output: TextIO = sys.stdout) -> "TorchEngine":
@@ -63,10 +74,11 @@ class TorchEngine:
         upscaler.memory = request.memory
         if request.ensemble:
             upscaler = Ensemble.of(upscaler)
+        is_fixed = request.precision != "auto"
         if not request.cmsr:
-            return cls(upscaler)
+            return cls(upscaler, is_fixed=is_fixed)
         path, mse, force = request.cmsr_path, request.cmsr_mse, request.force
-        return cls(upscaler, find_table(upscaler, request.model, path, mse, force))
+        return cls(upscaler, find_table(upscaler, request.model, path, mse, force), is_fixed)
 
     def can(self, plan: Plan) -> bool:
         """All but what no engine knows."""
@@ -115,13 +127,14 @@ class TorchEngine:
             raise InputError(f"{plan.job.source}: {error}") from None
         return (
             filled(plan, layers)[0].pixels(made.depth, made.channels)
-            for layers in strips(self.upscaler, picture, plan.size, window, block)
+            for layers in strips(self.upscaler_for(made.depth), picture, plan.size, window, block)
         )
 
     def _drawn(self, plan: Plan, layers: Layers, grid: OutputGrid) -> Layers:
         queries = None if plan.request.fast else REFERENCE_QUERIES
         draw = drawing(grid, queries, self._pixels(plan, grid))
-        return paint(self.upscaler, layers, draw, drawing(grid, queries) if plan.request.is_warp else None)
+        upscaler = self.upscaler_for(plan.pixel_format.depth)
+        return paint(upscaler, layers, draw, drawing(grid, queries) if plan.request.is_warp else None)
 
     def _pixels(self, plan: Plan, grid: OutputGrid) -> PixelWindow | None:
         """Which LR pixels to encode for a grid; None: all."""

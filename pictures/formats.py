@@ -50,6 +50,14 @@ class Format:
         """The format as it holds animations: of 8 bits, and PNG, then APNG, not made row by row."""
         return replace(self, name="APNG" if self.name == "PNG" else self.name, channels={8: self.channels[8]})
 
+    def of_quality(self, quality: int) -> "Format":
+        """With loss, at a quality from 1 to 100; InputError where the format has no such."""
+        if self.name not in ("JPEG", "WEBP", "AVIF"):
+            raise InputError(f"--quality is for films, .jpg and .webp; a {self.name} has no loss")
+        if not 1 <= quality <= 100:
+            raise InputError(f"--quality of {self.name} is from 1 to 100, not {quality}")
+        return replace(self, options={**self.options, "lossless": False, "quality": quality})
+
     def pixel_format_for(self, kind: PixelFormat) -> tuple[PixelFormat, list[str]]:
         """How this format holds a picture of `kind`, and what of it is lost, in words."""
         channels, depth, losses = kind.channels, kind.depth, []

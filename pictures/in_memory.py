@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pictures.picture import CHANNELS, Picture
-from pictures.reading import PLAIN
+from pictures.reading import PLAIN, unit_floats, whole_numbers
 from utils.errors import InputError
 
 RANGES = {np.dtype(np.uint8): "0..255", np.dtype(np.uint16): "0..65535"}
@@ -46,18 +46,9 @@ def as_given(made: Picture, given: Image.Image | np.ndarray) -> Any:
 def _of_image(image: Image.Image) -> Picture:
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
-        pixels = np.array(image)[:, :, None]
-        if not np.isfinite(pixels).all():
-            raise InputError("the picture holds floats that are no numbers; replace them")
-        low, high = float(pixels.min()), float(pixels.max())
-        low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
-        unit = (pixels - low) / max(high - low, np.finfo(np.float32).tiny)
-        return Picture(unit.astype(np.float32), "L", span=(low, high))
+        return unit_floats(Picture(np.array(image)[:, :, None], "L"), "the picture")
     if image.mode.startswith("I"):
-        pixels = np.array(image)[:, :, None]
-        if pixels.min() < 0 or pixels.max() > 65535:
-            raise InputError(f"the picture holds numbers from {pixels.min()} to {pixels.max()}; convert it to 16 bits")
-        return Picture(pixels.astype(np.uint16), "L")
+        return whole_numbers(image, "the picture")
     transparent = image.has_transparency_data
     mode = PLAIN.get(image.mode, image.mode)
     if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):

@@ -203,10 +203,10 @@ def _read(source: str | Path | bytes, name: str, memory: int | None) -> Picture:
             return _coloured(picture, file.info, coding(content))
     except UnidentifiedImageError:
         if exr.is_exr(_stream(source)):
-            return _unit_floats(exr.read(_stream(source), name), name)
+            return unit_floats(exr.read(_stream(source), name), name)
         if not deep.is_tiff(_stream(source)):
             raise
-        picture = _unit_floats(deep.read_other_tiff(_stream(source), name), name)
+        picture = unit_floats(deep.read_other_tiff(_stream(source), name), name)
         return described(picture, lambda: deep.tiff_exif(_stream(source)))
 
 
@@ -244,13 +244,12 @@ def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Pictur
     is_negative = file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == 0  # which Pillow knows of 8 bits alone
     if file.mode == "F":
         pixels = np.array(file)[:, :, None]
-        return _unit_floats(Picture(1 - pixels if is_negative else pixels, "L"), name)
+        return unit_floats(Picture(1 - pixels if is_negative else pixels, "L"), name)
     if file.mode.startswith("I"):
-        pixels = np.array(file)[:, :, None]
-        if pixels.min() < 0 or pixels.max() > PEAKS[16]:
-            raise InputError(f"{name} holds whole numbers beyond 0 to 65535; convert it to 16 bits, or to floats")
-        pixels = PEAKS[16] - pixels if is_negative else pixels
-        return _with_transparent_colour(Picture(pixels.astype(np.uint16), "L"), file)
+        picture = whole_numbers(file, name)
+        return _with_transparent_colour(
+            replace(picture, pixels=PEAKS[16] - picture.pixels) if is_negative else picture, file
+        )
     if file.mode == "P":
         picture = file.convert("RGBA" if file.has_transparency_data else "RGB")
         pixels = np.array(picture)
@@ -293,7 +292,15 @@ def _with_transparent_colour(picture: Picture, file: Image.Image, layout: Any = 
     return replace(picture, pixels=np.dstack([picture.pixels, alpha]), channels=f"{picture.channels}A")
 
 
-def _unit_floats(picture: Picture, name: str) -> Picture:
+def whole_numbers(image: Image.Image, name: str) -> Picture:
+    """Pillow's image of whole numbers as grey of 16 bits; InputError where there are others."""
+    pixels = np.array(image)[:, :, None]
+    if pixels.min() < 0 or pixels.max() > PEAKS[16]:
+        raise InputError(f"{name} holds whole numbers beyond 0 to 65535; convert it to 16 bits, or to floats")
+    return Picture(pixels.astype(np.uint16), "L")
+
+
+def unit_floats(picture: Picture, name: str) -> Picture:
     """With floats, if it has such, in [0, 1]; alpha is clipped."""
     if picture.pixel_format.depth != 32:
         return picture

@@ -39,10 +39,14 @@ class BandedPicture:
 
 
 def write_picture(
-    path: str | Path, picture: Picture | BandedPicture | Animation | np.ndarray, compression: int | None = None
+    path: str | Path,
+    picture: Picture | BandedPicture | Animation | np.ndarray,
+    compression: int | None = None,
+    form: Format | None = None,
 ) -> list[str]:
-    """Write a picture, or (H, W, 3) or (H, W) uint8, in the format of the file's ending, which has to hold its kind,
-    all or nothing; makes the folder. Returns what of the metadata could not be written, in words.
+    """Write a picture, or (H, W, 3) or (H, W) uint8, in the format of the file's ending unless another is given,
+    which has to hold its kind, all or nothing; makes the folder. Returns what of the metadata could not be written, in
+    words.
 
     Exact but for JPEG, which is written at quality 95 with colours at full resolution. `compression` is that of PNG,
     0 to 9, COMPRESSION unless given. A link is followed. InputError as `check_writable`, and when the format cannot
@@ -50,7 +54,7 @@ def write_picture(
     """
     path = check_writable(path)
     with atomic_file(os.path.realpath(path)) as temporary, open(temporary, "w+b") as stream:
-        return encode(stream, path, format_of(path), picture, compression)
+        return encode(stream, path, form or format_of(path), picture, compression)
 
 
 def encode(

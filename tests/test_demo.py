@@ -223,3 +223,38 @@ def test_ensemble_is_the_mean_of_eight_orientations(pictures, checkpoint, capsys
     assert 0 < abs(difference).max() < 60
     both = ("--model", checkpoint, "--scale", 2, "--ensemble", "--cmsr")
     assert "exclude each other" in mistake(capsys, demo, "--input", pictures / "a.png", "--output", "c.png", *both)
+
+
+@pytest.mark.parametrize(("model", "form", "said"), [("s", "png", True), ("s", "jpg", True), ("nearest", "png", False)])
+def test_a_hint_names_a_better_model(pictures, capsys, model, form, said) -> None:
+    few = Image.open(pictures / "a.png").convert("RGB").quantize(5 if form == "png" else 256).convert("RGB")
+    few.save(f"in.{form}", **({"quality": 60} if form == "jpg" else {}))
+    call(demo, "--input", f"in.{form}", "--output", "o.png", "--scale", 2, "--model", model)
+    words = "--model nearest" if form == "png" else "--model photo-s"
+    assert (words in capsys.readouterr().out) == said
+
+
+def test_quality_of_pictures(pictures) -> None:
+    sizes = []
+    for name, quality in (("a.jpg", 95), ("b.jpg", None), ("c.jpg", 40), ("a.webp", None), ("b.webp", 40)):
+        options = ("--quality", quality) if quality else ()
+        call(demo, "--input", pictures / "a.png", "--output", name, "--scale", 2, "--model", "bicubic", *options)
+        sizes.append(Path(name).stat().st_size)
+    assert sizes[0] == sizes[1] > sizes[2]
+    assert sizes[3] > sizes[4]
+
+
+@pytest.mark.parametrize("options", [("--scale", "2x"), ("--scale", "x2"), ("--scale", "200%"), ("--size", "96")])
+def test_sizes_as_people_type_them(pictures, options) -> None:
+    call(demo, "--input", pictures / "a.png", "--output", "o.png", "--model", "nearest", *options)
+    assert Image.open("o.png").size == (96, 128)
+
+
+def test_16_bits_are_computed_in_float32(capsys) -> None:
+    """bfloat16 has fewer levels: a ramp would fall."""
+    ramp = np.linspace(9000, 9600, 128).round().astype(np.uint16)[None].repeat(32, 0)
+    Image.fromarray(ramp).save("in.png")
+    call(demo, "--input", "in.png", "--output", "o.png", "--scale", 2)
+    assert "(float32)" in capsys.readouterr().out
+    call(demo, "--input", "in.png", "--output", "exact.png", "--scale", 2, "--precision", "float32")
+    assert Path("o.png").read_bytes() == Path("exact.png").read_bytes()

@@ -1,5 +1,6 @@
 """train.py with what a paper needs: parts of a model, losses with networks, trackers, curves."""
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from tests.faults import equal
 from tests.several import in_processes, kill_at
 from tests.trainings import checkpoint_of, train_config
 from training.report import read_rows
-from utils.config import load_config
+from utils.config import load_config, merge
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 CPU = ("--device", "cpu")
@@ -184,3 +185,18 @@ def test_saved_states_of_other_losses_are_refused(pictures, capsys) -> None:
     assert "state of the loss 'adversarial'" in mistake(
         capsys, train, "--config", config, "--name", "r", *options, *more
     )
+
+
+def test_the_config_of_the_departures_is_the_published_one(shared) -> None:
+    text = (ROOT / "docs/departures.md").read_text()
+    config = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    ours = merge(load_config(ROOT / config.pop("extends")), config)
+    theirs = load_config(shared / "published/lmf/configs/train-original/train_edsr-baseline-x2.yaml")
+    for part in ("train_dataset", "val_dataset"):
+        assert ours[part]["wrapper"] == theirs[part]["wrapper"]
+        assert ours[part]["dataset"]["name"] == theirs[part]["dataset"]["name"]
+        one, other = (config[part]["dataset"]["args"] for config in (ours, theirs))
+        assert {key: Path(str(value)).name for key, value in one.items() if key != "cache"} == {
+            key: Path(str(value)).name for key, value in other.items() if key != "cache"
+        }
+    assert all(ours[key] == theirs[key] for key in ("model", "optimizer", "multi_step_lr", "epoch_max", "data_norm"))

@@ -170,7 +170,7 @@ def initialise(model: nn.Module, init: str | Mapping[str, Any]) -> list[str]:
     init = {"path": init} if isinstance(init, str) else init
     check_keys(init, ("path", "parts"), "init")
     path, wanted = require(init, "path", "init"), init.get("parts")
-    given = checkpoints.load_checkpoint(path)["model"].get("sd")
+    given = checkpoints.load_content(path)["model"].get("sd")
     if wanted is None:
         models.load_parameters(model, given)
         return []

@@ -203,7 +203,7 @@ def _check_work(content: bytes, name: str) -> None:
                 422,
             )
     elif content[:1] == b"P" and content[1:2] in b"0123456fy" and not PPM_HEADER.match(content[:MOST_PPM_HEADER]):
-        raise Refused(f"{name} has no header of a PPM in its first {MOST_PPM_HEADER} bytes; save it as PNG", 415)
+        raise Refused(f"{name} does not have a PPM header in its first {MOST_PPM_HEADER} bytes; save it as PNG", 415)
 
 
 def _scans(content: bytes) -> int:
@@ -238,10 +238,9 @@ def _check_header(content: bytes, name: str, most_pixels: int) -> None:
     except Image.DecompressionBombError:
         raise Refused(f"{name} has more than {most_pixels / 1e6:g} megapixels; send a smaller picture", 413) from None
     except Exception:  # Pillow's parsers raise anything at all
-        known = "TIFF of a kind that is taken here" if is_tiff(io.BytesIO(content)) else "file of a picture"
+        known = "a TIFF" if is_tiff(io.BytesIO(content)) else "a picture"
         raise Refused(
-            f"{name} is no {known}, or broken; send PNG, JPEG, WebP, TIFF, BMP, GIF, PPM or JPEG 2000",
-            415,
+            f"{name} is not {known} that can be read here; send PNG, JPEG, WebP, TIFF, BMP, GIF, PPM or JPEG 2000", 415
         ) from None
     if width * height > most_pixels or max(width, height) > LONGEST_SIDE:
         raise Refused(

@@ -90,10 +90,20 @@ def _pickled_network(path: Path) -> dict[str, Any]:
 
 
 def load_content(model: str | Path | ModelFile) -> dict[str, Any]:
-    """The content of a checkpoint, or of a folder of LUTs, as `models.zoo.resolve` finds it; InputError for others."""
+    """The content of a checkpoint of this project or its papers, or of a folder of LUTs, as `models.zoo.resolve` finds
+    it; InputError for others."""
     file = resolve(model)
     if file.path is None or file.kind == "onnx":
-        raise InputError(f"{model} is no checkpoint but a {'filter' if file.path is None else 'folder of graphs'}")
+        raise InputError(
+            f"{model} is {'a filter' if file.path is None else 'an ONNX export already'}; name a checkpoint"
+        )
+    content = _content(file)
+    if content["model"].get("name") == NETWORK:
+        raise InputError(f"{file.path} is a network of another program, which is run as it is, and not changed here")
+    return content
+
+
+def _content(file: ModelFile) -> dict[str, Any]:
     return {"model": tables_spec(file.path)} if file.kind == "luts" else load_checkpoint(file.path)
 
 
@@ -115,7 +125,7 @@ def load_upscaler(
         return _upscaler(make({"name": file.label}), None, device, backend, precision)
     if file.kind == "onnx":
         return _upscaler(ExportedModel(file.path), None, device, backend, precision)
-    content = load_content(file)
+    content = _content(file)
     try:
         made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
         return _upscaler(made, content.get("data_norm") or data_norm, device, backend, precision, file.precision)

@@ -21,6 +21,7 @@ from utils.config import Count
 from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels
 from utils.geometry.neighbours import PixelWindow
 
+HYPERNET = {"name": "mlp", "args": {"hidden_list": [128]}}
 BAND_BYTES = 1 << 21  # of the enlarged picture held at a time: stays in a processor's cache
 
 
@@ -35,7 +36,7 @@ class SubPixel(ContinuousModel):
 
     native_library = "subpixel"
 
-    def __init__(self, encoder_spec: Mapping[str, Any], hypernet_spec: Mapping[str, Any], factor: Count = 4):
+    def __init__(self, encoder_spec: Mapping[str, Any], hypernet_spec: Mapping[str, Any] = HYPERNET, factor: Count = 4):
         super().__init__()
         self.factor = factor
         self.encoder = make_encoder(encoder_spec)

@@ -42,7 +42,7 @@ def survey(job: FilmJob, encoder: Encoder, segments: Segments) -> Survey:
         raise InputError(
             f"{job.target}: --codec {job.codec} cannot write this film ({error}); choose another codec or a .mkv"
         ) from None
-    kept, covers, lost = [], [], []
+    kept, covers, lost = [], [], encoder.losses
     with opened(job.source) as source:
         for stream in source.streams:
             cover = stream.disposition & import_av().stream.Disposition.attached_pic

@@ -232,7 +232,7 @@ def _clocked(path: Path, description: Description) -> Iterator[tuple[Any, int, F
     every = ("-map", "0", "-ignore_unknown", "-c", "copy", "-f", "null", "-")
     pictures = ("-map", f"0:{description.index}", "-c", "copy", "-avoid_negative_ts", "disabled", "-f", "nut", "pipe:1")
     try:
-        with _piped("-i", path, *pictures, *every) as container:
+        with _piped("-fflags", "+genpts", "-i", path, *pictures, *every) as container:
             yield container, 0, Fraction(0)
     except import_av().FFmpegError as error:
         raise InputError(f"{path} cannot be read as a film ({error.strerror}); the file is broken") from None
@@ -246,6 +246,8 @@ def _piped(*arguments: str | Path) -> Iterator[Any]:
         try:
             with import_av().open(process.stdout) as container:
                 yield container
+            if process.stdout.read(1) == b"" and process.wait():  # read to its end, which came too early
+                raise InputError(f"{arguments[arguments.index('-i') + 1]} cannot be read to its end by FFmpeg")
         finally:
             process.kill()
 

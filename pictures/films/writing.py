@@ -116,6 +116,21 @@ class Encoder:
         self.pixel_shape = Fraction(down / across).limit_denominator(LARGEST_SHAPE)
         self._graph: Any = None
 
+    @property
+    def losses(self) -> list[str]:
+        """What of the source's chroma is not kept, in words."""
+        form = import_av().VideoFormat
+        given, made = (
+            (layout.chroma_width(64), layout.chroma_height(64))
+            for layout in (form(self.description.layout), form(self.layout))
+        )
+        is_less = self.channels != "L" and any(new < old for new, old in zip(made, given, strict=True))
+        return ["chroma halved; --keep-depth keeps it"] if is_less and not self._is_rgb else []
+
+    @property
+    def _is_rgb(self) -> bool:
+        return self.description.layout.startswith(RGB_FORMATS)
+
     def add_stream(self, container: Any) -> Any:
         """A stream for the film's frames in an output container."""
         av = import_av()
@@ -182,7 +197,7 @@ class Encoder:
     def _span(self) -> int:
         if self.layout.startswith(RGB_FORMATS):
             return FULL
-        return LIMITED if self.description.layout.startswith(RGB_FORMATS) else self.description.colours.span
+        return LIMITED if self._is_rgb else self.description.colours.span
 
     def _layout(self) -> str:
         """The pixel format of the source where the encoder takes it, else the nearest that it takes."""
@@ -201,7 +216,7 @@ class Encoder:
             wanted += ["gray16le", "gray10le"] if deep else ["gray"]
         if alpha:
             wanted += ["yuva444p16le"] if deep else ["bgra"]
-        if given.startswith(RGB_FORMATS):
+        if self._is_rgb:
             wanted += ["gbrp16le"] if deep else ["bgr0", "gbrp"]
         wanted += [*(["yuv420p10le"] if deep else []), "yuv420p"]
         return next(name for name in wanted if name in formats and _has_alpha(name) == alpha)

@@ -1,14 +1,21 @@
 """Wrappers: crops, queries, batches."""
 
+import contextlib
+import io
 import random
+import re
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import datasets
 from datasets.implicit import augmented
 from pictures.tensors import resize_bicubic
+from tests.commands import ROOT
 from tests.datasets.making import folder, mistake, paired, wrapper, write_pictures
 from utils.errors import InputError
 from utils.geometry.grids import Grid
@@ -340,3 +347,39 @@ def test_windows_of_pictures_that_are_not_square(tmp_path, size) -> None:
         corners.add((top, left))
     assert max(top for top, _ in corners) > size[0] // 2 - 6
     assert max(left for _, left in corners) > size[1] // 2 - 6
+
+
+class Incomplete(torch.utils.data.Dataset):
+    """A data set as a user may begin it."""
+
+    paired = False
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.zeros((40, 40, 3), np.uint8)
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_data_sets_of_ones_own_are_told_what_they_lack() -> None:
+    mistake(lambda: wrapper(DOWNSAMPLED, Incomplete(), inp_size=8), "data set 'Incomplete' lacks path")
+
+
+def test_the_example_of_the_docs_is_a_data_set(tmp_path, monkeypatch) -> None:
+    """With a stand-in for LMDB, which is not required."""
+    text = (ROOT / "docs/training.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(file, "PNG")
+    (tmp_path / "meta_info.txt").write_text("0001.png (40,40,3) 1\n")
+    reading = SimpleNamespace(get=lambda key: file.getvalue() if key == b"0001" else None)
+    opened = contextlib.nullcontext(SimpleNamespace(begin=lambda: contextlib.nullcontext(reading)))
+    monkeypatch.setitem(sys.modules, "lmdb", SimpleNamespace(open=lambda *_, **__: opened))
+    names: dict = {}
+    try:
+        exec(code, names)
+        dataset = datasets.make({"name": "lmdb-images", "args": {"path": str(tmp_path), "repeat": 3}})
+    finally:
+        datasets.registry.factories.pop("lmdb-images", None)
+    item = wrapper(DOWNSAMPLED, dataset, inp_size=8, sample_q=16)[2]
+    assert item["inp"].shape == (3, 8, 8)

@@ -90,7 +90,10 @@ def test_thirty_steps_lower_the_loss(name) -> None:
 
 def test_the_cost_table_names_every_decoder(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
-    monkeypatch.setattr("tools.bench.costs.COUNTED", ["configs/train-*/train_edsr-baseline-[clm]*.yaml"])
+    monkeypatch.setattr(
+        "tools.bench.costs.COUNTED",
+        ["configs/train-*/train_edsr-baseline-[clm]*.yaml", "configs/train-lmf/*subpixel*.yaml"],
+    )
     call(bench, "cost", "--input", "24x16", "--json", tmp_path / "cost.json")
     rows = json.loads((tmp_path / "cost.json").read_text())["models"]
     for name in DECODERS:

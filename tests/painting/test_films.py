@@ -177,7 +177,6 @@ def test_what_is_no_film(capsys) -> None:
     assert "no film missing.mkv" in mistake(capsys, demo, "--input", "missing.mkv", *TWICE)
     Path("in.mkv").touch()
     assert "--compression is for pictures" in mistake(capsys, demo, "--input", "in.mkv", *TWICE, "--compression", "0")
-    assert "--quality is for films" in mistake(capsys, demo, "--input", "x.png", *TWICE, "--quality", "0")
     assert "--resume is for films" in mistake(capsys, demo, "--input", "x.png", *TWICE, "--resume")
 
 
@@ -237,6 +236,6 @@ def test_a_frame_that_cannot_be_painted_leaves_what_is_done(monkeypatch, capsys)
 
     monkeypatch.setattr(Painter, "paint", failing)
     line = mistake(capsys, demo, "--input", "in.mp4", "--output", "o.mp4", *TWICE)
-    assert line.endswith("no memory; 4 frames are done, --resume goes on behind them")
+    assert line.endswith("no memory; 4 frames are done, --resume continues after them")
     enlarge("--output", "o.mp4", "--resume")
     assert len(shown("o.mp4")[0]) == 10

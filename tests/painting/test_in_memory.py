@@ -1,12 +1,14 @@
 """Pictures of every kind in, the same kind out."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from models.capabilities import Tiling
-from painting.in_memory import PictureUpscaler, load
+from painting.in_memory import PictureUpscaler, Upscale, load
 from utils.errors import InputError
 
 
@@ -147,3 +149,25 @@ def test_names_and_devices() -> None:
         load("nothing")
     with pytest.raises(InputError, match="device"):
         load("s", "tpu")
+
+
+def test_rows_and_batches_of_pictures(pixels) -> None:
+    made = Upscale("bicubic", scale=2)
+    copied = pickle.loads(pickle.dumps(made))  # as workers get it
+    assert copied({"image": pixels, "name": "a"})["name"] == "a"
+    batch = made({"image": np.stack([pixels, pixels]), "name": ["a", "b"]})
+    assert (batch["image"].shape, batch["name"]) == ((2, 24, 32, 4), ["a", "b"])
+    assert np.array_equal(batch["image"][1], copied({"image": pixels})["image"])
+    mixed = np.empty(2, object)
+    mixed[0], mixed[1] = pixels, pixels[:5]
+    assert [image.shape for image in made({"image": mixed})["image"]] == [(24, 32, 4), (10, 32, 4)]
+    assert pickle.loads(pickle.dumps(made))._upscaler is None
+
+
+def test_a_broken_picture_of_a_batch(pixels) -> None:
+    broken = [pixels, None, pixels]
+    with pytest.raises(InputError, match="no picture"):
+        Upscale("bicubic", scale=2)({"image": broken})
+    made = Upscale("bicubic", scale=2, raises=False)({"image": broken})
+    assert [image is None for image in made["image"]] == [False, True, False]
+    assert [error is None for error in made["error"]] == [True, False, True]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from painting.jobs import Job, find_jobs, remaining
+from painting.jobs import Job, find_jobs, part_of, remaining, shard_of
 from painting.request import Request
 from utils.errors import InputError
 
@@ -93,6 +93,7 @@ def test_one_input() -> None:
         (["in"], {"output": "in/a.png"}, "is a file"),
         (["in"], {"output": "-"}, "name a folder"),
         (["-", "in"], {}, "one picture"),
+        (["in/a.png", "in/b.png"], {"output": "o.png"}, "one picture"),
         (["in/a.png"], {"output": "b.png", "suffix": "_x4"}, "--suffix"),
         (["in/a.png"], {"output": "b.png", "format": "jpg"}, "two formats"),
         (["in/a.png", "in/b.png"], {"output": "in"}, "would overwrite the input"),
@@ -103,6 +104,15 @@ def test_mistakes(inputs, options, words) -> None:
     Path("empty").mkdir()
     with pytest.raises(InputError, match=words):
         pairs(*inputs, **options)
+
+
+def test_results_beside_the_originals() -> None:
+    """Results of an earlier run are no inputs."""
+    touch("in/a.png", "in/deep/b.jpg", "in/a_x2.png")
+    assert pairs("in", output="in", suffix="_x2") == {"in/a.png": "in/a_x2.png", "in/deep/b.jpg": "in/deep/b_x2.png"}
+    assert pairs("in/a.png", output=None, suffix="_x2") == {"in/a.png": "in/a_x2.png"}
+    assert pairs("in/a.png", output=None, suffix="_x2", format="jpg") == {"in/a.png": "in/a_x2.jpg"}
+    assert pairs("in", output="out", suffix="_x2")["in/a_x2.png"] == "out/a_x2_x2.png"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -122,3 +132,29 @@ def test_results_that_are_there() -> None:
     assert [str(job.source) for job in remaining(jobs, replace(plain, skip_existing=True))] == ["in/b.png"]
     with pytest.raises(InputError, match="1 of 2 results are there already"):
         remaining(jobs, plain)
+
+
+def test_parts_are_all_pictures_once() -> None:
+    touch(*(f"in/{number}.png" for number in range(40)))
+    jobs = found("in")
+    parts = [part_of(jobs, (part, 3)) for part in (1, 2, 3)]
+    assert sorted(str(job.source) for part in parts for job in part) == [str(job.source) for job in jobs]
+    assert all(5 < len(part) < 25 for part in parts)
+    assert part_of(jobs[::2], (2, 3)) == [job for job in parts[1] if job in jobs[::2]]  # whichever others there are
+    assert part_of(jobs, None) == jobs
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "5"}, (3, 4)),
+        ({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "9"}, (1, 9)),
+        ({"JOB_COMPLETION_INDEX": "0"}, None),
+    ],
+)
+def test_job_arrays_say_which_part(monkeypatch, variables, expected) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert shard_of(Request(scale=(2, 2))) == expected
+    assert shard_of(Request(scale=(2, 2), shard=(2, 2))) == (2, 2)

@@ -1,7 +1,6 @@
 """tools.bench as users call it."""
 
 import json
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -30,28 +29,17 @@ def test_cost_table(capsys) -> None:
     assert f"{with_ / 1e9:.1f} / {without / 1e9:.1f}" in out
 
 
-@pytest.fixture
-def forked(monkeypatch) -> None:
-    """Processes that are to import everything anew, for honest figures of memory, start with what is imported here."""
-    context = multiprocessing.get_context("fork")
-    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize(
     ("command", "figure"),
     [
         ("encode", "encoder runs saved"),
         ("train", "step / encoder"),
         ("end-to-end", "whole bfloat16 / float32"),
-        ("memory", "small peak beyond imports, MB"),
     ],
 )
 def test_benchmarks_run(checkpoint, command, figure) -> None:
     options = ("--model", checkpoint, "--repeats", 1)
-    if command == "memory":
-        options = ("--models", checkpoint, "--size", "48x32")
     if command == "end-to-end":
         options += ("--size", "64x48")
     call(bench, command, *options, "--input", "16x16", "--json", "b.json")

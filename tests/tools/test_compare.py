@@ -1,6 +1,5 @@
-"""The tables of documents: models side by side, measured ratios."""
+"""tools.bench compare: one table, one front."""
 
-import json
 import multiprocessing
 
 import pytest
@@ -12,10 +11,7 @@ from tools.bench import compare as comparison
 from tools.bench.compare import (
     BEGIN,
     END,
-    FIGURES_BEGIN,
-    FIGURES_END,
     Row,
-    figures_table,
     models_table,
     pareto_front,
     replace_between_marks,
@@ -72,27 +68,9 @@ def test_models_are_compared_and_written(monkeypatch, pictures, checkpoint, tmp_
     assert (tmp_path / "p.png").stat().st_size > 5000
 
 
-def test_figures_of_reports_stand_between_the_marks(tmp_path) -> None:
-    document, report = tmp_path / "benchmarks.md", tmp_path / "r.json"
-    document.write_text(f"above\n{FIGURES_BEGIN}\nold\n{FIGURES_END}\nbelow\n")
-    with pytest.raises(InputError, match=r"no .*r\.json"):
-        figures_table([report])
-    report.write_text("{}")
-    with pytest.raises(InputError, match="not a report"):
-        figures_table([report])
-    figures = {
-        "x4, s": {"median": 0.5, "lowest": 0.4, "highest": 0.6},
-        "x4 / product": {"median": 1.4156, "lowest": 1, "highest": 2.25},
-        "peak, MB": 662.4,
-    }
-    report.write_text(json.dumps({"settings": {"command": "render"}, "figures": figures}))
-    for _ in range(2):
-        call(bench, "docs", "--document", document, "--reports", report)
-        text = document.read_text()
-        assert text.startswith(f"above\n{FIGURES_BEGIN}\n\n| `python -m tools.bench`")
-        assert text.endswith(f"{FIGURES_END}\nbelow\n")
-        assert "| render | x4 / product | 1.42 (1 to 2.25) |\n|  | peak, MB | 662 |\n" in text
-        assert "old" not in text
-        assert "x4, s" not in text
+def test_a_document_without_marks_stays_as_it_is(tmp_path) -> None:
+    document = tmp_path / "models.md"
+    document.write_text("above\n")
     with pytest.raises(InputError, match="no lines"):
-        replace_between_marks(report, FIGURES_BEGIN, FIGURES_END, "")
+        replace_between_marks(document, BEGIN, END, "table")
+    assert document.read_text() == "above\n"

@@ -1,7 +1,5 @@
-"""Models side by side as one table and one plot, and the table of measured ratios in docs/benchmarks.md."""
+"""Models side by side as one table and one plot of quality against time."""
 
-import json
-import math
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,9 +44,6 @@ PEERS = {  # scores at the first of SCALES, 8 bits: in the LeRF papers; and of x
 
 
 COMPARED = ("nearest", "catmull-rom", "lanczos", "lerf-l", "lerf-g", "s", "drawings-s", "photo-s")
-FIGURES_BEGIN, FIGURES_END = "<!-- figures: made by `python -m tools.bench docs` -->", "<!-- end of figures -->"
-PORTABLE = (" / ", "MB", "saved")  # parts of the names of figures that mean something on another machine
-REPORTS = tuple(f"docs/bench-{name}.json" for name in ("render", "end-to-end", "lerf", "encode", "train", "memory"))
 
 
 def add_commands(commands: Any, common: cli.Parser) -> None:
@@ -64,11 +59,6 @@ def add_commands(commands: Any, common: cli.Parser) -> None:
     side.add_argument("--document", help="file with the two marks to put the table between")
     side.add_argument("--plot", help="also draw quality against time to this picture (needs matplotlib)")
     side.set_defaults(run=compare)
-    help = "write the table of ratios from the JSON files of other commands"
-    docs = commands.add_parser("docs", parents=[common], help=help, description=help)
-    docs.add_argument("--document", default="docs/benchmarks.md", help="file with the two marks")
-    docs.add_argument("--reports", nargs="+", default=REPORTS, help="JSON files in the order of the table")
-    docs.set_defaults(run=write_figures)
 
 
 @dataclass(frozen=True)
@@ -208,14 +198,6 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> set[str]:
     }
 
 
-def write_figures(arguments: Any) -> dict[str, Any]:
-    """The table of ratios in the documentation."""
-    text = figures_table([Path(report) for report in arguments.reports])
-    replace_between_marks(Path(arguments.document), FIGURES_BEGIN, FIGURES_END, text)
-    print(f"wrote {arguments.document}")
-    return {}
-
-
 def replace_between_marks(document: Path, begin: str, end: str, content: str) -> None:
     """Replace what stands between two lines in `document`; all or nothing. InputError when they are not there."""
     before, first, rest = document.read_text().partition(begin)
@@ -224,28 +206,3 @@ def replace_between_marks(document: Path, begin: str, end: str, content: str) ->
         raise InputError(f"{document} has no lines '{begin}' and '{end}' to put the table between")
     with atomic_file(document) as temporary:
         temporary.write_text(f"{before}{begin}\n\n{content}\n\n{end}{after}")
-
-
-def figures_table(reports: Sequence[Path]) -> str:
-    """Markdown: the command, what was measured, median and range."""
-    lines = ["| `python -m tools.bench` | measured | median (lowest to highest) |", "|---|---|---|"]
-    for path in reports:
-        try:
-            report = json.loads(path.read_text())
-            rows = [(name, value) for name, value in report["figures"].items() if any(w in name for w in PORTABLE)]
-            command = report["settings"]["command"]
-        except FileNotFoundError:
-            raise InputError(f"no {path}; make it with tools.bench --json {path}") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{path} is not a report of tools.bench") from None
-        for name, value in rows:
-            lines.append(f"| {command} | {name} | {figure_text(value)} |")
-            command = ""
-    return "\n".join(lines)
-
-
-def figure_text(value: Any) -> str:
-    """`1.42 (1.38 to 1.75)`, or a single number: three digits, whole numbers from 100 on."""
-    if isinstance(value, dict):
-        return f"{figure_text(value['median'])} ({figure_text(value['lowest'])} to {figure_text(value['highest'])})"
-    return f"{value:.0f}" if abs(value) >= 100 or not math.isfinite(value) else f"{value:.3g}"

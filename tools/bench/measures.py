@@ -1,6 +1,5 @@
-"""Times and memory: rendering, encoding, whole pictures, LeRF, a training step."""
+"""Times: rendering, encoding, whole pictures, LeRF, a training step."""
 
-import multiprocessing
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from models.upscaler import Upscaler
 from pictures.reading import read_rgb
 from pictures.tensors import resize_bicubic, to_tensor
 from tools.bench.costs import macs_per_run
-from tools.bench.figures import Figure, in_turn, load, peak_memory, ratio, short_name
+from tools.bench.figures import Figure, in_turn, load, ratio, short_name
 from utils import cli
 from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography
@@ -39,8 +38,7 @@ def add_commands(commands: Any, common: cli.Parser) -> None:
         if one:
             command.add_argument("--model", default=one, help=measured)
         command.add_argument("--input", type=cli.size, default=size, metavar="WxH", help="input size in pixels")
-        if run is not memory:
-            command.add_argument("--repeats", type=cli.count, default=5, help="rounds after a warm-up")
+        command.add_argument("--repeats", type=cli.count, default=5, help="rounds after a warm-up")
         if run is not train:
             cli.add_backend_option(command)
         command.set_defaults(run=lambda arguments: {"figures": run(arguments)})
@@ -58,9 +56,7 @@ def add_commands(commands: Any, common: cli.Parser) -> None:
     step = add(train, "a training step, compared with its encoder's", "32x32", one=SMALL)
     step.add_argument("--batch", type=int, default=8, help="pictures per step")
     step.add_argument("--queries", type=int, default=1024, help="positions per picture")
-    peak = "peak resident memory of upscaling one picture, in a process of its own"
-    largest = add(memory, peak, "960x540", several=(BASELINE, LERF[0]))
-    for command, size in ((resampling, "1280x720"), (whole, "1280x720"), (largest, "3840x2160")):
+    for command, size in ((resampling, "1280x720"), (whole, "1280x720")):
         command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
 
 
@@ -223,17 +219,3 @@ def train(arguments: Any) -> dict[str, Figure]:
         "step, s": Figure.of(times["step"]),
         "step / encoder": ratio(times["step"], times["encoder"]),
     }
-
-
-def memory(arguments: Any) -> dict[str, float]:
-    """Peak resident memory of a picture in a process of its own, and beyond what it held after importing PyTorch and
-    this project."""
-    figures = {}
-    for name in arguments.models:
-        settings = (name, arguments.backend, arguments.input, arguments.size, arguments.threads)
-        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-            imported, peak = pool.apply(peak_memory, settings)
-        figures["after imports, MB"] = imported
-        figures[f"{short_name(name)} peak, MB"] = peak
-        figures[f"{short_name(name)} peak beyond imports, MB"] = peak - imported
-    return figures

@@ -12,8 +12,12 @@ LARGEST_OUTPUT = 2**30  # pixels: 12 GB as float32, 3 GB more as 8-bit RGB
 
 
 def parse_scale(value: float | str | Sequence[float]) -> Scale:
-    """(height factor, width factor) of 2.5, [3, 1.5] or the text `3x1.5`; InputError for anything else."""
-    parts = value.lower().split("x") if isinstance(value, str) else value
+    """(height factor, width factor) of 2.5, [3, 1.5] or the text `3x1.5`, also `2x`, `x2` and `200%`; InputError for
+    anything else."""
+    parts = value
+    if isinstance(value, str):
+        parts = [part for part in _with_cross(value).split("x") if part] or [value]
+        parts = [float(part[:-1]) / 100 if part[:-1].isdecimal() and part[-1] == "%" else part for part in parts]
     try:
         factors = [float(part) for part in (parts if isinstance(parts, Sequence) else [parts])]
     except (TypeError, ValueError):
@@ -63,15 +67,22 @@ def check_window(size: Size, top: int, left: int, window: Size) -> None:
 
 
 Sides = tuple[int | None, int | None]
+
+
+def _with_cross(text: str) -> str:
+    """What people type between two numbers as an x."""
+    return text.lower().replace("*", "x").replace("\u00d7", "x").replace(" ", "")
+
+
 NOTICED_STRETCH = 1.02  # of one axis against the other; rounding to whole pixels is no stretching
 
 
 def parse_sides(text: str) -> Sides:
-    """`1920x1080` (width x height), `1920x` or `x1080` -> (H, W), None where a side follows from the other; InputError
-    for anything else."""
-    width, cross, height = text.lower().partition("x")
+    """`1920x1080` (width x height), `1920x`, `1920` or `x1080` -> (H, W), None where a side follows from the other;
+    InputError for anything else."""
+    width, _, height = _with_cross(text).partition("x")
     sides = (height, width)
-    if not cross or not any(sides) or not all(side == "" or (side.isdecimal() and int(side) > 0) for side in sides):
+    if not any(sides) or not all(side == "" or (side.isdecimal() and int(side) > 0) for side in sides):
         raise InputError(f"expected WIDTHxHEIGHT such as 1920x1080, 1920x or x1080, not '{text}'")
     return tuple(int(side) if side else None for side in sides)
 

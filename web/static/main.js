@@ -131,9 +131,8 @@ function rename(name) {
 
 function close() {
   byId("start").hidden = false;
+  if (["stage", "panel", "samples"].some((part) => byId(part).contains(document.activeElement))) byId("choose").focus();
   for (const part of ["panel", "samples", "tools", "views", "divider", "warp"]) byId(part).hidden = true;
-  const lost = byId("stage").contains(document.activeElement) || byId("panel").contains(document.activeElement);
-  if (lost || document.activeElement === byId("samples")) byId("choose").focus();
   byId("title").textContent = "";
   byId("stage").classList.add("empty");
   panes.hide();

@@ -15,7 +15,8 @@ from models.checkpoints.loading import on_upsampler
 from models.upscaler import Upscaler
 from pictures.reading import read_rgb
 from pictures.tensors import to_tensor
-from tests.commands import call
+from tests.commands import call, mistake
+from tools import convert, export_onnx
 from utils.errors import InputError
 from utils.geometry.homographies import Homography
 
@@ -127,6 +128,13 @@ def test_what_is_no_such_network(tmp_path) -> None:
             load_upscaler(tmp_path / f"{name}.pth")
         assert f"{name}.pth" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tool", [convert, export_onnx])
+def test_tools_that_change_files_leave_it_alone(path, tool, tmp_path, capsys) -> None:
+    said = mistake(capsys, tool, "--model", path, "--output", tmp_path / "made.safetensors")
+    assert "network of another program" in said
+    assert not (tmp_path / "made.safetensors").exists()
 
 
 def test_dat_light_at_any_scale() -> None:

@@ -24,7 +24,7 @@ def test_sides(text, size) -> None:
     assert size_of_sides((267, 400), parse_sides(text)) == size
 
 
-@pytest.mark.parametrize("text", ["x", "", "10", "0x5", "5x0", "-1x5", "1.5x", "1x2x3"])
+@pytest.mark.parametrize("text", ["x", "", "-10", "0x5", "5x0", "-1x5", "1.5x", "1x2x3"])
 def test_texts_that_are_no_sides(text) -> None:
     with pytest.raises(InputError, match="WIDTHxHEIGHT"):
         parse_sides(text)
@@ -58,9 +58,14 @@ def test_stretching_is_said() -> None:
 def test_scales_are_read_as_they_are_written() -> None:
     for factors in ((2.5, 2.5), (3.0, 1.5), (0.1, 40.0)):
         assert parse_scale(scale_text(factors)) == factors
-    for text in ("inf", "2xinf", "1x2x3", "0", "-1", "nan", "2x"):
+    for text in ("inf", "2xinf", "1x2x3", "0", "-1", "nan", "x", "%", "x%"):
         with pytest.raises(InputError, match="HEIGHTxWIDTH"):
             parse_scale(text)
+
+
+@pytest.mark.parametrize("text", ["2x", "x2", "200%", "2*2", "2 x 2", "2X"])
+def test_scales_as_people_type_them(text) -> None:
+    assert parse_scale(text) == (2, 2)
 
 
 def test_the_largest_output_is_an_area() -> None:

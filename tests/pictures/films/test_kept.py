@@ -1,0 +1,147 @@
+"""Every row of docs/films.md that says what is kept, on a film that has it all."""
+
+import re
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import demo
+from pictures.films.reading import describe
+from tests.commands import ROOT, call
+from tests.pictures.films.making import make_film, patterns
+
+av = pytest.importorskip("av", reason="films need PyAV")
+FFMPEG = pytest.importorskip("imageio_ffmpeg", reason="films need FFmpeg's binary").get_ffmpeg_exe()
+CASES = Path(__file__).parents[1] / "cases"
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """The folder of a film and of what is made of it."""
+    folder = tmp_path_factory.mktemp("films")
+    (folder / "s.srt").write_text("1\n00:00:00,100 --> 00:00:00,500\nwords\n")
+    (folder / "f.ttf").write_bytes(b"\0\1\0\0" + bytes(60))
+    (folder / "c.txt").write_text(";FFMETADATA1\ntitle=name\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=500\ntitle=one\n")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "c.png")
+    arguments = (
+        "-itsoffset 0.5 -f lavfi -i testsrc=s=64x48:d=1 -itsoffset 0.3 -f lavfi -i sine=d=1 -i s.srt -i c.txt "
+        "-map 0 -map 1 -map 2 -map_metadata 3 -fps_mode vfr -c:v libx264 -c:a aac -vf format=yuv420p,"
+        "select='not(eq(n,5))',setsar=32/27,setparams=color_primaries=bt2020:color_trc=bt709:colorspace=bt2020nc:range=tv:"
+        "chroma_location=topleft "
+        "-metadata:s:2 language=ger -metadata:s:2 title=Worte -disposition:2 forced -disposition:1 comment "
+        "-attach f.ttf -metadata:s:3 mimetype=font/ttf -attach c.png -metadata:s:4 mimetype=image/png in.mkv"
+    )
+    subprocess.run([FFMPEG, "-v", "error", *arguments.split()], check=True, cwd=folder)
+    call(demo, "--input", folder / "in.mkv", "--output", folder / "o.mkv", "--model", "nearest", "--scale", "2x3")
+    return folder
+
+
+def packets(path: Path) -> dict[int, list]:
+    found: dict[int, list] = {}
+    with av.open(str(path)) as container:
+        for packet in container.demux():
+            if packet.pts is not None:
+                found.setdefault(packet.stream_index, []).append((float(packet.pts * packet.time_base), bytes(packet)))
+    return found
+
+
+def both(folder: Path, of) -> tuple:
+    """Something of each stream of the input and of the output."""
+    found = []
+    for name in ("in.mkv", "o.mkv"):
+        with av.open(str(folder / name)) as container:
+            found.append([of(stream) for stream in container.streams])
+    return tuple(found)
+
+
+def frames_and_times(folder):
+    given, made = (sorted(time for time, _ in packets(folder / name)[0]) for name in ("in.mkv", "o.mkv"))
+    assert len(given) == 24
+    assert np.subtract(made, given) == pytest.approx([made[0] - given[0]] * 24, abs=1.1e-3)
+
+
+def clocks(folder):
+    made = packets(folder / "o.mkv")
+    given = packets(folder / "in.mkv")
+    first = [min(min(time for time, _ in rows) for rows in found.values()) for found in (given, made)]
+    assert first[1] == pytest.approx(0, abs=1.1e-3)
+    assert made[0][0][0] - made[1][0][0] == pytest.approx(given[0][0][0] - given[1][0][0], abs=2e-3)
+
+
+def pixel_shape(folder):
+    shapes = both(folder, lambda stream: getattr(stream, "sample_aspect_ratio", None))
+    assert (shapes[0][0], shapes[1][0]) == (Fraction(32, 27), Fraction(64, 81))
+
+
+def colour(folder):
+    given, made = (describe(folder / name).colours for name in ("in.mkv", "o.mkv"))
+    assert given == made
+    assert (given.matrix, given.span, given.primaries, given.transfer) == (9, 1, 9, 1)
+
+
+def chroma(folder):
+    assert describe(folder / "o.mkv").colours.chroma == "topleft"
+
+
+def rotation(folder):
+    make_film(folder / "turned.mp4", patterns(2), rotation=90, sound=False)
+    call(demo, "--input", folder / "turned.mp4", "--output", folder / "u.mp4", "--model", "nearest", "--scale", "1")
+    with av.open(str(folder / "turned.mp4")) as given, av.open(str(folder / "u.mp4")) as made:
+        before, after = next(given.decode(video=0)), next(made.decode(video=0))
+        assert (before.width, before.height, after.rotation) == (after.height, after.width, 0)
+
+
+def transparency(folder):
+    call(demo, "--input", CASES / "alpha.webm", "--output", folder / "a.mkv", "--codec", "ffv1", "--model", "nearest",
+         "--scale", "2")  # fmt: skip
+    with av.open(str(folder / "a.mkv")) as film:
+        assert np.unique(next(film.decode(video=0)).to_ndarray(format="rgba")[..., 3]).tolist() == [129]
+
+
+def sound(folder):
+    given, made = (packets(folder / name)[1] for name in ("in.mkv", "o.mkv"))
+    assert [data for _, data in given] == [data for _, data in made]
+
+
+def subtitles(folder):
+    given, made = (packets(folder / name)[2] for name in ("in.mkv", "o.mkv"))
+    assert [data for _, data in given] == [data for _, data in made]
+    tags = both(folder, lambda stream: (stream.metadata.get("language"), stream.metadata.get("title")))
+    assert tags[0][2] == tags[1][2] == ("ger", "Worte")
+
+
+def dispositions(folder):
+    given, made = both(folder, lambda stream: int(stream.disposition))
+    assert given[:3] == made[:3]
+    assert given[2] == 64
+
+
+def chapters_and_tags(folder):
+    for name in ("in.mkv", "o.mkv"):
+        with av.open(str(folder / name)) as film:
+            (chapter,) = film.chapters()
+            assert (chapter["metadata"]["title"], film.metadata["title"]) == ("one", "name")
+
+
+def attachments_and_covers(folder):
+    given, made = both(folder, lambda stream: (stream.type, stream.metadata.get("mimetype")))
+    assert sorted(map(str, given[3:])) == sorted(map(str, made[3:]))
+    assert len(made) == 5
+
+
+ROWS = re.findall(r"^\| ([a-z ]+) \|", (ROOT / "docs/films.md").read_text().partition("What is kept")[2], re.MULTILINE)[
+    1:
+]
+
+
+def test_there_are_twelve() -> None:
+    assert len(ROWS) == 12
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_row(films, row) -> None:
+    globals()[row.replace(" ", "_")](films)
