@@ -267,8 +267,12 @@ def find_configs(pattern: str) -> list[Path]:
 def _read(path: Path) -> dict[str, Any]:
     """The mapping in the file at `path`, or the one of its name in a VARIANTS beside it."""
     listing = path.with_name(VARIANTS) if path.name else path
-    if not path.exists() and listing.is_file() and isinstance(variant := _read(listing).get(path.stem), dict):
-        return dict(variant)
+    if not path.exists() and listing.is_file():
+        variants = _read(listing)
+        if isinstance(variants.get(path.stem), dict):
+            return dict(variants[path.stem])
+        names = [*variants, *(file.stem for file in path.parent.glob("*.yaml") if file.name != VARIANTS)]
+        raise InputError(f"no config {path}; {nearest_name(path.stem, names)}")
     text = read_text(path, "config")
     try:
         config = read_yaml(text)
