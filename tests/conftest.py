@@ -14,6 +14,8 @@ from pathlib import Path
 # Read when PyTorch is imported: threads that wait, here and in the programs that tests start, leave the processor free.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Read when triton is imported, whoever does that first: kernels run on the CPU.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Jobs in the background of a shell ignore Ctrl-C, which programs then leave so.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 
-os.environ["TRITON_INTERPRET"] = "1"  # read when kernels are imported
-
 import pytest
 import torch
 

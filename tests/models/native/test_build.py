@@ -161,7 +161,7 @@ def test_flags_and_sources_make_libraries_of_their_own(quick, sources) -> None:
 
 
 def test_unknown_backends_are_explained() -> None:
-    with backends.using("nativ"), pytest.raises(InputError, match=r"'nativ'.*auto, native, torch"):
+    with backends.using("nativ"), pytest.raises(InputError, match=r"'nativ'.*auto, native, triton, torch"):
         backends.choose("lmf")
     with pytest.raises(InputError, match="no native routines"):
         backends.check("native", None)

@@ -1,10 +1,6 @@
 """LMF's Triton kernels in Triton's interpreter, which runs on the CPU what a GPU would: grids, positions, chosen pixels
 and gradients equal PyTorch's, and the published programs' pictures."""
 
-import os
-
-os.environ["TRITON_INTERPRET"] = "1"  # read when kernels are imported
-
 from dataclasses import replace
 
 import pytest

@@ -20,7 +20,7 @@ def test_spans_are_the_lookup_regrouped(n, m, ensemble) -> None:
     plain = lookups.look_up(position, n, ensemble)
     spans = lookups.look_up_spans(position, n, ensemble)
     covered = []
-    for span, real, lookup in spans.blocks(3):
+    for span, real, lookup in spans.blocks(3, torch.device("cpu")):
         covered += range(span.start, span.stop)
         index = lookup.index[..., None].expand_as(lookup.offset).flatten(1)[:, real]
         assert torch.equal(index, plain.index[:, span])
