@@ -65,10 +65,10 @@ def load_candidates(arguments: Any, device: torch.device, data_norm: Mapping[str
     with an encoder.
     """
     names, precision = arguments.model, arguments.precision
-    stems = [Path(name.removeprefix(PICTURES)).stem for name in names]
+    stems = [stem(name) for name in names]
     made: dict[str, Candidate] = {}
-    for stem, name in zip(stems, names, strict=True):
-        label = stem if stems.count(stem) == 1 else name
+    for own, name in zip(stems, names, strict=True):
+        label = own if stems.count(own) == 1 else name
         if name.startswith(PICTURES):
             made[label] = PictureFolder(name.removeprefix(PICTURES))
             continue
@@ -87,6 +87,12 @@ def load_candidates(arguments: Any, device: torch.device, data_norm: Mapping[str
         upscaler.safeguards = arguments.safeguards
         made[label] = Ensemble.of(upscaler) if arguments.ensemble else upscaler
     return made
+
+
+def stem(name: str) -> str:
+    """The label of a model or of a folder: the last part of its path, without ending or braces."""
+    parts = [part for part in Path(name.removeprefix(PICTURES)).parts if "{" not in part]
+    return Path(parts[-1]).stem if parts else name
 
 
 def put_on_upsampler(

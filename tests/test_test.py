@@ -130,7 +130,7 @@ def test_pairs_of_scales_and_warps(pictures, capsys) -> None:
         ({"scales": [2], "datasets": ["X"]}, ["datasets", "mapping"]),
         ({"scales": [2], "datasets": {"X": {"hr": "h", "lr": "{x}"}}}, ["{x}", "{scale}"]),
         ({"test_dataset": {}, "datasets": {}}, ["alone"]),
-        ({"scales": ["2x"], "datasets": {"X": {"hr": "h"}}}, ["2x", "3x1.5"]),
+        ({"scales": ["2q"], "datasets": {"X": {"hr": "h"}}}, ["2q", "3x1.5"]),
         ({"warps": "isc", "datasets": {"X": {"hr": "h"}}}, ["warps", "list"]),
         ({"warps": ["isc"], "datasets": {"X": {"hr": "h"}}}, ["datasets.X", "'warp'"]),
         ({"warps": ["isc"], "datasets": {"X": {"hr": "h", "warp": "nothere/{warp}"}}}, ["nothere/isc"]),
@@ -328,14 +328,17 @@ def test_tables_of_papers(pictures, capsys) -> None:
 def test_pictures_of_another_program_are_scored(pictures, capsys) -> None:
     Path("t.yaml").write_text(yaml.safe_dump({"scales": [2, 3], "datasets": {"Own": {"hr": str(pictures)}}}))
     call(test, "--config", "t.yaml", "--model", "bicubic", "--save-images", "out", "--json", "made.json")
-    theirs = ("pictures:out/{set}/{scale}/bicubic", "bicubic")
-    call(test, "--config", "t.yaml", "--model", *theirs, "--json", "r.json")
+    Path("theirs/Own").mkdir(parents=True)
+    for scale in ("x2", "x3"):
+        Path(f"out/Own/{scale}/bicubic").rename(f"theirs/Own/{scale}")
+    call(test, "--config", "t.yaml", "--model", "pictures:theirs/{set}/{scale}", "bicubic", "--json", "r.json")
+    assert list(json.loads(Path("r.json").read_text())["models"]) == ["theirs", "bicubic"]
     for result in json.loads(Path("r.json").read_text())["results"]:
         for row in result["pictures"].values():
             found, expected = row.values()
             assert found["psnr"] == pytest.approx(expected["psnr"], abs=0.3)  # of 8 bits
     Path("named").mkdir()
-    for path in Path("out/Own/x2/bicubic").iterdir():
+    for path in Path("theirs/Own/x2").iterdir():
         path.rename(f"named/{path.stem}x2_program.png")
     call(test, "--config", "t.yaml", "--scales", "2", "--model", "pictures:named", "--json", "n.json")
     (pictures / "d.png").write_bytes((pictures / "c.png").read_bytes())

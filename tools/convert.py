@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import models
 from evaluation.results import TIMES, label_of, read_results
 from models.checkpoints.loading import load_content, load_upscaler, save_checkpoint
 from models.checkpoints.safetensors_files import PRECISION, is_safetensors, released, save_safetensors
@@ -51,8 +50,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     target = check_new_target(arguments.output, arguments.overwrite)
     if target.suffix.lower() not in ENDINGS:
         raise InputError(f"--output {target}: expected a name that ends in {' or '.join(ENDINGS)}")
-    if arguments.model in models.names("resampling"):
-        raise InputError(f"--model {arguments.model} is a filter, which has no weights; name a checkpoint")
     content, upscaler = load_content(arguments.model), load_upscaler(arguments.model)
     made = completed(content, upscaler)
     if arguments.licence:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.checkpoints.exported import ENCODE, FORMAT, RENDER, ExportedModel
+from models.checkpoints.exported import ENCODE, FORMAT, RENDER
 from models.checkpoints.loading import load_content, load_upscaler
 from models.continuous import Latent
 from models.decoders.non_local_latent import NonLocalLatent
@@ -124,10 +124,6 @@ class FixedTaps:
 
 def exported(upscaler: Upscaler) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files by name, and what a note says of them; InputError for a model of which no graph can be made."""
-    if isinstance(upscaler.model, ExportedModel):
-        raise InputError("this is an ONNX export already; name its checkpoint")
-    if upscaler.model.reduces:
-        raise InputError("a filter has no weights, and every program has it; name a checkpoint")
     upscaler = replace(upscaler, model=copy.deepcopy(upscaler.model))  # whose taps become others
     model = upscaler.model
     smallest, largest = sides(model)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -208,7 +208,7 @@ class Schedule:
 
     `multi_step_lr: {milestones: [epochs], gamma}` multiplies by gamma after each milestone; `cosine_lr: {warmup_steps,
     final_factor}` rises linearly and falls as half a cosine to `final_factor` at `epoch_max`; `scheduler: {name, args,
-    every: epoch | step}` is one of torch.optim.lr_scheduler, replayed from the beginning; neither: 1. InputError for
+    every: epoch | step}` is one of torch.optim.lr_scheduler, followed to the end beforehand; neither: 1. InputError for
     misspelt keys and for two of them at once.
     """
 
@@ -227,9 +227,9 @@ class Schedule:
         if self.kind == "scheduler":
             if config["scheduler"].get("every", "epoch") not in ("epoch", "step"):
                 raise InputError(f"scheduler.every is {config['scheduler']['every']!r}; expected epoch or step")
-            self.rate = (config["optimizer"].get("args") or {}).get("lr") or 1.0
-            self.replay = self._replay()
-            self.position, self.replayed = 0, next(self.replay)
+            by_step = config["scheduler"].get("every") == "step"
+            self.steps_each = 1 if by_step else steps_per_epoch
+            self.factors = _factors(config, config["epoch_max"] * (steps_per_epoch if by_step else 1))
 
     def factor(self, step: int) -> float:
         """Factor of the optimiser's learning rates at `step`, from 0."""
@@ -239,8 +239,7 @@ class Schedule:
         if self.kind == "cosine_lr":
             return self._cosine(step)
         if self.kind == "scheduler":
-            by_step = self.config["scheduler"].get("every") == "step"
-            return self._replayed(step if by_step else step // self.steps_per_epoch)
+            return self.factors[min(step // self.steps_each, len(self.factors) - 1)]
         return 1.0
 
     def _cosine(self, step: int) -> float:
@@ -250,21 +249,21 @@ class Schedule:
         progress = min(1.0, (step - warmup) / max(1, self.config["epoch_max"] * self.steps_per_epoch - warmup))
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
-    def _replayed(self, position: int) -> float:
-        if position < self.position:
-            self.replay = self._replay()
-            self.position, self.replayed = 0, next(self.replay)
-        while self.position < position:
-            self.position, self.replayed = self.position + 1, next(self.replay)
-        return self.replayed
 
-    def _replay(self) -> Iterator[float]:
-        """The factors that the scheduler gives one after the other, for an optimiser of its own."""
-        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], self.rate, momentum=0.9)
-        spec = {key: value for key, value in self.config["scheduler"].items() if key != "every"}
-        spec = {**spec, "name": spec["name"].lower()} if isinstance(spec.get("name"), str) else spec
-        scheduler = schedulers.make(spec, optimizer=optimizer)
-        while True:
-            yield optimizer.param_groups[0]["lr"] / self.rate
-            optimizer.step()
-            scheduler.step()
+def _factors(config: Mapping[str, Any], count: int) -> list[float]:
+    """The first `count` factors that the scheduler of a config gives, one after the other."""
+    rate = (config["optimizer"].get("args") or {}).get("lr") or 1.0
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], rate, momentum=0.9)
+    spec = {key: value for key, value in config["scheduler"].items() if key != "every"}
+    spec = {**spec, "name": spec["name"].lower()} if isinstance(spec.get("name"), str) else spec
+    scheduler = schedulers.make(spec, optimizer=optimizer)
+    factors = []
+    for number in range(count):
+        try:
+            if number:
+                optimizer.step()
+                scheduler.step()
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise InputError(f"scheduler '{spec['name']}' ends after {number} of {count} steps: {error}") from None
+        factors.append(optimizer.param_groups[0]["lr"] / rate)
+    return factors

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 import yaml
 
 from utils.errors import InputError, nearest_name, shortened
-from utils.files import read_text
+from utils.files import from_anywhere, read_text
 
 VARIANTS = "variants.yaml"  # configs of its folder, {name without ending: config}: each is a change of another one
 LARGEST = 1e15  # of any number: larger ones overflow what is computed from them
@@ -157,10 +157,11 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
 
     `extends: FILE` (relative to the config, or a list, later ones win) names configs that this one changes. Mappings
     are merged key by key, except that a mapping with another `name` replaces the old one: its `args` belong to that
-    name. A config that is no file may stand in VARIANTS beside it. The path of an override names elements of lists by
-    their number, from 0.
+    name. A config that is no file may stand in VARIANTS beside it; its folder is looked for in the project's, too. The
+    path of an override names elements of lists by their number, from 0.
     """
-    return overridden(_load(Path(path), ()), overrides)
+    path = Path(path)
+    return overridden(_load(from_anywhere(path.parent) / path.name, ()), overrides)
 
 
 def overridden(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -266,8 +267,12 @@ def find_configs(pattern: str) -> list[Path]:
 def _read(path: Path) -> dict[str, Any]:
     """The mapping in the file at `path`, or the one of its name in a VARIANTS beside it."""
     listing = path.with_name(VARIANTS) if path.name else path
-    if not path.exists() and listing.is_file() and isinstance(variant := _read(listing).get(path.stem), dict):
-        return dict(variant)
+    if not path.exists() and listing.is_file():
+        variants = _read(listing)
+        if isinstance(variants.get(path.stem), dict):
+            return dict(variants[path.stem])
+        names = [*variants, *(file.stem for file in path.parent.glob("*.yaml") if file.name != VARIANTS)]
+        raise InputError(f"no config {path}; {nearest_name(path.stem, names)}")
     text = read_text(path, "config")
     try:
         config = read_yaml(text)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.native.structures import STRUCTURES
-
 NUMBERS = {
     "int32": ctypes.c_int32,
     "int64": ctypes.c_int64,
@@ -23,12 +21,47 @@ ARRAYS = {
 }
 NO_MEMORY = b"not enough memory"
 
+# The structures of lmf.cpp, field by field.
+LONG = ctypes.c_int64
+POINTER = ctypes.c_void_p
+
+
+class Network(ctypes.Structure):
+    _fields_ = (
+        *((name, LONG) for name in ("hidden", "depth", "waves", "has_scale", "has_shift", "floats")),
+        ("parameters", POINTER),
+    )
+
+
+class Field(ctypes.Structure):
+    _fields_ = (
+        ("height", LONG),
+        ("width", LONG),
+        ("table", POINTER),
+        ("table_stride", LONG),
+        ("modulation", POINTER),
+        ("modulation_stride", LONG),
+        ("skip", POINTER),
+        ("skip_size", LONG * 2),
+        ("skip_strides", LONG * 4),
+    )
+
+
+class Axis(ctypes.Structure):
+    _fields_ = (
+        *((name, LONG) for name in ("spans", "longest", "positions")),
+        *((name, POINTER) for name in ("index", "offset", "start", "length", "skip_index", "skip_fraction")),
+    )
+
+
+STRUCTURES: dict[str, type[ctypes.Structure]] = {kind.__name__: kind for kind in (Network, Field, Axis)}
+
 
 class Library:
     """The routines of a compiled library.
 
     The library itself says which arguments they take (common.h), so Python and C++ cannot disagree on them.
-    RuntimeError where a structure has another size in C++ than in structures.py.
+    RuntimeError where a structure has another size in C++ than in calls.py.
     """
 
     def __init__(self, library: ctypes.CDLL):
@@ -89,7 +122,7 @@ def check_shape(what: str, tensor: Tensor, shape: Sequence[int | None]) -> None:
 def _check_size(name: str, size: str) -> None:
     own = ctypes.sizeof(STRUCTURES[name])
     if own != int(size):
-        raise RuntimeError(f"structure {name} has {size} bytes in C++ and {own} in structures.py")
+        raise RuntimeError(f"structure {name} has {size} bytes in C++ and {own} in calls.py")
 
 
 def _ctype(kind: str) -> type:

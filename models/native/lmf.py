@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.native.calls import Library, address, check_shape
-from models.native.structures import LONG, Axis, Field, Network
+from models.native.calls import LONG, Axis, Field, Library, Network, address, check_shape
 from utils.errors import InputError
 from utils.geometry.neighbours import AxisLookup, AxisSpans, PixelWindow, bilinear_taps
 

@@ -106,7 +106,7 @@ def test_frozen_parts_stay(model) -> None:
         freeze(model, ["enc"])
 
 
-SCHEDULER = {"optimizer": {"name": "adam", "args": {"lr": 0.5}}}
+SCHEDULER = {"optimizer": {"name": "adam", "args": {"lr": 0.5}}, "epoch_max": 5}
 
 
 def test_schedulers_of_pytorch_are_functions_of_the_step() -> None:
@@ -131,6 +131,11 @@ def test_schedulers_of_pytorch_are_functions_of_the_step() -> None:
     [
         ({"scheduler": {"name": "steplr", "args": {"step_siz": 2}}}, "did you mean 'step_size'"),
         ({"scheduler": {"name": "steplr"}}, "needs the argument 'step_size'"),
+        (
+            {"scheduler": {"name": "OneCycleLR", "args": {"max_lr": 1, "total_steps": 3}}},
+            "'onecyclelr' ends after 4 of 5 steps",
+        ),
+        ({"scheduler": {"name": "steplr", "args": {"step_size": "2"}}}, "steplr"),
         ({"scheduler": {"name": "lambdalr"}}, "unknown scheduler"),
         ({"scheduler": {"name": "steplr", "args": {"step_size": 2}, "every": "hour"}}, "expected epoch or step"),
         ({"scheduler": {"name": "steplr", "arg": {}}}, "did you mean 'args'"),

@@ -16,7 +16,7 @@ def test_structures_of_another_size_are_noticed(monkeypatch) -> None:
         _fields_ = (*calls.STRUCTURES["Field"]._fields_, ("more", ctypes.c_int64))
 
     monkeypatch.setitem(calls.STRUCTURES, "Field", Longer)
-    with pytest.raises(RuntimeError, match=r"structure Field has \d+ bytes in C\+\+ and \d+ in structures.py"):
+    with pytest.raises(RuntimeError, match=r"structure Field has \d+ bytes in C\+\+ and \d+ in calls.py"):
         Library(compiling.load("lmf"))
 
 

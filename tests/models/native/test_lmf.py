@@ -13,8 +13,8 @@ import models
 from models.cmsr.rendering import Level, render_controlled
 from models.decoders import lmf
 from models.native import backends
+from models.native.calls import Axis, Field, Network
 from models.native.lmf import RenderStage
-from models.native.structures import Axis, Field, Network
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import assert_close, painted
