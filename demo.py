@@ -17,6 +17,7 @@ from painting.jobs import Job, check_outputs, find_jobs, part_of, remaining, sha
 from painting.request import Request, add_options, request_of
 from pictures.films.writing import FilmJob
 from utils import cli, processes
+from utils.errors import printable
 
 HOURS = 24 * 60  # in minutes: processes wait for each other while one paints
 
@@ -55,16 +56,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 def paint_film(film: FilmJob, request: Request) -> None:
     """Paint and write a film."""
     if not remaining([Job(film.source, film.target, film.form)], request):
-        print(f"{film.target} is there already")
+        print(printable(f"{film.target} is there already"))
         return
     resolve_all([request.model, request.upsampler])
     from painting import films
     from painting.painter import Painter
 
     said, damage = films.paint_film(film, Painter(request.without(films.OPTIONS)), request)
-    print(said)
+    print(printable(said))
     if damage:
-        print(damage, file=sys.stderr)
+        print(printable(damage), file=sys.stderr)
         sys.exit(1)
 
 

@@ -23,7 +23,7 @@ from painting.request import Request
 from pictures.animations import check_times, merged
 from pictures.picture import Animation, Picture
 from utils import processes
-from utils.errors import InputError
+from utils.errors import InputError, one_line, printable
 from utils.pipelines import pipelined
 from utils.processes import Stopped, watch
 from utils.progress import SLOW, Advance, told_to
@@ -100,7 +100,7 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: P
                     failures.append(outcome)
                 else:
                     written += 1
-                    progress.write(outcome, file=output)
+                    progress.write(printable(outcome), file=output)
                 progress.update()
     except Stopped as stopped:
         done = f"{stopped} after {written} of {len(jobs)} pictures; --skip-existing goes on with the others"
@@ -115,7 +115,12 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: P
         print(f"wrote {written} pictures", file=output)
     if not failures:
         return None
-    return "\n".join([f"{len(failures)} of {written + len(failures)} pictures failed:", *map(str, failures)])
+    return "\n".join(
+        [
+            f"{len(failures)} of {written + len(failures)} pictures failed:",
+            *(one_line(str(failure)) for failure in failures),
+        ]
+    )
 
 
 def _note(manifest: Path, job: Job, outcome: str | InputError, seconds: float) -> None:

@@ -14,6 +14,7 @@ from painting.plan import Plan, Window, full_size, warp_matrix
 from painting.request import Request
 from pictures.picture import PixelFormat
 from pictures.tensors import Layers, colour_of
+from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
 from utils.geometry.neighbours import PixelWindow
@@ -81,6 +82,9 @@ def drawn_on(grid: OutputGrid, draw: Callable[[OutputGrid], Layers]) -> tuple[La
 def filled(plan: Plan, layers: Layers, covered: Tensor | None = None) -> tuple[Layers, PixelFormat]:
     """Drawn layers as they are written, and their pixel format: what of a warp is not `covered` (H, W) is transparent
     or in the background's colour; without alpha where the format holds none."""
+    if not layers.colour.isfinite().all():
+        what = f"{plan.job.source}: model {plan.request.model} gives"
+        raise InputError(f"{what} values that are no finite numbers; its weights are broken")
     pixel_format = plan.pixel_format
     if covered is not None and covered.min() < 1:
         colour = None if plan.request.is_transparent_warp else colour_of(plan.background, layers.colour)

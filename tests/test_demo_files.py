@@ -13,9 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import demo
+from models.checkpoints.loading import save_checkpoint
 from painting.painter import Painter
 from pictures import writing
 from pictures.picture import Picture
@@ -23,9 +25,11 @@ from pictures.reading import read_rgb
 from pictures.writing import write_picture
 from tests.commands import ROOT, call, mistake
 from tests.demos import run
+from tests.foreign import small_model
 from tests.forks import ended, fork
 from tests.pictures.making import noise
 from utils import cli
+from utils.system import settle_threads
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -247,3 +251,42 @@ def test_shards_give_the_files_of_one_run_and_say_what_they_made() -> None:
         call(demo, *options, "--output", "parts", "--shard", f"{part}/3", "--skip-existing")
     again = [line for part in (1, 2, 3) for line in Path(f"parts/manifest-{part}-of-3.jsonl").read_text().splitlines()]
     assert len(again) == 11  # only what had failed was made
+
+
+def test_names_never_command_a_terminal(pictures, capsys) -> None:
+    name = "a\x1b[31m.png"
+    (pictures / "a.png").rename(name)
+    call(demo, "--input", name, "--output", "out/", "--model", "nearest", "--scale", 2)
+    said = capsys.readouterr()
+    line = mistake(capsys, demo, "--input", f"no{name}", "--model", "nearest", "--scale", 2)
+    assert "\x1b" not in said.out + said.err + line
+    assert r"a\x1b[31m.png" in line
+
+
+@pytest.mark.parametrize("variables", [{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {}])
+def test_names_that_a_locale_cannot_write(pictures, variables) -> None:
+    os.rename(bytes(pictures / "a.png"), b"\xc3\xa9\xff.png")
+    options = ("--input", ".", "--output", "out", "--model", "nearest", "--scale", "2")
+    environment = {**os.environ, **variables}
+    done = subprocess.run([sys.executable, ROOT / "demo.py", *options], capture_output=True, env=environment)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert b"\xc3\xa9\xff.png" in os.listdir(b"out")
+
+
+def test_threads_are_no_more_than_are_of_use(pictures) -> None:
+    before = torch.get_num_threads()
+    try:
+        run("--input", pictures / "a.png", "--threads", 50_000, "--backend", "torch")
+        assert torch.get_num_threads() <= max(64, 2 * os.cpu_count())
+    finally:
+        settle_threads(before)
+
+
+def test_values_that_are_not_finite_are_refused(pictures, capsys) -> None:
+    content = small_model()
+    content["sd"]["imnet.layers.0.weight"].fill_(3e38)
+    save_checkpoint("bad.pth", {"model": content})
+    line = mistake(capsys, demo, "--input", pictures / "a.png", "--output", "o.png", "--scale", 2, "--model", "bad.pth")
+    assert "finite" in line
+    assert "bad.pth" in line
+    assert not Path("o.png").exists()

@@ -1,6 +1,7 @@
 """Shared by the command-line programs: one-line errors, real booleans, sizes and scales."""
 
 import argparse
+import io
 import os
 import re
 import select
@@ -71,6 +72,9 @@ def run(main: Callable[[Sequence[str] | None], str | None]) -> None:
     A user's mistake (InputError), a full disk, an unreadable file or missing memory ends in one line and exit status 2;
     stopped work exits with its own status, Ctrl-C with 130, a closed pipe (`| head -1`) silently with 141 (SIGPIPE).
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of locales that cannot write all names
     try:
         if said := main(None):
             print(said)

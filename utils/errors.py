@@ -35,9 +35,15 @@ def shortened(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
+def printable(text: str) -> str:
+    """Text for a terminal: names of files may hold control characters, which would command it, or bytes that are none
+    of the encoding; both stand as escapes such as \\x1b. Ends of lines stay."""
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
+
+
 def one_line(message: str) -> str:
     """`message` on one line; of a very long one, in which a value stands whole, the beginning and the end."""
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     if len(line) <= LONGEST_MESSAGE:
         return line
     return f"{line[: LONGEST_MESSAGE // 2]} ... {line[-LONGEST_MESSAGE // 2 :]}"

@@ -24,6 +24,7 @@ QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu
 
 _chosen: list[int] = []  # what --threads says, if anything
 
+MOST_THREADS = 64  # or two for each processor
 MOST_WORKERS = 8  # more rarely help one training, and each takes memory
 
 
@@ -45,7 +46,7 @@ def settle_threads(number: int | None = None) -> None:
             remedy = "install requirements.txt, and see that there is memory enough (ulimit -v)"
             raise InputError(f"PyTorch cannot be loaded: {error}; {remedy}") from None
 
-    _choose(number)
+    number = _choose(number)
     if number is None and "OMP_NUM_THREADS" not in os.environ:
         number = min(torch.get_num_threads(), available_processors())
     if number is not None:
@@ -80,8 +81,11 @@ def threads_in_use() -> int:
     return chosen or (int(given) if given.isdecimal() and int(given) else available_processors())
 
 
-def _choose(number: int | None) -> None:
+def _choose(number: int | None) -> int | None:
+    """`number`, but no more threads than are of any use: OpenMP dies of tens of thousands."""
+    number = None if number is None else min(number, max(MOST_THREADS, 2 * (os.cpu_count() or 1)))
     _chosen[:] = [] if number is None else [number]
+    return number
 
 
 def available_processors() -> int:
