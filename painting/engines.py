@@ -77,7 +77,11 @@ class LutEngine:
         """The engine for a request's model; None where that is no LUTs or PyTorch has to compute."""
         if not request.given <= plans.OPTIONS | cls.OPTIONS:
             return None
-        if request.backend == "torch" or request.precision == "bfloat16" or request.device not in ("auto", "cpu"):
+        if (
+            request.backend in ("torch", "triton")
+            or request.precision == "bfloat16"
+            or request.device not in ("auto", "cpu")
+        ):
             return None
         tables = load_tables(request.model)
         return tables and cls(tables, system.threads_without_torch(request.threads))

@@ -71,6 +71,7 @@ class TorchEngine:
             upscaler = on_upsampler(*parts, request.precision)
         else:
             upscaler = load_upscaler(request.model, device, **settings)
+        upscaler.memory = request.memory
         if request.ensemble:
             upscaler = Ensemble.of(upscaler)
         is_fixed = request.precision != "auto"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 import yaml
 
 from utils.errors import InputError, nearest_name, shortened
-from utils.files import read_text
+from utils.files import from_anywhere, read_text
 
 VARIANTS = "variants.yaml"  # configs of its folder, {name without ending: config}: each is a change of another one
 LARGEST = 1e15  # of any number: larger ones overflow what is computed from them
@@ -157,10 +157,11 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
 
     `extends: FILE` (relative to the config, or a list, later ones win) names configs that this one changes. Mappings
     are merged key by key, except that a mapping with another `name` replaces the old one: its `args` belong to that
-    name. A config that is no file may stand in VARIANTS beside it. The path of an override names elements of lists by
-    their number, from 0.
+    name. A config that is no file may stand in VARIANTS beside it; its folder is looked for in the project's, too. The
+    path of an override names elements of lists by their number, from 0.
     """
-    return overridden(_load(Path(path), ()), overrides)
+    path = Path(path)
+    return overridden(_load(from_anywhere(path.parent) / path.name, ()), overrides)
 
 
 def overridden(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from models.resampling.filters import CatmullRom
 from models.safeguards import LARGEST_PIXEL, TRANSITION, pixel_size
 from models.upscaler import MARGIN, Upscaler
 from models.zoo import ENDINGS, resolve, zoo
-from painting.layers import continued, paint
+from painting.layers import continued, drawn_on, paint, with_outside
 from pictures.picture import Picture
 from pictures.tensors import Layers
 from utils.errors import InputError
@@ -102,9 +102,14 @@ class Encoding:
         return cls(layers, tuple(latents))
 
     def draw(self, upscaler: Upscaler, grid: OutputGrid) -> Layers:
-        """The picture on a grid."""
-        latents = iter(self.latents)
-        return paint(upscaler, self.layers, lambda by, _: by.render(next(latents), grid)[0])
+        """The picture on a grid, transparent outside of a warp."""
+
+        def on(part: OutputGrid) -> Layers:
+            latents = iter(self.latents)
+            return paint(upscaler, self.layers, lambda by, _: by.render(next(latents), part)[0])
+
+        drawn, covered = drawn_on(grid, on)
+        return drawn if covered is None else with_outside(drawn, covered, None)
 
 
 def needed_to_encode(upscaler: Upscaler, size: Size) -> int:

@@ -20,7 +20,6 @@ from models.decoders.lmf import LMFDecoder
 from models.safeguards import pixel_size
 from models.upscaler import Upscaler
 from models.zoo import resolve
-from painting.layers import drawn_on, with_outside
 from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.png import quick_png
@@ -170,8 +169,7 @@ class Studio:
         encoding = self._encoding_of(key, upscaler, picture)
         if upscaler.model.encodes:
             upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._processors)
-        drawn, covered = drawn_on(grid, lambda grid: encoding.draw(upscaler, grid))
-        return drawn if covered is None else with_outside(drawn, covered, None)
+        return encoding.draw(upscaler, grid)
 
     def _draw_part(self, upscaler: Upscaler, picture: Picture, grid: Grid) -> Layers:
         pixels = part_for(upscaler, grid, picture.size)
@@ -230,7 +228,7 @@ class Studio:
             key = (name, "warped", level, model if upscaler.model.reduces else "reduced")
             encoding = self.budget.kept(key, lambda: Encoding.of(upscaler, self._whole(name, upload, model, small)))
             grid = reduced_first(homography, given, small).grid(small, size)
-            return quick_png(shown(with_outside(encoding.draw(upscaler, grid), grid.inside(), None)))
+            return quick_png(shown(encoding.draw(upscaler, grid)))
 
     def _whole(self, name: str, upload: Upload, model: str, size: Size) -> Layers:
         grid = Grid.of_size(size)

@@ -1,5 +1,6 @@
 """LeRF as look-up tables (LUTs): networks sampled every 16 grey levels, read by 4-simplex interpolation."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,8 @@ class LookUpLeRF(EnsembleLeRF):
         return super().pixel_bytes if backends.choose("lerf", *self.parameters()) is None else 150
 
     def encode(self, image: Tensor) -> Latent:
+        if not torch.is_grad_enabled() and backends.fuses(image, *self.parameters()):
+            return Latent(self._fused_stages(image), image)
         library = backends.choose("lerf", image, *self.parameters())
         if library is None:
             return super().encode(image)
@@ -108,6 +111,21 @@ class LookUpLeRF(EnsembleLeRF):
             add_rests(library, picture, values[0])
             write_values(library, self.look_up(library, 2, feature[0]), values[1:])
         return Latent(features.flatten(1, 2), image)
+
+    def _fused_stages(self, image: Tensor) -> Tensor:
+        """Both stages in a launch each."""
+        from models.native.triton_lerf import look_up_stages  # imports Triton, where it is needed
+
+        stages = []
+        for stage in (1, 2):
+            names = [name for name, of, *_ in self.units() if of == stage]
+            terms = []
+            for mode, turn in itertools.product(self.modes, range(ROTATIONS)):
+                offsets = (turned(offset, turn) for offset in PATTERNS[mode])
+                terms.append([names.index(f"s{stage}_{mode}r{turn % stage}"), *itertools.chain(*offsets)])
+            divisor = len(self.modes) * (1 if stage == 1 else ROTATIONS)
+            stages.append((torch.stack([getattr(self, name) for name in names]), terms, divisor))
+        return look_up_stages(image, stages)
 
     def look_up(self, library: Library, stage: int, levels: Tensor) -> Tensor:
         """A stage by the native routine: (N, h, w) uint8 -> (K, N, h, w) uint8."""

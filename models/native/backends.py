@@ -17,7 +17,7 @@ from models.native.calls import Library
 from utils.errors import InputError
 from utils.names import BACKENDS
 
-FUSED = ("lmf",)  # native routines that are Triton kernels, too
+FUSED = ("lmf", "resampler")  # native routines that are Triton kernels, too
 
 _outcomes: dict[str, Library | compiling.BuildError] = {}
 _lock = threading.Lock()

@@ -52,8 +52,7 @@ class FusedStage:
         """Fill `output` (B, 3, H, W), of any strides; with `chosen` (B, h, w), bool, of the whole picture, only where
         those LR pixels hold a position."""
         check_shape("the output", output, (len(self.table), 3, *grid.size))
-        y, x = (axis.to(output.device) for axis in (grid.rows, grid.columns))
-        positions = y, x, 0, 1, 0, 0, 0, 1, *grid.size
+        positions = grid_positions(grid, output.device)
         if chosen is not None:
             check_shape("the choice of pixels", chosen, (len(self.table), *self.pixels.size))
             chosen = chosen.to(output.device, torch.uint8).contiguous()
@@ -71,7 +70,7 @@ class FusedStage:
     def _sample(self, coord: Tensor) -> Tensor:
         output = self.table.new_empty(*coord.shape[:2], 3)
         batch, query, channel = output.stride()
-        self._paint(output, (batch, channel, 0, query), _points(coord), None, SAMPLED_TILE)
+        self._paint(output, (batch, channel, 0, query), points(coord), None, SAMPLED_TILE)
         return output
 
     def _paint(self, output: Tensor, strides: Sequence[int], positions: tuple, chosen: Tensor | None, tile) -> None:
@@ -133,7 +132,7 @@ class Sampled(torch.autograd.Function):
         d_table, d_modulation = (torch.zeros(t.shape, device=t.device) for t in (table, modulation))
         d_weights = torch.zeros(PARTS, len(network[-1]), device=table.device)
         batch, query, channel = d_output.stride()
-        positions, tile = _points(coord), GRADIENT_TILE
+        positions, tile = points(coord), GRADIENT_TILE
         if d_output.numel():
             triton_lmf.gradients[_programs(positions, tile, len(coord))](
                 d_output, batch, channel, query, *positions, *network, *stage._lookup(), d_table, d_modulation,
@@ -150,7 +149,12 @@ def padded(width: int) -> int:
     return max(LEAST_SIDE, 1 << (width - 1).bit_length())
 
 
-def _points(coord: Tensor) -> tuple[Any, ...]:
+def grid_positions(grid: Grid, device: torch.device) -> tuple[Any, ...]:
+    """A grid's positions as kernels take them: y and x, their strides, rows and columns."""
+    return grid.rows.to(device), grid.columns.to(device), 0, 1, 0, 0, 0, 1, *grid.size
+
+
+def points(coord: Tensor) -> tuple[Any, ...]:
     """Positions (B, Q, 2) as kernels take them: y and x, their strides, and one row of Q."""
     (batch, query, _), coord = coord.stride(), coord.detach()
     return coord[..., 0], coord[..., 1], batch, 0, query, batch, 0, query, 1, coord.shape[1]

@@ -12,6 +12,7 @@ from models.capabilities import Tiling
 from models.continuous import ContinuousModel, Field, Latent
 from models.native import backends
 from models.native.calls import Library
+from models.native.fused import grid_positions, points
 from models.native.resampler import ResamplingKernel, resample_grid, resample_points, resample_warped
 from models.resampling.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
 from utils import progress
@@ -100,7 +101,27 @@ class Resampler(ContinuousModel):
             total, norm = total + weight * values, norm + weight
         return total / norm
 
+    def _fuses(self, field: ResamplingField) -> bool:
+        """Whether Triton's kernels resample the field."""
+        shaped = type(self.kernel) in NATIVE_KERNELS and not torch.is_grad_enabled()
+        return shaped and backends.fuses(field.table)
+
+    def _fused(self, field: ResamplingField, positions: tuple, output: Tensor, strides: Sequence[int]) -> None:
+        """Write the values at positions, as `native.fused` describes them, into `output`, in one launch."""
+        from models.native.triton_lerf import resampled  # imports Triton, where it is needed
+
+        gauss, stretch = type(self.kernel) is SteerableGaussian, field.stretch.to(output.device)
+        taps = math.ceil(2 * self.kernel.radius * field.largest_stretch)
+        about = taps, self.kernel.radius, gauss, field.pixels
+        resampled(field.table, stretch, *about, positions, output, strides)
+
     def sample(self, field: ResamplingField, coord: Tensor) -> Tensor:
+        if self._fuses(field):
+            channels = field.table.shape[3] // (1 + len(self.kernel.hyper_parameters))
+            output = field.table.new_empty(*coord.shape[:2], channels)
+            batch, query, channel = output.stride()
+            self._fused(field, points(coord.float()), output, (batch, channel, 0, query))
+            return output
         library = self.library(field.table, coord)
         if library is not None:
             positions = coord.transpose(1, 2).contiguous()
@@ -130,7 +151,10 @@ class Resampler(ContinuousModel):
         )
 
     def paint(self, field: ResamplingField, grid: OutputGrid, output: Tensor) -> None:
-        if isinstance(grid, Grid) and field.stretch.shape[-2:] == (1, 1):
+        if isinstance(grid, Grid) and self._fuses(field):
+            self._fused(field, grid_positions(grid, output.device), output, output.stride())
+            progress.advance(grid.size[0] * grid.size[1])
+        elif isinstance(grid, Grid) and field.stretch.shape[-2:] == (1, 1):
             library = self.library(field.table, grid.rows, grid.columns)
             for number, picture in enumerate(output):
                 self._paint_separably(library, field.picture(number), grid, picture)

@@ -26,6 +26,8 @@ MOST = {
     ("paint", LTE, "A100"): (106, 3080),
     ("paint", LTE, "H200"): (110, 3110),
     ("gradients", SMALL, "A100"): (240, 4060),
+    ("lut_stage", "lerf", "A100"): (40, 930),
+    ("resample", "lerf", "A100"): (32, 730),
     ("gradients", SMALL, "H200"): (172, 3420),
 }
 SHARED_LIMIT = 99 << 10  # bytes of a program on the card that has least
@@ -46,14 +48,18 @@ def test_costs() -> None:
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, marks=[] if case[1:] == (SMALL, "A100") else pytest.mark.thorough) for case in MOST],
+    [
+        pytest.param(case, marks=[] if case[1:] in ((SMALL, "A100"), ("lerf", "A100")) else pytest.mark.thorough)
+        for case in MOST
+    ],
     ids="-".join,
 )
 def test_kernels_fit_their_registers(case) -> None:
     kernel, config, card = case
+    call = f"compiled({kernel!r}, {config!r}, " if config != "lerf" else f"compiled_lerf({kernel!r}, "
     script = (
         "import dataclasses, json; from tools.bench import gpu;"
-        f"print(json.dumps(dataclasses.asdict(gpu.compiled({kernel!r}, {config!r}, gpu.CARDS[{card!r}]))))"
+        f"print(json.dumps(dataclasses.asdict(gpu.{call}gpu.CARDS[{card!r}]))))"
     )
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     run = subprocess.run(

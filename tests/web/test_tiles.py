@@ -157,6 +157,19 @@ def test_pictures_too_large_to_be_encoded_whole_are_drawn_in_parts(monkeypatch, 
     assert (off > 0).mean() < 1e-3
 
 
+def test_a_warp_of_a_large_picture_is_shown_from_a_reduced_one_nearly_the_same(client, monkeypatch) -> None:
+    name = opened(client, png_of(blobs(400, 520)))
+    path = f"/api/pictures/{name}/warp.png?matrix=0.12,0.01,9,-0.01,0.12,10,0,0,1&width=80&height=70&model=s"
+    whole = picture_of(client.get(path).content).astype(int)
+    monkeypatch.setattr(web.studio, "LARGEST_PART", 1000)
+    reduced = picture_of(client.get(path).content).astype(int)
+    assert any("warped" in key for key in client.app.state.studio.budget._entries)
+    assert np.array_equal(whole[..., 3], reduced[..., 3])
+    off = np.abs(whole - reduced)[whole[..., 3] == 255]
+    assert off.max() <= 8
+    assert off.mean() < 0.5
+
+
 def test_a_tile_passes_few_files_of_the_project(client) -> None:
     """How many one has to read to follow it, beside those that are passed once for a picture and scale."""
     name = opened(client, png_of(blobs(40, 52)))

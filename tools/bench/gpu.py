@@ -158,22 +158,41 @@ class Compiled:
 
 def compiled(kernel: str, config: str, card: Card) -> Compiled:
     """`paint` or `gradients` of triton_lmf.py for a model, compiled ahead for a card; needs none."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
     from models.native import triton_lmf
 
-    if os.environ.get("TRITON_INTERPRET") == "1":
-        raise InputError("TRITON_INTERPRET=1 makes no kernels; unset it")
     function, model = getattr(triton_lmf, kernel), on_meta(config)
     field = model.field(model.encode(torch.empty(1, 3, 8, 8, device="meta")), torch.zeros(1, 2, device="meta"))
     stage = model.fused(field)
     shape = stage.shape(fused.PAINTED_TILE if kernel == "paint" else fused.GRADIENT_TILE)
     shape |= {"HAS_SKIP": stage.skip is not None, "HAS_CHOICE": False} if kernel == "paint" else {}
-    constants = {name: shape.pop(name) for name in list(shape) if name.isupper()}
     if kernel == "gradients":
         shape["maxnreg"] = fused.GRADIENT_REGISTERS
+    return _compiled(function, shape, card)
+
+
+LERF = {
+    "lut_stage": {"TERMS": 12, "VALUES": 3, "SCALE": 1.0, "LAST": 17**4 - 1, "FIRST": False, "BLOCK": 128},
+    "resample": {"TAPS": 2, "GAUSS": True, "BLOCK": 128},
+}
+
+
+def compiled_lerf(kernel: str, card: Card) -> Compiled:
+    """A kernel of triton_lerf.py for LeRF-G, compiled ahead for a card."""
+    from models.native import triton_lerf
+
+    options = {"num_warps": 4, "enable_fp_fusion": False}
+    return _compiled(getattr(triton_lerf, kernel), LERF[kernel] | options, card)
+
+
+def _compiled(function: Any, shape: dict[str, Any], card: Card) -> Compiled:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise InputError("TRITON_INTERPRET=1 makes no kernels; unset it")
+    constants = {name: shape[name] for name in shape if name.isupper()}
+    shape = {name: shape[name] for name in shape if name not in constants}
     types = {name: kernel_type(name) for name in function.arg_names}
     signature = {name: "constexpr" if name in constants else kind for name, kind in types.items()}
     aligned = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind == "*fp32"}
@@ -190,12 +209,12 @@ def compiled(kernel: str, config: str, card: Card) -> Compiled:
 
 def kernel_type(name: str) -> str:
     """Triton's type of a kernel's argument, which its name tells."""
-    pointers = ("output", "ys", "xs", "table", "modulation", "weights", "skip")
-    if name == "chosen":
-        return "*u8"
+    pointers = ("output", "ys", "xs", "table", "modulation", "weights", "skip", "source", "luts", "feature", "stretch")
+    if name in ("chosen", "offsets"):
+        return "*u8" if name == "chosen" else "*i32"
     if name in pointers or name.startswith("d_"):
         return "*fp32"
-    return "fp32" if re.match(r"(low|high|first|step)_[yx]$", name) else "i32"
+    return "fp32" if re.match(r"(low|high|first|step|epsilon)_[yx]$|divisor$|radius$", name) else "i32"
 
 
 def _inspected(cubin: bytes) -> tuple[str, str]:
@@ -320,6 +339,8 @@ def gpu(arguments: Any) -> dict[str, Any]:
             for config in MODELS[:3]:
                 made = compiled(kernel, config, card)
                 kernels[f"sm_{capability} {kernel} {short_name(config)}"] = asdict(made)
+        for kernel in LERF:
+            kernels[f"sm_{capability} {kernel} lerf-g"] = asdict(compiled_lerf(kernel, card))
     for name, made in kernels.items():
         figures[name] = "  ".join(f"{key} {value:.3g}" for key, value in made.items())
     report = {"figures": figures, "table": table, "kernels": kernels}

@@ -1,0 +1,79 @@
+"""LeRF's Triton kernels in Triton's interpreter: stages are exact, resampling equals PyTorch's, and the published
+programs' pictures."""
+
+import os
+
+os.environ["TRITON_INTERPRET"] = "1"  # read when kernels are imported
+
+import pytest
+import torch
+
+from models.native import backends
+from models.upscaler import Upscaler
+from tests.golden_cases import assert_close, painted
+from tests.models.lerf.test_golden import resampling_field
+from tests.models.native.cases import make, random_latent, with_tables
+from utils.geometry.grids import Grid
+from utils.geometry.homographies import Homography
+
+triton_lerf = pytest.importorskip("models.native.triton_lerf")
+
+
+@pytest.fixture(autouse=True)
+def large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter runs one program after another, with some milliseconds for each."""
+    monkeypatch.setattr(triton_lerf, "BLOCK", 1024)
+
+
+@pytest.mark.parametrize("kernel", ["gauss", "linear"])
+@torch.inference_mode()
+def test_stages_are_exact(kernel) -> None:
+    """Ties are rounded alike, between levels of 8 bits, too; NaN is passed on."""
+    model, image = with_tables(kernel, "sct", 127), (torch.rand(1, 2, 9, 12) * 300 - 20).round() / 255
+    image[0, 0, 2, 3], image[0, 1, 4, 4] = 0.3333, torch.nan
+    pictures = []
+    for backend in ("torch", "triton"):
+        with backends.using(backend):
+            pictures.append(model.encode(image).features)
+    assert torch.equal(pictures[0].isnan(), pictures[1].isnan())
+    assert_close(pictures[1].nan_to_num(), pictures[0].nan_to_num(), 1e-6)
+
+
+@pytest.mark.parametrize(("size", "output"), [((6, 5), (17, 11)), ((9, 8), (4, 5)), ((1, 1), (1, 2))])
+@pytest.mark.parametrize(("kernel", "support"), [("gauss", 2), ("linear", 4)])
+@torch.inference_mode()
+def test_resampling_equals_pytorch(kernel, support, size, output) -> None:
+    """Enlarged and reduced, grids, warps and positions, of batches."""
+    torch.manual_seed(0)
+    model = make(kernel, support=support)
+    latent, grid = random_latent(model, 2, 1, size), Grid.of_size(output)
+    warp = Homography.rotation(30, size, output, (0.8, 1.2)).grid(size, output)
+    coord, results = torch.rand(2, 20, 2) * 2 - 1, []
+    for backend in ("torch", "triton"):
+        with backends.using(backend):
+            fields = [model.field(latent, model.cell(latent, of)) for of in (grid, warp)]
+            pictures = [painted(model, field, of) for field, of in zip(fields, (grid, warp), strict=True)]
+            results.append([*pictures, model.sample(fields[0], coord)])
+    for expected, computed in zip(*results, strict=True):
+        assert_close(computed, expected, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gauss", "linear"])
+@torch.inference_mode()
+def test_golden_resampling(kind) -> None:
+    """On the table of the published program's features and hyper-parameters."""
+    model, field, _ = resampling_field(kind)
+    grid, pictures = Grid.of_size(tuple(2 * n for n in field.size)).window(0, 1, (20, 30)), []
+    for backend in ("auto", "triton"):
+        with backends.using(backend):
+            pictures.append(painted(model, field, grid))
+    assert_close(pictures[1], pictures[0], 1e-5 * max(1.0, float(pictures[0].abs().max())))
+
+
+@torch.inference_mode()
+def test_a_window_of_a_picture() -> None:
+    model, image = with_tables("linear", "s", 127), torch.rand(1, 3, 10, 8)
+    whole, part = (Upscaler(model, backend=backend) for backend in ("torch", "triton"))
+    grid = Grid.of_size((25, 20))
+    expected = whole.render(whole.encode(image), grid)[:, :, 5:14, 3:12]
+    assert_close(part.render(part.encode(image), grid.window(5, 3, (9, 9))), expected, 1e-5)
