@@ -12,8 +12,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 from models.zoo import resolve_all
-from painting.films import find_film
-from painting.jobs import Job, check_outputs, find_jobs, part_of, remaining, shard_of
+from painting.jobs import FILMS_ONLY, Job, check_outputs, find_film, find_jobs, part_of, remaining, shard_of
 from painting.request import Request, add_options, request_of
 from pictures.films.writing import FilmJob
 from utils import cli, processes
@@ -62,7 +61,7 @@ def paint_film(film: FilmJob, request: Request) -> None:
     from painting import films
     from painting.painter import Painter
 
-    said, damage = films.paint_film(film, Painter(request.without(films.OPTIONS)), request)
+    said, damage = films.paint_film(film, Painter(request.without(FILMS_ONLY)), request)
     print(printable(said))
     if damage:
         print(printable(damage), file=sys.stderr)

@@ -1,10 +1,9 @@
-"""Films: which one is meant, and painting it frame by frame."""
+"""Films, painted frame by frame."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,61 +11,18 @@ from tqdm import tqdm
 
 from painting.jobs import Job
 from painting.painter import Painter
-from painting.request import Request, flag
+from painting.request import Request
 from pictures.films.joining import join, survey
 from pictures.films.reading import Description, Frame, describe, read_frames
-from pictures.films.writing import CODECS, CONTAINERS, Encoder, FilmJob, Segments
+from pictures.films.writing import Encoder, FilmJob, Segments
 from utils.errors import InputError
-from utils.files import atomic_file, check_target
+from utils.files import atomic_file
 from utils.processes import Stopped, watch
 
 SEGMENT = 48  # frames: what a stopped run computes again at most, and how far apart key frames are at least
-# Endings of inputs that are films whatever the output is called
-READ = {
-    *CONTAINERS, ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".nut"
-}  # fmt: skip
-OPTIONS = frozenset({"codec", "keep_depth", "frames", "resume"})  # that pictures have not
-PICTURES_ONLY = frozenset({"mask", "compare", "cmsr_map", "shard", "suffix", "format", "depth", "compression"})
 # Options that change nothing about the frames
 WITHOUT_EFFECT = ("input", "output", "resume", "overwrite", "skip_existing", "threads", "gpu", "strict")
 Pixels = tuple[np.ndarray, int, int]  # of a frame, its time, its duration
-
-
-def find_film(request: Request) -> FilmJob | None:
-    """The film that is meant, None where pictures are; InputError for options that do not suit it, before any work."""
-    if not any(map(_is_film, filter(None, [request.output, *request.input]))):
-        for name in sorted(request.given & OPTIONS):
-            raise InputError(f"{flag(name)} is for films; name one as --input, or remove it")
-        return None
-    if len(request.input) > 1:
-        raise InputError("films are made one at a time; give --input one film")
-    source = Path(request.input[0])
-    if not source.is_file():
-        raise InputError(f"no film {source}; check the name")
-    ending = source.suffix if source.suffix.lower() in CONTAINERS else ".mp4"
-    target = Path(request.output or f"output{ending}")
-    if target.is_dir():
-        target /= f"{source.stem}{ending}"
-    if target.suffix.lower() not in CONTAINERS:
-        raise InputError(f"cannot write the film {source} to {target}; expected an ending {', '.join(CONTAINERS)}")
-    for name in sorted(request.given & PICTURES_ONLY):
-        raise InputError(f"{flag(name)} is for pictures, not for films; remove it")
-    if request.is_transparent_warp and request.codec != "ffv1":
-        raise InputError("films have no transparency but with --codec ffv1; give a warp --background black")
-    codec = request.codec or ("av1" if target.suffix.lower() == ".webm" else "h264")
-    if request.quality is not None and request.quality > CODECS[codec].worst:
-        if CODECS[codec].quality is None:
-            raise InputError(f"--codec {codec} is lossless; remove --quality")
-        raise InputError(f"--quality of --codec {codec} is from 0 to {CODECS[codec].worst}")
-    check_target(target)
-    if target.exists() and target.resolve() == source.resolve():
-        raise InputError("--input and --output have to be different files")
-    first, last = request.frames or (0, None)
-    return FilmJob(source, target, codec, request.quality, first, last, request.keep_depth)
-
-
-def _is_film(path: str) -> bool:
-    return Path(path).suffix.lower() in READ
 
 
 def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, str | None]:

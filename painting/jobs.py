@@ -1,4 +1,4 @@
-"""Which pictures are meant, and where their results go."""
+"""Which pictures, or which film, are meant, and where their results go."""
 
 import glob
 import io
@@ -10,15 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from painting.request import Request
+from painting.request import Request, flag
 from pictures.animations import read_animation
+from pictures.films.writing import CODECS, CONTAINERS, FilmJob
 from pictures.formats import WRITTEN, Format, check_writable, format_of
 from pictures.picture import Animation, Picture
 from pictures.reading import STREAM, check_readable, is_picture, read_picture
 from pictures.writing import BandedPicture, encode, write_picture
 from utils.errors import InputError
-from utils.files import distinct_names, writing
+from utils.files import check_target, distinct_names, writing
 
+# Endings of inputs that are films whatever the output is called
+READ = {
+    *CONTAINERS, ".m4v", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp", ".y4m", ".nut"
+}  # fmt: skip
+FILMS_ONLY = frozenset({"codec", "keep_depth", "frames", "resume"})  # that pictures have not
+PICTURES_ONLY = frozenset({"mask", "compare", "cmsr_map", "shard", "suffix", "format", "depth", "compression"})
 # Variables of SLURM and Kubernetes: the number of a job in an array, how many there are, the first number
 ARRAYS = (
     ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
@@ -65,6 +72,43 @@ class Job:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left when it ends
                 raise InputError("cannot write standard output: what reads it has ended") from None
         return lost
+
+
+def find_film(request: Request) -> FilmJob | None:
+    """The film that is meant, None where pictures are; InputError for options that do not suit it, before any work."""
+    if not any(map(_is_film, filter(None, [request.output, *request.input]))):
+        for name in sorted(request.given & FILMS_ONLY):
+            raise InputError(f"{flag(name)} is for films; name one as --input, or remove it")
+        return None
+    if len(request.input) > 1:
+        raise InputError("films are made one at a time; give --input one film")
+    source = Path(request.input[0])
+    if not source.is_file():
+        raise InputError(f"no film {source}; check the name")
+    ending = source.suffix if source.suffix.lower() in CONTAINERS else ".mp4"
+    target = Path(request.output or f"output{ending}")
+    if target.is_dir():
+        target /= f"{source.stem}{ending}"
+    if target.suffix.lower() not in CONTAINERS:
+        raise InputError(f"cannot write the film {source} to {target}; expected an ending {', '.join(CONTAINERS)}")
+    for name in sorted(request.given & PICTURES_ONLY):
+        raise InputError(f"{flag(name)} is for pictures, not for films; remove it")
+    if request.is_transparent_warp and request.codec != "ffv1":
+        raise InputError("films have no transparency but with --codec ffv1; give a warp --background black")
+    codec = request.codec or ("av1" if target.suffix.lower() == ".webm" else "h264")
+    if request.quality is not None and request.quality > CODECS[codec].worst:
+        if CODECS[codec].quality is None:
+            raise InputError(f"--codec {codec} is lossless; remove --quality")
+        raise InputError(f"--quality of --codec {codec} is from 0 to {CODECS[codec].worst}")
+    check_target(target)
+    if target.exists() and target.resolve() == source.resolve():
+        raise InputError("--input and --output have to be different files")
+    first, last = request.frames or (0, None)
+    return FilmJob(source, target, codec, request.quality, first, last, request.keep_depth)
+
+
+def _is_film(path: str) -> bool:
+    return Path(path).suffix.lower() in READ
 
 
 def find_jobs(request: Request) -> list[Job]:

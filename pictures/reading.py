@@ -21,7 +21,7 @@ from pictures.colour import BT709, SRGB_CURVE, cmyk_image, coded_profile, rgb_pr
 from pictures.inventory import coding, left_out, mended
 from pictures.metadata import ORIENTATION, Metadata
 from pictures.picture import PEAKS, Picture, levels
-from utils.errors import InputError
+from utils.errors import InputError, one_line
 from utils.system import check_memory
 
 # Formats Pillow recognises but needs Ghostscript, Windows or a plug-in of the user's to decode.
@@ -107,7 +107,7 @@ def reading_errors(name: str) -> Iterator[None]:
         if "imagecodecs" in str(error):
             raise InputError(f"{name}: this kind of TIFF needs one more package: pip install imagecodecs") from None
         raise InputError(
-            f"{name} cannot be read ({error}); it is broken, cut short, or of a kind not read here"
+            f"{name} cannot be read ({one_line(str(error))}); it is broken, cut short, or of a kind not read here"
         ) from None
 
 
@@ -162,17 +162,17 @@ def read_rgb(path: str | Path) -> np.ndarray:
     return np.repeat(pixels[:, :, :1], 3, axis=2) if pixels.shape[2] < 3 else np.ascontiguousarray(pixels[:, :, :3])
 
 
-def read_picture(source: str | Path | bytes, memory: int | None = None) -> Picture:
+def read_picture(source: str | Path | bytes) -> Picture:
     """The picture of a file, or of a file's content, upright, with all its depth.
 
     Palettes are read as RGB (RGBA with transparent entries, grey where all entries are), 1 bit as grey, Lab as sRGB.
     Floats beyond [0, 1] are mapped to it, see `Picture.span`. Slight damage is mended, which is a loss. InputError as
-    `open_picture`, for floats that are no numbers, and for a picture that needs more bytes than are free or `memory`.
+    `open_picture`, for floats that are no numbers, and for a picture that needs more memory than is free.
     """
     name = name_of(source)
     with reading_errors(name):
         try:
-            return _read(source, name, memory)
+            return _read(source, name)
         except (InputError, MemoryError):
             raise
         except Exception:
@@ -180,18 +180,18 @@ def read_picture(source: str | Path | bytes, memory: int | None = None) -> Pictu
             whole = mended(content)
             if whole is None:
                 raise
-            picture = _read(whole[0], name, memory)
+            picture = _read(whole[0], name)
             return replace(picture, losses=(*picture.losses, whole[1]))
 
 
-def _read(source: str | Path | bytes, name: str, memory: int | None) -> Picture:
+def _read(source: str | Path | bytes, name: str) -> Picture:
     try:
         with opened(source) as file:
             if file.format == "PNG":
                 file.verify()  # decoding alone leaves out the last checksums
         with opened(source) as file:
             count = file.width * file.height * max(3, len(file.getbands()))
-            check_memory(COPIES * count, f"{name}: reading {file.width}x{file.height} pixels", memory)
+            check_memory(COPIES * count, f"{name}: reading {file.width}x{file.height} pixels")
             if deep.is_misread(file):
                 raise UnidentifiedImageError
             content = source if isinstance(source, bytes) else Path(source).read_bytes()

@@ -11,6 +11,7 @@ from torch import Tensor
 from pictures.picture import DTYPES, PEAKS, Picture
 
 ROWS = 256  # of a picture converted at a time
+DEVICE_PIXELS = 1 << 26  # converted at a time on an accelerator, where each band is waited for
 
 
 @dataclass(frozen=True)
@@ -99,15 +100,16 @@ def to_pixels(picture: Tensor, grey: bool = False, depth: int = 8) -> np.ndarray
     """
     count, height, width = picture.shape
     pixels = np.empty((height, width, 1 if grey else count), DTYPES[depth])
-    for top in range(0, height, ROWS):
-        band = picture[:, top : top + ROWS]
+    rows = ROWS if picture.is_cpu else max(ROWS, DEVICE_PIXELS // width)
+    for top in range(0, height, rows):
+        band = picture[:, top : top + rows]
         if grey:
             band = band.mean(0, keepdim=True)
         values = band.clamp(0, 1)
         if depth < 32:
             values = (values * PEAKS[depth]).round_().to(torch.uint8 if depth == 8 else torch.int32)
         for channel, plane in enumerate(values.cpu().numpy()):  # half the time of all at once
-            pixels[top : top + ROWS, :, channel] = plane
+            pixels[top : top + rows, :, channel] = plane
     return pixels[:, :, 0] if grey else pixels
 
 

@@ -67,6 +67,7 @@ def options(config: Path, name: str, workers: int) -> list[str]:
     """What train.py is given for it."""
     root = config.parent / "save"
     arguments = ["--config", str(config), "--name", name, "--save-root", str(root), "--device", "cpu"]
+    arguments += ["--threads", "1"]  # forked processes have one, whatever the first has
     arguments += ["--set", f"num_workers={workers}"]
     if (root / name / "epoch-last.pth").exists():
         arguments.append("--resume")

@@ -107,13 +107,13 @@ def train_epoch(run: Run) -> None:
 
 
 def save(run: Run) -> None:
-    """Write the state of the run, and the curves up to it."""
-    run.save(LAST)
+    """Write the curves of the run and its state, in this order: a resumed run drops what comes after its state."""
     if processes.is_first():
         add_to_curves(run.folder, run.curve)
         for row in run.curve:
             run.events.add(row["step"], {f"{key}/step": row[key] for key in ("loss", "gradient_norm")})
     run.curve = []
+    run.save(LAST)
 
 
 def train_step(run: Run, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -133,10 +133,14 @@ def dead_units(model: nn.Module, make_example: Callable[[], Sequence[Tensor]]) -
 
 
 def cut_curves(folder: Path, step: int) -> None:
-    """Leave out of the curves of a run what comes after `step`, from which it is resumed."""
-    rows = read_rows(folder / CURVES)
-    if any(row["step"] > step for row in rows):
-        _write_rows(folder / CURVES, [row for row in rows if row["step"] <= step], CURVE_COLUMNS)
+    """Leave out of the curves of a run what comes after `step`, from which it is resumed, half a line of a killed
+    process included."""
+    path = folder / CURVES
+    if path.exists():
+        head, *lines = path.read_text(errors="replace").splitlines(keepends=True) or [""]
+        whole = [line for line in lines if line.endswith("\n") and line.split(",")[0].isdecimal()]
+        with atomic_file(path) as temporary:
+            temporary.write_text("".join([head, *(line for line in whole if int(line.split(",")[0]) <= step)]))
 
 
 def add_to_curves(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:

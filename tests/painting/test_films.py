@@ -15,6 +15,7 @@ from tests.pictures.films.making import make_film, packets, patterns, shown
 from utils.errors import InputError
 
 av = pytest.importorskip("av", reason="films need PyAV")
+pytest.importorskip("imageio_ffmpeg", reason="films need FFmpeg's binary")
 pytestmark = pytest.mark.usefixtures("empty_folder")
 TWICE = ("--model", "nearest", "--scale", "2")
 

@@ -59,6 +59,20 @@ def test_the_history_goes_on_from_where_a_run_was_taken_up(tmp_path) -> None:
         report.read_history(tmp_path)
 
 
+def test_curves_are_cut_at_the_step_of_a_resumed_run(tmp_path) -> None:
+    """With what a killed process has written of a line."""
+    rows = [{"step": step, "lr": 1e-4, "loss": 1 / step, "gradient_norm": 0.5} for step in (9, 10, 11, 12)]
+    report.cut_curves(tmp_path, 3)
+    report.add_to_curves(tmp_path, rows[:2])
+    report.add_to_curves(tmp_path, rows[2:])
+    path = tmp_path / report.CURVES
+    path.write_text(path.read_text()[:-20])
+    report.cut_curves(tmp_path, 10)
+    report.add_to_curves(tmp_path, rows[2:])
+    assert [row["step"] for row in report.read_rows(path)] == [9, 10, 11, 12]
+    assert report.read_rows(path)[3]["loss"] == pytest.approx(1 / 12)
+
+
 def test_curves_go_where_the_numbers_go(tmp_path) -> None:
     """A falling loss falls from left to right; a panel more for a score, none for what is not a number."""
     history = [{"epoch": epoch, "step": epoch, "loss": 1 / epoch} for epoch in range(1, 9)]
