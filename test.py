@@ -30,7 +30,7 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
     parser = cli.Parser(prog="test.py", description="Scores of models on test sets, per picture and mean.")
     parser.add_argument("--config", help="YAML file, see configs/test-lmf")
     cli.add_model_options(parser, zoo(), nargs="+")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
+    cli.add_set_option(parser)
     parser.add_argument("--scales", type=cli.scales, help="other scales than the config's, such as 2,3.5,3x1.5")
     measured = "psnr, ssim, mae, lpips, or any of pyiqa's where that is installed (default: the config's, or psnr ssim)"
     parser.add_argument("--metrics", nargs="+", metavar="NAME", help=measured)

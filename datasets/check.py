@@ -104,7 +104,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     )
     parser.add_argument("folder", nargs="?", help="pictures (default: those of --config)")
     parser.add_argument("--config", help="training config, whose crops the pictures have to hold")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
+    cli.add_set_option(parser)
     parser.add_argument("--headers", action="store_true", help="read sizes alone, in seconds, as train.py does")
     return parser.parse_args(argv)
 

@@ -62,7 +62,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     )
     parser.add_argument("--count", type=cli.count, default=24, help="so many pairs, evenly over the data set")
     parser.add_argument("--columns", type=cli.count, default=4, help="pairs side by side")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
+    cli.add_set_option(parser)
     return parser.parse_args(argv)
 
 

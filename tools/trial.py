@@ -37,7 +37,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     )
     parser.add_argument("--root", default="save/trials", help="folder of the runs and of the results")
     parser.add_argument("--output", help="the results: FILE.json, beside it FILE.md (default: ROOT/CONFIG.json)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config value")
+    cli.add_set_option(parser)
     parser.add_argument("--input", type=cli.size, default="320x180", help="of the picture that is timed")
     parser.add_argument("--size", type=cli.size, default="1280x720", help="of the output that is timed")
     parser.add_argument("--repeats", type=cli.count, default=5, help="rounds of the timing")

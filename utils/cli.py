@@ -215,6 +215,13 @@ def compression(text: str) -> int:
     return int(text)
 
 
+def add_set_option(parser: argparse.ArgumentParser) -> None:
+    """`--set`, changes of a config: several behind one, or the option several times."""
+    parser.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="change config values"
+    )
+
+
 def add_fast_option(parser: argparse.ArgumentParser) -> None:
     """`--fast`, a real boolean under the published programs' name."""
     parser.add_argument(

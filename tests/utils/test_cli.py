@@ -29,9 +29,10 @@ def test_unknown_options_are_named_with_the_nearest(capsys, program, arguments, 
 
 def test_a_value_is_not_taken_for_an_option() -> None:
     parser = cli.Parser(prog="x")
-    parser.add_argument("--set", action="append")
+    cli.add_set_option(parser)
     parser.add_argument("--long-side")
     assert parser.parse_args(["--set", "long_side=2", "--set", "a=1"]).set == ["long_side=2", "a=1"]
+    assert parser.parse_args(["--set", "long_side=2", "a=-1"]).set == ["long_side=2", "a=-1"]
     assert parser.parse_args(["--long_side=3"]).long_side == "3"
 
 
