@@ -54,7 +54,7 @@ def test_a_lost_picture_waits_for_a_server_that_does_not_answer(page) -> None:
     before = page.evaluate("continua.picture.picture")
     page.route("**/api/pictures?*", lambda route: route.abort())
     page.context.clear_cookies()
-    page.evaluate("continua.panes.zoomTo(9)")
+    page.evaluate("continua.panes.zoomTo(40)")
     page.wait_for_selector("#status.bad")
     assert "does not answer" in page.inner_text("#status")
     page.unroute("**/api/pictures?*")
