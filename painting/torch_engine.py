@@ -12,8 +12,7 @@ from torch import Tensor
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.report import control, level_map, map_legend
 from models.cmsr.tables import ScaleTable, find_table
-from models.ensemble import Ensemble
-from models.upscaler import Upscaler
+from models.upscaler import Ensemble, Upscaler
 from painting import plan as plans
 from painting.jobs import COMPARED
 from painting.layers import drawing, drawn_on, filled, grid_of, paint

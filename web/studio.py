@@ -289,7 +289,7 @@ class Studio:
         size = (round(height * scale), round(width * scale))
         with self._encoding, self.budget.working(height * width * 1200), memory_errors(f"the map of {upload.name}"):
             latent = upscaler.encode(Layers.of(upload.picture).colour.expand(3, -1, -1))
-            needed, wanted = chosen_levels(upscaler, latent, size, levels, table.measure)
+            _, needed, wanted = chosen_levels(upscaler, latent, size, levels, table.measure)
         colours = level_colours(len(needed))
         shares = torch.bincount(wanted[0].flatten(), minlength=len(needed)) / wanted[0].numel()
         legend = [

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from models.capabilities import Tiling
-from models.continuous import ContinuousModel
-from models.layers.exporting import is_exporting
+from models.computing import is_exporting
+from models.continuous import ContinuousModel, Tiling
 from models.lerf.stages import LeRF, Support, make_kernel
 from models.registry import make, register
 from utils.config import Check

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.computing import chunk_bytes, is_exporting
 from models.continuous import Latent
-from models.layers.exporting import is_exporting
 from models.lerf.networks import LeRFNetwork
 from models.lerf.patterns import PATTERNS, ROTATIONS, turned
 from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
-from models.memory import chunk_bytes
 from models.native import backends
 from models.native.calls import Library
 from models.native.lerf import add_rests, lay_out, table_stage, to_levels, write_values

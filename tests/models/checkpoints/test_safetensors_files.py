@@ -96,7 +96,7 @@ def test_tied_and_strided_parameters_are_written_whole(tmp_path, content) -> Non
 
 
 def test_values_that_json_does_not_hold(tmp_path, content) -> None:
-    for figures in ({2: 30.0}, {"x2": float("nan")}, {"x2": torch.ones(1)}):
+    for figures in ({"x2": float("nan")}, {"x2": torch.ones(1)}):
         with pytest.raises(InputError, match="'figures'"):
             save_safetensors(tmp_path / "x.safetensors", {**content, "figures": figures})
     assert not (tmp_path / "x.safetensors").exists()
