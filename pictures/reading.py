@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pictures import deep, exr
-from pictures.colour import BT709, SRGB_CURVE, cmyk_image, coded_profile, rgb_profile, srgb_of
+from pictures.colour import BT709, SRGB_CURVE, coded_profile, in_rgb, rgb_profile, srgb_of
 from pictures.inventory import coding, left_out, mended
 from pictures.metadata import ORIENTATION, Metadata
 from pictures.picture import PEAKS, Picture, levels
@@ -156,9 +156,7 @@ def open_picture(path: str | Path) -> Image.Image:
 def read_rgb(path: str | Path) -> np.ndarray:
     """(h, w, 3) uint8 RGB of any picture, without its transparency."""
     picture = read_picture(path)
-    pixels = levels(picture.pixels, 8)
-    if picture.channels == "CMYK":
-        return np.array(srgb_of(cmyk_image(pixels), picture.metadata.icc))
+    pixels = levels((in_rgb(picture) if picture.channels == "CMYK" else picture).pixels, 8)
     return np.repeat(pixels[:, :, :1], 3, axis=2) if pixels.shape[2] < 3 else np.ascontiguousarray(pixels[:, :, :3])
 
 
