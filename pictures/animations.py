@@ -59,7 +59,7 @@ def read_animation(source: str | Path | bytes) -> Animation | None:
             opened(source).verify()
         count = file.n_frames
         check_memory(count * file.width * file.height * RGBA * COPIES, f"{name}: reading {count} frames")
-        losses = ("16 bits reduced to 8",) if deep.is_reduced(file) or file.mode.startswith("I") else ()
+        losses = ("16 bits reduced to 8",) if deep.bits_of(file) > 8 or file.mode.startswith("I") else ()
         frames, durations = [], []
         # A PNG may begin with a picture for viewers that know no animations
         hidden = int(bool(file.info.get("default_image")))

@@ -40,12 +40,6 @@ def check_available(path: str | Path) -> None:
         raise InputError(f"{path}: {LACKING}")
 
 
-def is_exr(source: io.BytesIO | Path) -> bool:
-    """Whether a file, or a stream at its start, begins as OpenEXR files do."""
-    head = source.read(4) if isinstance(source, io.BytesIO) else source.open("rb").read(4)
-    return head == MAGIC
-
-
 def to_light(values: np.ndarray) -> np.ndarray:
     """Values encoded as sRGB -> linear light, float32."""
     size = np.abs(values.astype(np.float64))
@@ -60,13 +54,13 @@ def from_light(light: np.ndarray) -> np.ndarray:
     return np.copysign(values, light).astype(np.float32)
 
 
-def read(source: io.BytesIO | Path, name: str) -> Picture:
+def read(content: bytes, name: str) -> Picture:
     """The first part of a file, grey or RGB, with alpha or without, as floats of any size; InputError for one without
     such channels, too large, or without the package."""
     check_available(name)
     import OpenEXR
 
-    with io.BytesIO(source.read_bytes()) if isinstance(source, Path) else source as stream:
+    with io.BytesIO(content) as stream:
         header = OpenEXR.File(stream, separate_channels=True, header_only=True).header()
         (left, top), (right, bottom) = (np.asarray(corner, np.int64) for corner in header["dataWindow"])
         height, width = int(bottom - top + 1), int(right - left + 1)
