@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from pictures.inventory import further_bands
 from pictures.picture import PEAKS, Picture, PixelFormat
 from utils.errors import InputError
 
@@ -125,8 +126,7 @@ def read_other_tiff(content: bytes, name: str) -> Picture:
     if colour is None or pixels.ndim != 3 or pixels.shape[2] < count:
         raise InputError(f"{name} is a TIFF of a kind that is not known here; convert it to RGB")
     alphas = [place for place, kind in enumerate(extra) if kind in ALPHA and colour != "CMYK"][:1]
-    others = pixels.shape[2] - count - len(alphas)
-    losses = [f"without {others} further band{'s' if others > 1 else ''}"] if others else []
+    losses = [f"without {bands}" for bands in further_bands(pixels.shape[2] - count - len(alphas))]
     losses += ["only the first of its frames used"] if pages > 1 else []
     losses += ["floats of 64 bits reduced to 32"] if pixels.dtype == np.float64 else []
     pixels = pixels[:, :, [*range(count), *(count + place for place in alphas)]]
@@ -160,15 +160,14 @@ def tiff_head(size: tuple[int, int], kind: PixelFormat, tags: ImageFileDirectory
     return head.getvalue()
 
 
-def write_tiff(stream: BinaryIO, head: bytes, bands: Iterable[np.ndarray]) -> None:
-    """Rows of a picture, (rows, W, C) uint8, uint16 or float32 at a time, behind `tiff_head`'s."""
+def write_rows(stream: BinaryIO, head: bytes, bands: Iterable[np.ndarray], order: str = "<") -> None:
+    """Rows of a picture, (rows, W, C) uint8, uint16 or float32 at a time, behind `tiff_head`'s, or `ppm_head`'s in the
+    byte order ">"."""
     stream.write(head)
     for band in bands:
-        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder("<"), copy=False)).data)
+        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder(order), copy=False)).data)
 
 
-def write_ppm(stream: BinaryIO, size: tuple[int, int], kind: PixelFormat, bands: Iterable[np.ndarray]) -> None:
-    """Rows of a grey or RGB picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PGM or PPM."""
-    stream.write(f"P{5 if kind.channels == 'L' else 6}\n{size[1]} {size[0]}\n{PEAKS[kind.depth]}\n".encode())
-    for band in bands:
-        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder(">"), copy=False)).data)
+def ppm_head(size: tuple[int, int], kind: PixelFormat) -> bytes:
+    """What comes before the rows of a grey or RGB picture of `size` (H, W) as PGM or PPM."""
+    return f"P{5 if kind.channels == 'L' else 6}\n{size[1]} {size[0]}\n{PEAKS[kind.depth]}\n".encode()

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pictures import deep, exr
 from pictures.colour import BT709, SRGB_CURVE, coded_profile, in_rgb, rgb_profile, srgb_of
@@ -137,15 +137,6 @@ def name_of(source: str | Path | bytes) -> str:
     return STREAM if isinstance(source, bytes) else str(source)
 
 
-def open_picture(path: str | Path) -> Image.Image:
-    """The decoded picture, turned upright (EXIF).
-
-    InputError when the file is missing, no whole picture, or larger than Pillow agrees to decode.
-    """
-    with reading_errors(str(path)), opened(path) as file:
-        return ImageOps.exif_transpose(file)
-
-
 def read_rgb(path: str | Path) -> np.ndarray:
     """(h, w, 3) uint8 RGB of any picture, without its transparency."""
     picture = read_picture(path)
@@ -157,8 +148,8 @@ def read_picture(source: str | Path | bytes) -> Picture:
     """The picture of a file, or of a file's content, upright, with all its depth.
 
     Palettes are read as RGB (RGBA with transparent entries, grey where all entries are), 1 bit as grey, Lab as sRGB.
-    Floats beyond [0, 1] are mapped to it, see `Picture.span`. Slight damage is mended, which is a loss. InputError as
-    `open_picture`, for floats that are no numbers, and for a picture that needs more memory than is free.
+    Floats beyond [0, 1] are mapped to it, see `Picture.span`. Slight damage is mended, which is a loss. InputError for
+    a file that is missing or no whole picture, floats that are no numbers, and one that needs more memory than is free.
     """
     name = name_of(source)
     with reading_errors(name):

@@ -81,30 +81,30 @@ def _writer(
     picture: Picture | BandedPicture | Animation, form: Format, metadata: Metadata, compression: int
 ) -> Callable[[BinaryIO], Any]:
     """What writes the picture behind its metadata: row by row, or as Pillow has encoded it."""
-    if isinstance(picture, Animation) or form.name not in (*BANDED, "EXR"):
+    if isinstance(picture, Animation) or form.name not in BANDED:
         content = io.BytesIO()
         if isinstance(picture, Animation):
             save_animation(content, form, picture, metadata, compression)
+        elif form.name == "EXR":
+            exr.write(content, _spanned(picture.pixels, picture), picture.pixel_format, metadata)
         else:
             image = (palette_image if form.name == "GIF" else image_of)(picture)
             image.save(content, form.name, **form.options, **metadata.options(form.name))
         return lambda stream: stream.write(content.getbuffer())
     size, kind = picture.size, picture.pixel_format
     bands = [picture.pixels] if isinstance(picture, Picture) else picture.bands
-    if kind.depth == 32:
-        bands = _spanned(bands, len(kind.colours), picture.span)
     if form.name == "PNG":
         frame = png.png_frame(kind.channels, metadata.options("PNG"))
         return partial(png.write_png, frame=frame, size=size, kind=kind, bands=bands, compression=compression)
     if form.name == "TIFF":
-        return partial(deep.write_tiff, head=deep.tiff_head(size, kind, metadata.tiff_tags()), bands=bands)
-    if form.name == "EXR":
-        return partial(exr.write, size=size, kind=kind, bands=bands, metadata=metadata)
-    return partial(deep.write_ppm, size=size, kind=kind, bands=bands)
+        head = deep.tiff_head(size, kind, metadata.tiff_tags())
+        return partial(deep.write_rows, head=head, bands=(_spanned(band, picture) for band in bands))
+    return partial(deep.write_rows, head=deep.ppm_head(size, kind), bands=bands, order=">")
 
 
-def _spanned(bands: Iterable[np.ndarray], count: int, span: tuple[float, float]) -> Iterable[np.ndarray]:
-    """Floats, in the first `count` channels, as what they stand for."""
-    low, high = map(np.float32, span)
-    for band in bands:
-        yield np.dstack([band[:, :, :count] * (high - low) + low, band[:, :, count:]])
+def _spanned(pixels: np.ndarray, picture: Picture | BandedPicture) -> np.ndarray:
+    """Rows of a picture, floats as what they stand for."""
+    if picture.span == (0, 1) or picture.pixel_format.depth < 32:
+        return pixels
+    (low, high), count = map(np.float32, picture.span), len(picture.pixel_format.colours)
+    return np.dstack([pixels[:, :, :count] * (high - low) + low, pixels[:, :, count:]])
