@@ -71,7 +71,11 @@ def render_controlled(
     """
     model: LMFDecoder = upscaler.model
     with upscaler.computing():
-        field, levels, wanted = chosen_levels(upscaler, latent, size, levels, measure, truncates)
+        field = model.field(latent, model.cell(latent, Grid.of_size(size)))
+        levels = needed_levels(levels, latent.size, size, truncates)
+        bounds = torch.tensor([level.threshold for level in levels[:-1]], device=latent.image.device)
+        # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
+        wanted = torch.bucketize(MEASURES[measure](model, field, latent.image), bounds, right=True)
         picture, queries = latent.image, 0
         for number, level in enumerate(levels):
             grid = Grid.of_size(level_size(level.scale, latent.size, size, truncates))
@@ -85,25 +89,6 @@ def render_controlled(
         picture = upscaler.normalization.gt.invert_(picture).clamp_(0, 1)
     scales = tuple(level.scale for level in levels)
     return ControlledPicture(picture, wanted, scales, queries, field.batch * size[0] * size[1])
-
-
-def chosen_levels(
-    upscaler: Upscaler,
-    latent: Latent,
-    size: Size,
-    levels: Sequence[Level],
-    measure: str = "intensity",
-    truncates: bool = False,
-) -> tuple[ModulatedField, list[Level], Tensor]:
-    """Decisions of `render_controlled`: the field for `size`, the levels that are needed, and the number of the one at
-    which each LR pixel is rendered, (B, h, w)."""
-    model: LMFDecoder = upscaler.model
-    with upscaler.computing():
-        field = model.field(latent, model.cell(latent, Grid.of_size(size)))
-        levels = needed_levels(levels, latent.size, size, truncates)
-        bounds = torch.tensor([level.threshold for level in levels[:-1]], device=latent.image.device)
-        # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
-        return field, levels, torch.bucketize(MEASURES[measure](model, field, latent.image), bounds, right=True)
 
 
 def positions_in(chosen: Tensor, grid: Grid) -> int:
