@@ -18,8 +18,10 @@ from painting.layers import drawn_on, whole_grid
 from painting.plan import plan
 from painting.request import Request
 from painting.torch_engine import TorchEngine
+from pictures.colour import in_rgb
 from pictures.formats import EVERYTHING, Format
 from pictures.in_memory import as_given, check_unit, picture_of
+from pictures.reading import read_picture
 from pictures.tensors import Layers
 from utils.errors import InputError
 from utils.geometry.grids import Grid
@@ -121,8 +123,8 @@ class Upscale:
         return {**self.__dict__, "_upscaler": None}  # each worker loads its own
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row, whose picture is as `PictureUpscaler` takes it, or a batch, a sequence or array (B, H, W, C) of such;
-        the other entries are passed on."""
+        """A row, whose picture is as `PictureUpscaler` takes it, or the bytes of a file, which become an array; or
+        a batch, a sequence or array (B, H, W, C) of such. The other entries are passed on."""
         given = row[self.key]
         is_batch = isinstance(given, list | tuple) or (isinstance(given, np.ndarray) and given.ndim in (1, 4))
         made, errors = zip(*map(self._made, given if is_batch else [given]), strict=True)
@@ -132,6 +134,9 @@ class Upscale:
     def _made(self, picture: Any) -> tuple[Any, str | None]:
         self._upscaler = self._upscaler or load(self.model, self.device, self.backend)
         try:
+            if isinstance(picture, bytes):
+                read = read_picture(picture, "the file")
+                picture = (in_rgb(read) if read.channels == "CMYK" else read).pixels
             return self._upscaler(picture, scale=self.scale, size=self.size), None
         except InputError as error:
             if self.raises:

@@ -162,7 +162,7 @@ def _ending(source: str | Path, request: Request) -> str:
 
 
 def _job(source: Path, target: Path, request: Request) -> Job:
-    follows = str(target) == STREAM or target.suffix.lower() == TAR
+    follows = str(target) == STREAM or source.suffix.lower() == TAR
     form = WRITTEN[f".{request.format or 'png'}"] if follows else format_of(target)
     return Job(source, target, form if request.quality is None else form.of_quality(request.quality))
 
@@ -203,7 +203,7 @@ def check_outputs(jobs: Sequence[Job], request: Request) -> None:
         if place in taken:
             raise InputError(f"{taken[place]} and {what} would both be written to {path}; name different files")
         taken[place] = what
-        check_target(path) if path.suffix.lower() == TAR else check_writable(path)
+        (check_target if path.suffix.lower() == TAR else check_writable)(path)
     for job in jobs:
         if job.is_tar and request.compare:
             raise InputError(f"--compare is for pictures, not for {job.source}; remove it")
@@ -213,18 +213,20 @@ def check_outputs(jobs: Sequence[Job], request: Request) -> None:
             raise InputError(f"{job.target}: --compression is for .png; remove it or write a .png")
         if request.background and job.form.has_alpha and not request.is_warp:
             raise InputError(f"{job.target} holds transparency; --background is for warps and formats without")
-    remaining([Job(path, path, format_of(path)) for path in beside.values()], request)
+    for path in beside.values():
+        remaining([Job(path, path, format_of(path))], request)
 
 
 def remaining(jobs: Sequence[Job], request: Request) -> list[Job]:
     """Jobs whose result is not there yet, with `skip_existing`; all of them with `overwrite`; else InputError where one
     is."""
-    done = [job for job in jobs if not job.streams and job.target.exists()]
-    if request.overwrite or not done:
+    missing = [job for job in jobs if job.streams or not job.target.exists()]
+    if request.overwrite or len(missing) == len(jobs):
         return list(jobs)
     if request.skip_existing:
-        return [job for job in jobs if job not in done]
-    which = f"{done[0].target} is" if len(jobs) == 1 else f"{len(done)} of {len(jobs)} results are"
+        return missing
+    there = len(jobs) - len(missing)
+    which = f"{jobs[0].target} is" if len(jobs) == 1 else f"{there} of {len(jobs)} results are"
     raise InputError(f"{which} there already; give --overwrite, --skip-existing or another --output")
 
 

@@ -1,5 +1,6 @@
 """Pictures of every kind in, the same kind out."""
 
+import io
 import pickle
 
 import numpy as np
@@ -167,12 +168,15 @@ def test_rows_and_batches_of_pictures(pixels) -> None:
 
 
 def test_a_broken_picture_of_a_batch(pixels) -> None:
-    broken = [pixels, None, pixels]
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    broken = [pixels, None, stream.getvalue(), b"broken"]
     with pytest.raises(InputError, match="no picture"):
         Upscale("bicubic", scale=2)({"image": broken})
     made = Upscale("bicubic", scale=2, raises=False)({"image": broken})
-    assert [image is None for image in made["image"]] == [False, True, False]
-    assert [error is None for error in made["error"]] == [True, False, True]
+    assert [image is None for image in made["image"]] == [False, True, False, True]
+    assert [error is None for error in made["error"]] == [True, False, True, False]
+    assert np.array_equal(made["image"][0], made["image"][2])
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_tars() -> None:
         (["a.png"], {"output": "o.tar"}, "no format"),
         (["s/{010..011}.tar"], {}, "no picture s/011.tar"),
         (["s/*.tar"], {"output": "o.tar"}, "name a folder"),
-        (["s/010.tar"], {"compare": True}, "--compare"),
+        (["s/*.tar"], {"compare": True}, "--compare"),
     ):
         with pytest.raises(InputError, match=words):
             found(*inputs, **options)
