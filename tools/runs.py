@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.folder import leaves
-from training.report import duration, read_history
+from training.report import HISTORY, duration, read_rows
 from utils import cli
 from utils.config import load_config
 from utils.errors import InputError, shortened
@@ -99,7 +99,7 @@ def run_folders(path: Path) -> list[Path]:
 def summary(folder: Path) -> RunSummary:
     """Read the files of the run in `folder`; InputError for damaged ones."""
     config = load_config(folder / "config.yaml")
-    history = read_history(folder)
+    history = read_rows(folder / HISTORY)
     last = history[-1] if history else {}
     scored = [row for row in history if "psnr" in row]
     best = max(scored, key=lambda row: row["psnr"], default=None)

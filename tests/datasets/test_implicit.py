@@ -28,24 +28,17 @@ DOWNSAMPLED, FIXED, VARIED = "sr-implicit-downsampled", "sr-implicit-fixed-resol
     ("name", "arguments", "words"),
     [
         (DOWNSAMPLED, {"inp_size": "x"}, ["inp_size is 'x'", "whole number from 1 or null"]),
-        (DOWNSAMPLED, {"inp_size": 0}, ["inp_size is 0"]),
         (DOWNSAMPLED, {"sample_q": 0}, ["sample_q is 0"]),
-        (DOWNSAMPLED, {"sample_q": 2.5}, ["sample_q is 2.5"]),
         (DOWNSAMPLED, {"augment": "maybe"}, ["augment is 'maybe'", "true or false"]),
         (DOWNSAMPLED, {"scale_min": "2"}, ["scale_min is '2'", "number above 0"]),
-        (DOWNSAMPLED, {"scale_min": None}, ["scale_min is null"]),
-        (DOWNSAMPLED, {"scale_min": 0}, ["scale_min is 0"]),
         (DOWNSAMPLED, {"scale_max": float("inf")}, ["scale_max is inf"]),
         (DOWNSAMPLED, {"scale_min": 3, "scale_max": 2}, ["scale_min 3", "scale_max 2"]),
         ("sr-implicit-downsampled-fast", {"inp_size": "x"}, ["inp_size is 'x'"]),
         ("sr-implicit-paired-fast", {"inp_size": 0}, ["inp_size is 0"]),
-        ("sr-implicit-paired", {"inp_size": 2.0}, ["inp_size is 2.0"]),
         (VARIED, {"size_min": 0}, ["size_min is 0"]),
-        (VARIED, {"size_min": 8, "size_max": "9"}, ["size_max is '9'"]),
         (VARIED, {"size_min": 8, "gt_resize": -1}, ["gt_resize is -1"]),
         (FIXED, {"inp_res": [8, 0], "out_res": 8}, ["inp_res is [8, 0]", "[height, width]"]),
         (FIXED, {"inp_res": 8, "out_res": [8, 8, 8]}, ["out_res is [8, 8, 8]"]),
-        (FIXED, {"inp_res": "8x8", "out_res": 8}, ["inp_res is '8x8'"]),
     ],
 )
 def test_wrong_arguments_of_wrappers(pictures, name, arguments, words) -> None:
@@ -62,18 +55,13 @@ def test_misspelt_arguments_of_pairs(pictures) -> None:
 
 def test_wrappers_refuse_the_wrong_kind_of_data_set(pictures) -> None:
     single, pairs = folder(pictures), paired(pictures, pictures)
-    for name, arguments in {
-        "sr-implicit-paired": {},
-        "sr-implicit-paired-fast": {},
-        "sr-implicit-uniform-varied": {"size_min": 8},
-    }.items():
-        mistake(lambda n=name, a=arguments: wrapper(n, single, **a), f"{name} takes", "use 'paired-image-folders'")
-    for name, arguments in {
-        "sr-implicit-downsampled": {},
-        "sr-implicit-downsampled-fast": {},
-        "sr-implicit-fixed-resolution": {"inp_res": 8, "out_res": 8},
-    }.items():
-        mistake(lambda n=name, a=arguments: wrapper(n, pairs, **a), f"{name} takes", "use 'image-folder'")
+    for name, dataset, other, arguments in (
+        ("sr-implicit-paired", single, "paired-image-folders", {}),
+        (VARIED, single, "paired-image-folders", {"size_min": 8}),
+        (DOWNSAMPLED, pairs, "image-folder", {}),
+        (FIXED, pairs, "image-folder", {"inp_res": 8, "out_res": 8}),
+    ):
+        mistake(lambda n=name, d=dataset, a=arguments: wrapper(n, d, **a), f"{name} takes", f"use '{other}'")
     mistake(lambda: wrapper("sr-implicit-downsampled", {"name": "image-folder"}), "expected a Dataset")
 
 
@@ -215,14 +203,12 @@ TWO_SCALES = {"a": (48, 48), "b": (72, 72)}
     ("name", "lr", "hr", "arguments", "words"),
     [
         (DOWNSAMPLED, None, MANY_SIZES, {"inp_size": 8, "scale_max": 3, "sample_q": 9, "augment": True}, []),
-        (DOWNSAMPLED, None, MANY_SIZES, {"inp_size": 8, "scale_min": 2}, []),
         (DOWNSAMPLED, None, MANY_SIZES, {"inp_size": 8, "scale_max": 2}, ["set sample_q"]),
         (DOWNSAMPLED, None, MANY_SIZES, {"scale_min": 2, "sample_q": 9}, ["set inp_size", "12x12", "16x12"]),
         (DOWNSAMPLED, None, ONE_SIZE, {"scale_max": 2, "sample_q": 9}, ["set inp_size"]),
         (DOWNSAMPLED, None, ONE_SIZE, {"scale_min": 2, "augment": True}, []),
         (DOWNSAMPLED, None, LYING, {"scale_min": 2}, []),
         (DOWNSAMPLED, None, LYING, {"scale_min": 2, "augment": True}, ["set inp_size"]),
-        ("sr-implicit-downsampled-fast", None, MANY_SIZES, {"inp_size": 8, "scale_max": 2}, []),
         ("sr-implicit-paired", MANY_SIZES, MANY_SIZES, {"sample_q": 9}, ["set inp_size"]),
         ("sr-implicit-paired", MANY_SIZES, MANY_SIZES, {"inp_size": 8}, []),
         ("sr-implicit-paired", ONE_SIZE, TWO_SCALES, {"inp_size": 8}, ["set sample_q"]),
@@ -241,7 +227,7 @@ def test_batches_are_refused_exactly_when_items_cannot_be_stacked(tmp_path, name
     samples = wrapper(name, dataset, **arguments)
     samples.check_batches(1)
     random.seed(0)
-    items = [samples[index] for index in (0, 1) * 20]
+    items = [samples[index] for index in (0, 1) * 12]
     shapes = {tuple(value.shape for value in item.values()) for item in items}
     if words:
         assert len(shapes) > 1
@@ -269,32 +255,15 @@ def test_varied_and_fixed_sizes(tmp_path, pictures) -> None:
 def test_crops_and_queries_that_are_too_large(pictures) -> None:
     with pytest.raises(InputError, match=r"a\.png.*48x64"):
         wrapper("sr-implicit-downsampled", folder(pictures), inp_size=40, scale_min=4).pair(0)
-    with pytest.raises(InputError, match="sample_q"):
-        wrapper("sr-implicit-downsampled", folder(pictures), inp_size=4, scale_min=1, sample_q=17)[0]
-
-
-def test_windows_are_squares_of_the_hr_picture_in_row_major_order(pictures) -> None:
-    samples = wrapper(DOWNSAMPLED, folder(pictures), inp_size=8, scale_min=3, sample_q=25, sample_window=True)
-    assert samples.window == (5, 5)
-    corners = set()
-    for seed in range(30):
-        with repeatable(seed):
-            _, hr = samples.pair(0)
-        with repeatable(seed):
-            item = samples[0]
-        row, column = (((item["coord"][0] + 1) / 2) * 24).long().tolist()
-        corners.add((row, column))
-        seen = torch.from_numpy(hr[row : row + 5, column : column + 5].copy()).flatten(0, 1) / 255
-        assert torch.equal(item["gt"], seen)
-        assert torch.allclose(item["coord"][-1] - item["coord"][0], torch.tensor([8 / 24, 8 / 24]))
-    assert len(corners) > 20
-    assert max(corners)[0] > 14
+    with pytest.raises(InputError, match="sample_q 17 is more"):
+        wrapper("sr-implicit-downsampled", folder(pictures), inp_size=4, scale_min=1, sample_q=17).check_queries()
 
 
 def test_which_queries_make_a_window(pictures) -> None:
     def window(**arguments):
         return wrapper(DOWNSAMPLED, folder(pictures), **arguments).window
 
+    assert window(inp_size=8, scale_min=3, sample_q=25, sample_window=True) == (5, 5)
     assert window(inp_size=8, scale_min=2, augment=True) == (16, 16)
     assert window(inp_size=8, scale_min=2, sample_q=16) is None
     assert window(inp_size=8, scale_max=4) is None, "items differ"
@@ -311,7 +280,7 @@ def test_windows_that_do_not_fit_are_explained(pictures) -> None:
             DOWNSAMPLED, "sample_window", "square number",
         )  # fmt: skip
     large = wrapper(DOWNSAMPLED, folder(pictures), scale_min=2, sample_q=2500, sample_window=True)
-    mistake(lambda: large[0], "a.png", "50x50", "48x64", "lower sample_q")
+    mistake(large.check_queries, "50x50", "48x64", "lower sample_q")
 
 
 @pytest.mark.parametrize(("scale", "given"), [((3, 2), [3, 2]), ((2, 3), [2, 3]), ((3, 3), None)])
@@ -338,7 +307,7 @@ def test_windows_of_pictures_that_are_not_square(tmp_path, size) -> None:
     Image.fromarray(hr).save(tmp_path / "a.png")
     samples = wrapper(DOWNSAMPLED, folder(tmp_path), scale_min=2, sample_q=36, sample_window=True)
     corners = set()
-    for _ in range(60):
+    for _ in range(40):
         item = samples[0]
         places = ((item["coord"] + 1) / 2 * torch.tensor(size)).long()
         top, left = places[0].tolist()

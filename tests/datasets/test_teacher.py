@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image
 
@@ -56,16 +55,6 @@ def test_what_is_there_stays_and_what_changed_is_made_again(pictures, taught, ch
     assert "made 4 targets of 6" in teach.main(list(map(str, again)))
     Taught(samples(pictures), taught)
     assert "targets of another model" in mistake(capsys, teach, pictures, "--model", "bicubic", "--output", "taught")
-
-
-def test_networks_of_one_scale_are_read_by_spandrel_in_blocks(monkeypatch) -> None:
-    """A picture in blocks equals the whole where the surroundings are wide enough."""
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 5, padding=2), torch.nn.PixelShuffle(2))
-    monkeypatch.setattr(teach, "BLOCK", 16)
-    monkeypatch.setattr(teach, "MARGIN", 2)
-    lr = torch.rand(1, 3, 37, 50)
-    with torch.no_grad():
-        assert torch.allclose(teach.in_blocks(network, lr, 2), network(lr), atol=1e-6)
 
 
 def test_taught_items_are_the_teachers_at_any_scale(pictures, taught) -> None:

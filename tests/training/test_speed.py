@@ -114,7 +114,7 @@ def test_a_trial_leaves_no_trace() -> None:
     assert not model.training
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_compiled_model_trains_as_the_model(pictures) -> None:
     """By what reads the model for the compiler, without the stages that take half a minute."""
     config = train_config(pictures, epoch_max=1, val_dataset=None)
