@@ -59,14 +59,14 @@ def test_results_as_table_json_and_pictures(pictures, checkpoint, capsys) -> Non
 
 
 def test_a_signal_leaves_what_was_measured(pictures, monkeypatch, capsys) -> None:
-    def measure(task, *arguments):
+    def interrupted(task, *arguments):
         if "measured" in measured:
             signal.raise_signal(signal.SIGTERM)
         measured.append("measured")
         return measure_of_task(task, *arguments)
 
     measured, measure_of_task = [], Task.measure
-    monkeypatch.setattr(Task, "measure", measure)
+    monkeypatch.setattr(Task, "measure", interrupted)
     write({"Own": {"hr": str(pictures)}})
     with pytest.raises(SystemExit) as ended:
         cli.run(lambda _: measure("bicubic", "--json", "r.json"))

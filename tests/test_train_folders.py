@@ -48,7 +48,7 @@ def test_folders_without_a_run_are_left_alone(pictures, capsys) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("foreign", ["tensorboard/thesis.tex", "epoch-final.pth", "notes/log.txt"])
+@pytest.mark.parametrize("foreign", ["tensorboard/thesis.tex", "notes/log.txt"])
 def test_overwrite_refuses_folders_with_other_files(pictures, capsys, foreign) -> None:
     config = train_config(pictures, epoch_max=1, val_dataset=None)
     call(train, "--config", config, "--name", "r")

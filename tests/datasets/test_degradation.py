@@ -122,21 +122,6 @@ def test_blur_is_measured_in_lr_pixels() -> None:
     assert widths[0] == pytest.approx(2 * (2 * np.pi) ** 0.5, rel=0.1)
 
 
-def test_blocks_of_compression_begin_anywhere() -> None:
-    """The mean over items has no grid, one item has."""
-    hr = np.random.default_rng(1).integers(100, 156, (48, 48, 3), dtype=np.uint8)
-    make = Degradation({"second": 0, "compression": {"quality": [10, 10], "webp": 0, "subsampled": 1}})
-    random.seed(0)
-
-    def steps(picture):
-        """Mean step between neighbouring columns, by the column's number modulo 8."""
-        jumps = np.abs(np.diff(picture.astype(float).mean(2), axis=1)).mean(0)
-        return np.array([jumps[phase:40:8].mean() for phase in range(8)])
-
-    grids = [int(steps(make(hr, (48, 48))).argmax()) for _ in range(40)]
-    assert len(set(grids)) >= 6
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

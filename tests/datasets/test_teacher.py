@@ -98,11 +98,11 @@ def test_shares_are_functions_of_the_step(pictures, taught, share, steps, shares
     lr_pictures = [read_rgb(path) for path in taught.glob("x*/lr/*.png")]
     data.share, drawn = 0.25, 0
     random.seed(1)
-    for _ in range(60):
+    for _ in range(30):
         lr, _ = data.pair(0)
         windows = (np.lib.stride_tricks.sliding_window_view(picture, (8, 8, 3)) for picture in lr_pictures)
         drawn += any((window == lr).all((-3, -2, -1)).any() for window in windows)
-    assert 5 < drawn < 25
+    assert 2 < drawn < 15
 
 
 @pytest.mark.slow
