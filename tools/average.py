@@ -33,10 +33,9 @@ def main(argv: Sequence[str] | None = None) -> str:
         raise InputError(f"{len(names)} models and {len(shares)} --shares; give two models or more, a share for each")
     target = check_new_target(arguments.output, arguments.overwrite)
     upscalers = [load_upscaler(name) for name in names]
-    abouts = [about(upscaler) for upscaler in upscalers]
-    for name, other in zip(names, abouts, strict=True):
-        if differing := [key for key, value in other.items() if value != abouts[0][key]]:
-            raise InputError(f"{name} has other {differing[0]} than {names[0]}; average checkpoints of one model")
+    for name, upscaler in zip(names, upscalers, strict=True):
+        if about(upscaler) != about(upscalers[0]):
+            raise InputError(f"{name} is another model than {names[0]}; average checkpoints of one model")
     spec, scales = load_content(names[0])["model"], upscalers[0].model.trained_scales
     content = {
         "model": {**spec, "sd": mean([upscaler.model.state_dict() for upscaler in upscalers], shares)},
@@ -47,15 +46,11 @@ def main(argv: Sequence[str] | None = None) -> str:
     return f"wrote {target}, the mean of {' and '.join(names)}"
 
 
-def about(upscaler: Upscaler) -> dict[str, Any]:
-    """Properties that averaged checkpoints share."""
+def about(upscaler: Upscaler) -> tuple[Any, ...]:
+    """What averaged checkpoints share: class, layers, trained scales and normalisation."""
     model = upscaler.model
-    return {
-        "models": type(model).__name__,
-        "layers": {key: value.shape for key, value in model.state_dict().items()},
-        "trained scales": model.trained_scales,
-        "data_norm": upscaler.normalization,
-    }
+    layers = {key: value.shape for key, value in model.state_dict().items()}
+    return type(model), layers, model.trained_scales, upscaler.normalization
 
 
 def mean(states: Sequence[dict[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:

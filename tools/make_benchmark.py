@@ -3,9 +3,7 @@
 `python -m tools.make_benchmark load/Set5/HR --scales 1.5x2.0,2.4 --warps isc,osc --seed 0`
 """
 
-import json
 import math
-import os
 import zlib
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
@@ -27,14 +25,12 @@ from pictures.tensors import to_pixels, to_tensor
 from pictures.writing import write_picture
 from utils import cli
 from utils.errors import InputError
-from utils.files import atomic_file
 from utils.geometry.homographies import Homography, write_homography
 from utils.geometry.sizes import Scale, Size, check_output_size, scale_text
 
 # Range of scales, and how far each corner may move inwards as a share of the side: within the scales that models were
 # trained for ("in scale"), and beyond them ("out of scale").
 WARPS = {"isc": ((1.5, 4.0), 0.15), "osc": ((4.0, 8.0), 0.25)}
-MANIFEST = "manifest.json"
 SMALLEST_SIDE = 12  # LR pixels: scores leave out 4 at each border
 
 
@@ -73,24 +69,16 @@ def main(argv: Sequence[str] | None = None) -> str:
     output = Path(arguments.output) if arguments.output else folder.resolve().parent
     places = {scale: output / "LR_bicubic" / f"rrLR_X{scale[0]:.2f}_{scale[1]:.2f}" for scale in arguments.scales}
     check(pictures, list(places.values()), [output / warp for warp in arguments.warps], arguments)
-    manifest = read_manifest(output / MANIFEST)
     for path in tqdm(pictures, disable=None):
         hr = read_rgb(path)
         for scale, place in places.items():
-            lr = shrunk(hr, scale, path)
-            write_picture(place / f"{path.stem}.png", lr)
-            entry = {"lr_size": list(lr.shape[:2]), "hr_size": list(hr.shape[:2])}
-            manifest["scales"].setdefault(scale_text(scale), {})[path.name] = entry
+            write_picture(place / f"{path.stem}.png", shrunk(hr, scale, path))
         for warp in arguments.warps:
             generator = np.random.default_rng([arguments.seed, zlib.crc32(f"{warp} {path.stem}".encode())])
             homography, size = random_homography(hr.shape[:2], *WARPS[warp], generator)
             write_picture(output / warp / f"{path.stem}.png", to_pixels(seen(to_tensor(hr), homography, size)))
             write_homography(output / warp / f"{path.stem}.txt", homography)
-            entry = {"lr_size": list(size), "hr_size": list(hr.shape[:2]), "seed": arguments.seed}
-            manifest["warps"].setdefault(warp, {})[path.name] = {**entry, "matrix": homography.matrix.tolist()}
-    with atomic_file(output / MANIFEST) as temporary:
-        temporary.write_text(json.dumps({"hr": os.path.relpath(folder, output), **manifest}, indent=1))
-    return f"wrote {len(pictures) * (len(places) + len(arguments.warps))} pictures and {output / MANIFEST}"
+    return f"wrote {len(pictures) * (len(places) + len(arguments.warps))} pictures to {output}"
 
 
 def check(pictures: Sequence[Path], scale_places: list[Path], warp_places: list[Path], arguments: Any) -> None:
@@ -111,17 +99,6 @@ def check(pictures: Sequence[Path], scale_places: list[Path], warp_places: list[
         for place in warp_places:
             for path in [p for p in place.glob("*") if p.suffix in MATRIX_ENDINGS and p.stem in stems]:
                 path.unlink()
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of earlier calls: {scales, warps}."""
-    try:
-        content = json.loads(path.read_text())
-        return {key: dict(content[key]) for key in ("scales", "warps")}
-    except FileNotFoundError:
-        return {"scales": {}, "warps": {}}
-    except (ValueError, KeyError, TypeError, OSError):
-        raise InputError(f"{path} is not a manifest of this program; move it away, or name another --output") from None
 
 
 def shrunk(hr: np.ndarray, scale: Scale, path: Path) -> np.ndarray:

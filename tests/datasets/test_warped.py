@@ -1,6 +1,5 @@
 """Pictures under homographies, and the program that makes test sets of them and of pairs of scales."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from tests.commands import call, mistake
 from tests.datasets.making import paired, wrapper
 from tools import make_benchmark
 from tools.make_benchmark import WARPS, between, random_homography
-from utils.geometry.homographies import read_homography
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -69,20 +67,11 @@ def test_warped_pictures_show_what_their_matrix_says(pictures, made, warp) -> No
 
 
 def test_everything_follows_from_the_seed(pictures, made) -> None:
-    manifest = json.loads((made / "manifest.json").read_text())
-    for warp in WARPS:
-        for name, entry in manifest["warps"][warp].items():
-            matrix = read_homography(made / warp / name.replace("png", "txt")).matrix
-            assert torch.equal(matrix, torch.tensor(entry["matrix"], dtype=torch.float64))
-            assert Image.open(made / warp / name).size == tuple(reversed(entry["lr_size"]))
     shutil.copy(pictures / "a.png", pictures / "0.png")  # one more picture leaves the others as they are
-    call(make_benchmark, pictures, "--warps", "isc", "--seed", 3, "--output", "again")
-    call(make_benchmark, pictures, "--warps", "isc", "--seed", 4, "--output", "other")
-    again, other = (
-        json.loads((made.parent / f / "manifest.json").read_text())["warps"]["isc"] for f in ("again", "other")
-    )
-    assert again["b.png"] == manifest["warps"]["isc"]["b.png"]
-    assert other["b.png"] != again["b.png"]
+    for output, seed in (("again", 3), ("other", 4)):
+        call(make_benchmark, pictures, "--warps", "isc", "--seed", seed, "--output", output)
+    first, again, other = ((folder / "isc/b.txt").read_bytes() for folder in (made, Path("again"), Path("other")))
+    assert first == again != other
 
 
 @pytest.mark.parametrize("warp", WARPS)
@@ -107,10 +96,6 @@ def test_nothing_is_overwritten_unless_told(pictures, made, capsys) -> None:
     torch.save(torch.eye(3), made / "isc/a.pth")
     call(make_benchmark, pictures, "--warps", "isc", "--seed", 9, "--output", made, "--overwrite")
     assert not (made / "isc/a.pth").exists()
-    manifest = json.loads((made / "manifest.json").read_text())
-    assert set(manifest["scales"]) == {"1.5x2", "2.4"}  # what earlier runs made is still there
-    assert (manifest["warps"]["isc"]["a.png"]["seed"], manifest["warps"]["osc"]["a.png"]["seed"]) == (9, 3)
-    assert (made / manifest["hr"]).samefile(pictures)
 
 
 def test_four_points_set_a_homography() -> None:

@@ -40,35 +40,29 @@ def config(tmp_path):
 
 
 def test_runs_are_made_once_and_compared(config, tmp_path) -> None:
-    root, small = tmp_path / "runs", ("--input", "16x8", "--size", "32x16", "--repeats", 1)
-    call(trial, config, "--root", root, "--seeds", 0, 1, *small)
+    root = tmp_path / "runs"
+    other = "trial.sets.other={protocol: rgb, scales: [2], datasets: {other: {hr: nowhere}}}"
+    options = ("--root", root, "--seeds", 0, 1, "--set", other, "--set", "trial.sets.other=null")
+    call(trial, config, *options)
     checkpoints = {path: path.stat().st_mtime_ns for path in root.glob("*-[01]/epoch-last.pth")}
     assert len(checkpoints) == 4
     rows = json.loads((root / "trial.json").read_text())
-    assert rows["narrow"]["parameters"] < rows["plain"]["parameters"]
-    first, second = (rows["plain"]["seeds"][seed]["psnr"]["own"]["x2"] for seed in ("0", "1"))
+    assert rows["narrow"]["0"]["parameters"] < rows["plain"]["0"]["parameters"]
+    assert list(rows["plain"]["0"]["psnr"]) == ["own"]  # a set may be left out
+    first, second = (rows["plain"][seed]["psnr"]["own"]["x2"] for seed in ("0", "1"))
     assert first != second
     line = next(line for line in (root / "trial.md").read_text().splitlines() if line.startswith("| plain"))
-    first_mae, second_mae = (rows["plain"]["seeds"][seed]["mae"]["own"]["x2"] for seed in ("0", "1"))
+    first_mae, second_mae = (rows["plain"][seed]["mae"]["own"]["x2"] for seed in ("0", "1"))
     assert "| own x2 mae |" in (root / "trial.md").read_text()
     assert f"| {(first_mae + second_mae) / 2:.4f} ({abs(first_mae - second_mae):.4f}) |" in line
     assert f"| 2 | 1 | {(first + second) / 2:.2f} ({abs(first - second):.2f}) |" in line
 
-    call(trial, config, "--root", root, "--seeds", 0, 1, *small)
+    call(trial, config, *options)
     assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
-
-
-def test_a_set_may_be_left_out(config, tmp_path) -> None:
-    root, timed = tmp_path / "runs", ("--input", "16x8", "--size", "32x16", "--repeats", 1)
-    other = "trial.sets.other={protocol: rgb, scales: [2], datasets: {other: {hr: nowhere}}}"
-    without = ("--set", other, "--set", "trial.sets.other=null")
-    call(trial, config, "--root", root, "--seeds", 0, *timed, *without)
-    assert list(json.loads((root / "trial.json").read_text())["plain"]["seeds"]["0"]["psnr"]) == ["own"]
 
 
 def test_runs_of_another_trial_are_not_mixed_in(config, tmp_path, capsys) -> None:
     root = tmp_path / "runs"
-    assert "leave --only-report out" in mistake(capsys, trial, config, "--root", root, "--only-report")
     root.mkdir()
     (root / "plain-0.yaml").write_text("epoch_max: 7\n")
     assert "another --root" in mistake(capsys, trial, config, "--root", root)

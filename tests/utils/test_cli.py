@@ -18,7 +18,7 @@ from utils.files import PROJECT
     [
         (demo, ["--inptu", "x.png"], ["--inptu", "did you mean '--input'?"]),
         (demo, ["--input", "x.png", "--scal=2"], ["--scal;", "did you mean '--scale'?"]),
-        (bench, ["lerf", "--pictrue", "x.png"], ["--pictrue", "did you mean '--picture'?"]),
+        (bench, ["render", "--pictrue", "x.png"], ["--pictrue", "did you mean '--picture'?"]),
         (bench, ["cost", "--pictures", "x"], ["--pictures"]),  # another subcommand's
     ],
 )

@@ -4,11 +4,9 @@ Figures are medians over rounds. Ratios are taken within a round; seconds are on
 """
 
 import platform
-import resource
 import statistics
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,7 @@ import torch
 import models
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
-from pictures.tensors import to_pixels
 from utils.config import load_config, require
-from utils.geometry.grids import Size
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Figure:
         return f"{self.median:.4g} ({self.lowest:.4g} to {self.highest:.4g})"
 
 
-def in_turn(runs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+def in_turn(runs: Mapping[Hashable, Callable[[], Any]], repeats: int) -> dict[Any, list[float]]:
     """Seconds of each candidate in every round, after a warm-up."""
     for run in runs.values():
         run()
@@ -68,20 +64,6 @@ def load(model: str, backend: str = "auto") -> Upscaler:
 def short_name(model: str) -> str:
     """Name of a model in figures."""
     return Path(model).stem.removeprefix("train_")
-
-
-def peak_memory(model: str, backend: str, input_size: Size, size: Size, threads: int) -> tuple[float, float]:
-    """MB resident before, and at the peak of, upscaling a picture to 8-bit pixels as demo.py does."""
-    torch.set_num_threads(threads)
-    before = resident_megabytes()
-    to_pixels(load(model, backend)(torch.rand(3, *input_size), size)[0])
-    return before, resident_megabytes()
-
-
-def resident_megabytes() -> float:
-    """Largest resident size of this process so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def machine() -> dict[str, str]:

@@ -10,9 +10,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from models.decoders.lmf import LMFDecoder
 from models.native import backends, fused
 from models.native.fused import FusedStage
 from models.upscaler import Upscaler
-from tools.bench.figures import short_name
+from tools.bench.figures import in_turn, short_name
 from utils import cli
 from utils.config import load_config, require
 from utils.errors import InputError
@@ -67,6 +67,7 @@ CARDS = {
     "A100": Card(80, 19.5e12, 2.04e12, 164 << 10),
     "H100": Card(90, 66.9e12, 3.35e12, 228 << 10),
     "H200": Card(90, 66.9e12, 4.8e12, 228 << 10),
+    "RTX 3090": Card(86, 35.6e12, 0.936e12, 100 << 10, threads=1536),
     "RTX 4090": Card(89, 82.6e12, 1.01e12, 100 << 10, threads=1536),
 }
 
@@ -156,32 +157,27 @@ class Compiled:
     occupancy: float
 
 
-def compiled(kernel: str, config: str, card: Card) -> Compiled:
-    """`paint` or `gradients` of triton_lmf.py for a model, compiled ahead for a card; needs none."""
-    from models.native import triton_lmf
-
-    function, model = getattr(triton_lmf, kernel), on_meta(config)
-    field = model.field(model.encode(torch.empty(1, 3, 8, 8, device="meta")), torch.zeros(1, 2, device="meta"))
-    stage = model.fused(field)
-    shape = stage.shape(fused.PAINTED_TILE if kernel == "paint" else fused.GRADIENT_TILE)
-    shape |= {"HAS_SKIP": stage.skip is not None, "HAS_CHOICE": False} if kernel == "paint" else {}
-    if kernel == "gradients":
-        shape["maxnreg"] = fused.GRADIENT_REGISTERS
-    return _compiled(function, shape, card)
-
-
 LERF = {
     "lut_stage": {"TERMS": 12, "VALUES": 3, "SCALE": 1.0, "LAST": 17**4 - 1, "FIRST": False, "BLOCK": 128},
     "resample": {"TAPS": 2, "GAUSS": True, "BLOCK": 128},
 }
 
 
-def compiled_lerf(kernel: str, card: Card) -> Compiled:
-    """A kernel of triton_lerf.py for LeRF-G, compiled ahead for a card."""
-    from models.native import triton_lerf
+def compiled(kernel: str, config: str, card: Card) -> Compiled:
+    """A kernel, `paint` or `gradients` of triton_lmf.py for the model of a config, or one of LERF for LeRF-G, compiled
+    ahead for a card; needs none."""
+    from models.native import triton_lerf, triton_lmf
 
-    options = {"num_warps": 4, "enable_fp_fusion": False}
-    return _compiled(getattr(triton_lerf, kernel), LERF[kernel] | options, card)
+    if kernel in LERF:
+        return _compiled(getattr(triton_lerf, kernel), LERF[kernel] | {"num_warps": 4, "enable_fp_fusion": False}, card)
+    model = on_meta(config)
+    field = model.field(model.encode(torch.empty(1, 3, 8, 8, device="meta")), torch.zeros(1, 2, device="meta"))
+    stage = model.fused(field)
+    if kernel == "paint":
+        shape = stage.shape(fused.PAINTED_TILE) | {"HAS_SKIP": stage.skip is not None, "HAS_CHOICE": False}
+    else:
+        shape = stage.shape(fused.GRADIENT_TILE) | {"maxnreg": fused.GRADIENT_REGISTERS}
+    return _compiled(getattr(triton_lmf, kernel), shape, card)
 
 
 def _compiled(function: Any, shape: dict[str, Any], card: Card) -> Compiled:
@@ -192,16 +188,25 @@ def _compiled(function: Any, shape: dict[str, Any], card: Card) -> Compiled:
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise InputError("TRITON_INTERPRET=1 makes no kernels; unset it")
     constants = {name: shape[name] for name in shape if name.isupper()}
-    shape = {name: shape[name] for name in shape if name not in constants}
-    types = {name: kernel_type(name) for name in function.arg_names}
-    signature = {name: "constexpr" if name in constants else kind for name, kind in types.items()}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind == "*fp32"}
-    strides = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(signature) if re.match(r"(table|mod)_[byx]$", n)}
-    source = ASTSource(function, signature, constants, aligned | strides)
-    made = triton.compile(source, target=GPUTarget("cuda", card.capability, 32), options=shape)
-    usage, listing = _inspected(made.asm["cubin"])
+    options = {name: shape[name] for name in shape if name not in constants}
+    signature = {name: "constexpr" if name in constants else kernel_type(name) for name in function.arg_names}
+    aligned = [
+        i
+        for i, (name, kind) in enumerate(signature.items())
+        if kind == "*fp32" or re.match(r"(table|mod)_[byx]$", name)
+    ]
+    source = ASTSource(function, signature, constants, {(i,): [["tt.divisibility", 16]] for i in aligned})
+    made = triton.compile(source, target=GPUTarget("cuda", card.capability, 32), options=options)
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(made.asm["cubin"])
+        file.flush()
+        usage, listing = (
+            subprocess.run([tool, option, file.name], capture_output=True, text=True, check=True).stdout
+            for option in ("--dump-resource-usage", "-sass")
+        )
     registers, stack, own = (int(re.search(rf"{word}:(\d+)", usage)[1]) for word in ("REG", "STACK", "SHARED"))
-    threads, shared = 32 * shape["num_warps"], made.metadata.shared + own
+    threads, shared = 32 * options["num_warps"], made.metadata.shared + own
     blocks = min(card.registers // (-(-registers // 8) * 8 * threads), card.shared // max(1, shared))
     share = min(1.0, blocks * threads / card.threads)
     return Compiled(registers, stack, shared, len(re.findall(r"/\*[0-9a-f]{4,}\*/ +[^/ ]", listing)), share)
@@ -215,22 +220,6 @@ def kernel_type(name: str) -> str:
     if name in pointers or name.startswith("d_"):
         return "*fp32"
     return "fp32" if re.match(r"(low|high|first|step|epsilon)_[yx]$|divisor$|radius$", name) else "i32"
-
-
-def _inspected(cubin: bytes) -> tuple[str, str]:
-    """What cuobjdump, which comes with Triton, says of a kernel's resources, and its machine code."""
-    import triton
-
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.cubin"
-        path.write_bytes(cubin)
-        run = (subprocess.run([tool, option, path], capture_output=True, text=True, check=True) for option in OPTIONS)
-        usage, listing = (done.stdout for done in run)
-    return usage, listing
-
-
-OPTIONS = ("--dump-resource-usage", "-sass")
 
 
 def published(model: LMFDecoder, field: Field, coord: Tensor) -> Tensor:
@@ -277,7 +266,20 @@ def measured(config: str, device: torch.device, size: Size, output: Size, repeat
         difference = float((runs[f"render, {name}"]() - expected).abs().max())
         if difference > AGREEMENT:
             raise InputError(f"{short_name(config)}: {name} differs from the published formulation by {difference:.2g}")
-    return _timed(runs, device, repeats)
+    on_card = device.type == "cuda"
+
+    def until_done(run: Callable[[], Any]) -> None:
+        run()
+        if on_card:
+            torch.cuda.synchronize(device)
+
+    times = in_turn({name: partial(until_done, run) for name, run in runs.items()}, repeats)
+    figures = {f"{name}, ms": 1e3 * statistics.median(values) for name, values in times.items()}
+    for name, run in runs.items() if on_card else ():
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        figures[f"{name}, peak MB"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return figures
 
 
 def _step(upscaler: Upscaler, size: Size) -> None:
@@ -290,39 +292,6 @@ def _step(upscaler: Upscaler, size: Size) -> None:
     upscaler.model.zero_grad()
 
 
-def _timed(runs: dict[str, Callable[[], Any]], device: torch.device, repeats: int) -> dict[str, float]:
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    figures = {}
-    for number in range(repeats + 1):  # the first round warms up, and compiles
-        for name, run in runs.items():
-            _wait(device)
-            started = time.perf_counter()
-            run()
-            _wait(device)
-            if number:
-                times[name].append(1e3 * (time.perf_counter() - started))
-    for name, run in runs.items():
-        figures[f"{name}, ms"] = statistics.median(times[name])
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-            run()
-            figures[f"{name}, peak MB"] = torch.cuda.max_memory_allocated(device) / 1e6
-    return figures
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def rows(table: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The dry table for people: one line a stage."""
-    for name, cost in table.items():
-        least = "  ".join(f"{key} {value:.2f}" for key, value in cost.items() if key.endswith(" ms"))
-        line = f"{cost['launches']:6} launches {cost['bytes'] / 1e6:9.0f} MB {cost['flops'] / 1e9:8.1f} GFLOP  {least}"
-        yield name, line
-
-
 def gpu(arguments: Any) -> dict[str, Any]:
     """`python -m tools.bench gpu`."""
     unknown = set(arguments.cards) - CARDS.keys()
@@ -333,14 +302,17 @@ def gpu(arguments: Any) -> dict[str, Any]:
         if subprocess.run(golden, cwd=PROJECT).returncode:
             raise InputError("the golden cases fail on this card; no time is measured")
     table, kernels = dry_table(arguments.cards), {}
-    figures: dict[str, Any] = dict(rows(table))
+    figures: dict[str, Any] = {}
+    for name, cost in table.items():
+        least = "  ".join(f"{key} {value:.2f}" for key, value in cost.items() if key.endswith(" ms"))
+        moved = f"{cost['launches']:6} launches {cost['bytes'] / 1e6:9.0f} MB {cost['flops'] / 1e9:8.1f} GFLOP"
+        figures[name] = f"{moved}  {least}"
     for capability, card in {CARDS[name].capability: CARDS[name] for name in arguments.cards}.items():
         for kernel in ("paint", "gradients"):
             for config in MODELS[:3]:
-                made = compiled(kernel, config, card)
-                kernels[f"sm_{capability} {kernel} {short_name(config)}"] = asdict(made)
+                kernels[f"sm_{capability} {kernel} {short_name(config)}"] = asdict(compiled(kernel, config, card))
         for kernel in LERF:
-            kernels[f"sm_{capability} {kernel} lerf-g"] = asdict(compiled_lerf(kernel, card))
+            kernels[f"sm_{capability} {kernel} lerf-g"] = asdict(compiled(kernel, "lerf-g", card))
     for name, made in kernels.items():
         figures[name] = "  ".join(f"{key} {value:.3g}" for key, value in made.items())
     report = {"figures": figures, "table": table, "kernels": kernels}

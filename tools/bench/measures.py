@@ -1,6 +1,6 @@
-"""Times: rendering, encoding, whole pictures, LeRF, a training step."""
+"""Times: rendering and whole pictures, encoding once for several sizes, a training step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,161 +19,110 @@ from utils.geometry.grids import Grid, Size
 from utils.geometry.homographies import Homography
 from utils.geometry.sizes import output_size, scale_text
 
-BASELINE = "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
-LMF = tuple(f"configs/train-lmf/train_edsr-baseline-{name}.yaml" for name in ("lmliif", "lmlte", "lmciaosr"))
-LERF = ("save/pretrained_models/lerf-g", "save/pretrained_models/lerf-l")
-SMALL = "configs/train-lmf/train_edsr-s-lmliif.yaml"
+CONFIGS = "configs/train-lmf/train_edsr-"
+RENDERED = (f"{CONFIGS}baseline-lmliif.yaml", f"{CONFIGS}baseline-lmlte.yaml", f"{CONFIGS}baseline-lmciaosr.yaml")
+RENDERED += ("save/pretrained_models/lerf-g", "save/pretrained_models/lerf-l")
 DEGREES = 12  # angle of the measured warp
 PRODUCT_SIDE = 1024  # side of the square matrices whose product is the yardstick
 
 
 def add_commands(commands: Any, common: cli.Parser) -> None:
     measured = "a checkpoint, a filter, or a training config (random weights)"
-
-    def add(run: Callable, description: str, size: str = "320x180", several: Sequence[str] = (), one: str = "") -> Any:
-        name = run.__name__.replace("_", "-")
-        command = commands.add_parser(name, parents=[common], help=description, description=description)
-        if several:
-            command.add_argument("--models", nargs="+", default=several, help=f"each {measured}")
-        if one:
-            command.add_argument("--model", default=one, help=measured)
+    described = {
+        render: "models in turn: rendering at several scales, a whole picture and a warp at the first, compared with "
+        "Pillow's bicubic resize and with a matrix product of as many multiply-adds",
+        encode: "encoding once and rendering several sizes, compared with separate calls",
+        train: "a training step, compared with its encoder's",
+    }
+    for run, help in described.items():
+        command = commands.add_parser(run.__name__, parents=[common], help=help, description=help)
+        size = "32x32" if run is train else "320x180"
         command.add_argument("--input", type=cli.size, default=size, metavar="WxH", help="input size in pixels")
         command.add_argument("--repeats", type=cli.count, default=5, help="rounds after a warm-up")
-        if run is not train:
+        if run is render:
+            command.add_argument("--models", nargs="+", default=RENDERED, help=f"each {measured}")
+            command.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
+        else:
+            command.add_argument("--model", default=f"{CONFIGS}s-lmliif.yaml", help=measured)
+        if run is train:
+            command.add_argument("--batch", type=cli.count, default=8, help="pictures per step")
+            command.add_argument("--queries", type=cli.count, default=1024, help="positions per picture")
+        else:
+            command.add_argument("--scales", type=cli.scales, default="4,1.5,2,2.5,3x1.5,8", help="scales to render")
             cli.add_backend_option(command)
-        command.set_defaults(run=lambda arguments: {"figures": run(arguments)})
-        return command
-
-    together = add(encode, "encoding once and rendering several sizes, compared with separate calls", one=BASELINE)
-    together.add_argument("--scales", type=cli.scales, default="1.5,2,2.5,3,4", help="scales to render")
-    product = "rendering at several scales, compared with a matrix product of as many multiply-adds"
-    several = add(render, product, several=LMF)
-    several.add_argument("--scales", type=cli.scales, default="2,3x1.5,3.3,4,8", help="scales to render")
-    resized = "LeRF's stages, a whole picture and a warp, compared with Pillow's bicubic resize"
-    resampling = add(lerf, resized, several=LERF)
-    resampling.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
-    whole = add(end_to_end, "a whole picture, compared with its encoder alone", one=BASELINE)
-    step = add(train, "a training step, compared with its encoder's", "32x32", one=SMALL)
-    step.add_argument("--batch", type=int, default=8, help="pictures per step")
-    step.add_argument("--queries", type=int, default=1024, help="positions per picture")
-    for command, size in ((resampling, "1280x720"), (whole, "1280x720")):
-        command.add_argument("--size", type=cli.size, default=size, metavar="WxH", help="output size in pixels")
+        command.set_defaults(run=lambda arguments, run=run: {"figures": run(arguments)})
 
 
-def matrix_product() -> Callable[[], Any]:
-    """A matrix product of PRODUCT_SIDE^3 multiply-adds."""
-    left, right = torch.rand(2, PRODUCT_SIDE, PRODUCT_SIDE)
-    return lambda: left @ right
-
-
-def products(model: models.ContinuousModel, pixels: int, queries: int) -> float:
-    """Number of such products with as many multiply-adds as the networks behind the encoder."""
-    return (
-        sum(macs_per_run(network) * times for network, times in model.network_runs(pixels, queries)) / PRODUCT_SIDE**3
-    )
-
-
-@torch.inference_mode()
 def render(arguments: Any) -> dict[str, Figure]:
-    """Rendering from a field, kernel constants included, at several scales; the latent MLP; the matrix product for the
-    same multiply-adds."""
-    figures = {}
-    for name in arguments.models:
-        upscaler = load(name, arguments.backend)
-        latent = upscaler.encode(torch.rand(3, *arguments.input))
-        sizes = {f"x{scale_text(scale)}": output_size(arguments.input, scale) for scale in arguments.scales}
-        runs = {label: renderer(upscaler, latent, size) for label, size in sizes.items()}
-        first = next(iter(sizes.values()))
-        runs |= {"product": matrix_product(), "latent": latent_stage(upscaler, latent, first)}
-        times = in_turn(runs, arguments.repeats)
-        name = short_name(name)
-        for label, size in sizes.items():
-            figures[f"{name} {label}, s"] = Figure.of(times[label])
-            if work := products(upscaler.model, 0, size[0] * size[1]):
-                figures[f"{name} {label} / product"] = ratio(times[label], times["product"], work)
-        for small, large in ((a, b) for a in sizes for b in sizes if sizes[b] == tuple(2 * n for n in sizes[a])):
-            figures[f"{name} {large} / {small}"] = ratio(times[large], times[small])
+    """Seconds and ratios of each model's stages, all models in turn."""
+    pixels = resize_bicubic(read_rgb(arguments.picture), arguments.input)
+    sizes = {f"x{scale_text(scale)}": output_size(arguments.input, scale) for scale in arguments.scales}
+    size = next(iter(sizes.values()))
+    grid = Homography.rotation(DEGREES, arguments.input, size, arguments.scales[0]).grid(arguments.input, size)
+    left, right = torch.rand(2, PRODUCT_SIDE, PRODUCT_SIDE)
+    runs = {"Pillow": lambda: Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC)}
+    runs["product"] = lambda: left @ right
+    upscalers = {short_name(name): load(name, arguments.backend) for name in arguments.models}
+    for name, upscaler in upscalers.items():
+        runs |= {f"{name} {stage}": run for stage, run in stages(upscaler, to_tensor(pixels), sizes, grid).items()}
+    times = in_turn(runs, arguments.repeats)
+    figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
+    for name, upscaler in upscalers.items():
+        for label in sizes:
+            if work := products(upscaler.model, 0, sizes[label][0] * sizes[label][1]):
+                figures[f"{name} {label} / product"] = ratio(times[f"{name} {label}"], times["product"], work)
         if work := products(upscaler.model, arguments.input[0] * arguments.input[1], 0):
-            figures[f"{name} latent MLP / product"] = ratio(times["latent"], times["product"], work)
+            figures[f"{name} field / product"] = ratio(times[f"{name} field"], times["product"], work)
+        figures[f"{name} whole / Pillow"] = ratio(times[f"{name} whole"], times["Pillow"])
+        for above, below in (("whole", "encoder"), ("warp", "whole"), ("whole bfloat16", "whole")):
+            if f"{name} {above}" in times:
+                figures[f"{name} {above} / {below}"] = ratio(times[f"{name} {above}"], times[f"{name} {below}"])
     return figures
+
+
+def stages(upscaler: Upscaler, picture: torch.Tensor, sizes: dict[str, Size], warp: Any) -> dict[str, Callable]:
+    """{name: a call} of a model's stages; rendering is from a field, kernel constants included, whole pictures and the
+    warp are of the first size."""
+    latent, size = upscaler.encode(picture), next(iter(sizes.values()))
+    cell = upscaler.model.cell(latent, Grid.of_size(size))
+    runs = {
+        "encoder": lambda: upscaler.encode(picture),
+        "field": lambda: computed(upscaler, upscaler.model.field, latent, cell),
+        "whole": lambda: upscaler(picture, size),
+        "warp": lambda: upscaler(picture, warp),
+    }
+    if upscaler.model.encodes:
+        quick = replace(upscaler, precision="bfloat16")
+        runs["whole bfloat16"] = lambda: quick(picture, size)
+    return runs | {label: renderer(upscaler, latent, each) for label, each in sizes.items()}
+
+
+def computed(upscaler: Upscaler, function: Callable, *arguments: Any) -> Any:
+    with upscaler.computing():
+        return function(*arguments)
 
 
 def renderer(upscaler: Upscaler, latent: models.Latent, size: Size) -> Callable[[], Any]:
     """A function that renders at `size` from a field made beforehand."""
     model, grid = upscaler.model, Grid.of_size(size)
     cell, output = model.cell(latent, grid), torch.empty(len(latent.image), 3, *size)
-    field = model.field(latent, cell)
+    field = computed(upscaler, model.field, latent, cell)
 
     def paint() -> None:
-        with upscaler.computing():
-            model.paint(model.with_cell(field, cell) if isinstance(model, LMFDecoder) else field, grid, output)
+        model.paint(model.with_cell(field, cell) if isinstance(model, LMFDecoder) else field, grid, output)
 
-    return paint
-
-
-def latent_stage(upscaler: Upscaler, latent: models.Latent, size: Size) -> Callable[[], Any]:
-    """A function that makes the field for `size`."""
-    cell = upscaler.model.cell(latent, Grid.of_size(size))
-
-    def make() -> None:
-        with upscaler.computing():
-            upscaler.model.field(latent, cell)
-
-    return make
+    return lambda: computed(upscaler, paint)
 
 
-def end_to_end(arguments: Any) -> dict[str, Figure]:
-    """A whole picture, compared with its encoder alone, and with the same in bfloat16."""
-    upscaler = load(arguments.model, arguments.backend)
-    picture, size = torch.rand(3, *arguments.input), arguments.size
-    latent = upscaler.encode(picture)
-    runs = {
-        "encoder": lambda: upscaler.encode(picture),
-        "field and rendering": lambda: upscaler.render(latent, size),
-        "whole": lambda: upscaler(picture, size),
-    }
-    if upscaler.model.encodes:
-        quick = replace(upscaler, precision="bfloat16")
-        runs["encoder bfloat16"] = lambda: quick.encode(picture)
-        runs["whole bfloat16"] = lambda: quick(picture, size)
-    times = in_turn(runs, arguments.repeats)
-    figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
-    figures["whole / encoder"] = ratio(times["whole"], times["encoder"])
-    if "whole bfloat16" in times:
-        figures["whole bfloat16 / float32"] = ratio(times["whole bfloat16"], times["whole"])
-    return figures
-
-
-def lerf(arguments: Any) -> dict[str, Figure]:
-    """LeRF models against Pillow's bicubic resize of the same picture: encoding, rendering, the whole picture, a warp
-    by a turn, and the whole picture by PyTorch alone."""
-    size = arguments.size
-    pixels = resize_bicubic(read_rgb(arguments.picture), arguments.input)
-    filtered, picture = Image.fromarray(pixels), to_tensor(pixels)
-    scale = (size[0] / arguments.input[0], size[1] / arguments.input[1])
-    grid = Homography.rotation(DEGREES, arguments.input, size, scale).grid(arguments.input, size)
-    runs = {"Pillow": lambda: filtered.resize((size[1], size[0]), Image.Resampling.BICUBIC)}
-    for path in arguments.models:
-        name, upscaler, portable = short_name(path), load(path, arguments.backend), load(path, "torch")
-        latent = upscaler.encode(picture)
-        runs[f"{name} encoder"] = lambda u=upscaler: u.encode(picture)
-        runs[f"{name} rendering"] = lambda u=upscaler, c=latent: u.render(c, size)
-        runs[f"{name} whole"] = lambda u=upscaler: u(picture, size)
-        runs[f"{name} warp"] = lambda u=upscaler: u(picture, grid)
-        runs[f"{name} whole by PyTorch"] = lambda u=portable: u(picture, size)
-    times = in_turn(runs, arguments.repeats)
-    figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
-    for name in map(short_name, arguments.models):
-        figures[f"{name} whole / Pillow"] = ratio(times[f"{name} whole"], times["Pillow"])
-        figures[f"{name} warp / whole"] = ratio(times[f"{name} warp"], times[f"{name} whole"])
-        figures[f"{name} PyTorch / whole"] = ratio(times[f"{name} whole by PyTorch"], times[f"{name} whole"])
-    return figures
+def products(model: models.ContinuousModel, pixels: int, queries: int) -> float:
+    """Number of matrix products with as many multiply-adds as the networks behind the encoder; 0 without networks."""
+    runs = model.network_runs(pixels, queries)
+    return sum(macs_per_run(network) * times for network, times in runs) / PRODUCT_SIDE**3
 
 
 def encode(arguments: Any) -> dict[str, Figure]:
     """Encoding once and rendering n sizes, compared with n calls that do both."""
-    upscaler = load(arguments.model, arguments.backend)
-    picture = torch.rand(3, *arguments.input)
+    upscaler, picture = load(arguments.model, arguments.backend), torch.rand(3, *arguments.input)
     sizes = [output_size(arguments.input, scale) for scale in arguments.scales]
 
     def together() -> None:
@@ -185,14 +134,11 @@ def encode(arguments: Any) -> dict[str, Figure]:
         for size in sizes:
             upscaler(picture, size)
 
-    times = in_turn(
-        {"encoder": lambda: upscaler.encode(picture), "together": together, "separately": separately}, arguments.repeats
-    )
+    runs = {"encoder": lambda: upscaler.encode(picture), "together": together, "separately": separately}
+    times = in_turn(runs, arguments.repeats)
     rounds = zip(times["separately"], times["together"], times["encoder"], strict=True)
     return {
-        "encoder, s": Figure.of(times["encoder"]),
-        f"encode once, render {len(sizes)} sizes, s": Figure.of(times["together"]),
-        f"{len(sizes)} separate calls, s": Figure.of(times["separately"]),
+        **{f"{name}, s": Figure.of(values) for name, values in times.items()},
         "encoder runs saved": Figure.of([(apart - once) / encoder for apart, once, encoder in rounds]),
         "separate / once": ratio(times["separately"], times["together"]),
     }
@@ -206,16 +152,14 @@ def train(arguments: Any) -> dict[str, Figure]:
     cell = torch.full((arguments.batch, 2), 2 / (2.5 * max(arguments.input)))
     target = torch.rand(arguments.batch, arguments.queries, 3)
 
-    def step() -> None:
-        torch.nn.functional.l1_loss(model(image, coord, cell), target).backward()
-
     def encoder_alone() -> None:
         features = model.encoder(image)
         features.backward(torch.ones_like(features))
 
-    times = in_turn({"encoder": encoder_alone, "step": step}, 5 * arguments.repeats)
-    return {
-        "encoder, s": Figure.of(times["encoder"]),
-        "step, s": Figure.of(times["step"]),
-        "step / encoder": ratio(times["step"], times["encoder"]),
+    runs = {
+        "encoder": encoder_alone,
+        "step": lambda: torch.nn.functional.l1_loss(model(image, coord, cell), target).backward(),
     }
+    times = in_turn(runs, 5 * arguments.repeats)
+    figures = {f"{name}, s": Figure.of(values) for name, values in times.items()}
+    return {**figures, "step / encoder": ratio(times["step"], times["encoder"])}
