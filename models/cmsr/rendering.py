@@ -115,7 +115,7 @@ def needed_levels(levels: Sequence[Level], input_size: Size, size: Size, truncat
     needed = []
     for level in levels:
         needed.append(level)
-        if level_size(level.scale, latent.size, size, truncates) == size:
+        if level_size(level.scale, input_size, size, truncates) == size:
             break
     return needed
 
