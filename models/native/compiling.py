@@ -6,7 +6,6 @@ that of the file itself: a damaged one would end the process. Nothing is loaded 
 could have written.
 """
 
-import atexit
 import ctypes
 import functools
 import hashlib
@@ -145,13 +144,10 @@ def _trusted_users() -> set[int]:
 
 @functools.cache
 def _private_folder(refused: Path) -> Path:
-    """A folder of this user alone for temporary files, instead of a refused one: a lasting one if possible."""
+    """A folder of this user alone for temporary files, instead of a refused one."""
     folder = Path(tempfile.gettempdir()).resolve() / f"continua-{os.getuid()}"
     with suppress(FileExistsError):
         folder.mkdir(0o700)
-    if others_may_write(folder):
-        folder = Path(tempfile.mkdtemp(prefix="continua-")).resolve()
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if others_may_write(folder):
         raise BuildError(f"other users can write to {refused} and {folder}; name one of your own in CONTINUA_CACHE")
     message = "other users can write to %s, so compiled routines are kept in %s; CONTINUA_CACHE names another folder"

@@ -13,9 +13,9 @@ from utils.geometry.neighbours import AxisLookup, AxisSpans, PixelWindow, biline
 MOST_UNITS = 1 << 15  # in a layer, Fourier features and layers of a render MLP in C++
 
 
-@dataclass(frozen=True)
-class RenderStage:
-    """A modulated MLP and the LR pixels it reads, all float32 on the CPU.
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A modulated MLP and the LR pixels it reads, all float32.
 
     The MLP has `depth` modulated layers of `hidden` units, and a last one; `parameters` are their weights (out, in) and
     biases in turn. With `waves` Fourier features, `table` (B, h, w, 2.5 * waves) holds amplitudes of cosines and of
@@ -23,12 +23,9 @@ class RenderStage:
     output except for the part of the offset (y, x), whose columns (hidden, 2) are that layer's only parameters.
     `modulation` (B, h, w, C) holds scales, if `has_scale`, then shifts, if `has_shift`, of layer after layer. `skip`
     (B, 3, h', w') is added at every position by bilinear interpolation, border replicated; `skip_window` says which
-    pixels it holds of a larger picture (None: all).
-
-    ValueError for tensors of another shape or type, InputError for an MLP that is too large.
+    pixels it holds of a larger picture (None: all). ValueError for tensors of another shape.
     """
 
-    library: Library
     hidden: int
     depth: int
     waves: int
@@ -41,15 +38,24 @@ class RenderStage:
     skip_window: PixelWindow | None = None
 
     def __post_init__(self) -> None:
-        largest = max(self.hidden, self.depth, self.waves)
-        if largest > MOST_UNITS:
-            raise InputError(f"a render MLP of size {largest} is beyond {MOST_UNITS}; use backend torch")
-        pixels = self.table.shape[:3]
+        pixels, per_unit = self.table.shape[:3], self.has_scale + self.has_shift
         check_shape("a field's table", self.table, (*pixels, self.waves * 5 // 2 or self.hidden))
-        per_unit = self.has_scale + self.has_shift
         check_shape("a field's modulation", self.modulation, (*pixels, per_unit * self.depth * self.hidden))
         if self.skip is not None:
             check_shape("a field's skip picture", self.skip, (len(self.table), 3, None, None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderStage(Stage):
+    """A stage on the CPU, by lmf.cpp; InputError for an MLP that is too large."""
+
+    library: Library
+
+    def __post_init__(self) -> None:
+        largest = max(self.hidden, self.depth, self.waves)
+        if largest > MOST_UNITS:
+            raise InputError(f"a render MLP of size {largest} is beyond {MOST_UNITS}; use backend torch")
+        super().__post_init__()
 
     def render(
         self,

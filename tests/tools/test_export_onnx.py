@@ -40,7 +40,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "lerf-g": {"name": "lerf-g", "args": {"nf": 4, "modes": "t"}},
     "lerf-lut": {"name": "lerf-lut", "args": {"modes": "c"}},
     "lerf-net": {"name": "lerf-net", "args": {"nf": 4}},
-    "lerf-net-plus": {"name": "lerf-net-plus", "args": {"nf": 4, "upsampler_spec": LMLIIF}},
 }
 ROUNDED = ("lerf-l", "lerf-g")  # a network's output on the edge of two levels may be either
 

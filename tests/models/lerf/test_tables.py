@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import models
-from models.lerf.patterns import PATTERNS, neighbourhood
+from models.lerf.stages import PATTERNS, neighbourhood
 from models.lerf.tables import ENTRIES, interpolate, sampled_levels, tabulated
 from models.memory import CHUNK_BYTES
 

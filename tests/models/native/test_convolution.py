@@ -36,7 +36,7 @@ def of_order(image: Tensor, order: str) -> Tensor:
     return image.contiguous(memory_format=torch.channels_last if order == "last" else torch.contiguous_format)
 
 
-@examples(100)
+@examples(60)
 @given(
     size=st.tuples(SIDES, SIDES),
     batch=st.integers(1, 2),
@@ -77,7 +77,7 @@ def test_errors_are_small() -> None:
         )
 
 
-@examples(60)
+@examples(30)
 @given(
     size=st.tuples(st.integers(3, 40), st.integers(3, 40)),
     top=st.integers(0, 20),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.lerf.patterns import PATTERNS
+from models.lerf.stages import PATTERNS
 from models.native import backends
 from models.native.convolution import convolve
 from models.native.lerf import lay_out, table_stage, to_levels, write_values
@@ -40,7 +40,7 @@ def column(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
-@examples(100)
+@examples(60)
 @given(values=st.lists(st.one_of(ANYWHERE, st.floats(0, 1, width=32)), max_size=70))
 def test_levels(values) -> None:
     library, given_values = backends.library("lerf"), column(values)
@@ -70,7 +70,7 @@ def test_stages(planes, size, patterns, values, seed) -> None:
         assert table_stage(*arguments).shape == (values, planes, *size)
 
 
-@examples(100)
+@examples(60)
 @given(
     batch=st.integers(0, 2),
     size=SIZES,
@@ -83,18 +83,8 @@ def test_convolutions(batch, size, channels, height, seed) -> None:
     library, (inputs, outputs) = backends.library("convolution"), channels
     image, weight = random(seed, batch, inputs, *size), random(seed + 1, outputs, inputs, 3, 3)
     for bfloat16 in (False, True)[: 1 + ("convolve_bfloat16" in library.routines)]:
-        output = (
-            convolve(
-                library,
-                image,
-                weight,
-                None,
-                skip=image[:, :1] * random(0, outputs, 1, 1),
-                bfloat16=bfloat16,
-            )
-            if inputs
-            else convolve(library, image, weight, None)
-        )
+        skip = image[:, :1] * random(0, outputs, 1, 1) if inputs else None
+        output = convolve(library, image, weight, None, skip=skip, bfloat16=bfloat16)
         assert output.shape == (batch, outputs, *size)
         assert output.isfinite().all()
     sizes = (1, size[0] if height is None else height, size[1], 0, 0)
@@ -106,7 +96,7 @@ def test_convolutions(batch, size, channels, height, seed) -> None:
         assert height is not None
 
 
-@examples(150)
+@examples(60)
 @given(
     kernel=st.sampled_from(ResamplingKernel),
     channels=st.integers(0, 3),
@@ -134,7 +124,7 @@ def test_grids(kernel, channels, size, rows, columns, in_order, radius, stretch,
         assert output[near].isfinite().all()
 
 
-@examples(150)
+@examples(60)
 @given(
     kernel=st.sampled_from(ResamplingKernel),
     batch=st.integers(0, 2),
@@ -164,7 +154,7 @@ def test_points(kernel, batch, channels, size, queries, radius, stretch, varying
         assert values[near].isfinite().all()
 
 
-@examples(100)
+@examples(60)
 @given(
     kernel=st.sampled_from(ResamplingKernel),
     batch=st.integers(0, 2),
@@ -208,10 +198,12 @@ def stages(draw) -> RenderStage:
     modulation = random(seed, batch, height, width, (scale + shift) * depth * hidden)
     if draw(st.booleans()):  # as convolutions leave them
         table, modulation = (t.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1) for t in (table, modulation))
-    return RenderStage(backends.library("lmf"), hidden, depth, waves, scale, shift, parameters, table, modulation, skip)
+    network = {"hidden": hidden, "depth": depth, "waves": waves, "has_scale": scale, "has_shift": shift}
+    tensors = {"parameters": parameters, "table": table, "modulation": modulation, "skip": skip}
+    return RenderStage(library=backends.library("lmf"), **network, **tensors)
 
 
-@examples(150)
+@examples(60)
 @given(stage=stages(), size=st.tuples(st.integers(1, 30), st.integers(1, 70)), ensemble=st.booleans(), seed=SEEDS)
 def test_painting(stage, size, ensemble, seed) -> None:
     batch, *input_size = stage.table.shape[:3]
@@ -232,7 +224,7 @@ def test_painting(stage, size, ensemble, seed) -> None:
         assert torch.equal(output.isfinite(), spans[:, None].expand_as(output))
 
 
-@examples(150)
+@examples(60)
 @given(
     stage=stages(),
     queries=st.lists(st.tuples(POSITIONS, POSITIONS), max_size=60),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.lerf.patterns import PATTERNS
+from models.lerf.stages import PATTERNS
 from models.native import backends
 from models.native.lerf import lay_out, table_stage, to_levels, write_values
 from tests.models.native.cases import KERNELS, examples, make, with_tables
@@ -14,7 +14,7 @@ from utils.geometry.grids import cell_of
 pytestmark = pytest.mark.skipif(backends.library("lerf") is None, reason="needs a C++ compiler")
 
 
-@examples(100)
+@examples(50)
 @given(
     kernel=KERNELS,
     modes=st.sampled_from(["s", "c", "t", "sc", "ts", "sct"]),

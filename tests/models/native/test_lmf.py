@@ -46,7 +46,7 @@ def specs(draw) -> dict:
     return {"name": name, "args": {**args, **own}}
 
 
-@examples(100)
+@examples(60)
 @given(
     spec=specs(),
     batch=st.integers(1, 2),
@@ -183,7 +183,7 @@ def stage(**changes) -> RenderStage:
     parameters = [torch.rand(shape) for shape in ((16, 2), (16, 16), (16,), (3, 16), (3,))]
     whole = {"hidden": 16, "depth": 2, "waves": 0, "has_scale": True, "has_shift": True, "parameters": parameters}
     whole |= {"table": torch.rand(1, 3, 4, 16), "modulation": torch.rand(1, 3, 4, 64), "skip": None}
-    return RenderStage(backends.library("lmf"), **(whole | changes))
+    return RenderStage(library=backends.library("lmf"), **(whole | changes))
 
 
 @pytest.mark.parametrize(
