@@ -48,7 +48,6 @@ def resample_grid(
     """
     check_shape("planes", planes, (None, None, None))
     check_shape("a kernel's stretch", stretch, (2,))
-    _check_pixels(planes.shape[1:])
     channels, axes = kernel.channels(len(planes)), []
     for positions, factor in zip((grid.rows, grid.columns), stretch.tolist(), strict=True):
         check_shape("positions", positions, (None,))
@@ -100,12 +99,6 @@ def _pictures(kernel: ResamplingKernel, table: Tensor, stretch: Tensor, radius: 
     """The arguments for the pictures that are resampled at positions."""
     check_shape("a table", table, (None, None, None, None))
     batch, height, width, planes = table.shape
-    _check_pixels((height, width))
     one_stretch = stretch.shape[2:] == (1, 1)
     check_shape("a kernel's stretch", stretch, (batch, 2, 1, 1) if one_stretch else (batch, 2, height, width))
     return kernel.number, table, batch, height, width, planes, stretch, one_stretch, radius
-
-
-def _check_pixels(size: tuple[int, int]) -> None:
-    if 0 in size:
-        raise ValueError(f"a picture of {size[1]}x{size[0]} has no pixels")

@@ -196,11 +196,9 @@ class Resampler(ContinuousModel):
 
 def resample_axis(picture: Tensor, taps: AxisTaps, kernel: SeparableKernel, axis: int) -> Tensor:
     """Weighted means of the rows (axis 0) or columns (1) of an (h, w, C) picture."""
-    shape: Sequence[int] = (-1, 1, 1) if axis == 0 else (-1, 1)
-    weights = [kernel.profile(distance.abs()) * inside for _, distance, inside in taps]
-    norm = sum(weights)
-    indices = (index for index, _, _ in taps)
-    return sum(
-        picture.index_select(axis, index) * (weight / norm).view(shape)
-        for index, weight in zip(indices, weights, strict=True)
-    )
+    weights = kernel.profile(taps.distance.abs()) * taps.inside
+    weights = (weights / weights.sum(0)).unflatten(1, (-1, 1, 1) if axis == 0 else (-1, 1))
+    total = picture.index_select(axis, taps.index[0]) * weights[0]
+    for index, weight in zip(taps.index[1:], weights[1:], strict=True):
+        total = total.addcmul_(picture.index_select(axis, index), weight)
+    return total

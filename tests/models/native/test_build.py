@@ -1,5 +1,6 @@
-"""Building the native routines: several processes, broken compilers, and flags."""
+"""Building and calling native routines: several processes, broken compilers, flags, and wrong arguments."""
 
+import ctypes
 import logging
 import os
 import select
@@ -12,7 +13,7 @@ import torch
 
 from models.native import backends, compiling
 from tests.commands import ROOT
-from tests.models.native.building import needs_compiler, script
+from tests.models.native.cases import needs_compiler, script
 from utils.errors import InputError
 
 LOAD = """
@@ -153,3 +154,25 @@ def test_a_hanging_compiler_is_reported_and_given_up(forgetful, caplog, tmp_path
     assert select.select([reader], [], [], 60)[0]  # the end: nobody has it open for writing any more
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+@needs_compiler
+def test_every_routine_has_types() -> None:
+    """ctypes guesses neither arguments nor results, and calls with too few or wrong ones do not reach C++."""
+    for name in ("lmf", "lerf", "resampler", "convolution"):
+        library = backends.library(name)
+        assert library.routines
+        for routine in library.routines.values():
+            assert routine.restype is ctypes.c_char_p
+            assert len(routine.argtypes) > 2
+    with pytest.raises(RuntimeError, match=r"structure Axis has 72 bytes in C\+\+, not 16"):
+        backends.library("lmf").record("Axis", 1, None)
+    library, values, nan = backends.library("lerf"), torch.zeros(3), torch.zeros(1, dtype=torch.int32)
+    with pytest.raises(TypeError, match="takes 4 arguments"):
+        library.call("lerf_levels", values, 3)
+    with pytest.raises(ctypes.ArgumentError):
+        library.call("lerf_levels", values, 3.5, values.to(torch.uint8), nan)
+    with pytest.raises(ValueError, match=r"torch\.float32.*expected torch\.uint8"):
+        library.call("lerf_levels", values, 3, values, nan)
+    with pytest.raises(ValueError, match="not contiguous"):
+        library.call("lerf_levels", torch.zeros(6)[::2], 3, values.to(torch.uint8), nan)

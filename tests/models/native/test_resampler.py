@@ -174,6 +174,7 @@ def test_threads_change_nothing() -> None:
         torch.set_num_threads(threads)
 
 
+@pytest.mark.thorough
 def test_too_little_memory_is_an_error_of_python() -> None:
     """A picture shrunk by 1000: kernels of four million pixels, and 64 MB left."""
     resource = pytest.importorskip("resource")
@@ -253,7 +254,7 @@ def test_pictures_without_pixels_are_refused(size) -> None:
         lambda: resample_points(library, *table, torch.zeros(1, 2, 3)),
         lambda: resample_warped(library, *table, WARP, torch.zeros(1, 1, 5, 5)),
     ):
-        with pytest.raises(ValueError, match=f"{size[1]}x{size[0]} has no pixels"):
+        with pytest.raises(ValueError, match="no pixels"):
             refused()
 
 
