@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from datasets.cache import PixelMap
 from datasets.pairs import pair_names
 from datasets.registry import name_of, register
-from pictures.reading import list_pictures, open_picture, read_rgb
+from pictures.reading import list_pictures, read_rgb
 from utils.config import Count, FilePath, FolderPaths
 from utils.errors import InputError
 from utils.files import read_json
@@ -173,7 +173,7 @@ def picture_size(path: Path) -> Size:
                 # Only where the header has it: getexif() would decode other PNGs, and TIFF sizes are upright already.
                 turned = "exif" in picture.info and picture.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        width, height = open_picture(path).size  # says in one line what is wrong with the file
+        height, width = read_rgb(path).shape[:2]  # says in one line what is wrong with the file
         turned = False
     return (width, height) if turned else (height, width)
 

@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 import datasets
 from datasets.implicit import ImplicitDataset
-from pictures.captions import fitting
 from pictures.writing import write_picture
 from utils import cli
 from utils.config import check_types, load_config, require, whole
@@ -39,7 +38,9 @@ def make_sheet(samples: ImplicitDataset, indices: Sequence[int], columns: int, s
         sheet.paste(shown(lr), (left, top))
         sheet.paste(shown(hr), (left + SIDE + GAP, top))
         caption = f"{lr.shape[1]}x{lr.shape[0]} -> {hr.shape[1]}x{hr.shape[0]}  {samples.path(index).name}"
-        draw.text((left, top + SIDE + 1), fitting(caption, font, width - 2 * GAP), INK, font)
+        while font.getlength(caption) > width - 2 * GAP:
+            caption = caption[:-1]
+        draw.text((left, top + SIDE + 1), caption, INK, font)
     return np.array(sheet)
 
 

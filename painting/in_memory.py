@@ -58,7 +58,7 @@ class PictureUpscaler:
         whole numbers as in OpenCV, to `size` or the size of the input. What a warp leaves empty is black, or
         transparent where the picture has alpha.
 
-        Pillow's image: its mode comes back (palettes as RGB or RGBA, 1 bit as grey), upright by its EXIF, with its
+        Pillow's image: its mode comes back (palettes as what they hold, 1 bit as grey), upright by its EXIF, with its
         colour profile. Array (H, W) or (H, W, C), one to four channels, grey, RGB, either with alpha, uint8, uint16, or
         floats in [0, 1]: its type and axes come back. Tensor (B, 3, h, w) or (3, h, w) of floats in [0, 1], on any
         device: its type, axes and device come back, values in [0, 1]; no gradients.

@@ -101,7 +101,7 @@ def strips(
         strip = whole.window(start, 0, (min(rows, height - start), width))
         lefts = range(0, width, columns)
         # Without a name for the blocks, which would keep them while the strip is written
-        yield Layers.beside(
-            [painted(strip.window(0, left, (strip.size[0], min(columns, width - left)))) for left in lefts]
+        yield Layers.joined(
+            [painted(strip.window(0, left, (strip.size[0], min(columns, width - left)))) for left in lefts], dim=2
         )
         progress.advance(strip.size[0])

@@ -170,7 +170,7 @@ class Request:
     # What is written, and kept of the input
     depth: int | None = option("bits a channel (those of the input unless given)", type=int, choices=(8, 16))
     compression: int | None = option(
-        "of .png: 0 is large, 9 is slow (4 unless given)", type=cli.compression, metavar="0..9"
+        "of .png: 0 is large, 9 is slow (4 unless given)", type=int, choices=range(10), metavar="0..9"
     )
     memory: int | None = option(
         "to use beside the input, as 2G (default: what is free); .png, .tif and .ppm beyond are made in strips",

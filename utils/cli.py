@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import math
 import os
 import re
 import select
@@ -11,7 +12,7 @@ from typing import Any
 
 from utils.errors import InputError, nearest_name, one_line
 from utils.files import PROJECT
-from utils.geometry.sizes import Scale, parse_scale
+from utils.geometry.sizes import Scale, Size, parse_scale, parse_sides
 from utils.names import BACKENDS, FILTERS, PRECISIONS
 from utils.processes import Stopped, follows, repeats_others
 from utils.system import is_memory_error
@@ -24,12 +25,6 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None else super()._get_help_string(action)
 
 
-def _other_spelling(option: str) -> str:
-    """`--long_side` of `--long-side`, and the other way round."""
-    name = option.removeprefix("--")
-    return "--" + (name.replace("_", "-") if "_" in name else name.replace("-", "_"))
-
-
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with exit status 2."""
 
@@ -37,30 +32,28 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **arguments)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """Like argparse, but a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`), and an unknown option
-        names the nearest known one."""
+        """Like argparse, but a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`), underscores pass for
+        hyphens and the other way round, and an unknown option names the nearest known one."""
         known = self.options()
+        spellings = {option[2:].replace("_", "-"): option for option in known}
         joined: list[str] = []
         for argument in sys.argv[1:] if args is None else args:
-            takes = joined and joined[-1].startswith("--") and "=" not in joined[-1]
-            if takes and re.match(r"-\.?\d", argument):
+            if joined and re.fullmatch(r"--[^=]+", joined[-1]) and re.match(r"-\.?\d", argument):
                 joined[-1] += f"={argument}"
-            else:
-                option, equals, value = argument.partition("=")
-                if option.startswith("--") and option not in known and (other := _other_spelling(option)) in known:
-                    option, argument = other, f"{other}{equals}{value}"
-                joined.append(argument)
-                if re.match(r"--\w", option) and option not in known:
+                continue
+            option, equals, value = argument.partition("=")
+            if re.match(r"--\w", option) and option not in known:
+                if (meant := spellings.get(option[2:].replace("_", "-"))) is None:
                     self.error(f"unknown option {option}; {nearest_name(option, known)}")
+                argument = f"{meant}{equals}{value}"
+            joined.append(argument)
         return super().parse_args(joined, namespace)
 
     def options(self) -> set[str]:
         """`--name` of every option, those of subcommands included."""
         known = {option for action in self._actions for option in action.option_strings if option.startswith("--")}
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                known.update(*(parser.options() for parser in action.choices.values()))
-        return known
+        subcommands = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        return known.union(*(parser.options() for action in subcommands for parser in action.choices.values()))
 
     def error(self, message: str):
         self.exit(2, None if repeats_others() else f"{self.prog}: {one_line(message)}; see --help\n")
@@ -130,12 +123,22 @@ def explained(error: Exception) -> str | None:
     return None
 
 
+def _value(text: str, parse: Callable[[str], Any], fits: Callable[[Any], bool], expected: str) -> Any:
+    """`parse(text)`; argparse's error, which says what was `expected`, where that fails or does not fit."""
+    try:
+        value = parse(text)
+    except ValueError:
+        pass
+    else:
+        if fits(value):
+            return value
+    raise argparse.ArgumentTypeError(f"expected {expected}, not '{text}'")
+
+
 def boolean(text: str) -> bool:
     """`True`, `false`, `yes`, `0` ... as a bool."""
     meaning = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
-    if text.lower() not in meaning:
-        raise argparse.ArgumentTypeError(f"expected True or False, not '{text}'")
-    return meaning[text.lower()]
+    return _value(text, lambda _: meaning.get(text.lower()), lambda value: value is not None, "True or False")
 
 
 def scale(text: str) -> Scale:
@@ -153,27 +156,17 @@ def scales(text: str) -> list[Scale]:
 
 def positive(text: str) -> float:
     """A finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, not '{text}'")
-    return value
+    return _value(text, float, lambda value: 0 < value < math.inf, "a number above 0")
 
 
 def seed(text: str) -> int:
     """A whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, not '{text}'")
-    return int(text)
+    return _value(text, int, lambda value: value >= 0, "a whole number from 0")
 
 
 def count(text: str) -> int:
     """A whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, not '{text}'")
-    return int(text)
+    return _value(text, int, lambda value: value >= 1, "a whole number from 1")
 
 
 def interval(text: str) -> tuple[int | None, float | None]:
@@ -183,36 +176,19 @@ def interval(text: str) -> tuple[int | None, float | None]:
 
 def numbers(text: str) -> list[float]:
     """`2,3.5,6` -> numbers above 0."""
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or not all(0 < value < float("inf") for value in values):
-        raise argparse.ArgumentTypeError(f"expected numbers above 0 with commas between, such as 2,3.5,6, not '{text}'")
-    return values
+    return [positive(part) for part in text.split(",")]
 
 
-def size(text: str) -> tuple[int, int]:
+def size(text: str) -> Size:
     """`1920x1080` (width x height) -> (H, W)."""
-    parts = text.lower().replace("*", "x").split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1920x1080, not '{text}'")
-    return int(parts[1]), int(parts[0])
+    return _value(text, parse_sides, lambda sides: None not in sides, "WIDTHxHEIGHT such as 1920x1080")
 
 
 def memory(text: str) -> int:
     """`2G`, `500M` or a number of bytes -> bytes; G and M are powers of 1024."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)(?:i?b)?", text.lower())
-    if not match or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"expected a size such as 2G or 500M, not '{text}'")
-    return int(float(match[1]) * 1024 ** " kmg".index(match[2] or " "))
-
-
-def compression(text: str) -> int:
-    """0 to 9."""
-    if text not in "0123456789" or len(text) != 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 (fast) to 9 (small), not '{text}'")
-    return int(text)
+    parse = lambda _: match and int(float(match[1]) * 1024 ** " kmg".index(match[2] or " "))  # noqa: E731
+    return _value(text, parse, bool, "a size such as 2G or 500M")
 
 
 def add_set_option(parser: argparse.ArgumentParser) -> None:

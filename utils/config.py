@@ -42,7 +42,8 @@ def check_of(annotation: Any) -> Check:
     if origin is Annotated:
         return next(part for part in parts if isinstance(part, Check))
     if origin in (Union, types.UnionType):
-        return _any_of([check_of(part) for part in parts])
+        kinds = [check_of(part) for part in parts]
+        return Check(" or ".join(kind.words for kind in kinds), lambda v: any(kind.fits(v) for kind in kinds))
     if origin is Literal:
         words = " or ".join(shortened(part) for part in parts)
         return Check(words, lambda v: any(type(v) is type(part) and v == part for part in parts))
@@ -52,21 +53,14 @@ def check_of(annotation: Any) -> Check:
     if origin is tuple:
         kinds = [check_of(part) for part in parts]
         words = f"a list of {len(kinds)}: {', '.join(kind.words for kind in kinds)}"
-        return Check(words, lambda v: _is_list(v) and len(v) == len(kinds) and all(map(_fits, kinds, v)))
+        fits = lambda v: all(kind.fits(part) for kind, part in zip(kinds, v, strict=True))  # noqa: E731
+        return Check(words, lambda v: _is_list(v) and len(v) == len(kinds) and fits(v))
     plain = origin or annotation
     if plain in PLAIN:
         return PLAIN[plain]
     if not isinstance(plain, type):
         raise TypeError(f"the annotation {annotation!r} says nothing of values")
     return Check(f"a {plain.__name__}", lambda v: isinstance(v, plain))
-
-
-def _fits(kind: Check, value: Any) -> bool:
-    return kind.fits(value)
-
-
-def _any_of(kinds: Sequence[Check]) -> Check:
-    return Check(" or ".join(kind.words for kind in kinds), lambda v: any(kind.fits(v) for kind in kinds))
 
 
 def whole(minimum: int, maximum: int | None = None) -> Check:
@@ -78,56 +72,38 @@ def whole(minimum: int, maximum: int | None = None) -> Check:
 
 def between(minimum: float, maximum: float) -> Check:
     """A number from `minimum` to `maximum`."""
-    return Check(f"a number from {minimum:g} to {maximum:g}", lambda v: _is_number(v) and minimum <= v <= maximum)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str | Path) and value != "" and "\0" not in str(value)
+    return Check(f"a number from {minimum:g} to {maximum:g}", lambda v: NUMBER.fits(v) and minimum <= v <= maximum)
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _is_list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda v: _is_list(v) and len(v) > 0 and all(map(fits, v))
+def _list_of(each: Check, words: str) -> Check:
+    return Check(words, lambda v: _is_list(v) and len(v) > 0 and all(map(each.fits, v)))
 
 
-def _is_side(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= LARGEST
+def _or_pair(each: Check, words: str) -> Check:
+    return Check(words, lambda v: each.fits(v) or (_is_list(v) and len(v) == 2 and all(map(each.fits, v))))
 
 
-def _is_scale(value: Any) -> bool:
-    factors = value if _is_list(value) and len(value) == 2 else [value]
-    return all(_is_number(factor) and factor > 0 for factor in factors)
-
-
-def _is_folder_name(value: Any) -> bool:
-    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\\0")
-
-
-NUMBER = Check("a number", _is_number)
-NUMBERS = Check("a list of numbers", _is_list_of(_is_number))
-WHOLE_NUMBERS = Check("a list of whole numbers from 0", _is_list_of(whole(0).fits))
-POSITIVE = Check("a number above 0", lambda v: _is_number(v) and v > 0)
-SCALE = Check("a number above 0 or [height, width]", _is_scale)
-SCALES = Check("a list of scales such as 2 or 3x1.5", _is_list_of(lambda v: isinstance(v, str) or _is_scale(v)))
-TEXTS = Check("a list of texts", _is_list_of(lambda v: isinstance(v, str)))
+NUMBER = Check("a number", lambda v: isinstance(v, int | float) and type(v) is not bool and -LARGEST <= v <= LARGEST)
+NUMBERS = _list_of(NUMBER, "a list of numbers")
+WHOLE_NUMBERS = _list_of(whole(0), "a list of whole numbers from 0")
+POSITIVE = Check("a number above 0", lambda v: NUMBER.fits(v) and v > 0)
+SCALE = _or_pair(POSITIVE, "a number above 0 or [height, width]")
 SWITCH = Check("true or false", lambda v: isinstance(v, bool))
 TEXT = Check("text", lambda v: isinstance(v, str))
+SCALES = _list_of(Check("", lambda v: TEXT.fits(v) or SCALE.fits(v)), "a list of scales such as 2 or 3x1.5")
+TEXTS = _list_of(TEXT, "a list of texts")
 MAPPING = Check("a mapping of keys to values", lambda v: isinstance(v, Mapping))
-PATH = Check("a path", _is_path)
-FOLDERS = Check("a folder or a list of folders", lambda v: _is_path(v) or _is_list_of(_is_path)(v))
-FOLDER_NAME = Check("the name of one folder", _is_folder_name)
-FOLDER_NAMES = Check("a list of names of folders", _is_list_of(_is_folder_name))
-SIZE = Check(
-    "a side or [height, width], whole numbers from 1",
-    lambda v: _is_side(v) or (_is_list_of(_is_side)(v) and len(v) == 2),
+PATH = Check("a path", lambda v: isinstance(v, str | Path) and v != "" and "\0" not in str(v))
+FOLDERS = Check("a folder or a list of folders", lambda v: PATH.fits(v) or _list_of(PATH, "").fits(v))
+FOLDER_NAME = Check(
+    "the name of one folder", lambda v: TEXT.fits(v) and v not in ("", ".", "..") and not set(v) & set("/\\\0")
 )
+FOLDER_NAMES = _list_of(FOLDER_NAME, "a list of names of folders")
+SIZE = _or_pair(whole(1), "a side or [height, width], whole numbers from 1")
 
 PLAIN: dict[Any, Check] = {
     int: Check("a whole number", lambda v: type(v) is int and -LARGEST <= v <= LARGEST),
@@ -142,8 +118,8 @@ PLAIN: dict[Any, Check] = {
 
 # Annotations of arguments that come from configs and checkpoints.
 Count = Annotated[int, whole(1)]
-Even = Annotated[int, Check("an even whole number from 2", lambda v: _is_side(v) and v % 2 == 0)]
-Counts = Annotated[Sequence[int], Check("a list of whole numbers from 1", _is_list_of(_is_side))]
+Even = Annotated[int, Check("an even whole number from 2", lambda v: whole(2).fits(v) and v % 2 == 0)]
+Counts = Annotated[Sequence[int], _list_of(whole(1), "a list of whole numbers from 1")]
 Positive = Annotated[float, POSITIVE]
 Share = Annotated[float, between(0, 1)]
 FilePath = Annotated[str | Path, PATH]

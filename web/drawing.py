@@ -2,8 +2,6 @@
 memory, encoded for each window."""
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -57,7 +55,7 @@ class Offered:
 
     def check(self, name: str) -> None:
         """Refused (404) for a name that is not offered."""
-        if name not in FILTERS and name not in zoo() and name not in self._loaded and name not in self.labels():
+        if not (name in FILTERS or name in zoo() or name in self._loaded or name in self.labels()):
             raise Refused(f"no model '{name[:60]}'; choose one of the list", 404)
 
     def upscaler(self, name: str) -> Upscaler:
@@ -152,53 +150,29 @@ def draw_part(upscaler: Upscaler, picture: Picture, grid: Grid, pixels: PixelWin
     return paint(upscaler, part, lambda by, colour: by.render(by.encode_part(colour[None], pixels), grid)[0])
 
 
-class Processors:
-    """Shares as many processors as PyTorch now computes with among the calls that prepare fields side by side: tiles,
-    which themselves have one each, wait for the field that they have in common."""
-
-    def __init__(self) -> None:
-        self._count, self._running, self._lock = torch.get_num_threads(), 0, Lock()
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Within the block this thread computes with its share."""
-        before = torch.get_num_threads()
-        with self._lock:
-            self._running += 1
-            share = max(before, self._count // self._running)
-        torch.set_num_threads(share)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-            with self._lock:
-                self._running -= 1
-
-
-def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key, processors: Processors) -> Upscaler:
+def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key, threads: int) -> Upscaler:
     """The upscaler, whose model looks up in the budget what it has prepared for an output pixel size: all tiles of a
     scale, and beyond the largest trained scale of all scales, need the same. The model shares its weights."""
     model = copy.copy(upscaler.model)
+    parts = getattr(type(model), "field_of_part", None)
+    name = "field" if parts in (None, LocalEnsembleModel.field_of_part) else "field_of_part"
+    make = getattr(model, name)
 
-    def kept(make: Callable[..., Field]) -> Callable[..., Field]:
-        def field(latent: Latent, cell: Tensor, *part: PixelWindow) -> Field:
-            if cell.dim() > 2:  # of a warp, for which no second one asks
+    def field(latent: Latent, cell: Tensor, *part: PixelWindow) -> Field:
+        if cell.dim() > 2:  # of a warp, for which no second one asks
+            return make(latent, cell, *part)
+
+        def prepared() -> Field:
+            before = torch.get_num_threads()
+            torch.set_num_threads(threads)  # tiles, which have one each, wait for the field that they have in common
+            try:
                 return make(latent, cell, *part)
-            name = tuple(cell.flatten().tolist()), *part
+            finally:
+                torch.set_num_threads(before)
 
-            def prepared() -> Field:
-                with processors.shared():
-                    return make(latent, cell, *part)
+        return budget.kept((*key, "field", *cell.flatten().tolist(), *part), prepared, FIELD_SHARE)
 
-            return budget.kept((*key, "field", *name), prepared, FIELD_SHARE)
-
-        return field
-
-    in_parts = (
-        isinstance(model, LocalEnsembleModel) and type(model).field_of_part is not LocalEnsembleModel.field_of_part
-    )
-    name = "field_of_part" if in_parts else "field"
-    model.__dict__[name] = kept(getattr(model, name))
+    model.__dict__[name] = field
     copied = copy.copy(upscaler)
     copied.model = model
     return copied

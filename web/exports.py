@@ -34,7 +34,6 @@ ENDINGS = (".png", ".jpg", ".webp", ".tif")
 BAND = 1 << 19  # output pixels painted at a time
 MOST_RUNNING = 4  # exports of a session at a time
 MOST_KEPT = 16  # and results
-MOST_NAMES = 1000  # of a session's downloads that are remembered
 RUNNING = ("waiting", "painting")
 
 
@@ -194,35 +193,18 @@ class Export:
         return stream.getvalue()
 
 
-class Exports:
-    """The exports of all sessions, by their names."""
-
-    def __init__(self, studio: Studio, worker: Worker):
-        self._studio, self._worker = studio, worker
-
-    def start(self, session: Session, order: Order) -> Export:
-        """Begin; Refused while a session has too many at work."""
-        upload = self._studio.upload(session, order.picture)
-        self._studio.models.check(order.request.model)
-        if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
-            raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)
-        export = Export(self._studio, self._worker, upload, order)
-        export.file = _unused(session, export.file)
-        session.exports[export.name] = export
-        while len(session.exports) > MOST_KEPT:
-            session.exports.popitem(last=False)[1].cancel()
-        return export
-
-    def find(self, session: Session, name: str) -> Export:
-        if name not in session.exports:
-            raise missing("download")
-        return session.exports[name]
-
-
-def _unused(session: Session, name: str) -> str:
-    """The name, with a number where an earlier download of the session has it."""
-    number = session.names[name] = session.names.pop(name, 0) + 1
-    while len(session.names) > MOST_NAMES:
-        session.names.popitem(last=False)
-    stem, dot, ending = name.rpartition(".")
-    return name if number == 1 else f"{stem}-{number}{dot}{ending}"
+def start(studio: Studio, worker: Worker, session: Session, order: Order) -> Export:
+    """Begin a download of a session; Refused while it has too many at work."""
+    upload = studio.upload(session, order.picture)
+    studio.models.check(order.request.model)
+    if sum(export.state in RUNNING for export in session.exports.values()) >= MOST_RUNNING:
+        raise Refused(f"{MOST_RUNNING} downloads are being made; wait for one, or cancel it", 429)
+    export = Export(studio, worker, upload, order)
+    session.names[export.file] += 1
+    if (number := session.names[export.file]) > 1:  # an earlier download has the name
+        path = Path(export.file)
+        export.file = f"{path.stem}-{number}{path.suffix}"
+    session.exports[export.name] = export
+    while len(session.exports) > MOST_KEPT:
+        session.exports.popitem(last=False)[1].cancel()
+    return export

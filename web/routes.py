@@ -2,25 +2,25 @@
 
 import json
 import math
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import anyio
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, Response
 
 from pictures.formats import WRITTEN
 from pictures.reading import list_pictures
 from utils.geometry.homographies import parse_homography
 from utils.system import is_memory_error
 from web.drawing import DEFAULT
-from web.exports import ENDINGS, Exports, Order
+from web.exports import ENDINGS, Export, Order, start
 from web.settings import SAMPLES, STATIC, Refused, is_loopback, missing
-from web.studio import LARGEST_LEVEL, REFERENCE, Session, Studio, has_table
+from web.studio import LARGEST_LEVEL, REFERENCE, Session, Studio
 from web.uploads import MOST_DECODERS, MOST_JSON, Bodies, Upload, decode_apart
 from web.worker import ENCODE, SCORE, WARP, Worker
 from web.worker import TILE as TILE_WORK
@@ -33,7 +33,6 @@ KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
 def make_router(studio: Studio, worker: Worker) -> APIRouter:
     """Routes of the page; every one under /api works on the pictures of the request's session only."""
     router = APIRouter()
-    exports = Exports(studio, worker)
     settings, bodies = studio.settings, Bodies(studio.budget)
     decoders = anyio.CapacityLimiter(MOST_DECODERS)
 
@@ -42,6 +41,19 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         once with a cookie that this server does not know, each would otherwise be answered with a session of its own,
         and the last answer would take away the picture that was opened after the first."""
         return studio.session(request.session.get("visitor")) or Session()
+
+    async def shown(request: Request, picture: str) -> Upload:
+        return studio.upload(session_of(request), picture)
+
+    Shown = Annotated[Upload, Depends(shown)]
+
+    async def ordered(request: Request, export: str) -> Export:
+        exports = session_of(request).exports
+        if export not in exports:
+            raise missing("download")
+        return exports[export]
+
+    Ordered = Annotated[Export, Depends(ordered)]
 
     def begin(request: Request) -> Session:
         session = studio.session(request.session.get("visitor"))
@@ -98,6 +110,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     @router.get("/api/pictures/{picture}/tiles/{level}/{column}/{row}")
     async def tile(
         request: Request,
+        upload: Shown,
         picture: str,
         level: int,
         column: int,
@@ -105,7 +118,6 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         model: str = DEFAULT,
         other: str | None = None,
     ) -> Response:
-        upload = studio.upload(session_of(request), picture)
         models = (model,) if other is None else (model, other)
         for name in models:
             if name != REFERENCE:
@@ -124,9 +136,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     @router.get("/api/catalogue")
     def catalogue() -> dict[str, Any]:
         return {
-            "models": [
-                {"name": name, "label": label, "map": has_table(name)} for name, label in studio.models.labels().items()
-            ],
+            "models": [{"name": name, "label": label} for name, label in studio.models.labels().items()],
             "model": DEFAULT,
             "samples": [path.name for path in list_pictures(SAMPLES)] if SAMPLES.is_dir() else [],
             "endings": [ending for ending in ENDINGS if ending in WRITTEN],
@@ -143,27 +153,20 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
 
     @router.post("/api/samples/{sample}")
     async def open_sample(request: Request, sample: str, shrink: int = 1) -> dict[str, Any]:
-        known = {path.name: path for path in list_pictures(SAMPLES)}
-        if sample not in known:
-            raise missing("sample")
-        content = await run_in_threadpool(known[sample].read_bytes)
+        content = await run_in_threadpool(sample_of(sample).read_bytes)
         return await opened(request, content, sample, shrink, f"load/samples/{sample}")
 
     @router.get("/api/samples/{sample}")
     def show_sample(sample: str) -> FileResponse:
-        known = {path.name: path for path in list_pictures(SAMPLES)}
-        if sample not in known:
-            raise missing("sample")
-        return FileResponse(known[sample], headers=KEPT)
+        return FileResponse(sample_of(sample), headers=KEPT)
 
     @router.get("/api/pictures/{picture}")
-    def describe(request: Request, picture: str) -> dict[str, Any]:
-        return described(picture, studio.upload(session_of(request), picture))
+    def describe(upload: Shown, picture: str) -> dict[str, Any]:
+        return described(picture, upload)
 
     @router.put("/api/pictures/{picture}/reference")
-    async def set_reference(request: Request, picture: str, name: str = "reference") -> dict[str, Any]:
+    async def set_reference(request: Request, _: Shown, picture: str, name: str = "reference") -> dict[str, Any]:
         session = session_of(request)
-        studio.upload(session, picture)
         async with bodies.received(request, settings.file_bytes) as content:
             reference = await decode(content, name)
         studio.set_reference(session, picture, reference)
@@ -174,22 +177,19 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         studio.close(session_of(request), picture)
 
     @router.post("/api/pictures/{picture}/encode")
-    async def encode(request: Request, picture: str, model: str = DEFAULT) -> dict[str, bool]:
-        upload = studio.upload(session_of(request), picture)
+    async def encode(request: Request, upload: Shown, picture: str, model: str = DEFAULT) -> dict[str, bool]:
         await compute(request, (ENCODE,), lambda: studio.encode(picture, upload, model))
         return {"encoded": True}
 
     @router.get("/api/pictures/{picture}/input.png")
-    async def show_input(request: Request, picture: str) -> Response:
-        upload = studio.upload(session_of(request), picture)
+    async def show_input(request: Request, upload: Shown, picture: str) -> Response:
         content = await compute(request, (WARP,), lambda: studio.input(upload))
         return attachment(content, f"{upload.name.rpartition('.')[0] or upload.name}.png")
 
     @router.get("/api/pictures/{picture}/warp.png")
     async def warp(
-        request: Request, picture: str, matrix: str, width: int, height: int, model: str = DEFAULT
+        request: Request, upload: Shown, picture: str, matrix: str, width: int, height: int, model: str = DEFAULT
     ) -> Response:
-        upload = studio.upload(session_of(request), picture)
         homography = parse_homography(matrix)
         content = await compute(
             request, (WARP,), lambda: studio.warp(picture, upload, model, homography, (height, width))
@@ -198,48 +198,42 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
 
     @router.get("/api/pictures/{picture}/scores")
     async def scores(
-        request: Request, picture: str, model: str, left: float = 0, top: float = 0, right: float = 1, bottom: float = 1
+        request: Request,
+        upload: Shown,
+        picture: str,
+        model: str,
+        left: float = 0,
+        top: float = 0,
+        right: float = 1,
+        bottom: float = 1,
     ) -> dict[str, Any]:
-        upload = studio.upload(session_of(request), picture)
         if not all(map(math.isfinite, (left, top, right, bottom))):
             raise Refused("the part to measure is four finite numbers", 422)
         part = (left, top, right, bottom)
         return await compute(request, (SCORE,), lambda: studio.scores(picture, upload, model, part))
 
-    @router.get("/api/pictures/{picture}/map")
-    async def controlled_map(request: Request, picture: str, model: str = DEFAULT, scale: float = 8) -> JSONResponse:
-        upload = studio.upload(session_of(request), picture)
-        if not 1 <= scale <= 2**LARGEST_LEVEL:
-            raise Refused(f"scale is from 1 to {2**LARGEST_LEVEL}", 422)
-        call = lambda: studio.controlled_map(picture, upload, model, scale)  # noqa: E731
-        content, legend = await compute(request, (SCORE,), call)
-        return JSONResponse({"picture": data_address(content), "legend": legend, "scale": scale})
-
     @router.post("/api/pictures/{picture}/exports")
-    async def start_export(request: Request, picture: str) -> dict[str, Any]:
-        session = session_of(request)
-        studio.upload(session, picture)
-        return exports.start(session, Order.of(picture, await asked(request))).describe()
+    async def start_export(request: Request, _: Shown, picture: str) -> dict[str, Any]:
+        order = Order.of(picture, await asked(request))
+        return start(studio, worker, session_of(request), order).describe()
 
     @router.post("/api/pictures/{picture}/command")
-    async def command(request: Request, picture: str) -> dict[str, str]:
-        upload = studio.upload(session_of(request), picture)
+    async def command(request: Request, upload: Shown, picture: str) -> dict[str, str]:
         order = Order.of(picture, await asked(request))
         studio.models.check(order.request.model)
         return {"command": order.command(upload, order.file_name(upload))}
 
     @router.get("/api/exports/{export}")
-    def export_state(request: Request, export: str) -> dict[str, Any]:
-        return exports.find(session_of(request), export).describe()
+    def export_state(export: Ordered) -> dict[str, Any]:
+        return export.describe()
 
     @router.get("/api/exports/{export}/file")
-    def export_file(request: Request, export: str) -> Response:
-        found = exports.find(session_of(request), export)
-        return attachment(found.content(), found.file)
+    def export_file(export: Ordered) -> Response:
+        return attachment(export.content(), export.file)
 
     @router.delete("/api/exports/{export}", status_code=204)
-    def cancel_export(request: Request, export: str) -> None:
-        exports.find(session_of(request), export).cancel()
+    def cancel_export(export: Ordered) -> None:
+        export.cancel()
 
     return router
 
@@ -250,12 +244,16 @@ async def left(request: Request) -> None:
         pass
 
 
+def sample_of(name: str) -> Path:
+    """The file of a sample; Refused (404) for another name."""
+    known = {path.name: path for path in list_pictures(SAMPLES)}
+    if name not in known:
+        raise missing("sample")
+    return known[name]
+
+
 def attachment(content: bytes, name: str) -> Response:
     """A file for the browser to save."""
     ending = "." + name.rpartition(".")[2]
     disposition = f"attachment; filename*=UTF-8''{quote(name)}"
     return Response(content, media_type=MEDIA[ending], headers={"Content-Disposition": disposition})
-
-
-def data_address(content: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(content).decode()}"

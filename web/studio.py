@@ -4,29 +4,22 @@ import io
 import itertools
 import math
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
 
 import numpy as np
 import torch
 
-from models.cmsr.rendering import chosen_levels
-from models.cmsr.report import colours_of as level_colours
-from models.cmsr.tables import find_table
-from models.decoders.lmf import LMFDecoder
 from models.safeguards import pixel_size
 from models.upscaler import Upscaler
-from models.zoo import resolve
 from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.png import quick_png
 from pictures.similarity import psnr, ssim
 from pictures.tensors import Layers, to_pixels, to_tensor
 from pictures.writing import encode as write
-from utils.files import PROJECT
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
 from utils.system import memory_errors
@@ -34,7 +27,6 @@ from web.budget import Budget, Key
 from web.drawing import (
     Encoding,
     Offered,
-    Processors,
     draw_part,
     drawing_upscaler,
     needed_to_encode,
@@ -62,7 +54,7 @@ class Session:
 
     pictures: OrderedDict[str, None] = field(default_factory=OrderedDict)
     exports: OrderedDict[str, Any] = field(default_factory=OrderedDict)
-    names: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    names: Counter[str] = field(default_factory=Counter)
 
 
 def tile_side(level: int) -> int:
@@ -85,7 +77,7 @@ class Studio:
         self.budget = Budget(settings.memory)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock, self._encoding = RLock(), Lock()
-        self._processors, self._references = Processors(), itertools.count(1)
+        self._threads, self._references = torch.get_num_threads(), itertools.count(1)
 
     # Sessions and pictures
 
@@ -161,14 +153,14 @@ class Studio:
         upscaler = drawing_upscaler(given, grid, size)
         if not self._fits(upscaler, size) and (pixels := part_for(upscaler, grid, size)):
             rows = max(1, grid.size[0] * LARGEST_PART // (pixels.height * pixels.width))
-            return Layers.below(
-                [self._draw_part(upscaler, picture, part) for _, part in grid.row_chunks(rows * grid.size[1])]
+            return Layers.joined(
+                [self._draw_part(upscaler, picture, part) for _, part in grid.row_chunks(rows * grid.size[1])], dim=1
             )
         used = model if upscaler is given else "reduced"
         key = (name, REFERENCE, upload.turn, used) if model == REFERENCE else (name, "encoding", used)
         encoding = self._encoding_of(key, upscaler, picture)
         if upscaler.model.encodes:
-            upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._processors)
+            upscaler = with_kept_fields(upscaler, self.budget, (name, model), self._threads)
         return encoding.draw(upscaler, grid)
 
     def _draw_part(self, upscaler: Upscaler, picture: Picture, grid: Grid) -> Layers:
@@ -233,7 +225,7 @@ class Studio:
     def _whole(self, name: str, upload: Upload, model: str, size: Size) -> Layers:
         grid = Grid.of_size(size)
         chunks = grid.row_chunks(BAND)
-        return Layers.below([self.draw(name, upload, model, chunk) for _, chunk in chunks])
+        return Layers.joined([self.draw(name, upload, model, chunk) for _, chunk in chunks], dim=1)
 
     def _reducing_level(self, homography: Homography, given: Size, size: Size) -> int:
         """The level at which a warp of a large picture reads it: its pixels are at most half as large as the smallest
@@ -266,48 +258,21 @@ class Studio:
         whole = self.budget.kept((name, "drawn", upload.turn, model, "scores"), lambda: _measured(drawn, target))
         left, right = sorted(min(max(x, 0), 1) * width for x in part[::2])
         top, bottom = sorted(min(max(y, 0), 1) * height for y in part[1::2])
-        rows, columns = (
-            slice(int(top), max(int(top) + 1, round(bottom))),
-            slice(int(left), max(int(left) + 1, round(right))),
-        )
-        within = (rows.stop - rows.start, columns.stop - columns.start)
-        window = whole if within == (height, width) else _measured(drawn[rows, columns], target[rows, columns])
-        return {"whole": whole, "window": window, "pixels": [within[1], within[0]], "protocol": "RGB, 8 bits"}
+        rows = slice(int(top), max(int(top) + 1, round(bottom)))
+        columns = slice(int(left), max(int(left) + 1, round(right)))
+        seen = drawn[rows, columns]
+        window = whole if seen.shape == drawn.shape else _measured(seen, target[rows, columns])
+        return {"whole": whole, "window": window, "pixels": seen.shape[1::-1], "protocol": "RGB, 8 bits"}
 
     def _drawn(self, name: str, upload: Upload, model: str, size: Size) -> np.ndarray:
         with self.budget.working(size[0] * size[1] * 36):
             return self._whole(name, upload, model, size).rgb()
-
-    def controlled_map(self, name: str, upload: Upload, model: str, scale: float) -> tuple[bytes, list[dict]]:
-        """CMSR's choice of a scale for each LR pixel as PNG (h, w), and its legend."""
-        upscaler = self.models.upscaler(model)
-        if not has_table(model) or not isinstance(upscaler.model, LMFDecoder):
-            raise Refused("this model has no CMSR scale table; choose LM-LIIF", 422)
-        table = find_table(upscaler, model, None, None, False)
-        levels = table.levels_for(scale)
-        height, width = upload.picture.size
-        size = (round(height * scale), round(width * scale))
-        with self._encoding, self.budget.working(height * width * 1200), memory_errors(f"the map of {upload.name}"):
-            latent = upscaler.encode(Layers.of(upload.picture).colour.expand(3, -1, -1))
-            needed, wanted = chosen_levels(upscaler, latent, size, levels, table.measure)
-        colours = level_colours(len(needed))
-        shares = torch.bincount(wanted[0].flatten(), minlength=len(needed)) / wanted[0].numel()
-        legend = [
-            {"scale": level.scale, "colour": "#{:02x}{:02x}{:02x}".format(*colour.tolist()), "share": share}
-            for level, colour, share in zip(needed, colours, shares.tolist(), strict=True)
-        ]
-        return quick_png(colours[wanted[0].numpy()]), legend
 
 
 def reduced_first(homography: Homography, given: Size, small: Size) -> Homography:
     """The same map of a picture that was reduced from the `given` size to the `small` one."""
     back = Homography.scaling(tuple(n / m for n, m in zip(given, small, strict=True)))
     return Homography(homography.matrix @ back.matrix)
-
-
-def has_table(model: str) -> bool:
-    """Whether CMSR has a scale table of a model."""
-    return (PROJECT / f"configs/cmsr/result/{Path(resolve(model).stem).name}.yaml").is_file()
 
 
 def shown(layers: Layers) -> np.ndarray:

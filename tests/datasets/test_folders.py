@@ -10,7 +10,7 @@ from PIL import Image
 
 import datasets
 from datasets.folders import picture_size
-from pictures.reading import open_picture, read_rgb
+from pictures.reading import read_rgb
 from pictures.tensors import to_tensor
 from tests.datasets.making import folder, mistake, paired, wrapper
 from utils.errors import InputError
@@ -108,4 +108,4 @@ def test_sizes_from_headers_are_those_of_the_upright_pictures(tmp_path, ending, 
     exif[0x0112] = orientation
     path = tmp_path / f"a.{ending}"
     Image.new("RGB", (40, 20)).save(path, exif=exif)
-    assert picture_size(path) == open_picture(path).size[::-1] == ((20, 40) if orientation == 1 else (40, 20))
+    assert picture_size(path) == read_rgb(path).shape[:2] == ((20, 40) if orientation == 1 else (40, 20))

@@ -12,9 +12,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import demo
-from pictures.inventory import PNG_SIGNATURE, png_chunks
 from pictures.metadata import Metadata
-from pictures.png import png_chunk
+from pictures.png import PNG_SIGNATURE, png_chunk, png_chunks
 from pictures.reading import read_picture
 from tests.commands import call
 from tests.pictures.making import noise

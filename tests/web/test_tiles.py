@@ -226,11 +226,3 @@ def test_what_was_begun_before_the_reference_was_replaced_is_not_shown_after() -
         ).mean()
         psnr = studio.scores(name, upload, "nearest", (0, 0, 1, 1))["whole"]["psnr"]
         assert psnr == pytest.approx(10 * np.log10(255**2 / error), abs=1e-4)
-
-
-def test_the_map_has_the_size_of_the_picture_and_its_shares_sum_to_1(client, photo) -> None:
-    name = opened(client, photo.read_bytes())
-    answer = client.get(f"/api/pictures/{name}/map?scale=8").json()
-    assert answer["picture"].startswith("data:image/png")
-    assert sum(level["share"] for level in answer["legend"]) == pytest.approx(1)
-    assert client.get(f"/api/pictures/{name}/map?model=bicubic").status_code == 422

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from utils.files import atomic_file
 from utils.geometry.grids import CPU, Place, pixel_index, row_chunks
-from utils.geometry.matrices import check_homography, facing_matrix, matrix_of, parse_matrix, rotation_matrix
+from utils.geometry.matrices import check_homography, facing_matrix, matrix_of, rotation_matrix, window_matrix
 from utils.geometry.sizes import Scale, Size, check_window
 
 # Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
@@ -63,16 +63,15 @@ class WarpedGrid:
     def window(self, top: int, left: int, size: Size) -> "WarpedGrid":
         """`size` (H, W) pixels of this output from row `top` and column `left` on; InputError when it has no such."""
         check_window(self.size, top, left, size)
-        shift = torch.eye(3, dtype=torch.float64)
-        shift[0, 2], shift[1, 2] = -left, -top
-        return replace(self, homography=Homography(shift @ self.homography.matrix), size=size)
+        return self._from(top, left, size)
 
     def grown(self) -> "WarpedGrid":
         """With a row and a column more on each side."""
-        shift = torch.eye(3, dtype=torch.float64)
-        shift[0, 2] = shift[1, 2] = 1
-        size = (self.size[0] + 2, self.size[1] + 2)
-        return replace(self, homography=Homography(shift @ self.homography.matrix), size=size)
+        return self._from(-1, -1, (self.size[0] + 2, self.size[1] + 2))
+
+    def _from(self, top: int, left: int, size: Size) -> "WarpedGrid":
+        matrix = window_matrix(self.homography.matrix.numpy(), top, left)
+        return replace(self, homography=Homography(torch.from_numpy(matrix)), size=size)
 
     def inside(self) -> Tensor:
         """Mask of output pixels whose centre lies inside the picture: (H, W) bool on the CPU."""
@@ -227,7 +226,7 @@ def read_homography(source: str | Path) -> Homography:
 
 def parse_homography(text: str) -> Homography:
     """The homography of a text as `read_homography` takes it, which is never a file's name."""
-    return Homography(torch.from_numpy(matrix_of(text, parse_matrix)))
+    return Homography(torch.from_numpy(matrix_of(text, reads_files=False)))
 
 
 def write_homography(path: str | Path, homography: Homography) -> None:

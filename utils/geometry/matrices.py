@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from utils.files import read_array, read_tensors, read_text
 from utils.geometry.sizes import Scale, Size
 
 SINGULAR = 1e-12
+TENSORS = (".pth", ".pt", ".npy")
 
 
 def rotation_matrix(degrees: float, size: Size, output_size: Size, scale: Scale = (1, 1)) -> np.ndarray:
@@ -45,25 +47,19 @@ def _shift(size: Size, sign: int) -> np.ndarray:
     return shift
 
 
-def read_matrix(source: str | Path) -> np.ndarray:
-    """The (3, 3) float64 of a `.pth`, `.npy` or text file, or of text: nine numbers, row by row, with blanks or commas
-    between. InputError when there is no such file, or it holds something else."""
-    path, text = Path(source), str(source)
-    if _is_file(path) or path.suffix in (".pth", ".pt", ".npy"):
-        values = _read(path)
-    elif "," in text or len(text.split()) > 1:
-        return parse_matrix(text)
-    else:
-        raise InputError("no such file; give a .pth, .npy or text file, or nine numbers with commas between")
-    return values.reshape(3, 3)
-
-
-def matrix_of(source: str | Path | ArrayLike, read: Callable[[str], np.ndarray] = read_matrix) -> np.ndarray:
-    """The homography (3, 3) float64 that is given, or that a file or text says as `read` understands it; InputError,
-    which names the source, where it is none."""
+def matrix_of(source: str | Path | ArrayLike, reads_files: bool = True) -> np.ndarray:
+    """The homography (3, 3) float64 that is given, or that a `.pth`, `.npy` or text file, or a text holds: nine
+    numbers, row by row, with blanks or commas between. Without `reads_files` a text is never a file's name.
+    InputError, which names the source, where it is none."""
+    if not isinstance(source, str | Path):
+        return check_homography(np.asarray(source, np.float64))
     try:
-        is_text = isinstance(source, str | Path)
-        return check_homography(read(source) if is_text else np.asarray(source, np.float64))
+        values = _read(Path(source)) if reads_files and _is_file(source) else _parse(str(source))
+        if values.dtype.kind not in "biuf":
+            raise InputError(f"a matrix is nine real numbers, not {values.dtype}")
+        if values.size != 9:
+            raise InputError(f"a matrix has nine numbers, row by row, not {values.size}")
+        return check_homography(values.astype(np.float64).reshape(3, 3))
     except InputError as error:
         text = str(source)
         raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
@@ -81,52 +77,31 @@ def check_homography(matrix: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def parse_matrix(text: str) -> np.ndarray:
-    """`read_matrix` of text, which is never a file's name."""
-    return _parse(text).reshape(3, 3)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # nine numbers can be more than a file's name can hold
-        return False
+def _is_file(source: str | Path) -> bool:
+    """Whether a file is meant: no text of nine numbers, which can be more than a file's name can hold."""
+    text = str(source)
+    with suppress(OSError):
+        if os.path.isfile(source):
+            return True
+    return Path(source).suffix in TENSORS or not ("," in text or len(text.split()) > 1)
 
 
 def _read(path: Path) -> np.ndarray:
     if not os.path.exists(path):
-        raise InputError("no such file")
-    if path.suffix not in (".npy", ".pth", ".pt"):
+        raise InputError("no such file; give a .pth, .npy or text file, or nine numbers with commas between")
+    if path.suffix == ".npy":
+        return read_array(path, "file")
+    if path.suffix not in TENSORS:
         return _parse(read_text(path, "file"))
-    content = read_array(path, "file") if path.suffix == ".npy" else _read_tensor(path)
-    if content.dtype.kind not in "biufc":
-        raise InputError(f"holds no matrix ({content.dtype}); expected nine numbers")
-    return _nine(content)
-
-
-def _read_tensor(path: Path) -> np.ndarray:
     content = read_tensors(path, "file")
-    import torch
-
     try:
-        values = torch.as_tensor(content).detach().cpu()
-        return (values if values.is_complex() else values.double()).numpy()
+        return np.asarray(content)
     except (TypeError, ValueError, RuntimeError) as error:  # whatever else a file of tensors holds
         raise InputError(f"holds no matrix ({type(error).__name__}); expected nine numbers") from None
 
 
 def _parse(text: str) -> np.ndarray:
-    parts = text.replace(",", " ").replace(";", " ").replace("[", " ").replace("]", " ").split()
     try:
-        values = [float(part) for part in parts]
+        return np.array([float(part) for part in re.sub(r"[,;\[\]]", " ", text).split()])
     except ValueError:
         raise InputError("a matrix is nine numbers, row by row, with blanks or commas between") from None
-    return _nine(np.array(values, np.float64))
-
-
-def _nine(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "c":
-        raise InputError("a matrix is nine real numbers, not complex ones")
-    if values.size != 9:
-        raise InputError(f"a matrix has nine numbers, row by row, not {values.size}")
-    return values.astype(np.float64).flatten()

@@ -149,7 +149,6 @@ function show(again = false) {
   const { width, height, notes } = picture;
   byId("title").textContent = [`${picture.name} · ${width} × ${height}`, ...notes].join(" · ");
   [byId("width").value, byId("height").value] = [width * 4, height * 4];
-  byId("map").checked = false;
   byId("save-input").hidden = !picture.made;
   referenceChanged();
   if (!again || !recall()) draw(false);
@@ -233,10 +232,6 @@ function draw(keep = true) {
   } else {
     panes.show(picture, models.map((model) => ({ model, label: labelOf(model) })), mode, keep);
   }
-  const mapped = models.map((name) => catalogue.models.find((model) => model.name === name)).find((model) => model?.map);
-  byId("map-row").hidden = warping || !mapped;
-  byId("legend").hidden = byId("map-row").hidden;
-  if (byId("map").checked) showMap();
   describeCommand();
 }
 
@@ -296,25 +291,6 @@ async function measure() {
       failed(error);
       return;
     }
-  }
-}
-
-async function showMap() {
-  byId("legend").replaceChildren();
-  panes.overlay(null);
-  if (!byId("map").checked) return;
-  const name = shownModels().find((model) => catalogue.models.find((known) => known.name === model)?.map);
-  if (!name) return;
-  try {
-    const scale = Math.min(64, Math.max(5, Math.round(panes.scale())));
-    const map = await askJson(withQuery(`api/pictures/${picture.picture}/map`, { model: name, scale }));
-    panes.overlay(map.picture);
-    byId("legend").replaceChildren(
-      ...map.legend.map((level) =>
-        element("li", {}, element("i", { style: `background:${level.colour}` }), `x${level.scale} ${Math.round(level.share * 100)} %`)),
-    );
-  } catch (error) {
-    failed(error);
   }
 }
 
@@ -431,7 +407,6 @@ function connect() {
   byId("zoom-in").onclick = () => panes.zoomBy(1.5);
   byId("zoom-out").onclick = () => panes.zoomBy(1 / 1.5);
   byId("fit").onclick = () => panes.fit();
-  byId("map").onchange = showMap;
   byId("reset-warp").onclick = () => warp.reset();
   byId("undo-warp").onclick = () => warp.undo();
   addEventListener("keydown", (event) => {

@@ -216,13 +216,4 @@ export class Panes {
       top: inside(bounds.y / tall), bottom: inside((bounds.y + bounds.height) / tall),
     };
   }
-
-  overlay(address) {
-    for (const viewer of this.viewers) {
-      viewer.clearOverlays();
-      if (!address) continue;
-      const image = element("img", { src: address, alt: "CMSR map", style: "opacity:.55;image-rendering:pixelated" });
-      viewer.addOverlay(image, new OpenSeadragon.Rect(0, 0, 1, this.picture.height / this.picture.width));
-    }
-  }
 }
