@@ -75,10 +75,10 @@ def round_through(x: Tensor) -> Tensor:
 
 
 def between_levels(image: Tensor) -> Tensor:
-    """By how much pictures in [0, 1] are above (below 0: under) their nearest of 256 grey levels: 0 for 8 bits.
+    """Pictures in [0, 1] minus their nearest of 256 grey levels: 0 for 8 bits.
 
-    Stages see levels alone, as published. What is between them is added to the pre-filtered picture, so that gradients
-    of 16 bits stay smooth.
+    Stages see levels alone, as published. The rest is added to the pre-filtered picture, so that gradients of 16 bits
+    stay smooth.
     """
     levels = image.clamp(0, 1) * 255
     rest = levels - levels.round()

@@ -63,8 +63,8 @@ class LookUpLeRF(EnsembleLeRF):
         self._laid_out: dict[int, tuple[Any, ...]] = {}  # of a stage: states, LUTs and entries
 
     def layout(self) -> dict[str, Any]:
-        """What other programs have to know of the LUTs: samples every `interval` grey levels, of which pixels (dy, dx)
-        of which `patterns`, turned `rotations` times, for which `kernel`."""
+        """Layout of the LUTs for other programs: sampled every `interval` grey levels, for the pixels (dy, dx) of
+        `patterns`, turned `rotations` times, for a `kernel`."""
         return {
             "interval": INTERVAL, "shape": [SAMPLES] * 4, "modes": self.modes, "rotations": ROTATIONS,
             "kernel": self.arguments()["kernel"],

@@ -70,7 +70,7 @@ class Library:
 
 
 def address(tensor: Tensor, *dtypes: torch.dtype, strided: bool = False) -> int:
-    """Where the values of a CPU tensor of one of these types are; the caller keeps it alive.
+    """Address of the values of a CPU tensor of one of these types; the caller keeps it alive.
 
     ValueError for other tensors, and unless `strided` for those that are not contiguous.
     """

@@ -71,7 +71,7 @@ class FusedStage(Stage):
             )  # fmt: skip
 
     def shape(self, tile: tuple[int, int]) -> dict[str, Any]:
-        """What kernels are compiled for, and how."""
+        """Constants and options that kernels are compiled with."""
         return {
             "TILE_Y": tile[0], "TILE_X": tile[1], "NEIGHBOURS": 4 if self.local_ensemble else 1,
             "HIDDEN": self.hidden, "UNITS": padded(self.hidden), "DEPTH": self.depth, "WAVES": self.waves,

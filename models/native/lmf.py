@@ -109,7 +109,7 @@ class RenderStage(Stage):
         self.library.call(routine, network, field, len(self.table), neighbours, *spans, *arguments, threads)
 
     def _axis(self, spans: AxisSpans, positions: Tensor, axis: int) -> list[Tensor]:
-        """What the structure of an axis (0: y) points at."""
+        """The tensors that the structure of an axis (0: y) points at."""
         count, index = len(spans.start), spans.lookup.index
         check_shape("neighbours", index, (None, count))
         check_shape("offsets", spans.lookup.offset, (len(index), count, None))

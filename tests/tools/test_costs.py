@@ -93,24 +93,3 @@ def test_attention_is_counted() -> None:
     products["original/train_edsr-baseline-metasr"] = (1728, 7)
     for config, product in products.items():
         assert product in build(f"train-{config}").network_runs(5, 7)
-
-
-def test_liif_runs_its_first_layer_once_an_lr_pixel() -> None:
-    model, size, output_size = build("train-original/train_edsr-baseline-liif", "cpu"), (12, 10), (24, 30)
-    coord = Grid.of_size(output_size).coord().flatten(0, 1)[None]
-    with torch.no_grad():
-        latent = model.encode(torch.rand(1, 3, *size))
-        here = costs.counted_macs(Decoder(model), latent, coord, torch.full((1, 2), 0.1))
-    saved = 576 * 256 * (4 * 24 * 30 - 12 * 10)
-    assert here == pytest.approx(costs.decoder_macs(model, size, output_size) - saved, rel=0.02)
-
-
-class Decoder(torch.nn.Module):
-    """All of a model but its encoder."""
-
-    def __init__(self, model: models.ContinuousModel):
-        super().__init__()
-        self.model = model
-
-    def forward(self, latent, coord, cell):
-        return self.model.sample(self.model.field(latent, cell), coord)

@@ -182,14 +182,6 @@ def test_files_that_are_no_graph(export, content) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_damage_is_told(export) -> None:
-    content = bytearray(Path(export, ENCODE).read_bytes())
-    content[-20] ^= 1
-    Path(export, ENCODE).write_bytes(content)
-    with pytest.raises(ValueError, match="is not the file"):
-        load_upscaler(export)
-
-
 def test_a_lut_of_eight_bits(tmp_path) -> None:
     """As files hold them."""
     upscaler = made("lerf-lut")
