@@ -131,14 +131,14 @@ def read_rgb(path: str | Path) -> np.ndarray:
     return np.repeat(pixels[:, :, :1], 3, axis=2) if pixels.shape[2] < 3 else np.ascontiguousarray(pixels[:, :, :3])
 
 
-def read_picture(source: str | Path | bytes) -> Picture:
-    """The picture of a file, or of a file's content, upright, with all its depth.
+def read_picture(source: str | Path | bytes, name: str | None = None) -> Picture:
+    """The picture of a file, or of a file's content, upright, with all its depth; `name` is what messages call it.
 
     Palettes are read as RGB (RGBA with transparent entries, grey where all entries are), 1 bit as grey, Lab as sRGB.
     Floats beyond [0, 1] are mapped to it, see `Picture.span`. Slight damage is mended, which is a loss. InputError for
     a file that is missing or no whole picture, floats that are no numbers, and one that needs more memory than is free.
     """
-    name = name_of(source)
+    name = name or name_of(source)
     with reading_errors(name):
         content = source if isinstance(source, bytes) else check_regular(source, "picture").read_bytes()
         try:

@@ -83,19 +83,29 @@ def render_controlled(
     with upscaler.computing():
         field = model.field(latent, model.cell(latent, Grid.of_size(size)))
         levels, wanted = _wanted_levels(model, field, image, size, levels, measure, truncates)
-        picture, queries = image, 0
+        pictures, queries = list(image.split(1)), 0
         for number, level in enumerate(levels):
-            grid = Grid.of_size(level_size(level.scale, input_size, size, truncates))
-            picture = F.interpolate(picture, grid.size, mode="bilinear", align_corners=False)
             here = wanted == number
-            if here.any():
-                model.paint(model.with_cell(field, model.cell(latent, grid)), grid, picture, here)
-                queries += positions_in(here, grid)
-        if picture.shape[-2:] != size:
-            picture = F.interpolate(picture, size, mode="bilinear", align_corners=False)
+            if not here.any():
+                continue
+            grid = Grid.of_size(level_size(level.scale, input_size, size, truncates))
+            picture = enlarged(pictures, grid.size)
+            model.paint(model.with_cell(field, model.cell(latent, grid)), grid, picture, here)
+            queries += positions_in(here, grid)
+            # As published, a level that a picture does not need leaves it as it is: resampling once more would blur it
+            used = zip(pictures, picture.split(1), here.flatten(1).any(1), strict=True)
+            pictures = [made if needed else before for before, made, needed in used]
+        whole = len(pictures) == 1 and pictures[0].shape[-2:] == size
+        picture = pictures[0] if whole else enlarged(pictures, size)
         picture = upscaler.normalization.gt.invert_(picture).clamp_(0, 1)
     scales = tuple(level.scale for level in levels)
     return ControlledPicture(picture, wanted, scales, queries, field.batch * size[0] * size[1])
+
+
+def enlarged(pictures: Sequence[Tensor], size: Size) -> Tensor:
+    """(B, 3, H, W) of B pictures (1, 3, h, w), each of a size of its own, bilinearly; a copy in any case."""
+    made = [F.interpolate(each, size, mode="bilinear", align_corners=False) for each in pictures]
+    return torch.cat(made) if len(made) > 1 else made[0]
 
 
 def chosen_levels(
