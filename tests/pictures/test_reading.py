@@ -63,7 +63,7 @@ def test_all_16_bits_of_png_are_read(tmp_path, channels, interlaced) -> None:
     [
         (np.uint16, 1, {}), (np.uint16, 3, {"byteorder": ">"}), (np.uint16, 4, {"tile": (16, 16)}),
         (np.uint16, 4, {"compression": "zlib"}), (np.float32, 4, {"byteorder": ">"}),
-        *((kind, 3, {"planarconfig": "separate"}) for kind in (np.uint8, np.uint16, np.float16, np.float32, np.float64)),
+        *((kind, 3, {"planarconfig": "separate"}) for kind in (np.uint8, np.uint16, "f2", "f4", np.float64)),
     ],
 )  # fmt: skip
 def test_tiffs(tmp_path, dtype, channels, options) -> None:
