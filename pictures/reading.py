@@ -3,7 +3,6 @@
 import importlib
 import io
 import re
-import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pictures.inventory import coding, left_out, mended
 from pictures.metadata import ORIENTATION, Metadata
 from pictures.picture import PEAKS, Picture, levels
 from utils.errors import InputError, one_line
+from utils.files import check_regular
 from utils.system import check_memory
 
 # Formats Pillow recognises but needs Ghostscript, Windows or a plug-in of the user's to decode.
@@ -78,19 +78,6 @@ def list_pictures(folder: str | Path) -> list[Path]:
     return pictures
 
 
-def check_readable(path: Path) -> Path:
-    """`path`; InputError unless it is a regular file: others, such as pipes, may never end."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        mode = 0
-    if not mode or stat.S_ISDIR(mode):
-        raise InputError(f"no picture {path}; check the name")
-    if not stat.S_ISREG(mode):
-        raise InputError(f"{path} is no file but a pipe or a device; give - and send the picture to the standard input")
-    return path
-
-
 @contextmanager
 def reading_errors(name: str) -> Iterator[None]:
     """Whatever a damaged file makes the parsers of Pillow, tifffile and OpenEXR raise is an InputError."""
@@ -114,7 +101,7 @@ def reading_errors(name: str) -> Iterator[None]:
 
 def opened(source: str | Path | bytes, name: str | None = None) -> Image.Image:
     """Pillow's image of a file, or of the content of one of this name, of which only the head is read; of any size."""
-    with io.BytesIO(source) if isinstance(source, bytes) else check_readable(Path(source)).open("rb") as stream:
+    with io.BytesIO(source) if isinstance(source, bytes) else check_regular(source, "picture").open("rb") as stream:
         head = stream.read(16)
     if HEIC.match(head) or head.startswith(JXL):
         package, module = PHONES[".jxl" if head.startswith(JXL) else ".heic"]
@@ -153,7 +140,7 @@ def read_picture(source: str | Path | bytes, name: str | None = None) -> Picture
     """
     name = name or name_of(source)
     with reading_errors(name):
-        content = source if isinstance(source, bytes) else check_readable(Path(source)).read_bytes()
+        content = source if isinstance(source, bytes) else check_regular(source, "picture").read_bytes()
         try:
             return _read(content, name)
         except (InputError, MemoryError):

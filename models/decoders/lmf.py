@@ -140,7 +140,7 @@ class LMFDecoder(LocalEnsembleModel):
     def native_stage(self, field: ModulatedField) -> RenderStage | None:
         tensors, parameters = (field.table, field.modulation, field.skip), self.imnet.parameters()
         library = backends.choose(self.native_library, *tensors, *parameters)
-        return None if library is None else RenderStage(library, *self._network(), *tensors, field.skip_window)
+        return None if library is None else RenderStage(library=library, **self._stage(field))
 
     def fused_stage(self, field: ModulatedField) -> FusedStage | None:
         tensors, parameters = (field.table, field.modulation, field.skip), self.imnet.parameters()
@@ -149,12 +149,14 @@ class LMFDecoder(LocalEnsembleModel):
 
     def fused(self, field: ModulatedField) -> FusedStage:
         """The render stage of a field as Triton's kernels take it, wherever the field is."""
-        of_field = field.table, field.modulation, field.skip, field.pixels
-        return FusedStage(*self._network(), *of_field, self.local_ensemble, field.skip_window)
+        return FusedStage(**self._stage(field), pixels=field.pixels, local_ensemble=self.local_ensemble)
 
-    def _network(self) -> tuple[int, int, int, bool, bool, list[Tensor]]:
-        """The render MLP as render stages take it: its shape, and its parameters."""
+    def _stage(self, field: ModulatedField) -> dict[str, Any]:
+        """The fields of `native.lmf.Stage`: the render MLP and the LR pixels."""
         imnet, parameters = self.imnet, list(self.imnet.parameters())
         if not self.waves:
             parameters[:2] = [self.of_offset()]
-        return imnet.hidden_dim, imnet.hidden_depth, self.waves, imnet.mod_scale, imnet.mod_shift, parameters
+        network = {"hidden": imnet.hidden_dim, "depth": imnet.hidden_depth, "waves": self.waves}
+        network |= {"has_scale": imnet.mod_scale, "has_shift": imnet.mod_shift, "parameters": parameters}
+        pixels = {"table": field.table, "modulation": field.modulation}
+        return network | pixels | {"skip": field.skip, "skip_window": field.skip_window}

@@ -114,6 +114,10 @@ def test_grids_and_warps_are_rendered_without_asking_the_device(name) -> None:
         assert is_on_device(upscaler.render(latent, OUTPUT), (1, 3, *OUTPUT))
         assert is_on_device(upscaler.render(latent, warp), (1, 3, *WARPED))
         assert is_on_device(upscaler.render(latent, OUTPUT, queries=30), (1, 3, *OUTPUT))
+        image, coord = torch.rand(2, 3, *INPUT, device=DEVICE), torch.rand(2, 17, 2, device=DEVICE)
+        cell = torch.full((2, 2), 0.1, device="cpu" if upscaler.model.cell_on_cpu else DEVICE)
+        with torch.no_grad():
+            assert is_on_device(upscaler.model(image, coord, cell), (2, 17, 3))
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -171,16 +175,6 @@ def test_where_memory_ends_chunks_are_halved(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(torch.OutOfMemoryError):
         computing.in_memory_of(DEVICE, hopeless)
-
-
-@pytest.mark.parametrize("name", SPECS)
-def test_forward(name) -> None:
-    model = on_device(SPECS[name]).model
-    with FakeDevice(), torch.no_grad():
-        image = torch.rand(2, 3, *INPUT, device=DEVICE)
-        coord = torch.rand(2, 17, 2, device=DEVICE)
-        cell = torch.full((2, 2), 0.1, device="cpu" if model.cell_on_cpu else DEVICE)
-        assert is_on_device(model(image, coord, cell), (2, 17, 3))
 
 
 @pytest.mark.parametrize("name", ENCODERS)
