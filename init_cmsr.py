@@ -1,22 +1,15 @@
 """Make a scale2mod table: `python init_cmsr.py --config configs/cmsr/init-div2k-x2.yaml --model M.pth --save_path
 T.yaml`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models.zoo import resolve
 from utils import cli, processes, system
 from utils.config import check_keys, load_config, require
 from utils.errors import InputError
-from utils.files import atomic_file
 from utils.names import MEASURES, RULES
-
-if TYPE_CHECKING:
-    from models.cmsr.calibration import LevelErrors
-    from models.cmsr.tables import ScaleTable
 
 TARGETS = "2,3,4,6,8,12,18"
 
@@ -69,12 +62,16 @@ def as_ours(config: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def make_table(config: dict[str, Any], arguments: Any) -> None:
-    """Measure the pictures of the config and save the table."""
+    """Measure the pictures of the config and save the table after each target."""
+    from tqdm import tqdm
+
     import datasets
     from models.checkpoints.loading import load_upscaler
-    from models.cmsr.calibration import make_levels
+    from models.cmsr.calibration import level_errors, make_levels
     from models.cmsr.tables import ScaleTable, check_controllable, save_table
     from models.registry import weights_hash
+    from pictures.tensors import to_tensor
+    from utils.random_state import repeatable
     from utils.system import select_device
 
     device, notice = select_device(arguments.device, arguments.gpu)
@@ -88,87 +85,43 @@ def make_table(config: dict[str, Any], arguments: Any) -> None:
         "measure": arguments.measure,
         "rule": arguments.rule,
         "mse_threshold": arguments.mse_threshold,
-        "data": Path(arguments.config).name,
         "precision": upscaler.precision,
     }
     path = Path(arguments.save_path)
-    earlier = existing_levels(path, about, arguments.force)
-    about = {**earlier.about, **about, "data": joined(earlier.about.get("data"), about["data"])}
-
-    partial = path.with_suffix(".partial")
-    with processes.watch() as stop:
-        try:
-            key = {**about, "scales": arguments.scales, "dataset": config["dataset"]}
-            errors = measure_pictures(upscaler, samples, arguments, key, partial, stop)
-        except processes.Stopped as stopped:
-            raise processes.Stopped(f"{stopped}; the same command goes on from {partial}", stopped.status) from None
-    largest = upscaler.model.intensity_range
-    made = {
-        target: make_levels(pictures, target, arguments.rule, arguments.mse_threshold, largest)
-        for target, pictures in errors.items()
-    }
-    levels = {**earlier.levels, **made}
-    save_table(path, ScaleTable(levels, about))
-    partial.unlink(missing_ok=True)
+    levels, configs = existing_levels(path, about, arguments.force)
+    about["data"] = ", ".join(dict.fromkeys([*configs, Path(arguments.config).name]))  # LMF has one for each target
+    made: list[str] = []
+    try:
+        with processes.watch():
+            for target in arguments.scales:
+                errors = []
+                for index in tqdm(range(len(samples)), desc=f"x{target:g}", leave=False, disable=None):
+                    with repeatable(index):
+                        latent = upscaler.encode(to_tensor(samples.pair(index)[0]))
+                    errors.append(level_errors(upscaler, latent, target, arguments.measure, arguments.rule))
+                largest = upscaler.model.intensity_range
+                levels[target] = make_levels(errors, target, arguments.rule, arguments.mse_threshold, largest)
+                save_table(path, ScaleTable(levels, about))
+                made.append(f"{target:g}")
+    except processes.Stopped as stopped:
+        left = ",".join(f"{target:g}" for target in arguments.scales[len(made) :])
+        raise processes.Stopped(f"{stopped}; --scales {left} goes on", stopped.status) from None
     print(f"wrote {path}: targets {', '.join(f'x{target:g}' for target in sorted(levels))}")
 
 
-def joined(before: str | None, now: str) -> str:
-    """Names of configs, each once: LMF has one for each target."""
-    return ", ".join(dict.fromkeys([*(before.split(", ") if before else ()), now]))
-
-
-def existing_levels(path: Path, about: dict[str, Any], force: bool) -> ScaleTable:
-    """The table at `path`, empty where there is none; InputError when it was made for other weights or by another
-    rule."""
-    from models.cmsr.tables import ScaleTable, load_table
+def existing_levels(path: Path, about: dict[str, Any], force: bool) -> tuple[dict[float, Any], list[str]]:
+    """The levels of the table at `path`, and the configs it was made by, none where there is no table; InputError when
+    it was made for other weights or by another rule."""
+    from models.cmsr.tables import load_table
 
     if not path.exists() or force:
-        return ScaleTable({})
-
+        return {}, []
     table = load_table(path, about["model"])
-    for key, value in ((key, value) for key, value in about.items() if key != "data"):
+    for key, value in about.items():
         before = table.about.get(key, "float32" if key == "precision" else None)
         if before != value:
             raise InputError(f"{path} was made with {key} {before}, not {value}; --force replaces it")
-    return table
-
-
-def measure_pictures(
-    upscaler: Any, samples: Any, arguments: Any, key: dict[str, Any], partial: Path, stop: processes.Watch
-) -> dict[float, list[list[LevelErrors]]]:
-    """The errors of all levels on all pictures, for each target; kept in `partial` now and then, to go on after a stop
-    where all that they depend on, the `key`, is the same."""
-    import torch
-    from tqdm import tqdm
-
-    from models.cmsr.calibration import LevelErrors, level_errors
-    from pictures.tensors import to_tensor
-    from utils.random_state import repeatable
-
-    done: list[dict[float, list[tuple]]] = []
-    if partial.exists():
-        try:
-            state = torch.load(partial, weights_only=True)
-            done = state["done"] if state["key"] == key else []
-        except Exception as error:  # whatever a damaged file makes PyTorch raise
-            raise InputError(f"{partial} cannot be read ({type(error).__name__}); delete it to start over") from None
-    for index in tqdm(range(len(done), len(samples)), initial=len(done), total=len(samples), disable=None):
-        with stop.deferred():
-            with repeatable(index):
-                lr, _ = samples.pair(index)
-            latent = upscaler.encode(to_tensor(lr))
-            picture = {}
-            for target in arguments.scales:
-                levels = level_errors(upscaler, latent, target, arguments.measure, arguments.rule)
-                picture[target] = [(level.scale, level.measure, level.error, level.count) for level in levels]
-            done.append(picture)
-            if stop.wanted or len(done) % 20 == 0:
-                with atomic_file(partial) as temporary:
-                    torch.save({"key": key, "done": done}, temporary)
-    return {
-        target: [[LevelErrors(*level) for level in picture[target]] for picture in done] for target in arguments.scales
-    }
+    return dict(table.levels), [name for name in (table.about.get("data") or "").split(", ") if name]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ HOURS = 24 * 60  # in minutes: processes wait for each other while one measures 
 
 if TYPE_CHECKING:
     from evaluation.candidates import Candidate
-    from evaluation.metrics import Metric
     from evaluation.results import Results
     from evaluation.tasks import Task
     from models.cmsr.tables import ScaleTable
@@ -72,12 +71,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     tables = {form: check_new_target(name, arguments.overwrite) for form, name in forms.items() if name}
     if len({path, *tables.values()}) <= len(tables):
         raise InputError("--json, --csv and --latex name one file; give each its own")
-    results, measured, metrics = measure(arguments, config, argv, path)
+    results = measure(arguments, config, argv, path)
     if processes.follows():
         return
     for form, target in tables.items():
         with atomic_file(target) as temporary:
-            temporary.write_text(form(measured, metrics))
+            temporary.write_text(form(results.measured, results.metrics))
     print(f"wrote {', '.join(map(str, (path, *tables.values())))}", end="")
     print(f" and the pictures to {arguments.save_images}" if arguments.save_images else "")
     stop_on_nan(results)
@@ -97,12 +96,10 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     path = check_target(arguments.json) if arguments.json else None
     repeated = parse_arguments(before["command"])
     repeated.config, repeated.save_images = before["config"], None
-    if all("safeguards" not in about for about in before["models"].values()):
-        repeated.safeguards = True  # until December 2026 test.py had them always on
     system.settle_threads(repeated.threads)
     if processes.launched() > 1:
         raise InputError("--again measures in one process; start it without torchrun")
-    results, _, _ = measure(repeated, before["config_content"], before["command"], path)
+    results = measure(repeated, before["config_content"], before["command"], path)
     lines, compared = changes(before, results.content())
     print("\n".join(lines) or f"the same: {compared} scores")
     if lines:
@@ -110,11 +107,8 @@ def measure_again(argv: Sequence[str], arguments: Namespace) -> None:
     stop_on_nan(results)
 
 
-def measure(
-    arguments: Namespace, config: dict[str, Any], command: Sequence[str], path: Path | None
-) -> tuple[Results, list[tuple[Task, dict[str, Any]]], dict[str, Metric]]:
-    """Measure what `arguments` and `config` ask for and print it; the results are at `path` after every picture. Also
-    returns the scores of each task, and the metrics."""
+def measure(arguments: Namespace, config: dict[str, Any], command: Sequence[str], path: Path | None) -> Results:
+    """Measure what `arguments` and `config` ask for and print it; the results are at `path` after every picture."""
     from evaluation.candidates import find_tables, load_candidates
     from evaluation.metrics import DEFAULT, make_metrics
     from evaluation.report import report_text
@@ -138,26 +132,25 @@ def measure(
         "command": list(command), "config": arguments.config, "config_content": config, **environment(device),
         "models": describe(candidates, arguments.model), "cmsr": describe_tables(scale_tables),
     }  # fmt: skip
-    results, measured = Results(path, about, list(metrics)), []
+    results = Results(path, about, metrics)
     try:
         with processes.watch(), processes.joined(HOURS):
             for task in tasks:
-                rows = measure_task(task, candidates, metrics, scale_tables, arguments, config, results)
+                rows = measure_task(task, candidates, scale_tables, arguments, config, results)
                 notices = {table.notice(max(task.scale)) for table in scale_tables.values() if task.scale}
                 if processes.is_first():
                     print(report_text(task, rows, metrics, sorted(filter(None, notices))))
-                measured.append((task, rows))
-            results.finish()
+            results.complete = True
+            results.write()
     except processes.Stopped as stopped:
         kept = f"; {path} holds what was measured" if path and results.tasks else ""
         raise processes.Stopped(f"{stopped}{kept}", stopped.status) from None
-    return results, measured, metrics
+    return results
 
 
 def measure_task(
     task: Task,
     candidates: Mapping[str, Candidate],
-    metrics: Mapping[str, Metric],
     scale_tables: Mapping[str, ScaleTable],
     arguments: Namespace,
     config: Mapping[str, Any],
@@ -167,6 +160,7 @@ def measure_task(
     are asked for."""
     from tqdm import tqdm
 
+    from models.cmsr.report import control
     from pictures.tensors import to_pixels
     from pictures.writing import write_picture
 
@@ -179,14 +173,15 @@ def measure_task(
         sample = task.sample(index)
         row: dict[str, Any] = {}
         for label, candidate in candidates.items():
-            row[label], picture = task.measure(sample, candidate, queries, metrics)
+            row[label], picture = task.measure(sample, candidate, queries, results.metrics)
             if arguments.save_images:
                 folder = Path(arguments.save_images) / task.name / (task.label or "x0")
                 file = folder / label.strip("/.").replace("/", "_") / f"{names[sample.path]}.png"
                 write_picture(file, to_pixels(picture.cpu()))
         for label, table in () if task.warp else scale_tables.items():
-            controlled = task.measure_controlled(sample, candidates[label], table, arguments.cmsr_from, metrics)
-            row[f"{label}+cmsr"] = controlled
+            report = control(candidates[label], sample.lr, tuple(sample.hr.shape[-2:]), table, arguments.cmsr_from)
+            scores = task.protocol.measure(report.picture, sample.hr, task.scale_of(sample), results.metrics)
+            row[f"{label}+cmsr"] = {**scores, **report.figures()}
         return sample.path.name, row, sample.hashes()
 
     measured = processes.shared_out(range(len(task.samples)), measure_picture)

@@ -8,6 +8,6 @@ import sys
 from datasets.registry import make, make_wrapped, register, registry
 from utils.registry import import_folder
 
-import_folder(sys.modules[__name__], without=("check", "preview", "teach"))
+import_folder(sys.modules[__name__], without=("check", "teach"))
 
 __all__ = ["make", "make_wrapped", "register", "registry"]

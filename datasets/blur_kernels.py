@@ -5,7 +5,6 @@ unit sum, n odd; lengths are in pixels of the picture.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,41 +13,24 @@ REACH = 3.0  # of a kernel, in standard deviations; of a sinc, in half waves
 LARGEST = 64  # pixels that a kernel reaches from its centre: whole pictures at large scales would wait for more
 GENERALISED = (0.5, 4.0)  # range of the exponents
 PLATEAU = (1.0, 2.0)
-Sigmas = tuple[float, float]
+KERNELS = ("isotropic", "anisotropic", "generalised", "plateau", "sinc")
 
 
-def _squared_distance(sigmas: Sigmas, angle: float) -> np.ndarray:
-    """(n, n): squared distance from the centre, in standard deviations along two axes turned by `angle`."""
-    reach = min(LARGEST, max(1, math.ceil(REACH * max(sigmas))))
+def gaussian(name: str, sigmas: tuple[float, float], source: np.random.Generator) -> np.ndarray:
+    """A Gaussian of the first of the `sigmas` (isotropic), or of both along axes turned by a random angle: exp(-d^2/2)
+    (anisotropic), exp(-d^(2 b)/2), more pointed or more angular (generalised), or 1/(1 + d^(2 b)), flat in the middle
+    (plateau), with a random b."""
+    angle = 0.0 if name == "isotropic" else source.uniform(0, math.pi)
+    along, across = (sigmas[0], sigmas[0]) if name == "isotropic" else sigmas
+    reach = min(LARGEST, max(1, math.ceil(REACH * max(along, across))))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    along, across = math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
-    return (along / sigmas[0]) ** 2 + (across / sigmas[1]) ** 2
-
-
-def _of_unit_sum(kernel: np.ndarray) -> np.ndarray:
+    u, v = math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
+    squared = (u / along) ** 2 + (v / across) ** 2
+    if name == "plateau":
+        kernel = 1 / (1 + squared ** source.uniform(*PLATEAU))
+    else:
+        kernel = np.exp(-0.5 * squared ** (source.uniform(*GENERALISED) if name == "generalised" else 1))
     return kernel / kernel.sum()
-
-
-def isotropic(sigmas: Sigmas, source: np.random.Generator) -> np.ndarray:
-    """A round Gaussian of the first of the `sigmas`."""
-    return _of_unit_sum(np.exp(-0.5 * _squared_distance((sigmas[0], sigmas[0]), 0)))
-
-
-def anisotropic(sigmas: Sigmas, source: np.random.Generator) -> np.ndarray:
-    """A Gaussian of two standard deviations, turned by a random angle."""
-    return _of_unit_sum(np.exp(-0.5 * _squared_distance(sigmas, source.uniform(0, math.pi))))
-
-
-def generalised(sigmas: Sigmas, source: np.random.Generator) -> np.ndarray:
-    """exp(-d^(2 b) / 2): more pointed or more angular than a Gaussian, with a random b."""
-    distance = _squared_distance(sigmas, source.uniform(0, math.pi))
-    return _of_unit_sum(np.exp(-0.5 * distance ** source.uniform(*GENERALISED)))
-
-
-def plateau(sigmas: Sigmas, source: np.random.Generator) -> np.ndarray:
-    """1 / (1 + d^(2 b)): flat in the middle, with a random b."""
-    distance = _squared_distance(sigmas, source.uniform(0, math.pi))
-    return _of_unit_sum(1 / (1 + distance ** source.uniform(*PLATEAU)))
 
 
 def sinc(cutoff: float) -> np.ndarray:
@@ -59,20 +41,10 @@ def sinc(cutoff: float) -> np.ndarray:
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     distance = np.hypot(y, x)
     distance[reach, reach] = 1
-    kernel = (
-        torch.special.bessel_j1(torch.from_numpy(frequency * distance)).numpy() * frequency / (2 * np.pi * distance)
-    )
+    bessel = torch.special.bessel_j1(torch.from_numpy(frequency * distance)).numpy()
+    kernel = bessel * frequency / (2 * np.pi * distance)
     kernel[reach, reach] = frequency**2 / (4 * math.pi)
-    return _of_unit_sum(kernel)
-
-
-KERNELS: dict[str, Callable] = {
-    "isotropic": isotropic,
-    "anisotropic": anisotropic,
-    "generalised": generalised,
-    "plateau": plateau,
-    "sinc": sinc,
-}
+    return kernel / kernel.sum()
 
 
 def blurred(picture: np.ndarray, kernel: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ configs/train-lmf/X.yaml`; train.py asks the same by their headers."""
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,71 +24,34 @@ NAMED = 3  # pictures that one line names
 PARTS = ("train_dataset", "val_dataset")
 
 
-@dataclass
-class Report:
-    """What an examination found: (height, width) of the pictures that can be read, and one line for each that cannot,
-    or is too small."""
-
-    sizes: dict[Path, Size] = field(default_factory=dict)
-    unreadable: dict[Path, str] = field(default_factory=dict)
-    small: dict[Path, str] = field(default_factory=dict)
-
-    @property
-    def faults(self) -> dict[Path, str]:
-        return {**self.unreadable, **self.small}
-
-    def lines(self) -> list[str]:
-        """The report in words, every faulty picture by name."""
-        lines = [f"{len(self.sizes) + len(self.unreadable)} pictures"]
-        if self.sizes:
-            (low_h, low_w), (high_h, high_w) = (ends(size, self.sizes.values()) for size in (min, max))
-            pixels = sum(height * width for height, width in self.sizes.values())
-            lines[0] += f": {low_w} to {high_w} wide, {low_h} to {high_h} high, {pixels / 1e6:.1f} megapixels"
-        for title, faults in (("cannot be read", self.unreadable), ("are too small", self.small)):
-            if faults:
-                lines += [f"{len(faults)} {title}:", *(f"  {fault}" for fault in faults.values())]
-        return lines if self.faults else [*lines, "all of them can be used"]
-
-
-def ends(extreme: Callable, sizes: Sequence[Size]) -> Size:
-    """The smallest, or largest, height and width of all."""
-    return extreme(height for height, _ in sizes), extreme(width for _, width in sizes)
-
-
 def examine(
     needs: Sequence[tuple[Sequence[Path], Size]], decode: bool, done: Callable[[], None] = lambda: None
-) -> Report:
+) -> tuple[list[Size], list[str]]:
     """Examine pictures, each with the (height, width) that it needs at least: their headers, and their pixels too when
-    `decode`. `done` is called after each."""
+    `decode`. The sizes of those that can be read, and a line for each that cannot or is too small. `done` is called
+    after each."""
 
-    def size_of(path: Path) -> Size | InputError:
+    def examined(need: tuple[Path, Size]) -> tuple[Size | None, str | None]:
+        path, (height, width) = need
         try:
-            return read_rgb(path).shape[:2] if decode else picture_size(path)
+            size = read_rgb(path).shape[:2] if decode else picture_size(path)
         except InputError as error:
-            return error
+            return None, str(error)
+        small = size[0] < height or size[1] < width
+        return size, f"{path} is {size[1]}x{size[0]}, smaller than {width}x{height}" if small else None
 
-    report = Report()
-    with ThreadPoolExecutor(available_processors()) as pool:
-        try:
-            for paths, (height, width) in needs:
-                for path, size in zip(paths, pool.map(size_of, paths), strict=True):
-                    if isinstance(size, InputError):
-                        report.unreadable[path] = str(size)
-                    else:
-                        report.sizes[path] = size
-                        if size[0] < height or size[1] < width:
-                            report.small[path] = f"{path} is {size[1]}x{size[0]}, smaller than {width}x{height}"
-                    done()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the pictures that remain
-            raise
-    return report
+    pictures, found = [(path, size) for paths, size in needs for path in paths], []
+    with ThreadPoolExecutor(available_processors()) as pool, closing(pool.map(examined, pictures)) as results:
+        for result in results:
+            found.append(result)
+            done()
+    return [size for size, _ in found if size], [fault for _, fault in found if fault]
 
 
 def check_samples(samples: ImplicitDataset, where: str) -> None:
     """InputError in one line that names pictures of a data set (`where` in the config) that cannot be read, by their
     headers, or are too small for it."""
-    faults = list(examine(samples.needs(), decode=False).faults.values())
+    _, faults = examine(samples.needs(), decode=False)
     if faults:
         more = f"; and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise InputError(
@@ -105,7 +68,6 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("folder", nargs="?", help="pictures (default: those of --config)")
     parser.add_argument("--config", help="training config, whose crops the pictures have to hold")
     cli.add_set_option(parser)
-    parser.add_argument("--headers", action="store_true", help="read sizes alone, in seconds, as train.py does")
     return parser.parse_args(argv)
 
 
@@ -113,11 +75,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     faulty = False
     for name, needs in parts_of(arguments).items():
-        with tqdm(total=sum(len(paths) for paths, _ in needs), desc=name, leave=False, disable=None) as bar:
-            report = examine(needs, not arguments.headers, bar.update)
-            first, *others = report.lines()
-            bar.write("\n".join([f"{name}: {first}", *others]))
-        faulty |= bool(report.faults)
+        count = sum(len(paths) for paths, _ in needs)
+        with tqdm(total=count, desc=name, leave=False, disable=None) as bar:
+            sizes, faults = examine(needs, True, bar.update)
+            line = f"{name}: {count} pictures"
+            if sizes:
+                heights, widths = zip(*sizes, strict=True)
+                line += f": {min(widths)} to {max(widths)} wide, {min(heights)} to {max(heights)} high"
+            end = [f"{len(faults)} cannot be used:", *(f"  {fault}" for fault in faults)]
+            bar.write("\n".join([line, *(end if faults else ["all of them can be used"])]))
+        faulty |= bool(faults)
     if faulty:
         sys.exit(1)
 

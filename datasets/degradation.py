@@ -8,12 +8,13 @@ size of the picture that a step meets. Pictures are (H, W, 3) uint8 from step to
 import io
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from datasets.blur_kernels import KERNELS, blurred
+from datasets.blur_kernels import KERNELS, blurred, gaussian, sinc
 from pictures.tensors import resize_bicubic
 from utils.config import Check, Share, between, check, check_keys, whole
 from utils.errors import InputError
@@ -25,23 +26,17 @@ REDUCING = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BI
 ENLARGING = REDUCING[1:]  # a box would repeat pixels
 
 
-def _is_range(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, Sequence) and len(v) == 2 and all(map(fits, v)) and v[0] <= v[1]
+def _range(of: Check) -> Check:
+    """[smallest, largest], each as `of` says."""
+    words = f"[smallest, largest], each {of.words}"
+    return Check(words, lambda v: isinstance(v, Sequence) and len(v) == 2 and all(map(of.fits, v)) and v[0] <= v[1])
 
 
-Sigmas = Annotated[
-    Sequence[float], Check("[smallest, largest], numbers from 0 to 255", _is_range(between(0, 255).fits))
-]
-Blurs = Annotated[
-    Sequence[float], Check("[smallest, largest], numbers from 0.01 to 100", _is_range(between(0.01, 100).fits))
-]
-Sides = Annotated[
-    Sequence[float], Check("[smallest, largest], numbers from 0.05 to 8", _is_range(between(0.05, 8).fits))
-]
-Qualities = Annotated[
-    Sequence[int], Check("[lowest, highest], whole numbers from 1 to 100", _is_range(whole(1, 100).fits))
-]
-Cutoffs = Annotated[Sequence[float], Check("[lowest, highest], numbers from 0.1 to 1", _is_range(between(0.1, 1).fits))]
+Sigmas = Annotated[Sequence[float], _range(between(0, 255))]
+Blurs = Annotated[Sequence[float], _range(between(0.01, 100))]
+Sides = Annotated[Sequence[float], _range(between(0.05, 8))]
+Qualities = Annotated[Sequence[int], _range(whole(1, 100))]
+Cutoffs = Annotated[Sequence[float], _range(between(0.1, 1))]
 
 OFTEN = {"isotropic": 0.4, "anisotropic": 0.3, "generalised": 0.1, "plateau": 0.1, "sinc": 0.1}  # each blur kernel
 
@@ -57,62 +52,53 @@ class Step(Protocol):
         """The picture after the step; `lr_size` is the size of the LR picture in the end."""
 
 
-def drawn(limits: Sequence[float], source: np.random.Generator) -> float:
-    """A number from limits[0] to limits[1]."""
-    return float(source.uniform(*limits))
-
-
 @registry.register("blur")
+@dataclass
 class Blur:
     """A kernel of unit sum: Gaussians, their generalised and plateau-shaped kin, or a sinc.
 
     `sigma`: range of the standard deviations, in LR pixels. `kernels`: `{name: weight}`, how often each; None for
-    the usual ones.
-    `cutoff`: range of the frequency from which on a sinc leaves nothing, 1 at the Nyquist frequency of LR pixels.
+    the usual ones. `cutoff`: range of the frequency from which on a sinc leaves nothing, 1 at the Nyquist frequency of
+    LR pixels.
     """
 
-    def __init__(
-        self,
-        probability: Share = 1,
-        sigma: Blurs = (0.1, 0.8),
-        kernels: Mapping | None = None,
-        cutoff: Cutoffs = (0.4, 1),
-    ):
-        weights = OFTEN if kernels is None else kernels
-        check_keys(weights, KERNELS, "kernels")
-        for name, weight in weights.items():
+    probability: Share = 1
+    sigma: Blurs = (0.1, 0.8)
+    kernels: Mapping | None = None
+    cutoff: Cutoffs = (0.4, 1)
+
+    def __post_init__(self) -> None:
+        self.kernels = OFTEN if self.kernels is None else self.kernels
+        check_keys(self.kernels, KERNELS, "kernels")
+        for name, weight in self.kernels.items():
             check(f"degradation step 'blur': kernels.{name}", weight, between(0, 1e6))
-        total = sum(weights.values())
-        if not total:
+        if not any(self.kernels.values()):
             raise InputError("degradation step 'blur': all weights of kernels are 0; raise one")
-        self.probability = probability
-        self.sigma = sigma
-        self.cutoff = cutoff
-        self.names = list(weights)
-        self.shares = [weight / total for weight in weights.values()]
 
     def __call__(self, picture: np.ndarray, lr_size: Size, source: np.random.Generator) -> np.ndarray:
         pixel = picture.shape[0] / lr_size[0]  # side of an LR pixel
-        name = self.names[source.choice(len(self.names), p=self.shares)]
+        names, weights = list(self.kernels), np.array(list(self.kernels.values()), float)
+        name = names[source.choice(len(names), p=weights / weights.sum())]
         if name == "sinc":
-            return blurred(picture, KERNELS[name](drawn(self.cutoff, source) / pixel))
-        sigmas = drawn(self.sigma, source) * pixel, drawn(self.sigma, source) * pixel
-        return blurred(picture, KERNELS[name](sigmas, source))
+            return blurred(picture, sinc(source.uniform(*self.cutoff) / pixel))
+        sigmas = source.uniform(*self.sigma) * pixel, source.uniform(*self.sigma) * pixel
+        return blurred(picture, gaussian(name, sigmas, source))
 
 
 @registry.register("ringing")
+@dataclass
 class Ringing:
     """A sinc at the LR picture's own size: the overshoot of sharpened pictures. `cutoff` as in `Blur`."""
 
-    def __init__(self, probability: Share = 1, cutoff: Cutoffs = (0.5, 1)):
-        self.probability = probability
-        self.cutoff = cutoff
+    probability: Share = 1
+    cutoff: Cutoffs = (0.5, 1)
 
     def __call__(self, picture: np.ndarray, lr_size: Size, source: np.random.Generator) -> np.ndarray:
-        return blurred(picture, KERNELS["sinc"](drawn(self.cutoff, source)))
+        return blurred(picture, sinc(source.uniform(*self.cutoff)))
 
 
 @registry.register("resize")
+@dataclass
 class Resize:
     """Another size by a random kernel.
 
@@ -120,9 +106,8 @@ class Resize:
     is as likely.
     """
 
-    def __init__(self, probability: Share = 1, sides: Sides = (0.7, 1.2)):
-        self.probability = probability
-        self.sides = sides
+    probability: Share = 1
+    sides: Sides = (0.7, 1.2)
 
     def __call__(self, picture: np.ndarray, lr_size: Size, source: np.random.Generator) -> np.ndarray:
         smallest = self.sides[0] * lr_size[0] / picture.shape[0]
@@ -139,6 +124,7 @@ def resized(picture: np.ndarray, size: Size, source: np.random.Generator) -> np.
 
 
 @registry.register("noise")
+@dataclass
 class Noise:
     """Gaussian noise, or the Poisson noise of photons.
 
@@ -146,14 +132,13 @@ class Noise:
     kind. `grey`: share of noise that is the same in all channels.
     """
 
-    def __init__(self, probability: Share = 1, sigma: Sigmas = (1, 10), poisson: Share = 0.5, grey: Share = 0.4):
-        self.probability = probability
-        self.sigma = sigma
-        self.poisson = poisson
-        self.grey = grey
+    probability: Share = 1
+    sigma: Sigmas = (1, 10)
+    poisson: Share = 0.5
+    grey: Share = 0.4
 
     def __call__(self, picture: np.ndarray, lr_size: Size, source: np.random.Generator) -> np.ndarray:
-        sigma = drawn(self.sigma, source)
+        sigma = source.uniform(*self.sigma)
         make = add_poisson if source.random() < self.poisson else add_gaussian
         return make(picture, sigma, source.random() < self.grey, source)
 
@@ -195,13 +180,8 @@ def encoded(picture: np.ndarray, quality: int, webp: bool = False, subsampled: b
     return file.getvalue()
 
 
-def compressed(picture: np.ndarray, quality: int, webp: bool = False, subsampled: bool = True) -> np.ndarray:
-    """What is left of (H, W, 3) uint8 after `encoded`."""
-    with Image.open(io.BytesIO(encoded(picture, quality, webp, subsampled))) as file:
-        return np.array(file.convert("RGB"))
-
-
 @registry.register("compression")
+@dataclass
 class Compression:
     """JPEG or WebP, whose blocks may begin anywhere.
 
@@ -209,20 +189,18 @@ class Compression:
     resolution, as those of most cameras do.
     """
 
-    def __init__(
-        self, probability: Share = 1, quality: Qualities = (40, 95), webp: Share = 0.1, subsampled: Share = 0.8
-    ):
-        self.probability = probability
-        self.quality = quality
-        self.webp = webp
-        self.subsampled = subsampled
+    probability: Share = 1
+    quality: Qualities = (40, 95)
+    webp: Share = 0.1
+    subsampled: Share = 0.8
 
     def __call__(self, picture: np.ndarray, lr_size: Size, source: np.random.Generator) -> np.ndarray:
         quality = int(source.integers(self.quality[0], self.quality[1] + 1))
         top, left = map(int, source.integers(BLOCK, size=2))
         padded = np.pad(picture, ((top, 0), (left, 0), (0, 0)), "reflect" if min(picture.shape[:2]) > 1 else "edge")
         webp, subsampled = source.random(2) < (self.webp, self.subsampled)
-        return compressed(padded, quality, webp, subsampled)[top:, left:]
+        with Image.open(io.BytesIO(encoded(padded, quality, webp, subsampled))) as file:
+            return np.array(file.convert("RGB"))[top:, left:]
 
 
 class Degradation:

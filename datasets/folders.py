@@ -1,18 +1,18 @@
-"""Pictures in folders."""
+"""Pictures in folders, alone, in pairs of LR and HR, and mixed."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from datasets.cache import PixelMap
 from datasets.pairs import pair_names
-from datasets.registry import name_of, register
-from pictures.reading import list_pictures, open_picture, read_rgb
+from datasets.registry import make, name_of, register
+from pictures.reading import list_pictures, read_rgb
 from utils.config import Count, FilePath, FolderPaths
 from utils.errors import InputError
 from utils.files import read_json
@@ -78,14 +78,6 @@ class PictureFiles(Dataset):
         return read_rgb(path) if self.pixels is None else self.pixels.read(path)
 
 
-def select(
-    root_path: str | Path | Sequence[str | Path], split_file: str | None, split_key: str | None
-) -> tuple[Path, list[Path]]:
-    """The folder, and the pictures in it: those that `split_key` in `split_file` lists, else all by name."""
-    root = find_folder(root_path)
-    return root, list_pictures(root) if split_file is None else _split(root, split_file, split_key)
-
-
 @register("image-folder")
 class ImageFolder(PictureFiles):
     """The pictures of a folder, as (H, W, 3) uint8 RGB arrays.
@@ -106,7 +98,7 @@ class ImageFolder(PictureFiles):
         repeat: Count = 1,
         cache: str = "none",
     ):
-        root, paths = select(root_path, split_file, split_key)
+        root, paths = chosen(root_path, split_file, split_key)
         super().__init__(root, paths[:first_k], repeat, cache)
 
 
@@ -131,8 +123,8 @@ class PairedImageFolders(Dataset):
         repeat: Count = 1,
         cache: str = "none",
     ):
-        lr_root, lr_paths = select(root_path_1, split_file, split_key)
-        hr_root, hr_paths = select(root_path_2, split_file, split_key)
+        lr_root, lr_paths = chosen(root_path_1, split_file, split_key)
+        hr_root, hr_paths = chosen(root_path_2, split_file, split_key)
         pairs = pair_names(lr_root, lr_paths, hr_root, hr_paths)[:first_k]
         self.lr = PictureFiles(lr_root, [lr for lr, _ in pairs], repeat, cache)
         self.hr = PictureFiles(hr_root, [hr for _, hr in pairs], repeat, cache)
@@ -163,6 +155,44 @@ class PairedImageFolders(Dataset):
         return self.lr[index], self.hr[index]
 
 
+@register("mixture")
+class Mixture(ConcatDataset):
+    """The pictures of several sets, one set after the other, as (H, W, 3) uint8 RGB arrays.
+
+    `parts`: a `{name, args}` for each set of single pictures. An epoch passes over all of them, so the `repeat` of a
+    part decides its share.
+    """
+
+    paired = False
+
+    def __init__(self, parts: Sequence[Mapping]):
+        if not parts:
+            raise InputError("mixture: parts is empty; list the name and args of each set of pictures")
+        super().__init__([make(part) for part in parts])
+        for part, dataset in zip(parts, self.datasets, strict=True):
+            if dataset.paired:
+                raise InputError(f"mixture: takes single pictures, not '{part['name']}'; use 'image-folder'")
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return super().__getitem__(index)
+
+    def path(self, index: int) -> Path:
+        """File of item `index`."""
+        for dataset in self.datasets:
+            if index < len(dataset):
+                return dataset.path(index)
+            index -= len(dataset)
+        raise IndexError(index)
+
+    def files(self) -> list[Path]:
+        """The files of all sets in order, each once."""
+        return [path for dataset in self.datasets for path in dataset.files()]
+
+    def sizes(self) -> list[Size]:
+        """(height, width) of the files in order, each once, from their headers."""
+        return [size for dataset in self.datasets for size in dataset.sizes()]
+
+
 def picture_size(path: Path) -> Size:
     """(height, width) of the upright picture, read without decoding it; InputError when it is no picture."""
     try:
@@ -173,20 +203,23 @@ def picture_size(path: Path) -> Size:
                 # Only where the header has it: getexif() would decode other PNGs, and TIFF sizes are upright already.
                 turned = "exif" in picture.info and picture.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        width, height = open_picture(path).size  # says in one line what is wrong with the file
+        height, width = read_rgb(path).shape[:2]  # says in one line what is wrong with the file
         turned = False
     return (width, height) if turned else (height, width)
 
 
-def _split(root: Path, split_file: str, split_key: str | None) -> list[Path]:
-    """The files in `root` that `split_file` lists under `split_key`; at least one, and all of them exist."""
+def chosen(root_path: str | Path | Sequence[str | Path], split_file: str | None, key: str | None) -> tuple[Path, list]:
+    """The folder, and the pictures in it: those that `split_file` lists under `key`, at least one, else all by name."""
+    root = find_folder(root_path)
+    if split_file is None:
+        return root, list_pictures(root)
     try:
-        names = read_json(split_file, "split_file")[split_key]
+        names = read_json(split_file, "split_file")[key]
     except (KeyError, TypeError):
-        raise InputError(f"split_file {split_file} has no key '{split_key}'; set split_key") from None
+        raise InputError(f"split_file {split_file} has no key '{key}'; set split_key") from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"split_file {split_file}: '{split_key}' is no list of file names")
+        raise InputError(f"split_file {split_file}: '{key}' is no list of file names")
     for name in names:
         if Path(name).is_absolute() or ".." in Path(name).parts or not (root / name).is_file():
-            raise InputError(f"split_file {split_file}: '{split_key}' lists {name}, which is not in {root}")
-    return [root / name for name in names]
+            raise InputError(f"split_file {split_file}: '{key}' lists {name}, which is not in {root}")
+    return root, [root / name for name in names]

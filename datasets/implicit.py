@@ -6,7 +6,9 @@ in [0, 1]; 1 channel instead of 3 with `one_channel`.
 
 import math
 import random
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from utils.errors import InputError
 from utils.geometry.grids import Grid, Size, cell_of, positions_of
 
 
+@dataclass(eq=False, kw_only=True)
 class ImplicitDataset(Dataset):
     """Base of the wrappers: a subclass says which LR and HR picture make an item (`pair`).
 
@@ -31,32 +34,25 @@ class ImplicitDataset(Dataset):
     (`takes_pairs`), or the other way round.
     """
 
-    takes_pairs = False
-    remedy = "set inp_size"  # for LR pictures that differ in size
+    dataset: Dataset
+    augment: bool = False
+    sample_q: Count | None = None
+    one_channel: bool = False
+    grey: Share = 0
+    sample_window: bool = False
+    takes_pairs: ClassVar[bool] = False
+    remedy: ClassVar[str] = "set inp_size"  # for LR pictures that differ in size
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        augment: bool = False,
-        sample_q: Count | None = None,
-        one_channel: bool = False,
-        grey: Share = 0,
-        sample_window: bool = False,
-    ):
-        lacking = [name for name in ("paired", "path", "files", "__len__") if not hasattr(dataset, name)]
-        if lacking:
-            raise InputError(f"data set '{name_of(dataset)}' lacks {lacking[0]}; docs/training.md says what one needs")
-        if dataset.paired is not self.takes_pairs:
+    def __post_init__(self) -> None:
+        for name in ("paired", "path", "files", "__len__"):
+            if not hasattr(self.dataset, name):
+                own = name_of(self.dataset)
+                raise InputError(f"data set '{own}' lacks {name}; docs/training.md says what one needs")
+        if self.dataset.paired is not self.takes_pairs:
             needed = ("LR and HR pictures in pairs", "paired-image-folders")
             needed = needed if self.takes_pairs else ("single pictures", "image-folder")
-            raise InputError(f"{name_of(self)} takes {needed[0]}, not '{name_of(dataset)}'; use '{needed[1]}'")
-        self.dataset = dataset
-        self.augment = augment
-        self.sample_q = sample_q
-        self.one_channel = one_channel
-        self.grey = grey
-        self.sample_window = sample_window
-        if sample_window and (sample_q is None or math.isqrt(sample_q) ** 2 != sample_q):
+            raise InputError(f"{name_of(self)} takes {needed[0]}, not '{name_of(self.dataset)}'; use '{needed[1]}'")
+        if self.sample_window and (self.sample_q is None or math.isqrt(self.sample_q) ** 2 != self.sample_q):
             raise InputError(f"{name_of(self)}: sample_window needs a square number as sample_q, such as 1024")
 
     def __len__(self) -> int:
@@ -122,41 +118,29 @@ class ImplicitDataset(Dataset):
                     f"{width}x{height} has; lower sample_q, or raise inp_size or the smallest scale"
                 )
 
-    def varied_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """`pair` as an item shows it: flipped, transposed and turned into greys at random."""
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
         lr, hr = self.pair(index)
         if self.augment:
             lr, hr = augmented(lr, hr)
         if self.grey and random.random() < self.grey:
             lr, hr = in_greys(lr), in_greys(hr)
-        return lr, hr
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        lr, hr = self.varied_pair(index)
-        coord, gt = self._queries(hr, index)
+        coord, gt = self._queries(hr)
         channel = random.randrange(3) if self.one_channel else 0
         channels = slice(channel, channel + 1) if self.one_channel else slice(None)
         return {"inp": to_tensor(lr)[channels], "coord": coord, "cell": cell_of(hr.shape[:2]), "gt": gt[:, channels]}
 
-    def _queries(self, hr: np.ndarray, index: int) -> tuple[Tensor, Tensor]:
+    def _queries(self, hr: np.ndarray) -> tuple[Tensor, Tensor]:
         """Positions (Q, 2) and colours (Q, 3)."""
         size: Size = hr.shape[:2]
         colours = torch.from_numpy(np.require(hr, requirements="CW")).flatten(0, 1)  # (H * W, 3)
         if self.sample_q is None:
             return Grid.of_size(size).coord().flatten(0, 1), colours.float() / 255
-        if self.sample_q > len(colours):
-            raise InputError(f"sample_q {self.sample_q} is more than the {len(colours)} pixels of {self.path(index)}")
-        chosen = self._window_in(size, index) if self.sample_window else torch.randperm(len(colours))[: self.sample_q]
+        chosen = self._window_in(size) if self.sample_window else torch.randperm(len(colours))[: self.sample_q]
         return positions_of(chosen, size), colours[chosen].float() / 255
 
-    def _window_in(self, size: Size, index: int) -> Tensor:
+    def _window_in(self, size: Size) -> Tensor:
         """Pixels (Q,), in row-major order, of a random square of `sample_q` pixels in a picture of `size`."""
         side = math.isqrt(self.sample_q)
-        if side > min(size):
-            raise InputError(
-                f"{self.path(index)}: sample_q {self.sample_q} is a window of {side}x{side}, more than the HR picture, "
-                f"{size[1]}x{size[0]}; lower sample_q"
-            )
         top, left = (random.randint(0, length - side) for length in size)
         rows, columns = torch.arange(top, top + side), torch.arange(left, left + side)
         return (rows[:, None] * size[1] + columns).flatten()
@@ -183,8 +167,3 @@ def random_corner(size: Size, crop: Size, path: Path) -> Size:
             f"{path} is {size[1]}x{size[0]}, smaller than the crop {crop[1]}x{crop[0]}; lower inp_size or scale_max"
         )
     return random.randint(0, size[0] - crop[0]), random.randint(0, size[1] - crop[1])
-
-
-def one_query_a_pixel(inp_size: int | None) -> int | None:
-    """`sample_q` of the fast variants: as many as the LR crop has pixels; None for whole pictures."""
-    return None if inp_size is None else inp_size**2

@@ -1,21 +1,19 @@
 """Make a teacher's targets ahead: `python -m datasets.teach load/train --model DAT_light_x4.pth --output
 load/taught`."""
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from datasets.teacher import MANIFEST, read_manifest, sha256
+from datasets.teacher import KINDS, MANIFEST, read_manifest, same, sha256
 from datasets.wrappers import whole_sizes
 from models.checkpoints.loading import load_upscaler
-from models.zoo import ModelFile, resolve
+from models.upscaler import Upscaler
+from models.zoo import resolve
 from pictures.reading import list_pictures, read_rgb
 from pictures.tensors import resize_bicubic, to_pixels, to_tensor
 from pictures.writing import write_picture
@@ -23,10 +21,7 @@ from utils import cli, processes, system
 from utils.errors import InputError
 from utils.files import atomic_file, distinct_names, locked, new_folder
 
-BLOCK, MARGIN = 192, 32  # LR pixels: networks of a fixed scale enlarge a picture in blocks
-ENLARGED = 4  # times, by models of any scale
-
-Enlarge = Callable[[Tensor], Tensor]
+ENLARGED = 4  # times, by models that were trained for several scales
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
@@ -48,19 +43,24 @@ def main(argv: Sequence[str] | None = None) -> str:
     arguments = parse_arguments(argv)
     system.settle_threads(arguments.threads)
     device, _ = system.select_device(arguments.device, arguments.gpu)
-    paths = distinct_names(list_pictures(arguments.folder))
-    output, model = Path(arguments.output), resolve(arguments.model)
-    enlarge, times = load_teacher(model, device)
+    paths, output = distinct_names(list_pictures(arguments.folder)), Path(arguments.output)
+    model = resolve(arguments.model)
+    upscaler = load_upscaler(model, device)
+    upscaler.safeguards = False
+    smallest, largest = upscaler.model.trained_scales or (1, ENLARGED)
+    times = int(largest) if smallest == largest else ENLARGED
     with processes.watch(arguments.max_minutes) as stop, new_folder(output), locked(output):
-        manifest = begin(output, identity(model), times)
-        todo = [(path, str(name), scale) for scale in arguments.scales for path, name in paths.items()]
+        manifest = begin(output, sha256(model.path) if model.path and model.path.is_file() else model.label, times)
+        todo = [(path, name, scale) for scale in arguments.scales for path, name in paths.items()]
         made = 0
         for path, name, scale in tqdm(todo, desc="teaching", leave=False, disable=None):
             entries = manifest["scales"].setdefault(f"x{scale}", {})
-            target, source = output / f"x{scale}", sha256(path)
-            if is_made(target, name, entries.get(name), source):
+            files = {kind: output / f"x{scale}" / kind / f"{name}.png" for kind in KINDS}
+            source, entry = sha256(path), entries.get(name, {})
+            if entry.get("source") == source and all(same(files[kind], entry[kind]) for kind in KINDS):
                 continue
-            entries[name] = teach(path, target, name, scale, enlarge) | {"source": source}
+            teach(path, files, scale, upscaler, times)
+            entries[name] = {"source": source, **{kind: sha256(file) for kind, file in files.items()}}
             with atomic_file(output / MANIFEST) as temporary:
                 temporary.write_text(json.dumps(manifest, indent=1))
             made += 1
@@ -79,79 +79,15 @@ def begin(output: Path, teacher: str, times: int) -> dict[str, Any]:
     return manifest
 
 
-def is_made(target: Path, name: str, entry: dict[str, str] | None, source: str) -> bool:
-    """Whether a pair is there as its manifest says, of the same source."""
-    files = {kind: target / kind / f"{name}.png" for kind in ("lr", "hr")}
-    return (
-        entry is not None
-        and entry["source"] == source
-        and all(path.is_file() and sha256(path) == entry[kind] for kind, path in files.items())
-    )
-
-
-def teach(path: Path, target: Path, name: str, scale: int, enlarge: Enlarge) -> dict[str, str]:
-    """Write the LR picture of a photograph, reduced by `scale`, and what the teacher makes of it: their SHA-256."""
+def teach(path: Path, files: dict[str, Path], scale: int, upscaler: Upscaler, times: int) -> None:
+    """Write the LR picture of a photograph, reduced by `scale`, and what the teacher makes of it."""
     picture = read_rgb(path)
     lr_size, (height, width) = whole_sizes(picture.shape[:2], (scale, scale))
     lr = resize_bicubic(picture[:height, :width], lr_size)
     with torch.inference_mode():
-        hr = to_pixels(enlarge(to_tensor(lr)[None])[0].float().cpu().clamp(0, 1))
-    for kind, pixels in (("lr", lr), ("hr", hr)):
-        file = target / kind / f"{name}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(file, np.ascontiguousarray(pixels))
-    return {kind: sha256(target / kind / f"{name}.png") for kind in ("lr", "hr")}
-
-
-def identity(model: ModelFile) -> str:
-    """SHA-256 of the files of a model, or its name where it has none."""
-    path = model.path
-    files = [] if path is None else sorted(path.rglob("*")) if path.is_dir() else [path]
-    hashes = [sha256(file) for file in files if file.is_file()]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256(repr((model.label, hashes)).encode()).hexdigest()
-
-
-def load_teacher(model: ModelFile, device: torch.device) -> tuple[Enlarge, int]:
-    """A function that enlarges (1, 3, h, w) in [0, 1], and how many times: a model of ours by ENLARGED, one of
-    spandrel's by its own scale. InputError when the file is neither."""
-    try:
-        upscaler = load_upscaler(model, device)
-    except InputError as ours:
-        network, scale = _of_spandrel(model.path, ours)
-        network.to(device)
-        return lambda lr: in_blocks(network, lr.to(device), scale), scale
-    return lambda lr: upscaler(lr, tuple(ENLARGED * side for side in lr.shape[-2:])), ENLARGED
-
-
-def _of_spandrel(file: Path, ours: InputError) -> tuple[Any, int]:
-    try:
-        from spandrel import ImageModelDescriptor, ModelLoader
-    except ImportError:
-        raise ours from None
-    try:
-        network = ModelLoader().load_from_file(file)
-    except Exception as error:  # whatever the formats of many programs raise
-        raise InputError(f"{ours}; nor does spandrel read it: {error or type(error).__name__}") from None
-    if not isinstance(network, ImageModelDescriptor) or network.scale < 2 or network.input_channels != 3:
-        raise InputError(f"{file} is no network that enlarges RGB pictures")
-    return network.eval(), network.scale
-
-
-def in_blocks(network: Enlarge, lr: Tensor, scale: int) -> Tensor:
-    """(1, 3, h, w) -> (1, 3, scale * h, scale * w), block by block, each seen with its surroundings."""
-    height, width = lr.shape[-2:]
-    output = lr.new_empty(1, 3, scale * height, scale * width)
-    for top in range(0, height, BLOCK):
-        for left in range(0, width, BLOCK):
-            upper, outer = max(0, top - MARGIN), max(0, left - MARGIN)
-            bottom, right = min(top + BLOCK, height), min(left + BLOCK, width)
-            block = network(lr[..., upper : bottom + MARGIN, outer : right + MARGIN])
-            rows, columns = (
-                slice(scale * (begin - seen), scale * (end - seen))
-                for begin, end, seen in ((top, bottom, upper), (left, right, outer))
-            )
-            output[..., scale * top : scale * bottom, scale * left : scale * right] = block[..., rows, columns]
-    return output
+        hr = upscaler(to_tensor(lr)[None], tuple(times * side for side in lr_size))[0]
+    write_picture(files["lr"], lr)
+    write_picture(files["hr"], to_pixels(hr.float().cpu()))
 
 
 if __name__ == "__main__":

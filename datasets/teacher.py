@@ -1,9 +1,11 @@
 """Training items whose targets a teacher has made ahead (`python -m datasets.teach`)."""
 
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from utils.files import read_json
 from utils.geometry.grids import Size
 
 MANIFEST = "teacher.json"
-SHARE = Check("a number from 0 to 1 or a mapping", lambda v: isinstance(v, Mapping) or between(0, 1).fits(v))
+KINDS = ("lr", "hr")
 
 
 class Taught(ImplicitDataset):
@@ -34,8 +36,7 @@ class Taught(ImplicitDataset):
     def __init__(self, samples: Downsampled, folder: Path, share: float | Mapping[str, float] = 1):
         if not isinstance(samples, Downsampled) or samples.inp_size is None:
             raise InputError("teacher: needs the crops of sr-implicit-downsampled; set its inp_size")
-        options = ("augment", "sample_q", "one_channel", "grey", "sample_window")
-        super().__init__(samples.dataset, **{name: getattr(samples, name) for name in options})
+        super().__init__(**{each.name: getattr(samples, each.name) for each in fields(ImplicitDataset)})
         self.samples, self.inp_size, self.scales = samples, samples.inp_size, samples.scales
         manifest = read_manifest(folder)
         self.hash, self.times = content_hash(folder, manifest), manifest["times"]
@@ -89,14 +90,14 @@ class Taught(ImplicitDataset):
 
 def _schedule(share: float | Mapping[str, float]) -> tuple[float, float, float]:
     """(first, last, until) of a share."""
-    check("teacher.share", share, SHARE)
     if not isinstance(share, Mapping):
+        check("teacher.share", share, Check("a number from 0 to 1 or a mapping", between(0, 1).fits))
         return share, share, 1.0
     check_keys(share, ("first", "last", "until"), "teacher.share")
-    numbers = share.get("first", 1), share.get("last", 0), share.get("until", 1)
-    for name, number in zip(("first", "last", "until"), numbers, strict=True):
+    numbers = {"first": 1, "last": 0, "until": 1, **share}
+    for name, number in numbers.items():
         check(f"teacher.share.{name}", number, between(1e-9 if name == "until" else 0, 1))
-    return numbers
+    return tuple(numbers.values())
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -104,14 +105,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     SHA-256; InputError where there is none."""
     manifest = read_json(folder / MANIFEST, "list of targets")
     try:
-        for pictures in manifest["scales"].values():
-            for entry in pictures.values():
-                _ = entry["source"], entry["lr"], entry["hr"]
-        if not (isinstance(manifest["teacher"], str) and isinstance(manifest["times"], int)):
-            raise TypeError
+        entries = [entry for pictures in manifest["scales"].values() for entry in pictures.values()]
+        whole = all({"source", *KINDS} <= entry.keys() for entry in entries)
+        if whole and isinstance(manifest["teacher"], str) and isinstance(manifest["times"], int):
+            return manifest
     except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{folder / MANIFEST} is damaged; run python -m datasets.teach again") from None
-    return manifest
+        pass
+    raise InputError(f"{folder / MANIFEST} is damaged; run python -m datasets.teach again")
 
 
 def content_hash(folder: Path, manifest: Mapping[str, Any]) -> str:
@@ -119,14 +119,18 @@ def content_hash(folder: Path, manifest: Mapping[str, Any]) -> str:
     if not any(manifest["scales"].values()):
         raise InputError(f"{folder} holds no targets; make them with python -m datasets.teach")
     for scale, pictures in manifest["scales"].items():
-        for name, entry in pictures.items():
-            for kind in ("lr", "hr"):
-                path = folder / scale / kind / f"{name}.png"
-                if not path.is_file() or sha256(path) != entry[kind]:
-                    raise InputError(f"{path} is not what datasets.teach has made; run it again")
+        for name, kind in itertools.product(pictures, KINDS):
+            path = folder / scale / kind / f"{name}.png"
+            if not same(path, pictures[name][kind]):
+                raise InputError(f"{path} is not what datasets.teach has made; run it again")
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def same(path: Path, digest: str) -> bool:
+    """Whether there is a file with this SHA-256."""
+    return path.is_file() and sha256(path) == digest

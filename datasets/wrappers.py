@@ -3,22 +3,24 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from datasets.degradation import Degradation
-from datasets.implicit import ImplicitDataset, one_query_a_pixel, random_corner
+from datasets.implicit import ImplicitDataset, random_corner
 from datasets.registry import register
 from pictures.tensors import resize_bicubic
-from utils.config import Count, Positive, ScaleLike, Share, SizeLike
+from utils.config import Count, Positive, ScaleLike, SizeLike
 from utils.errors import InputError
 from utils.geometry.grids import Size
 from utils.geometry.sizes import Scale, parse_scale, scale_text
 
 
 @register("sr-implicit-downsampled")
+@dataclass(eq=False, kw_only=True)
 class Downsampled(ImplicitDataset):
     """LR pictures made on the fly with Pillow's bicubic, at a scale drawn uniformly from [scale_min, scale_max].
 
@@ -28,28 +30,20 @@ class Downsampled(ImplicitDataset):
     `Degradation` that makes the LR pictures instead.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        inp_size: Count | None = None,
-        scale_min: ScaleLike = 1,
-        scale_max: Positive | None = None,
-        augment: bool = False,
-        sample_q: Count | None = None,
-        one_channel: bool = False,
-        grey: Share = 0,
-        degradation: Mapping | None = None,
-        sample_window: bool = False,
-    ):
-        super().__init__(dataset, augment, sample_q, one_channel, grey, sample_window)
-        if isinstance(scale_min, Sequence) and (inp_size or scale_max):
-            raise InputError(f"scale_min {list(scale_min)} is for whole pictures; remove inp_size and scale_max")
-        self.inp_size = inp_size
-        self.make_lr = resize_bicubic if degradation is None else Degradation(degradation)
-        self.smallest = parse_scale(scale_min)
-        self.largest = self.smallest if scale_max is None else parse_scale(scale_max)
+    inp_size: Count | None = None
+    scale_min: ScaleLike = 1
+    scale_max: Positive | None = None
+    degradation: Mapping | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.scale_min, Sequence) and (self.inp_size or self.scale_max):
+            raise InputError(f"scale_min {list(self.scale_min)} is for whole pictures; remove inp_size and scale_max")
+        self.make_lr = resize_bicubic if self.degradation is None else Degradation(self.degradation)
+        self.smallest = parse_scale(self.scale_min)
+        self.largest = self.smallest if self.scale_max is None else parse_scale(self.scale_max)
         if self.smallest > self.largest:
-            raise InputError(f"scale_min {scale_min} is larger than scale_max {scale_max}")
+            raise InputError(f"scale_min {self.scale_min} is larger than scale_max {self.scale_max}")
 
     @property
     def scales(self) -> tuple[float, float]:
@@ -92,22 +86,20 @@ def crop_sizes(side: int, scale: float) -> tuple[Size, Size]:
 
 
 @register("sr-implicit-downsampled-fast")
-class DownsampledFast(Downsampled):
-    """`sr-implicit-downsampled` with as many queries as the LR crop has pixels, as the published LTE+ configs name
-    it."""
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        inp_size: Count | None = None,
-        scale_min: Positive = 1,
-        scale_max: Positive | None = None,
-        augment: bool = False,
-    ):
-        super().__init__(dataset, inp_size, scale_min, scale_max, augment, sample_q=one_query_a_pixel(inp_size))
+def downsampled_fast(
+    dataset: Dataset,
+    inp_size: Count | None = None,
+    scale_min: Positive = 1,
+    scale_max: Positive | None = None,
+    augment: bool = False,
+) -> Downsampled:
+    """`sr-implicit-downsampled` with as many queries as the LR crop has pixels, as in the published LTE+ configs."""
+    sizes = {"inp_size": inp_size, "scale_min": scale_min, "scale_max": scale_max}
+    return Downsampled(dataset=dataset, augment=augment, sample_q=inp_size and inp_size**2, **sizes)
 
 
 @register("sr-implicit-paired")
+@dataclass(eq=False, kw_only=True)
 class Paired(ImplicitDataset):
     """LR pictures from files (`paired-image-folders`) at a `scale` (a number or [height, width]); None: HR // LR.
 
@@ -116,28 +108,19 @@ class Paired(ImplicitDataset):
     """
 
     takes_pairs = True
+    inp_size: Count | None = None
+    scale: ScaleLike | None = None
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        inp_size: Count | None = None,
-        augment: bool = False,
-        sample_q: Count | None = None,
-        one_channel: bool = False,
-        scale: ScaleLike | None = None,
-        grey: Share = 0,
-        sample_window: bool = False,
-    ):
-        super().__init__(dataset, augment, sample_q, one_channel, grey, sample_window)
-        self.inp_size = inp_size
-        self.scale = None if scale is None else parse_scale(scale)
-        if inp_size and self.scale and any(factor % 1 for factor in self.scale):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.factors = None if self.scale is None else parse_scale(self.scale)
+        if self.inp_size and self.factors and any(factor % 1 for factor in self.factors):
             raise InputError("sr-implicit-paired: crops need a whole scale; remove inp_size or the scale")
-        for index, (lr, hr) in enumerate(dataset.pair_sizes):
+        for index, (lr, hr) in enumerate(self.dataset.pair_sizes):
             self._scale(lr, hr, index)
 
     def _scale(self, lr: Size, hr: Size, index: int) -> Scale:
-        scale = self.scale
+        scale = self.factors
         if scale is None:
             scale = (hr[0] // lr[0], hr[0] // lr[0])
             fits = hr[1] // lr[1] == scale[1] >= 1
@@ -181,14 +164,13 @@ def covered_size(lr: Size, scale: Scale, hr: Size) -> Size:
 
 
 @register("sr-implicit-paired-fast")
-class PairedFast(Paired):
-    """`sr-implicit-paired` with as many queries as the LR crop has pixels, as the published LTE+ configs name it."""
-
-    def __init__(self, dataset: Dataset, inp_size: Count | None = None, augment: bool = False):
-        super().__init__(dataset, inp_size, augment, sample_q=one_query_a_pixel(inp_size))
+def paired_fast(dataset: Dataset, inp_size: Count | None = None, augment: bool = False) -> Paired:
+    """`sr-implicit-paired` with as many queries as the LR crop has pixels, as in the published LTE+ configs."""
+    return Paired(dataset=dataset, augment=augment, sample_q=inp_size and inp_size**2, inp_size=inp_size)
 
 
 @register("sr-implicit-uniform-varied")
+@dataclass(eq=False, kw_only=True)
 class UniformVaried(ImplicitDataset):
     """Paired pictures whose HR side goes evenly from `size_min` to `size_max` over the data set.
 
@@ -197,20 +179,13 @@ class UniformVaried(ImplicitDataset):
 
     takes_pairs = True
     remedy = "use LR pictures of one size, square when augment is true"
+    size_min: Count
+    size_max: Count | None = None
+    gt_resize: Count | None = None
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        size_min: Count,
-        size_max: Count | None = None,
-        augment: bool = False,
-        gt_resize: Count | None = None,
-        sample_q: Count | None = None,
-    ):
-        super().__init__(dataset, augment, sample_q)
-        self.size_min = size_min
-        self.size_max = size_min if size_max is None else size_max
-        self.gt_resize = gt_resize
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.size_max = self.size_min if self.size_max is None else self.size_max
 
     def possible_sizes(self) -> set[tuple[Size, Size]]:
         sides = (self.size_min, self.size_max) if self.gt_resize is None else (self.gt_resize,)
@@ -225,25 +200,21 @@ class UniformVaried(ImplicitDataset):
 
 
 @register("sr-implicit-fixed-resolution")
+@dataclass(eq=False, kw_only=True)
 class FixedResolution(ImplicitDataset):
     """Every picture resized to `inp_res` and to `out_res`, each a side or (height, width): for timing."""
 
     remedy = "make inp_res square or set augment: false"
+    inp_res: SizeLike
+    out_res: SizeLike
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        inp_res: SizeLike,
-        out_res: SizeLike,
-        augment: bool = False,
-        sample_q: Count | None = None,
-    ):
-        super().__init__(dataset, augment, sample_q)
-        self.inp_res, self.out_res = ((r, r) if isinstance(r, int) else tuple(r) for r in (inp_res, out_res))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.sizes = tuple((r, r) if isinstance(r, int) else tuple(r) for r in (self.inp_res, self.out_res))
 
     def possible_sizes(self) -> set[tuple[Size, Size]]:
-        return {(self.inp_res, self.out_res)}
+        return {self.sizes}
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         hr = self.dataset[index]
-        return resize_bicubic(hr, self.inp_res), resize_bicubic(hr, self.out_res)
+        return resize_bicubic(hr, self.sizes[0]), resize_bicubic(hr, self.sizes[1])

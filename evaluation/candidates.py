@@ -11,11 +11,10 @@ from torch import Tensor
 
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import ScaleTable, find_table
+from models.computing import choose
 from models.decoders.lmf import LMFDecoder
-from models.ensemble import Ensemble
 from models.lerf.lerf_net import LeRFNet
-from models.precision import choose
-from models.upscaler import Upscaler
+from models.upscaler import Ensemble, Upscaler
 from models.zoo import resolve
 from pictures.reading import list_pictures, read_rgb
 from pictures.tensors import to_tensor
@@ -79,7 +78,12 @@ def load_candidates(arguments: Any, device: torch.device, data_norm: Mapping[str
         made[label] = upscaler
     if arguments.upsampler:
         upsampler = load_upscaler(arguments.upsampler, device, backend=arguments.backend)
-        made = put_on_upsampler(made, upsampler, resolve(arguments.upsampler).stem, precision)
+        name = resolve(arguments.upsampler).stem
+        nets = {label: m for label, m in made.items() if isinstance(m, Upscaler) and type(m.model) is LeRFNet}
+        if not nets:
+            raise InputError("--upsampler: none of the models is a lerf-net")
+        put = {label: on_upsampler(net, upsampler, precision) for label, net in nets.items()}
+        made = {f"{label}+{name}" if label in put else label: put.get(label, m) for label, m in made.items()}
     models = {label: model for label, model in made.items() if isinstance(model, Upscaler)}
     if precision == "bfloat16" and not any(upscaler.model.encodes for upscaler in models.values()):
         raise InputError("--precision bfloat16: none of the models has an encoder; remove it")
@@ -93,20 +97,6 @@ def stem(name: str) -> str:
     """The label of a model or of a folder: the last part of its path, without ending or braces."""
     parts = [part for part in Path(name.removeprefix(PICTURES)).parts if "{" not in part]
     return Path(parts[-1]).stem if parts else name
-
-
-def put_on_upsampler(
-    candidates: Mapping[str, Candidate], upsampler: Upscaler, name: str, precision: str
-) -> dict[str, Candidate]:
-    """The models with every LeRF-Net on the upsampler; at least one."""
-    made = {}
-    for label, candidate in candidates.items():
-        is_net = isinstance(candidate, Upscaler) and type(candidate.model) is LeRFNet
-        key = f"{label}+{name}" if is_net else label
-        made[key] = on_upsampler(candidate, upsampler, precision) if is_net else candidate
-    if made.keys() == candidates.keys():
-        raise InputError("--upsampler: none of the models is a lerf-net")
-    return made
 
 
 def find_tables(arguments: Any, upscalers: Mapping[str, Candidate]) -> dict[str, ScaleTable]:

@@ -48,20 +48,14 @@ def rendered(upscaler: Upscaler, lr: Tensor, hr: Tensor, scale: Scale | None, qu
     return upscaler.render(upscaler.encode(lr), tuple(hr.shape[-2:]), queries)[0]
 
 
-def measure_warp(
-    upscaler: Upscaler, lr: Tensor, hr: Tensor, homography: Homography, protocol: Protocol
-) -> tuple[dict[str, float], Tensor]:
-    """Warp `lr` (3, h, w) to the size of `hr` (3, H, W), both in [0, 1]: metrics over what lies WARP_FRAME LR pixels
-    inside, and the picture (3, H, W)."""
-    picture = warped(upscaler, lr, hr, homography)
-    return protocol.measure_warped(picture, hr, interior(lr, hr, homography)), picture
-
-
 def warped(upscaler: Upscaler, lr: Tensor, hr: Tensor, homography: Homography) -> Tensor:
     """`lr` (3, h, w) warped to the size of `hr`, (3, H, W) on the CPU, without antialiasing, as published."""
     return upscaler(lr, homography.grid(tuple(lr.shape[-2:]), tuple(hr.shape[-2:]), antialias=False))[0].cpu()
 
 
-def interior(lr: Tensor, hr: Tensor, homography: Homography) -> Tensor:
-    """(H, W), where the picture is measured: WARP_FRAME LR pixels inside."""
-    return homography.interior(tuple(lr.shape[-2:]), tuple(hr.shape[-2:]), WARP_FRAME)
+def measure_warped(
+    picture: Tensor, lr: Tensor, hr: Tensor, homography: Homography, protocol: Protocol
+) -> dict[str, float]:
+    """Metrics of a `picture` (3, H, W), warped from `lr` (3, h, w), over what lies WARP_FRAME LR pixels inside."""
+    inside = homography.interior(tuple(lr.shape[-2:]), tuple(hr.shape[-2:]), WARP_FRAME)
+    return protocol.measure_warped(picture, hr, inside)

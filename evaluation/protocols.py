@@ -1,6 +1,7 @@
 """Protocols: on which pixels and channels metrics are measured."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -106,12 +107,5 @@ def find_protocol(name: str | None) -> Protocol:
 
 def parse_eval_type(eval_type: str | None) -> tuple[Protocol, float | None]:
     """The authors' `eval_type` (`div2k-4`, `benchmark-2`, none) -> protocol and the scale it names."""
-    name, dash, scale = (eval_type or "").rpartition("-")
-    if not dash:
-        return find_protocol(eval_type), None
-    try:
-        return find_protocol(name), float(scale)
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        return find_protocol(eval_type), None
+    named = re.fullmatch(r"(.*)-(\d+(?:\.\d+)?)", eval_type or "")
+    return (find_protocol(named[1]), float(named[2])) if named else (find_protocol(eval_type), None)

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from evaluation.metrics import Metric
@@ -15,25 +16,16 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class Column:
-    """Heading, decimals and ranking of a metric in tables."""
-
-    def __init__(self, name: str, metric: Metric | None):
-        self.name = name
-        self.heading = "mPSNR" if metric is None else metric.heading
-        self.digits = 3 if metric is None else metric.digits
-        self.lower_is_better = metric is not None and metric.lower_is_better
-
-    def text(self, value: float) -> str:
-        return f"{value:.{self.digits}f}"
-
-    def interval(self, estimate: Estimate) -> str:
-        return "" if estimate.low is None else f"[{self.text(estimate.low)}, {self.text(estimate.high)}]"
+MPSNR = SimpleNamespace(heading="mPSNR", digits=3, lower_is_better=False)  # under warps, beside the metrics
 
 
-def columns_of(task: Task, metrics: Mapping[str, Metric]) -> list[Column]:
-    """The scores of a task: under warps, mPSNR alone."""
-    return [Column("mpsnr", None)] if task.warp else [Column(name, metric) for name, metric in metrics.items()]
+def columns_of(task: Task, metrics: Mapping[str, Metric]) -> Mapping[str, Any]:
+    """The scores of a task, {name: heading, digits and rank}: under warps, mPSNR alone."""
+    return {"mpsnr": MPSNR} if task.warp else metrics
+
+
+def interval_text(estimate: Estimate, digits: int) -> str:
+    return "" if estimate.low is None else f"[{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
 
 
 def report_text(task: Task, rows: Rows, metrics: Mapping[str, Metric], notices: Sequence[str] = ()) -> str:
@@ -47,7 +39,7 @@ def report_text(task: Task, rows: Rows, metrics: Mapping[str, Metric], notices: 
     }
     where = task.protocol.warp_description if task.warp else task.protocol.description
     text = [
-        f"\n{task.name} {task.label}, {'/'.join(c.heading for c in columns)}, {where}, LR {task.lr_source}",
+        f"\n{task.name} {task.label}, {'/'.join(c.heading for c in columns.values())}, {where}, LR {task.lr_source}",
         *notices,
     ]
     text.append(" " * first + "".join(f"  {label:>{width}}" for label, width in widths.items()))
@@ -71,24 +63,23 @@ def report_text(task: Task, rows: Rows, metrics: Mapping[str, Metric], notices: 
     return "\n".join(text)
 
 
-def interval_lines(rows: Rows, columns: Sequence[Column]) -> list[str]:
+def interval_lines(rows: Rows, columns: Mapping[str, Any]) -> list[str]:
     """A line for each model: 95 % intervals of its means, and its differences to the first model with theirs."""
-    names, lines = [column.name for column in columns], []
-    gains = differences(rows, names)
-    for label, scores in estimates(rows, names).items():
+    lines, gains = [], differences(rows, list(columns))
+    for label, scores in estimates(rows, list(columns)).items():
         parts = []
-        for column in columns:
-            interval, gain = column.interval(scores[column.name]), gains.get(label, {}).get(column.name)
-            difference = f", {gain.mean:+.{column.digits}f} {column.interval(gain)}" if gain else ""
-            parts += [f"{column.heading} {interval}{difference}"] if interval else []
+        for name, column in columns.items():
+            interval, gain = interval_text(scores[name], column.digits), gains.get(label, {}).get(name)
+            more = f", {gain.mean:+.{column.digits}f} {interval_text(gain, column.digits)}" if gain else ""
+            parts += [f"{column.heading} {interval}{more}"] if interval else []
         if parts:
             against = f" against {next(iter(next(iter(rows.values()))))}" if label in gains else ""
             lines.append(f"{label}, 95 %: {'; '.join(parts)}{against}")
     return lines
 
 
-def scores_text(scores: Mapping[str, float], columns: Sequence[Column]) -> str:
-    return "/".join(column.text(scores[column.name]) for column in columns)
+def scores_text(scores: Mapping[str, float], columns: Mapping[str, Any]) -> str:
+    return "/".join(f"{scores[name]:.{column.digits}f}" for name, column in columns.items())
 
 
 def as_csv(measured: Sequence[tuple[Task, Rows]], metrics: Mapping[str, Metric]) -> str:
@@ -97,7 +88,7 @@ def as_csv(measured: Sequence[tuple[Task, Rows]], metrics: Mapping[str, Metric])
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for task, rows in measured:
-        names = [column.name for column in columns_of(task, metrics)]
+        names = list(columns_of(task, metrics))
         gains, pictures = differences(rows, names), len(rows) - len(exact_pictures(rows))
         about = (task.name, task.label, task.protocol.name, task.lr_source)
         for label, scores in estimates(rows, names).items():
@@ -115,16 +106,15 @@ def as_latex(measured: Sequence[tuple[Task, Rows]], metrics: Mapping[str, Metric
     labels = list(dict.fromkeys(label for _, _, mean in groups for label in mean))
     cells: dict[str, list[str]] = {label: [] for label in labels}
     for _, columns, mean in groups:
-        for column in columns:
-            shown = {label: column.text(scores[column.name]) for label, scores in mean.items()}
+        for name, column in columns.items():
+            shown = {label: f"{scores[name]:.{column.digits}f}" for label, scores in mean.items()}
             ranked = sorted(set(shown.values()), key=float, reverse=not column.lower_is_better)
             marks = dict(zip(ranked, ("\\textbf{%s}", "\\underline{%s}"), strict=False)) if len(shown) > 1 else {}
             for label in labels:  # CMSR renders no warps
                 cells[label].append(marks.get(shown[label], "%s") % shown[label] if label in shown else "--")
     spans = [f"\\multicolumn{{{len(columns)}}}{{c}}{{{escaped(name)}}}" for name, columns, _ in groups]
-    heads = [
-        f"{escaped(c.heading)}~$\\{'down' if c.lower_is_better else 'up'}arrow$" for _, cs, _ in groups for c in cs
-    ]
+    shown = [column for _, columns, _ in groups for column in columns.values()]
+    heads = [f"{escaped(c.heading)}~$\\{'down' if c.lower_is_better else 'up'}arrow$" for c in shown]
     lines = [
         f"\\begin{{tabular}}{{l{'c' * len(heads)}}}", "\\toprule", f" & {' & '.join(spans)} \\\\",
         f"Method & {' & '.join(heads)} \\\\", "\\midrule",

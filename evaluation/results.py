@@ -13,14 +13,14 @@ import PIL
 import torch
 
 from evaluation.candidates import Candidate
-from evaluation.metrics import DEFAULT
-from evaluation.statistics import Rows, differences, estimates, exact_pictures, means
+from evaluation.metrics import Metric
+from evaluation.statistics import Estimate, Rows, differences, estimates, exact_pictures, means
 from evaluation.tasks import Task
 from models.cmsr.tables import ScaleTable
 from models.native import backends
 from models.registry import weights_hash
 from models.upscaler import Upscaler
-from utils.config import MAPPING, NUMBER, TEXT, TEXTS, ScaleLike, check, check_of, check_types, require
+from utils.config import MAPPING, NUMBER, TEXT, TEXTS, check_of, check_types, require
 from utils.errors import InputError
 from utils.files import atomic_file, check_target, read_json
 from utils.geometry.sizes import parse_scale, scale_text
@@ -32,20 +32,16 @@ KINDS = {
     "command": TEXTS, "config": TEXT, "config_content": MAPPING, "models": MAPPING,
     "results": check_of(Sequence[Mapping[str, Any]]),
 }  # fmt: skip
-TASK_KINDS = {
-    "dataset": TEXT, "scale": check_of(ScaleLike | None), "warp": check_of(str | None), "pictures": MAPPING,
-    "hashes": MAPPING,
-}  # fmt: skip
 
 
 @dataclass
 class Results:
-    """Scores of a run, and what is `about` it: in the file at `path`, if any, after every picture. Of several
-    processes the first one writes."""
+    """Scores of a run, and what is `about` it: in the file at `path`, if any, after every picture."""
 
     path: Path | None
     about: Mapping[str, Any]
-    metrics: Sequence[str] = DEFAULT
+    metrics: Mapping[str, Metric]
+    measured: list[tuple[Task, Rows]] = field(default_factory=list)
     tasks: list[dict[str, Any]] = field(default_factory=list)
     not_numbers: list[str] = field(default_factory=list)
     complete: bool = False
@@ -61,16 +57,13 @@ class Results:
     def add(self, task: Task, rows: Mapping[str, Any], hashes: Mapping[str, Any]) -> None:
         """Take the scores of a task's pictures so far; the last of them is new."""
         if len(rows) == 1:
+            self.measured.append((task, rows))
             self.tasks.append({})
-        self.tasks[-1] = {**summary(task, rows, self.metrics), "hashes": dict(hashes)}
+        self.tasks[-1] = {**summary(task, rows, list(self.metrics)), "hashes": dict(hashes)}
         name, row = list(rows.items())[-1]
         for label, scores in row.items():
             nan = [metric for metric, value in scores.items() if math.isnan(value)]
             self.not_numbers += [f"{task.name} {task.label} {name}: {metric} of {label}" for metric in nan]
-        self.write()
-
-    def finish(self) -> None:
-        self.complete = True
         self.write()
 
 
@@ -79,19 +72,18 @@ def results_path(arguments: Any, command: Sequence[str]) -> Path:
     own beside it. InputError for a `--json` that holds another call's, without `--overwrite`."""
     named = Path(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     path, number = check_target(named), 2
-    while path.exists() and not arguments.overwrite and not _is_of(path, command):
+
+    def is_ours() -> bool:
+        try:
+            return read_json(path, "file of results")["command"] == list(command)
+        except (InputError, LookupError, TypeError):
+            return False
+
+    while path.exists() and not arguments.overwrite and not is_ours():
         if arguments.json:
             raise InputError(f"{path} holds other results; name another --json, or --overwrite it")
         path, number = named.with_stem(f"{named.stem}-{number}"), number + 1
     return path
-
-
-def _is_of(path: Path, command: Sequence[str]) -> bool:
-    """Whether a file holds the results of this very command."""
-    try:
-        return read_json(path, "file of results").get("command") == list(command)
-    except (InputError, AttributeError):
-        return False
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
@@ -100,16 +92,13 @@ def read_results(path: str | Path) -> dict[str, Any]:
     check_types(content, KINDS, str(path))
     for key in KINDS:
         require(content, key, f"{path} is no file of results to repeat")
-    for label, about in content["models"].items():
-        check(f"{path}: models.{label}", about, MAPPING)
-    for task in content["results"]:
-        check_types(task, TASK_KINDS, f"{path}: results")
-        for place, row in _places({"results": [task]}, "pictures").items():
-            check(f"{path}: {place}", row, MAPPING)
-            for label, scores in row.items():
-                check_types(scores, {}, f"{path}: {place} {label}")
-                for metric, value in scores.items():
-                    check(f"{path}: {place} {label} {metric}", value, NUMBER, optional=True)
+    try:
+        changes(content, content)
+        whole = all(value is None or NUMBER.fits(value) for value in _scores(content).values())
+    except (AttributeError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is damaged: its results are not what test.py writes; measure again")
     return content
 
 
@@ -158,19 +147,14 @@ def _scores(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def summary(task: Task, rows: Rows, metrics: Sequence[str]) -> dict[str, Any]:
     """A task's results for the JSON file; values that are no finite number become null."""
-    names = ["mpsnr"] if task.warp else list(metrics)
+    names = ["mpsnr"] if task.warp else metrics
 
     def finite(value: Any) -> Any:
+        if isinstance(value, Estimate):
+            value = value._asdict()
         if isinstance(value, Mapping):
             return {key: finite(entry) for key, entry in value.items()}
-        if isinstance(value, tuple):
-            return [finite(entry) for entry in value]
         return value if value is not None and math.isfinite(value) else None
-
-    def estimated(each: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            label: {name: each_estimate._asdict() for name, each_estimate in of.items()} for label, of in each.items()
-        }
 
     return {
         "dataset": task.name,
@@ -183,8 +167,8 @@ def summary(task: Task, rows: Rows, metrics: Sequence[str]) -> dict[str, Any]:
         "pictures": finite(rows),
         "exact": exact_pictures(rows),
         "mean": finite(means(rows)),
-        "interval": finite(estimated(estimates(rows, names))),
-        "difference": finite(estimated(differences(rows, names))),
+        "interval": finite(estimates(rows, names)),
+        "difference": finite(differences(rows, names)),
     }
 
 
@@ -195,23 +179,17 @@ def describe(candidates: Mapping[str, Candidate], paths: Sequence[str]) -> dict[
     for (label, candidate), path in zip(candidates.items(), paths, strict=True):
         about[label] = {"path": path, "class": type(candidate).__name__}
         if isinstance(candidate, Upscaler):
+            library = candidate.model.native_library
+            native = library and candidate.device.type == "cpu" and candidate.backend != "torch"
             about[label] |= {
                 "class": type(candidate.model).__name__,
                 "weights_hash": weights_hash(candidate.model),
                 "data_norm": candidate.normalization.to_config(),
-                "backend": _computed_by(candidate),
+                "backend": "native" if native and backends.library(library) else "torch",
                 "precision": candidate.precision,
                 "safeguards": candidate.safeguards,
             }
     return about
-
-
-def _computed_by(upscaler: Upscaler) -> str:
-    """native or torch, whichever `upscaler.backend` comes to here."""
-    name = upscaler.model.native_library
-    if name is None or upscaler.device.type != "cpu" or upscaler.backend == "torch":
-        return "torch"
-    return "torch" if backends.library(name) is None else "native"
 
 
 def describe_tables(tables: Mapping[str, ScaleTable]) -> dict[str, Any]:
@@ -226,13 +204,10 @@ def describe_tables(tables: Mapping[str, ScaleTable]) -> dict[str, Any]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Device, versions, threads, precision and commit: results depend on them beside their settings."""
+    """Device, versions, threads and commit, on which results depend beside their settings."""
     versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}, Pillow {PIL.__version__}"
-    precision = f"{str(torch.get_default_dtype()).removeprefix('torch.')}, {torch.get_float32_matmul_precision()}"
     threads = torch.get_num_threads()
-    return {
-        "device": str(device), "versions": versions, "threads": threads, "precision": precision, "commit": commit()
-    }  # fmt: skip
+    return {"device": str(device), "versions": versions, "threads": threads, "commit": commit()}
 
 
 def commit() -> str | None:

@@ -16,12 +16,9 @@ from datasets.folders import MissingFolder, find_folder
 from datasets.implicit import ImplicitDataset
 from datasets.warped import WarpedImageFolders
 from evaluation.candidates import Candidate, PictureFolder
-from evaluation.measure import interior, ratios, rendered, warped
+from evaluation.measure import measure_warped, ratios, rendered, warped
 from evaluation.metrics import Metric
 from evaluation.protocols import Protocol, find_protocol, parse_eval_type
-from models.cmsr.report import control
-from models.cmsr.tables import ScaleTable
-from models.upscaler import Upscaler
 from pictures.tensors import to_tensor
 from utils.config import (
     FOLDER_NAME,
@@ -41,6 +38,7 @@ from utils.config import (
     whole,
 )
 from utils.errors import InputError
+from utils.files import from_anywhere
 from utils.geometry.homographies import Homography
 from utils.geometry.sizes import Scale, parse_scale, scale_text
 from utils.random_state import repeatable
@@ -49,12 +47,10 @@ KINDS = {
     "protocol": TEXT, "scales": SCALES, "warps": FOLDER_NAMES, "datasets": MAPPING, "data_norm": MAPPING,
     "eval_bsize": whole(1), "test_dataset": MAPPING, "eval_type": TEXT, "metrics": check_of(Sequence[str | Mapping]),
 }  # fmt: skip
-
-
 SET_KINDS = {"hr": FOLDERS, "lr": FOLDERS, "warp": FOLDERS, "first_k": whole(1)}
-
-
 PILLOW_LR = "made with Pillow's bicubic"
+TESTS = "configs/test-lmf"
+ALIASES = {"b100": "bsd100"}  # a set's names in the published folders
 
 
 @dataclass(frozen=True)
@@ -69,20 +65,14 @@ class Sample:
 
     def hashes(self) -> dict[str, str]:
         """The beginning of the SHA-256 of the pixels of both."""
-        return {key: _sha256(tensor) for key, tensor in (("lr", self.lr), ("hr", self.hr))}
-
-
-def _sha256(tensor: Tensor) -> str:
-    values = tensor.contiguous()
-    return hashlib.sha256(repr(tuple(values.shape)).encode() + values.numpy().tobytes()).hexdigest()[:16]
+        pixels = {"lr": self.lr.contiguous(), "hr": self.hr.contiguous()}
+        contents = {key: repr(tuple(each.shape)).encode() + each.numpy().tobytes() for key, each in pixels.items()}
+        return {key: hashlib.sha256(content).hexdigest()[:16] for key, content in contents.items()}
 
 
 @dataclass(frozen=True)
 class Task:
-    """One data set at one scale (None where the pictures themselves decide), or under one kind of `warp`.
-
-    InputError for a name, or a warp, that would leave the folder that output pictures are written to.
-    """
+    """One data set at one scale (None where the pictures themselves decide), or under one kind of `warp`."""
 
     name: str
     scale: Scale | None
@@ -90,10 +80,6 @@ class Task:
     samples: ImplicitDataset | WarpedImageFolders
     protocol: Protocol
     warp: str | None = None
-
-    def __post_init__(self) -> None:
-        check("the name of a data set", self.name, FOLDER_NAME)
-        check("a warp", self.warp, FOLDER_NAME, optional=True)
 
     @property
     def label(self) -> str:
@@ -119,45 +105,33 @@ class Task:
             picture = warped(candidate, sample.lr, sample.hr, sample.homography)
         else:
             picture = rendered(candidate, sample.lr, sample.hr, self.scale, queries)
-        if sample.homography is None:
-            return self.protocol.measure(
-                picture, sample.hr, self.scale or ratios(sample.lr, sample.hr), metrics
-            ), picture
-        inside = interior(sample.lr, sample.hr, sample.homography)
-        return self.protocol.measure_warped(picture, sample.hr, inside), picture
+        if sample.homography is not None:
+            return measure_warped(picture, sample.lr, sample.hr, sample.homography, self.protocol), picture
+        return self.protocol.measure(picture, sample.hr, self.scale_of(sample), metrics), picture
 
-    def measure_controlled(
-        self,
-        sample: Sample,
-        upscaler: Upscaler,
-        table: ScaleTable,
-        above: float,
-        metrics: Mapping[str, Metric] | None = None,
-    ) -> dict[str, float]:
-        """Scores with CMSR, and what it saved."""
-        report = control(upscaler, sample.lr, tuple(sample.hr.shape[-2:]), table, above)
-        scale = self.scale or ratios(sample.lr, sample.hr)
-        return {**self.protocol.measure(report.picture, sample.hr, scale, metrics), **report.figures()}
+    def scale_of(self, sample: Sample) -> Scale:
+        return self.scale or ratios(sample.lr, sample.hr)
 
 
 def load_test_config(path: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """A test config, also under a name that the published programs' folders have and ours lacks: `test-div2k-x8.yaml`,
-    or LIIF's `test-div2k-8.yaml`, is `test-div2k.yaml` at that scale, and `test-set14.yaml` is the set of that name in
-    `test-benchmarks.yaml`."""
-    named = re.fullmatch(r"(test-(.+?))(?:-x?([\d.]+))?", Path(path).stem)
-    if Path(path).exists() or not named:
+    """A test config, also under names of the published folders, which have a file for each set and scale.
+
+    `test-div2k-x8.yaml`, `test-div2k-8.yaml` and `test-fast-div2k-8.yaml` are `test-div2k.yaml` at that scale, and
+    `test-set14.yaml` is the set of that name in `test-benchmarks.yaml`, of the same folder or of TESTS.
+    """
+    named = re.fullmatch(r"test-(?:fast-)?(.+?)(?:-x?(\d+(?:\.\d+)?))?", Path(path).stem)
+    if not named or from_anywhere(path).exists():
         return load_config(path, overrides)
-    stem, name, scale = named.groups()
-    base, benchmarks = (Path(path).with_name(f"{each}.yaml") for each in (stem, "test-benchmarks"))
-    if base.exists():
-        config = load_config(base)
-    else:
-        sets = load_config(benchmarks)["datasets"] if benchmarks.exists() else {}
-        chosen = {key: spec for key, spec in sets.items() if key.lower() == name}
-        if not chosen:
-            return load_config(path)  # which says that it is not there
-        config = {**load_config(benchmarks), "datasets": chosen}
-    return overridden({**config, "scales": [float(scale)]} if scale else config, overrides)
+    name, scale = named.groups()
+    for folder in map(from_anywhere, (Path(path).parent, TESTS)):
+        base, benchmarks = folder / f"test-{name}.yaml", folder / "test-benchmarks.yaml"
+        config = load_config(base) if base.exists() else load_config(benchmarks) if benchmarks.exists() else {}
+        if not base.exists():
+            sets = config.get("datasets", {}).items()
+            config["datasets"] = {key: spec for key, spec in sets if key.lower() == ALIASES.get(name, name)}
+        if base.exists() or config["datasets"]:
+            return overridden({**config, "scales": [float(scale)]} if scale else config, overrides)
+    return load_config(path)  # which says that it is not there
 
 
 def make_tasks(config: Mapping[str, Any], where: str, scales: Sequence[Scale] | None = None) -> list[Task]:
@@ -218,10 +192,12 @@ def make_task(name: str, spec: Mapping[str, Any], scale: Scale, protocol: Protoc
         lr, hr = of_one_place(filled(spec, "lr", name, **values), hr)
         pairs = {"name": "paired-image-folders", "args": {"root_path_1": lr, "root_path_2": hr, **arguments}}
         wrapper = {"name": "sr-implicit-paired", "args": {"scale": list(scale)}}
-        return Task(name, scale, f"from {lr}", wrap(pairs, wrapper), protocol)
+        samples = datasets.make_wrapped({"dataset": pairs, "wrapper": wrapper}, name)
+        return Task(name, scale, f"from {lr}", samples, protocol)
     pictures = {"name": "image-folder", "args": {"root_path": hr, **arguments}}
     downsampled = {"name": "sr-implicit-downsampled", "args": {"scale_min": list(scale)}}
-    return Task(name, scale, PILLOW_LR, wrap(pictures, downsampled), protocol)
+    samples = datasets.make_wrapped({"dataset": pictures, "wrapper": downsampled}, name)
+    return Task(name, scale, PILLOW_LR, samples, protocol)
 
 
 def of_one_place(lr: Sequence[str], hr: str | Path | Sequence[str | Path]) -> tuple[Path, Path]:
@@ -250,7 +226,3 @@ def filled(spec: Mapping[str, Any], key: str, name: str, **values: Any) -> list[
     except (KeyError, IndexError, ValueError, AttributeError, TypeError):
         allowed = ", ".join(f"{{{value}}}" for value in values)
         raise InputError(f"datasets.{name}: {key} '{patterns[0]}' may hold only {allowed} in braces") from None
-
-
-def wrap(dataset: Mapping[str, Any], wrapper: Mapping[str, Any]) -> ImplicitDataset:
-    return datasets.make_wrapped({"dataset": dataset, "wrapper": wrapper}, "datasets")

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pictures.captions import fitting
 from utils.geometry.grids import Size
 
 Crop = tuple[int, int, int, int]  # x, y, width, height in output pixels
@@ -53,7 +52,9 @@ def comparison_sheet(lr: np.ndarray, result: np.ndarray, name: str, crops: Seque
         for column, tile in enumerate(row):
             sheet.paste(tile, (GAP + column * pitch, top))
         top += row[0].height + LABEL
-        caption = fitting(f"{width}x{height} from {x},{y}", font, pitch - GAP)
+        caption = f"{width}x{height} from {x},{y}"
+        while font.getlength(caption) > pitch - GAP:
+            caption = caption[:-1]
         draw.text((GAP, top - LABEL + GAP // 2), caption, "black", font)
     return np.array(sheet)
 

@@ -1,6 +1,5 @@
 """Animated GIF, PNG and WebP: frames as they are shown, disposal and blending resolved by Pillow, and their times."""
 
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -11,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from pictures import deep
-from pictures.colour import TRANSPARENT, palette_image
+from pictures.colour import TRANSPARENT, image_of, palette_image
 from pictures.formats import Format
 from pictures.metadata import Metadata
 from pictures.picture import PEAKS, Animation, Picture, levels
-from pictures.reading import STREAM, described, has_more_frames, opened, reading_errors
+from pictures.reading import described, has_more_frames, name_of, opened, reading_errors
 from utils.errors import InputError
 from utils.system import check_memory
 
@@ -48,46 +47,33 @@ def read_animation(source: str | Path | bytes) -> Animation | None:
     Frames are upright, of one kind: grey where all of them are, with alpha where one is transparent somewhere.
     InputError as `read_picture`, for any broken frame, and when all frames take more memory than there is.
     """
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        return None
-    name = STREAM if isinstance(source, bytes) else str(source)
-    if not _is_animation(source, name):
-        return None
-    with reading_errors(name):
-        with opened(source) as file:
-            if file.format == "PNG":
-                file.verify()
-        with opened(source) as file:
-            count = file.n_frames
-            check_memory(count * file.width * file.height * RGBA * COPIES, f"{name}: reading {count} frames")
-            losses = ("16 bits reduced to 8",) if deep.is_reduced(file) or file.mode.startswith("I") else ()
-            frames, durations = [], []
-            # A PNG may begin with a picture for viewers that know no animations
-            hidden = int(bool(file.info.get("default_image")))
-            losses += ("without the picture for viewers that show no animations",) * hidden
-            for number in range(hidden, count):
-                file.seek(number)
-                frames.append(_rgba(file))
-                durations.append(float(file.info.get("duration", 0)))
-            channels, pixels = _of_one_kind(frames)
-            text = getattr(file, "text", {})
-            pictures = [
-                described(Picture(frame, channels, losses=losses), file.getexif, file.info, text) for frame in pixels
-            ]
-            return Animation(tuple(pictures), tuple(durations), _plays(file))
-
-
-def _is_animation(source: str | Path | bytes, name: str) -> bool:
+    name = name_of(source)
     try:
-        with reading_errors(name), opened(source) as file:
-            if file.format not in ANIMATED:
-                return False
-            if file.format == "PNG" and not file.is_animated:  # said before the pixels, which need not be decoded
-                return False
-            file.load()
-            return has_more_frames(file)
-    except Exception:  # whatever is wrong with the first frame is said by who reads it as a picture
-        return False
+        with opened(source) as file:
+            if file.format not in ANIMATED or not has_more_frames(file):
+                return None
+    except Exception:  # whatever is wrong is said by who reads it as a picture
+        return None
+    with reading_errors(name), opened(source) as file:
+        if file.format == "PNG":
+            opened(source).verify()
+        count = file.n_frames
+        check_memory(count * file.width * file.height * RGBA * COPIES, f"{name}: reading {count} frames")
+        losses = ("16 bits reduced to 8",) if deep.bits_of(file) > 8 or file.mode.startswith("I") else ()
+        frames, durations = [], []
+        # A PNG may begin with a picture for viewers that know no animations
+        hidden = int(bool(file.info.get("default_image")))
+        losses += ("without the picture for viewers that show no animations",) * hidden
+        for number in range(hidden, count):
+            file.seek(number)
+            frames.append(_rgba(file))
+            durations.append(float(file.info.get("duration", 0)))
+        channels, pixels = _of_one_kind(frames)
+        text = getattr(file, "text", {})
+        pictures = [
+            described(Picture(frame, channels, losses=losses), file.getexif, file.info, text) for frame in pixels
+        ]
+        return Animation(tuple(pictures), tuple(durations), _plays(file))
 
 
 def _rgba(file: Image.Image) -> np.ndarray:
@@ -125,30 +111,6 @@ def check_times(path: str | Path, form: Format, animation: Animation) -> None:
         raise InputError(f"cannot write {path}: a frame of {longest} is beyond {form.name}; write a .png")
 
 
-def encode_animation(
-    stream: BinaryIO, path: str | Path, form: Format, animation: Animation, compression: int
-) -> list[str]:
-    """Write to an empty stream, that can go back; returns what of the metadata could not be written, in words.
-
-    Neighbouring frames that the format holds as the same are written as one that lasts as long as both. More loops than
-    the format counts are as many as it counts. InputError as `write_picture`.
-    """
-    lost = []
-    try:
-        try:
-            _save(stream, form, animation, animation.frames[0].metadata, compression)
-        except Exception as error:  # Pillow's writers raise anything at all for metadata that they cannot write
-            if animation.frames[0].metadata == Metadata():
-                raise
-            stream.seek(0)
-            stream.truncate()
-            _save(stream, form, animation, Metadata(), compression)
-            lost = [f"all metadata ({error})"]
-    except (OSError, ValueError, MemoryError, struct.error) as error:
-        raise InputError(f"cannot write {path}: {error or 'too large for this format'}") from None
-    return lost
-
-
 def rounded(durations: Iterable[float], unit: int) -> list[float]:
     """Durations in ms as multiples of `unit` whose sums stay the nearest to the given ones; none above 0 gets 0."""
     if not unit:
@@ -160,13 +122,13 @@ def rounded(durations: Iterable[float], unit: int) -> list[float]:
     return made
 
 
-def _save(stream: BinaryIO, form: Format, animation: Animation, metadata: Metadata, compression: int) -> None:
+def save_animation(stream: BinaryIO, form: Format, animation: Animation, metadata: Metadata, compression: int) -> None:
+    """Write with Pillow. Neighbouring frames that the format holds as the same become one that lasts as long as both;
+    more loops than the format counts are as many as it counts."""
     plays = min(animation.plays, TIMES[form.name].plays)
     options: dict[str, Any] = {**form.options, **metadata.options(form.name), "loop": plays}
     if form.name == "PNG":
         options["compress_level"] = compression
-    image_of = _palette_image if form.name == "GIF" else _image
-    images = [image_of(frame) for frame in animation.frames]
     if form.name == "GIF":
         del options["loop"]
         if plays != 1:
@@ -175,16 +137,8 @@ def _save(stream: BinaryIO, form: Format, animation: Animation, metadata: Metada
             options |= {"transparency": TRANSPARENT, "disposal": DISPOSE}
         options["optimize"] = False  # else Pillow writes what does not change as transparent, over what is disposed of
     durations = rounded(animation.durations, TIMES[form.name].unit)
-    first, *others = images
+    first, *others = map(palette_image if form.name == "GIF" else image_of, animation.frames)
     first.save(stream, form.name, save_all=True, append_images=others, duration=durations, **options)
-
-
-def _image(frame: Picture) -> Image.Image:
-    return Image.fromarray(frame.pixels[:, :, 0] if frame.channels == "L" else frame.pixels)
-
-
-def _palette_image(frame: Picture) -> Image.Image:
-    return palette_image(frame.pixels)
 
 
 def merged(animation: Animation) -> Animation:

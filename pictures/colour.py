@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageColor
 
-from pictures.picture import Picture, levels
+from pictures.picture import PEAKS, Picture, levels
 from utils.errors import InputError
 
 COLOURS = 256
@@ -120,66 +120,41 @@ def srgb_of(picture: Image.Image, icc: bytes | None) -> Image.Image:
 
 def in_rgb(picture: Picture) -> Picture:
     """A CMYK picture as 8-bit sRGB."""
-    image = srgb_of(cmyk_image(levels(picture.pixels, 8)), picture.metadata.icc)
+    image = srgb_of(image_of(replace(picture, pixels=levels(picture.pixels, 8))), picture.metadata.icc)
     return replace(picture, pixels=np.array(image), channels="RGB", metadata=replace(picture.metadata, icc=None))
 
 
-def cmyk_image(pixels: np.ndarray) -> Image.Image:
-    """(h, w, 4) uint8 amounts of ink as Pillow's picture."""
-    height, width = pixels.shape[:2]
-    return Image.frombuffer("CMYK", (width, height), np.ascontiguousarray(pixels), "raw", "CMYK", 0, 1)
+def image_of(picture: Picture) -> Image.Image:
+    """Pillow's image, of 8 bits a channel, or of grey in any depth."""
+    if picture.channels == "CMYK":
+        pixels = np.ascontiguousarray(picture.pixels)
+        return Image.frombuffer("CMYK", picture.size[::-1], pixels, "raw", "CMYK", 0, 1)
+    return Image.fromarray(picture.pixels[:, :, 0] if picture.channels == "L" else picture.pixels)
 
 
 def palette_losses(picture: Picture) -> list[str]:
     """What a palette with one transparent entry does not hold of a picture, in words."""
-    colour, alpha = _parts(levels(picture.pixels, 8))
-    losses = []
-    if alpha is not None and ((alpha > 0) & (alpha < 255)).any():
+    picture, losses = replace(picture, pixels=levels(picture.pixels, 8)), []
+    pixels = np.array(image_of(picture).convert("RGBA"))
+    alpha = pixels[..., 3]
+    if ((alpha > 0) & (alpha < PEAKS[8])).any():
         losses.append("transparency reduced to all or nothing")
-    seen = _packed(colour) if alpha is None else _packed(colour)[alpha >= OPAQUE_FROM]
-    if len(np.unique(seen)) > COLOURS - (alpha is not None):
+    seen = Image.fromarray(pixels[None, alpha >= OPAQUE_FROM, :3])
+    if alpha.any() and seen.getcolors(COLOURS - picture.pixel_format.has_alpha) is None:
         losses.append(f"colours reduced to {COLOURS}")
     return losses
 
 
-def palette_image(pixels: np.ndarray) -> Image.Image:
-    """(h, w, 1 to 4) uint8 with the channels of `Picture` as Pillow's image with a palette, exact where the colours are
-    few enough; with alpha, what is less than half opaque has the entry TRANSPARENT."""
-    colour, alpha = _parts(pixels)
-    visible = np.ones(colour.shape[:2], bool) if alpha is None else alpha >= OPAQUE_FROM
-    count = COLOURS if alpha is None else TRANSPARENT
-    if not visible.any():
-        indices, palette = np.zeros(visible.shape, np.uint8), np.zeros((1, 3), np.uint8)
-    else:
-        shown = np.where(visible[..., None], colour, colour[visible][0])  # what is hidden takes no colours
-        indices, palette = _indexed(shown, count)
-    indices[~visible] = TRANSPARENT
-    image = Image.fromarray(indices).convert("L")
-    image.putpalette(np.pad(palette, ((0, COLOURS - len(palette)), (0, 0))).tobytes())
-    if alpha is not None:
+def palette_image(picture: Picture) -> Image.Image:
+    """Pillow's image with a palette, exact where the colours are few enough; with alpha, what is less than half opaque
+    has the entry TRANSPARENT."""
+    pixels = np.array(image_of(picture).convert("RGBA"))
+    colour, hidden = np.ascontiguousarray(pixels[..., :3]), pixels[..., 3] < OPAQUE_FROM
+    has_alpha = picture.pixel_format.has_alpha
+    colour[hidden] = next(iter(colour[~hidden]), 0)  # what is hidden takes no colours
+    image = Image.fromarray(colour).quantize(COLOURS - has_alpha, Image.Quantize.MEDIANCUT)
+    image.putpalette((image.getpalette() + [0] * 3 * COLOURS)[: 3 * COLOURS])
+    if has_alpha:
+        image.paste(TRANSPARENT, mask=Image.fromarray(hidden))
         image.info["transparency"] = TRANSPARENT
     return image
-
-
-def _indexed(colour: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(h, w) indices of at most `count` colours, and these (n, 3)."""
-    packed, indices = np.unique(_packed(colour), return_inverse=True)
-    if len(packed) <= count:
-        palette = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8)
-        return indices.reshape(colour.shape[:2]).astype(np.uint8), palette
-    image = Image.fromarray(colour).quantize(count, Image.Quantize.MEDIANCUT)
-    return np.array(image), np.array(image.getpalette(), np.uint8).reshape(-1, 3)[:count]
-
-
-def _parts(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """(h, w, 3) colour, and alpha (h, w) or None."""
-    channels = pixels.shape[2]
-    alpha = pixels[..., -1] if channels in (2, 4) else None
-    colour = pixels[..., :3] if channels > 2 else np.repeat(pixels[..., :1], 3, axis=2)
-    return np.ascontiguousarray(colour), alpha
-
-
-def _packed(colour: np.ndarray) -> np.ndarray:
-    """(h, w) int32 of (h, w, 3) uint8."""
-    red, green, blue = np.moveaxis(colour.astype(np.int32), 2, 0)
-    return red << 16 | green << 8 | blue

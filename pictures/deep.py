@@ -9,15 +9,14 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from pictures.metadata import SUBDIRECTORIES
+from pictures.inventory import further_bands
 from pictures.picture import PEAKS, Picture, PixelFormat
 from utils.errors import InputError
 
@@ -25,60 +24,43 @@ DEEP = re.compile(r"(?P<channels>RGB|RGBA|CMYK);16(?P<order>[BLN])")  # layouts 
 OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _SPACE = rb"(?:\s|#[^\n\r]*[\n\r])+"
 PPM_HEADER = re.compile(rb"P6" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
-CODESTREAM = b"\xff\x4f\xff\x51"  # how JPEG 2000's begins; the bits of the first channel, less one, follow there
-CODESTREAM_BITS = 42
-AVIF_CONFIGURATION = b"av1C"  # the box that has flags of 10 and 12 bits
-AVIF_BITS = 6  # where they are, from its name
+# Where a file says how many bits a channel has: JPEG 2000's codestream those of the first, less one; AVIF by flags
+DEPTHS = {"JPEG2000": (b"\xff\x4f\xff\x51", 42), "AVIF": (b"av1C", 6)}
 HEAD = 1 << 16  # bytes of a file in which these are
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how TIFF files begin
 TIFF_LONG = 4
 BITS, COMPRESSION, PLANAR, EXTRA = 258, 259, 284, 338
 ASSOCIATED, ALPHA = 1, (1, 2)  # of extra samples
 PHOTOMETRIC = {"L": 1, "LA": 1, "RGB": 2, "RGBA": 2, "CMYK": 5}
 
 
-def layouts(file: Image.Image) -> list[Any]:
-    """How an opened file, not yet loaded, stores its pixels: Pillow's raw modes, or whatever a format has instead."""
-    layout = [tile.args if isinstance(tile.args, tuple) else (tile.args,) for tile in file.tile]
-    return [entry if file.format == "PPM" else entry[0] for entry in layout if entry]
+def layouts(file: Image.Image) -> list[tuple]:
+    """How an opened file, not yet loaded, stores its pixels: Pillow's raw modes first, or whatever a format has."""
+    tiles = [tile.args for tile in getattr(file, "tile", ())]
+    return [layout if isinstance(layout, tuple) else (layout,) for layout in tiles if layout]
 
 
-def is_reduced(file: Image.Image) -> bool:
-    """Whether Pillow is going to reduce 16-bit channels of an opened file, not yet loaded, to its 8-bit modes.
+def bits_of(file: Image.Image, content: bytes = b"") -> int:
+    """Bits a channel of an opened file with this content, not yet loaded, that Pillow is going to reduce to 8; else 8.
 
-    Read off the decoder's layout of the pixels, or JPEG 2000's own head.
+    Read off the decoder's layout of the pixels, or the heads of JPEG 2000 and AVIF.
     """
     if file.mode.startswith(("I", "F")):
-        return False
-    if file.format == "JPEG2000":
-        return _jpeg2000_bits(file) > 8
+        return 8
+    if file.format in DEPTHS:
+        mark, offset = DEPTHS[file.format]
+        place = content.find(mark, 0, HEAD) + offset
+        if not offset <= place < len(content):
+            return 8
+        if file.format == "JPEG2000":
+            return (content[place] & 0x7F) + 1
+        return (12 if content[place] & 0x20 else 10) if content[place] & 0x40 else 8
     if file.format == "PPM":
-        return any(len(entry) == 2 and entry[1] > 255 for entry in layouts(file))  # (mode, largest level)
-    # "RGB;16B" is 16 bits a channel with its byte order; "BGR;16" without one is 16 bits for the whole pixel.
-    return any(re.search(r";16[BLN]$", str(entry)) for entry in layouts(file))
-
-
-def _jpeg2000_bits(file: Image.Image) -> int:
-    """Bits of an opened JPEG 2000 file's first channel, 8 where its head does not say."""
-    bits = _byte_of_head(file, CODESTREAM, CODESTREAM_BITS)
-    return 8 if bits is None else (bits & 0x7F) + 1
-
-
-def avif_bits(file: Image.Image) -> int:
-    """Bits of an opened AVIF file's channels, which Pillow reduces to 8 without a word; 8 of other files."""
-    flags = (_byte_of_head(file, AVIF_CONFIGURATION, AVIF_BITS) or 0) if file.format == "AVIF" else 0
-    return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
-
-
-def _byte_of_head(file: Image.Image, mark: bytes, offset: int) -> int | None:
-    """The byte so far behind the beginning of a mark, which an opened file has near its beginning."""
-    position = file.fp.tell()
-    file.fp.seek(0)
-    head = file.fp.read(HEAD)
-    file.fp.seek(position)
-    place = head.find(mark)
-    found = head[place + offset : place + offset + 1] if place >= 0 else b""
-    return found[0] if found else None
+        is_deep = any(len(layout) == 2 and layout[1] > PEAKS[8] for layout in layouts(file))  # (mode, largest level)
+    else:  # "RGB;16B" is 16 bits a channel with its byte order; "BGR;16" without one is 16 bits for the whole pixel
+        is_deep = any(re.search(r";16[BLN]$", str(layout[0])) for layout in layouts(file))
+    return 16 if is_deep else 8
 
 
 def is_misread(file: Image.Image) -> bool:
@@ -93,28 +75,29 @@ def is_misread(file: Image.Image) -> bool:
     return (apart and (deep or bool(extra))) or (deep and extra not in ((), (2,)))
 
 
-def decode_twice(file: Image.Image, again: Image.Image) -> Picture | None:
-    """All of a file of 16 bits a channel, opened twice and not yet loaded; None for layouts that this cannot read."""
-    if file.format == "PNG" and layouts(file) == ["LA;16B"]:
-        pixels = _grey_and_alpha(again)
-        file.load()
-        return Picture(pixels, "LA")
-    matches = [DEEP.fullmatch(str(entry)) for entry in layouts(again)]
-    if file.format not in ("PNG", "TIFF") or not all(matches):
+def decode_twice(file: Image.Image, content: bytes, opened: Callable[[bytes], Image.Image]) -> Picture | None:
+    """All of a file of 16 bits a channel, not yet loaded; None for layouts that this cannot read."""
+    if file.format not in ("PNG", "TIFF"):
         return None
+    if layouts(file)[0][0] == "LA;16B":  # declared to be 8-bit RGBA, whose pixels have as many bytes
+        header = content[12:24] + b"\x08\x06" + content[26:29]
+        declared = content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[PNG_HEADER:]
+        file.load()
+        return Picture(np.array(opened(declared)).view(">u2").astype(np.uint16), "LA")
+    matches = [DEEP.fullmatch(str(layout[0])) for layout in layouts(file)]
+    if not all(matches):
+        return None
+    again = opened(content)
     swapped = [f"{match['channels']};16{OTHER_ORDER[match['order']]}" for match in matches]
     again.tile = [
         tile._replace(args=(name, *tile.args[1:]) if isinstance(tile.args, tuple) else name)
         for name, tile in zip(swapped, again.tile, strict=True)
     ]
-    low, high = np.array(again), np.array(file)
-    return Picture(high.astype(np.uint16) * 256 + low, file.mode)
+    return Picture(np.array(file).astype(np.uint16) * 256 + np.array(again), file.mode)
 
 
-def read_ppm(file: Image.Image) -> Picture | None:
-    """All of an opened PPM file of 16 bits a channel; None for other layouts, such as numbers in words."""
-    file.fp.seek(0)
-    content = file.fp.read()
+def read_ppm(content: bytes) -> Picture | None:
+    """All of a PPM file of 16 bits a channel; None for other layouts, such as numbers in words."""
     header = PPM_HEADER.match(content)
     if header is None:
         return None
@@ -125,30 +108,14 @@ def read_ppm(file: Image.Image) -> Picture | None:
     return Picture(values.astype(np.uint16), "RGB")
 
 
-def _grey_and_alpha(file: Image.Image) -> np.ndarray:
-    """(h, w, 2) uint16 of a PNG: its bytes declared to be 8-bit RGBA, which are as many a pixel."""
-    file.fp.seek(0)
-    content = file.fp.read()
-    header = content[12:24] + b"\x08\x06" + content[26:29]
-    declared = content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[PNG_HEADER:]
-    with Image.open(io.BytesIO(declared)) as bytewise:
-        return np.array(bytewise).view(">u2").astype(np.uint16)
-
-
-def is_tiff(source: io.BytesIO | Path) -> bool:
-    """Whether a file, or a stream at its start, begins as TIFF files do."""
-    head = source.read(4) if isinstance(source, io.BytesIO) else source.open("rb").read(4)
-    return head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def read_other_tiff(source: io.BytesIO | Path, name: str) -> Picture:
+def read_other_tiff(content: bytes, name: str) -> Picture:
     """The first page of a TIFF file that Pillow does not take; InputError without tifffile, or for one that it does not
     take either. Colours that are multiplied with alpha are divided by it; other bands are left out."""
     try:
         import tifffile
     except ImportError:
         raise InputError(f"{name}: this kind of TIFF needs one more package: pip install tifffile") from None
-    with tifffile.TiffFile(source) as file:
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
         page, pages = file.pages[0], len(file.pages)
         pixels = page.asarray()
         extra = tuple(map(int, page.extrasamples))
@@ -159,8 +126,7 @@ def read_other_tiff(source: io.BytesIO | Path, name: str) -> Picture:
     if colour is None or pixels.ndim != 3 or pixels.shape[2] < count:
         raise InputError(f"{name} is a TIFF of a kind that is not known here; convert it to RGB")
     alphas = [place for place, kind in enumerate(extra) if kind in ALPHA and colour != "CMYK"][:1]
-    others = pixels.shape[2] - count - len(alphas)
-    losses = [f"without {others} further band{'s' if others > 1 else ''}"] if others else []
+    losses = [f"without {bands}" for bands in further_bands(pixels.shape[2] - count - len(alphas))]
     losses += ["only the first of its frames used"] if pages > 1 else []
     losses += ["floats of 64 bits reduced to 32"] if pixels.dtype == np.float64 else []
     pixels = pixels[:, :, [*range(count), *(count + place for place in alphas)]]
@@ -168,26 +134,14 @@ def read_other_tiff(source: io.BytesIO | Path, name: str) -> Picture:
         pixels = pixels.astype(np.float32)
     elif pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{name} holds {pixels.dtype} numbers; convert it to 8 or 16 bits, or to floats")
+    peak = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
     if page.photometric == 0:
-        pixels[:, :, :count] = (1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max) - pixels[:, :, :count]
+        pixels[:, :, :count] = peak - pixels[:, :, :count]
     if alphas and extra[alphas[0]] == ASSOCIATED:
-        peak = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
-        alpha = pixels[:, :, count:].astype(np.float64)
-        colours = pixels[:, :, :count] * float(peak)
+        colours, alpha = pixels[:, :, :count] * float(peak), pixels[:, :, count:].astype(np.float64)
         straight = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
         pixels[:, :, :count] = straight if peak == 1 else np.rint(straight.clip(0, peak))
     return Picture(pixels, colour + "A" * len(alphas), losses=tuple(losses))
-
-
-def tiff_exif(source: io.BytesIO | Path) -> Image.Exif:
-    """The tags of a TIFF file that Pillow does not take as a picture."""
-    exif = Image.Exif()
-    with source if isinstance(source, io.BytesIO) else source.open("rb") as stream:
-        exif.load_from_fp(stream)
-        for tag in SUBDIRECTORIES:
-            exif.get_ifd(tag)
-        exif.tobytes()
-    return exif
 
 
 def tiff_head(size: tuple[int, int], kind: PixelFormat, tags: ImageFileDirectory_v2) -> bytes:
@@ -206,15 +160,14 @@ def tiff_head(size: tuple[int, int], kind: PixelFormat, tags: ImageFileDirectory
     return head.getvalue()
 
 
-def write_tiff(stream: BinaryIO, head: bytes, bands: Iterable[np.ndarray]) -> None:
-    """Rows of a picture, (rows, W, C) uint8, uint16 or float32 at a time, behind `tiff_head`'s."""
+def write_rows(stream: BinaryIO, head: bytes, bands: Iterable[np.ndarray], order: str = "<") -> None:
+    """Rows of a picture, (rows, W, C) uint8, uint16 or float32 at a time, behind `tiff_head`'s, or `ppm_head`'s in the
+    byte order ">"."""
     stream.write(head)
     for band in bands:
-        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder("<"), copy=False)).data)
+        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder(order), copy=False)).data)
 
 
-def write_ppm(stream: BinaryIO, size: tuple[int, int], kind: PixelFormat, bands: Iterable[np.ndarray]) -> None:
-    """Rows of a grey or RGB picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PGM or PPM."""
-    stream.write(f"P{5 if kind.channels == 'L' else 6}\n{size[1]} {size[0]}\n{PEAKS[kind.depth]}\n".encode())
-    for band in bands:
-        stream.write(np.ascontiguousarray(band.astype(band.dtype.newbyteorder(">"), copy=False)).data)
+def ppm_head(size: tuple[int, int], kind: PixelFormat) -> bytes:
+    """What comes before the rows of a grey or RGB picture of `size` (H, W) as PGM or PPM."""
+    return f"P{5 if kind.channels == 'L' else 6}\n{size[1]} {size[0]}\n{PEAKS[kind.depth]}\n".encode()

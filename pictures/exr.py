@@ -7,10 +7,9 @@ multiplied with its alpha, pixels are not.
 
 import io
 import re
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -40,12 +39,6 @@ def check_available(path: str | Path) -> None:
         raise InputError(f"{path}: {LACKING}")
 
 
-def is_exr(source: io.BytesIO | Path) -> bool:
-    """Whether a file, or a stream at its start, begins as OpenEXR files do."""
-    head = source.read(4) if isinstance(source, io.BytesIO) else source.open("rb").read(4)
-    return head == MAGIC
-
-
 def to_light(values: np.ndarray) -> np.ndarray:
     """Values encoded as sRGB -> linear light, float32."""
     size = np.abs(values.astype(np.float64))
@@ -60,21 +53,18 @@ def from_light(light: np.ndarray) -> np.ndarray:
     return np.copysign(values, light).astype(np.float32)
 
 
-def read(source: io.BytesIO | Path, name: str) -> Picture:
+def read(content: bytes, name: str) -> Picture:
     """The first part of a file, grey or RGB, with alpha or without, as floats of any size; InputError for one without
     such channels, too large, or without the package."""
     check_available(name)
     import OpenEXR
 
-    with io.BytesIO(source.read_bytes()) if isinstance(source, Path) else source as stream:
-        header = OpenEXR.File(stream, separate_channels=True, header_only=True).header()
-        (left, top), (right, bottom) = (np.asarray(corner, np.int64) for corner in header["dataWindow"])
-        height, width = int(bottom - top + 1), int(right - left + 1)
-        check_memory(height * width * PIXEL, f"{name}: reading {width}x{height} pixels")
-        stream.seek(0)
-        file = OpenEXR.File(stream, separate_channels=True)
-        channels = file.channels()
-        parts = len(file.parts)
+    header = OpenEXR.File(io.BytesIO(content), separate_channels=True, header_only=True).header()
+    (left, top), (right, bottom) = header["dataWindow"]
+    height, width = int(bottom - top + 1), int(right - left + 1)
+    check_memory(height * width * PIXEL, f"{name}: reading {width}x{height} pixels")
+    file = OpenEXR.File(io.BytesIO(content), separate_channels=True)
+    channels, parts = file.channels(), len(file.parts)
     colours = next((form for form, names in NAMES.items() if set(names) <= set(channels)), None)
     if colours is None:
         raise InputError(f"{name} has channels {', '.join(channels)}; expected R, G and B, or Y")
@@ -92,50 +82,32 @@ def read(source: io.BytesIO | Path, name: str) -> Picture:
     pixels[:, :, :count] = from_light(pixels[:, :, :count])
     losses = [f"without channel {key}" for key in channels if key not in taken]
     losses += ["only the first of its parts used"] if parts > 1 else []
-    losses += _losses_of(header)
-    return Picture(pixels, colours + ALPHA * (len(taken) > count), _metadata_of(header), losses=tuple(losses))
+    primaries = header.get("chromaticities")
+    if primaries is not None and not np.allclose(np.ravel(primaries), REC_709, atol=1e-3):
+        losses.append("without its chromaticities")
+    if np.any(np.subtract(header["dataWindow"], header["displayWindow"])):
+        losses.append("without its display window")
+    density, aspect = float(header.get("xDensity", 0)), float(header.get("pixelAspectRatio", 1))
+    dpi = (density, density * aspect) if density > 0 and aspect > 0 else None
+    metadata = Metadata(dpi=dpi, text={key: text for key, text in header.items() if _is_text(key, text)})
+    return Picture(pixels, colours + ALPHA * (len(taken) > count), metadata, losses=tuple(losses))
 
 
-def write(
-    stream: BinaryIO, size: tuple[int, int], kind: PixelFormat, bands: Iterable[np.ndarray], metadata: Metadata
-) -> None:
-    """Rows of a picture of `size` (H, W), (rows, W, C) float32 at a time, as 32-bit floats."""
+def write(stream: BinaryIO, pixels: np.ndarray, kind: PixelFormat, metadata: Metadata) -> None:
+    """A picture (H, W, C) float32, as 32-bit floats, to a stream that can go back."""
     import OpenEXR
 
-    header: dict[str, Any] = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     header |= {key: text for key, text in metadata.text.items() if _is_text(key, text)}
     if metadata.dpi:
         header |= {"xDensity": float(metadata.dpi[0]), "pixelAspectRatio": metadata.dpi[1] / metadata.dpi[0]}
     count = len(kind.colours)
-    names = [*NAMES[kind.colours], *([ALPHA] if kind.has_alpha else [])]
-    planes = {name: np.empty(size, np.float32) for name in names}
-    top = 0
-    for band in bands:
-        light = to_light(band[:, :, :count])
-        if kind.has_alpha:
-            light = np.dstack([light * band[:, :, count:], band[:, :, count:]])
-        for number, plane in enumerate(planes.values()):
-            plane[top : top + len(band)] = light[:, :, number]
-        top += len(band)
-    content = io.BytesIO()  # the package writes no stream that it cannot seek in
-    OpenEXR.File(header, planes).write(content)
-    stream.write(content.getbuffer())
+    light, alpha = to_light(pixels[:, :, :count]), pixels[:, :, count:]
+    planes = np.dstack([light * alpha, alpha]) if kind.has_alpha else light
+    names = NAMES[kind.colours] + (ALPHA,) * kind.has_alpha
+    channels = {name: np.ascontiguousarray(planes[:, :, number]) for number, name in enumerate(names)}
+    OpenEXR.File(header, channels).write(stream)
 
 
 def _is_text(key: str, text: object) -> bool:
     return isinstance(text, str) and bool(TEXT_NAME.fullmatch(key)) and not STRUCTURE.fullmatch(key)
-
-
-def _metadata_of(header: dict[str, Any]) -> Metadata:
-    density, aspect = float(header.get("xDensity", 0)), float(header.get("pixelAspectRatio", 1))
-    dpi = (density, density * aspect) if density > 0 and aspect > 0 else None
-    return Metadata(dpi=dpi, text={key: text for key, text in header.items() if _is_text(key, text)})
-
-
-def _losses_of(header: dict[str, Any]) -> list[str]:
-    losses, primaries = [], header.get("chromaticities")
-    if primaries is not None and not np.allclose(np.ravel(primaries), REC_709, atol=1e-3):
-        losses.append("without its chromaticities")
-    if any(map(np.any, np.subtract(header["dataWindow"], header["displayWindow"]))):
-        losses.append("without its display window")
-    return losses

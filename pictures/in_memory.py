@@ -1,12 +1,14 @@
 """Pictures that other people's code holds, Pillow's and arrays, as `Picture`, and back as what they were."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from pictures.colour import image_of
 from pictures.picture import CHANNELS, Picture
-from pictures.reading import PLAIN, unit_floats, whole_numbers
+from pictures.reading import decoded
 from utils.errors import InputError
 
 RANGES = {np.dtype(np.uint8): "0..255", np.dtype(np.uint16): "0..65535"}
@@ -19,44 +21,25 @@ def picture_of(given: Image.Image | np.ndarray) -> Picture:
 
     InputError for other arrays and for values that are no picture's.
     """
-    return _of_image(given) if isinstance(given, Image.Image) else _of_array(given)
+    if isinstance(given, Image.Image):
+        return decoded(ImageOps.exif_transpose(given), b"", "the picture")
+    return _of_array(given)
 
 
 def as_given(made: Picture, given: Image.Image | np.ndarray) -> Any:
-    """What was `made` of `given`, as that was: Pillow's image in its mode, palettes as RGB, 1 bit as grey, with its
-    colour profile; an array of its type and number of axes."""
+    """What was `made` of `given`, as that was: Pillow's image in its mode, palettes as what they hold, 1 bit as grey,
+    with its colour profile; an array of its type and number of axes."""
     if isinstance(given, np.ndarray):
         return made.pixels.reshape(*made.size, *given.shape[2:]).astype(given.dtype, copy=False)
-    pixels = made.pixels if made.pixels.shape[2] > 1 else made.pixels[:, :, 0]
     if made.pixel_format.depth == 32:
         low, high = made.span
-        image = Image.fromarray(pixels * np.float32(high - low) + np.float32(low))
-    elif made.pixel_format.depth == 16:
-        image = Image.fromarray(pixels)
-        image = image.convert("I") if given.mode == "I" else image
-    elif made.channels == "CMYK":
-        image = Image.frombytes("CMYK", made.size[::-1], np.ascontiguousarray(pixels).tobytes())
-    else:
-        image = Image.fromarray(pixels)
+        made = replace(made, pixels=made.pixels * np.float32(high - low) + np.float32(low))
+    image = image_of(made)
+    if given.mode == "I":
+        image = image.convert("I")
     if profile := given.info.get("icc_profile"):
         image.info["icc_profile"] = profile
     return image
-
-
-def _of_image(image: Image.Image) -> Picture:
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        return unit_floats(Picture(np.array(image)[:, :, None], "L"), "the picture")
-    if image.mode.startswith("I"):
-        return whole_numbers(image, "the picture")
-    transparent = image.has_transparency_data
-    mode = PLAIN.get(image.mode, image.mode)
-    if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        mode = "RGBA" if transparent else "RGB"
-    elif transparent and mode in ("L", "RGB"):  # one colour of the file is
-        mode += "A"
-    pixels = np.array(image if mode == image.mode else image.convert(mode))
-    return Picture(pixels.reshape(*pixels.shape[:2], -1), mode)
 
 
 def _of_array(array: np.ndarray) -> Picture:

@@ -7,13 +7,12 @@ or is named here as lost.
 import io
 import re
 import struct
-import zlib
-from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from pictures.png import PNG_SIGNATURE, png_chunk, png_chunks
+
 HEAD = 1 << 16  # bytes of a file of boxes in which what is said of its pictures lies
 # Chunks of a PNG that are pixels, or kept: colours without a profile as one, the rest by `Metadata`
 PNG_KEPT = {"IHDR", "PLTE", "IDAT", "IEND", "tRNS", "acTL", "fcTL", "fdAT", "iCCP", "gAMA", "cHRM", "sRGB", "cICP",
@@ -27,16 +26,6 @@ TIFF_WORDS = {34377: "Photoshop's data", 33723: "IPTC", 33550: "the place on a m
 BOXES = {b"mdcv": "the mastering display", b"clli": "light levels", b"tmap": "the gain map"}
 IMAGE_END = b"\xff\xd9"
 MOTION = re.compile(IMAGE_END + rb".{0,64}?\0\0\0.ftyp", re.DOTALL)
-
-
-def png_chunks(content: bytes) -> Iterator[tuple[str, memoryview, bytes]]:
-    """Names, data and checksums of the chunks of a PNG."""
-    place, view = len(PNG_SIGNATURE), memoryview(content)
-    while place + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, place)
-        end = place + 8 + length
-        yield content[place + 4 : place + 8].decode("latin-1"), view[place + 8 : end], content[end : end + 4]
-        place = end + 4
 
 
 def coding(content: bytes) -> tuple[int, int] | None:
@@ -62,7 +51,8 @@ def left_out(content: bytes, file: Image.Image) -> list[str]:
             found.append("the film of the motion photo")
     elif file.format == "TIFF":
         found = [text for tag, text in TIFF_WORDS.items() if tag in file.tag_v2]
-        found += _bands(file)
+        extra = file.tag_v2.get(338, ())
+        found += further_bands(len(extra) - (extra[:1] in ((1,), (2,))))
     elif file.format == "SGI" and content[3:4] == b"\2":
         return ["16 bits reduced to 8"]
     elif file.format == "BMP" and content[28:34] == b"\x20\0\0\0\0\0":  # 32 bits, of which Windows uses 24
@@ -75,10 +65,8 @@ def left_out(content: bytes, file: Image.Image) -> list[str]:
     return list(dict.fromkeys(f"without {text}" for text in found))
 
 
-def _bands(file: Image.Image) -> list[str]:
-    extra = file.tag_v2.get(338, ())
-    alpha = 1 if extra[:1] in ((1,), (2,)) else 0
-    count = len(extra) - alpha
+def further_bands(count: int) -> list[str]:
+    """So many bands of a TIFF file that are neither colours nor alpha, in words."""
     return [f"{count} further band{'s' if count > 1 else ''}"] if count > 0 else []
 
 
@@ -98,10 +86,9 @@ def mended(content: bytes) -> tuple[bytes, str] | None:
 def _mended_png(content: bytes) -> tuple[bytes, str] | None:
     parts, damaged, ended = [PNG_SIGNATURE], [], False
     for name, data, checksum in png_chunks(content):
-        head = name.encode("latin-1")
-        right = struct.pack(">I", zlib.crc32(data, zlib.crc32(head)))
-        if right == checksum:
-            parts += [struct.pack(">I", len(data)), head, data, right]
+        chunk = png_chunk(name.encode("latin-1"), data)
+        if chunk.endswith(checksum):
+            parts.append(chunk)
         elif name[0].isupper():  # without which there is no picture
             return None
         else:
@@ -109,6 +96,6 @@ def _mended_png(content: bytes) -> tuple[bytes, str] | None:
         ended = ended or name == "IEND"
     said = [f"chunk {name} is damaged" for name in damaged]
     if not ended:
-        parts.append(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
+        parts.append(png_chunk(b"IEND", b""))
         said.append("its end mark is missing")
     return (b"".join(parts), ", ".join(said)) if said else None

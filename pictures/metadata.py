@@ -41,14 +41,10 @@ class Metadata:
 
         Thumbnails are left out: they show another picture than the one that is going to be written.
         """
-        dpi = info.get("dpi")
-        if "jfif_density" in info and not info.get("jfif_unit") and RESOLUTION_X not in exif:
-            dpi = None  # Pillow's 72 for "unknown"
-        if BITS in exif and RESOLUTION_X not in exif:
-            dpi = None  # Pillow's 1 for a TIFF that says nothing
-        if (
-            dpi is None and BITS in exif and {RESOLUTION_X, RESOLUTION_Y} <= set(exif)
-        ):  # a TIFF that Pillow did not take
+        dpi, is_tiff, says = info.get("dpi"), BITS in exif, RESOLUTION_X in exif
+        if not says and (is_tiff or ("jfif_density" in info and not info.get("jfif_unit"))):
+            dpi = None  # Pillow's 1 of a TIFF, or 72 of a JPEG, that says nothing
+        if dpi is None and is_tiff and says and RESOLUTION_Y in exif:  # a TIFF that Pillow did not take
             inches = {2: 1, 3: 2.54}.get(exif.get(RESOLUTION_UNIT, 2), 0)
             dpi = (float(exif[RESOLUTION_X]) * inches, float(exif[RESOLUTION_Y]) * inches)
         xmp = info.get("xmp") or exif.get(XMP)
@@ -85,9 +81,7 @@ class Metadata:
         return replace(self, **dropped), lost
 
     def options(self, form: str) -> dict[str, Any]:
-        """As the options of Pillow's `save` in its format `form`."""
-        if form == "TIFF":
-            return {"tiffinfo": self.tiff_tags()}
+        """As the options of Pillow's `save` in its format `form`, but TIFF."""
         options = {"icc_profile": self.icc, "exif": self.exif, "dpi": self.dpi}
         if form == "PNG":
             chunks = PngInfo()
@@ -105,7 +99,9 @@ class Metadata:
         tags = ImageFileDirectory_v2()
         exif = _load(self.exif)
         for tag in exif:
-            tags[tag] = _subdirectory(exif, tag) if tag in SUBDIRECTORIES else exif[tag]
+            tags[tag] = dict(exif.get_ifd(tag)) if tag in SUBDIRECTORIES else exif[tag]
+            if tag in SUBDIRECTORIES and INTEROP in tags[tag]:
+                tags[tag] |= {INTEROP: exif.get_ifd(INTEROP)}
         if self.dpi:
             tags[RESOLUTION_UNIT], tags[RESOLUTION_X], tags[RESOLUTION_Y] = 2, *self.dpi
         if self.xmp:
@@ -126,11 +122,6 @@ def _load(data: bytes | None) -> Image.Exif:
     if data:
         exif.load(data)
     return exif
-
-
-def _subdirectory(exif: Image.Exif, tag: int) -> dict[int, Any]:
-    content = dict(exif.get_ifd(tag))
-    return {**content, INTEROP: exif.get_ifd(INTEROP)} if INTEROP in content else content
 
 
 def _exif_of_size(data: bytes, size: tuple[int, int], scale: tuple[float, float], turned: bool) -> bytes:

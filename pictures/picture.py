@@ -54,11 +54,15 @@ class Picture:
 @dataclass(frozen=True)
 class Animation:
     """`frames` of one kind and size as they are shown, `durations` in milliseconds, `plays`: how often all is shown,
-    0 for without end. The metadata is the first frame's."""
+    0 for without end."""
 
     frames: tuple[Picture, ...]
     durations: tuple[float, ...]
     plays: int
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.frames[0].metadata
 
 
 def levels(values: np.ndarray, depth: int) -> np.ndarray:

@@ -39,25 +39,31 @@ def write_png(
     compression: int = COMPRESSION,
 ) -> None:
     """Rows of a picture of `size` (H, W), (rows, W, C) uint8 or uint16 at a time, as PNG; `frame` is `png_frame`'s."""
-    header = png_header(size, kind)
     stream.write(PNG_SIGNATURE)
-    position = len(PNG_SIGNATURE)
-    while position < len(frame):
-        (length,) = struct.unpack_from(">I", frame, position)
-        name = frame[position + 4 : position + 8]
-        if name == b"IDAT":
+    for name, data, _ in png_chunks(frame):
+        if name == "IHDR":
+            data = png_header(size, kind)
+        parts: Iterable[bytes] = [data]
+        if name == "IDAT":
             rows = _filtered_rows(bands, size[1] * len(kind.channels))
-            for data in compressed(rows, compression, system.threads_in_use()):
-                stream.write(png_chunk(name, data))
-        else:
-            data = header if name == b"IHDR" else frame[position + 8 : position + 8 + length]
-            stream.write(png_chunk(name, data))
-        position += 12 + length
+            parts = compressed(rows, compression, system.threads_in_use())
+        for part in parts:
+            stream.write(png_chunk(name.encode("latin-1"), part))
 
 
 def png_header(size: tuple[int, int], kind: PixelFormat) -> bytes:
     """What a PNG of a size (H, W) has in its IHDR chunk."""
     return struct.pack(">IIBBBBB", size[1], size[0], kind.depth, PNG_COLOURS[kind.channels], 0, 0, 0)
+
+
+def png_chunks(content: bytes) -> Iterator[tuple[str, bytes, bytes]]:
+    """Names, data and checksums of the chunks of a PNG."""
+    place = len(PNG_SIGNATURE)
+    while place + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        end = place + 8 + length
+        yield content[place + 4 : place + 8].decode("latin-1"), content[place + 8 : end], content[end : end + 4]
+        place = end + 4
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:

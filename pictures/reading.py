@@ -3,7 +3,6 @@
 import importlib
 import io
 import re
-import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,14 +13,15 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pictures import deep, exr
-from pictures.colour import BT709, SRGB_CURVE, cmyk_image, coded_profile, rgb_profile, srgb_of
+from pictures.colour import BT709, SRGB_CURVE, coded_profile, in_rgb, rgb_profile, srgb_of
 from pictures.inventory import coding, left_out, mended
 from pictures.metadata import ORIENTATION, Metadata
 from pictures.picture import PEAKS, Picture, levels
 from utils.errors import InputError, one_line
+from utils.files import check_regular
 from utils.system import check_memory
 
 # Formats Pillow recognises but needs Ghostscript, Windows or a plug-in of the user's to decode.
@@ -78,18 +78,6 @@ def list_pictures(folder: str | Path) -> list[Path]:
     return pictures
 
 
-def check_readable(path: Path) -> None:
-    """InputError unless `path` is a regular file: others, such as pipes, may never end."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        mode = 0
-    if not mode or stat.S_ISDIR(mode):
-        raise InputError(f"no picture {path}; check the name")
-    if not stat.S_ISREG(mode):
-        raise InputError(f"{path} is no file but a pipe or a device; give - and send the picture to the standard input")
-
-
 @contextmanager
 def reading_errors(name: str) -> Iterator[None]:
     """Whatever a damaged file makes the parsers of Pillow, tifffile and OpenEXR raise is an InputError."""
@@ -111,30 +99,22 @@ def reading_errors(name: str) -> Iterator[None]:
         ) from None
 
 
-def _stream(source: str | Path | bytes) -> io.BytesIO | Path:
-    """What Pillow and tifffile open, as often as they like."""
-    if isinstance(source, bytes):
-        return io.BytesIO(source)
-    check_readable(Path(source))
-    return Path(source)
-
-
-def opened(source: str | Path | bytes) -> Image.Image:
-    """Pillow's image of a file, or of a file's content, of which only the head is read; of any size."""
-    stream = _stream(source)
-    head = stream.read(16) if isinstance(stream, io.BytesIO) else stream.open("rb").read(16)
+def opened(source: str | Path | bytes, name: str | None = None) -> Image.Image:
+    """Pillow's image of a file, or of the content of one of this name, of which only the head is read; of any size."""
+    with io.BytesIO(source) if isinstance(source, bytes) else check_regular(source, "picture").open("rb") as stream:
+        head = stream.read(16)
     if HEIC.match(head) or head.startswith(JXL):
         package, module = PHONES[".jxl" if head.startswith(JXL) else ".heic"]
         try:
             plugin = importlib.import_module(module)
         except ImportError:
-            raise InputError(f"{name_of(source)} needs one more package: pip install {package}") from None
+            raise InputError(f"{name or name_of(source)} needs one more package: pip install {package}") from None
         if package == "pillow-heif":
             plugin.register_heif_opener(thumbnails=False)
     with PILLOWS_LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # memory is the limit here
         try:
-            return Image.open(_stream(source))
+            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -144,39 +124,28 @@ def name_of(source: str | Path | bytes) -> str:
     return STREAM if isinstance(source, bytes) else str(source)
 
 
-def open_picture(path: str | Path) -> Image.Image:
-    """The decoded picture, turned upright (EXIF).
-
-    InputError when the file is missing, no whole picture, or larger than Pillow agrees to decode.
-    """
-    with reading_errors(str(path)), opened(path) as file:
-        return ImageOps.exif_transpose(file)
-
-
 def read_rgb(path: str | Path) -> np.ndarray:
     """(h, w, 3) uint8 RGB of any picture, without its transparency."""
     picture = read_picture(path)
-    pixels = levels(picture.pixels, 8)
-    if picture.channels == "CMYK":
-        return np.array(srgb_of(cmyk_image(pixels), picture.metadata.icc))
+    pixels = levels((in_rgb(picture) if picture.channels == "CMYK" else picture).pixels, 8)
     return np.repeat(pixels[:, :, :1], 3, axis=2) if pixels.shape[2] < 3 else np.ascontiguousarray(pixels[:, :, :3])
 
 
-def read_picture(source: str | Path | bytes) -> Picture:
-    """The picture of a file, or of a file's content, upright, with all its depth.
+def read_picture(source: str | Path | bytes, name: str | None = None) -> Picture:
+    """The picture of a file, or of a file's content, upright, with all its depth; `name` is what messages call it.
 
     Palettes are read as RGB (RGBA with transparent entries, grey where all entries are), 1 bit as grey, Lab as sRGB.
-    Floats beyond [0, 1] are mapped to it, see `Picture.span`. Slight damage is mended, which is a loss. InputError as
-    `open_picture`, for floats that are no numbers, and for a picture that needs more memory than is free.
+    Floats beyond [0, 1] are mapped to it, see `Picture.span`. Slight damage is mended, which is a loss. InputError for
+    a file that is missing or no whole picture, floats that are no numbers, and one that needs more memory than is free.
     """
-    name = name_of(source)
+    name = name or name_of(source)
     with reading_errors(name):
+        content = source if isinstance(source, bytes) else check_regular(source, "picture").read_bytes()
         try:
-            return _read(source, name)
+            return _read(content, name)
         except (InputError, MemoryError):
             raise
         except Exception:
-            content = source if isinstance(source, bytes) else Path(source).read_bytes()
             whole = mended(content)
             if whole is None:
                 raise
@@ -184,30 +153,29 @@ def read_picture(source: str | Path | bytes) -> Picture:
             return replace(picture, losses=(*picture.losses, whole[1]))
 
 
-def _read(source: str | Path | bytes, name: str) -> Picture:
+def _read(content: bytes, name: str) -> Picture:
     try:
-        with opened(source) as file:
+        with opened(content, name) as file:
             if file.format == "PNG":
-                file.verify()  # decoding alone leaves out the last checksums
-        with opened(source) as file:
+                opened(content).verify()  # decoding alone leaves out the last checksums
             count = file.width * file.height * max(3, len(file.getbands()))
             check_memory(COPIES * count, f"{name}: reading {file.width}x{file.height} pixels")
             if deep.is_misread(file):
                 raise UnidentifiedImageError
-            content = source if isinstance(source, bytes) else Path(source).read_bytes()
-            picture = _decoded(file, source, name)
+            picture = decoded(file, content, name)
             losses = [*picture.losses, *left_out(content, file)]
             losses += ["only the first of its frames used"] if has_more_frames(file) else []
             picture = replace(picture, losses=tuple(losses))
             picture = described(picture, file.getexif, file.info, getattr(file, "text", {}))
             return _coloured(picture, file.info, coding(content))
     except UnidentifiedImageError:
-        if exr.is_exr(_stream(source)):
-            return unit_floats(exr.read(_stream(source), name), name)
-        if not deep.is_tiff(_stream(source)):
+        if content.startswith(exr.MAGIC):
+            return unit_floats(exr.read(content, name), name)
+        if not content.startswith(deep.TIFF):
             raise
-        picture = unit_floats(deep.read_other_tiff(_stream(source), name), name)
-        return described(picture, lambda: deep.tiff_exif(_stream(source)))
+        exif = Image.Exif()
+        picture = unit_floats(deep.read_other_tiff(content, name), name)
+        return described(picture, lambda: exif.load_from_fp(io.BytesIO(content)) or exif)
 
 
 def _coloured(picture: Picture, info: Mapping[str, Any], code: tuple[int, int] | None) -> Picture:
@@ -229,17 +197,18 @@ def _coloured(picture: Picture, info: Mapping[str, Any], code: tuple[int, int] |
     return replace(picture, metadata=replace(picture.metadata, icc=profile), losses=losses)
 
 
-def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Picture:
-    """Pixels of an opened file that is not yet loaded, in the order in which it stores them."""
+def decoded(file: Image.Image, content: bytes, name: str) -> Picture:
+    """Pixels of Pillow's image, of a file that is not yet loaded or without one, in the order in which it holds them.
+
+    Floats and whole numbers as `unit_floats` and `whole_numbers`.
+    """
     losses: tuple[str, ...] = ()
-    if deep.is_reduced(file):
-        with opened(source) as again:
-            deep_ppm = deep.read_ppm(again) if file.format == "PPM" else None
-            picture = deep_ppm or deep.decode_twice(file, again)
-        if picture is not None:
+    bits, layout = deep.bits_of(file, content), str(next(iter(deep.layouts(file)), ("",))[0])
+    if bits == 16:
+        deep_ppm = deep.read_ppm(content) if file.format == "PPM" else None
+        if (picture := deep_ppm or deep.decode_twice(file, content, opened)) is not None:
             return _with_transparent_colour(picture, file)
-        losses = ("16 bits reduced to 8",)
-    if (bits := deep.avif_bits(file)) > 8:
+    if bits > 8:
         losses = (f"{bits} bits reduced to 8",)
     is_negative = file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == 0  # which Pillow knows of 8 bits alone
     if file.mode == "F":
@@ -259,7 +228,6 @@ def _decoded(file: Image.Image, source: str | Path | bytes, name: str) -> Pictur
     if file.mode == "LAB":
         rgb = np.array(srgb_of(file, file.info.pop("icc_profile", None)))
         return Picture(rgb, "RGB", losses=(*losses, "Lab converted to RGB"))
-    layout = next(iter(deep.layouts(file)), None)
     mode = PLAIN.get(file.mode, file.mode)
     if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
         losses = (*losses, f"mode {mode} read as RGB")
@@ -280,12 +248,12 @@ def _copied(image: Image.Image) -> np.ndarray:
     return pixels
 
 
-def _with_transparent_colour(picture: Picture, file: Image.Image, layout: Any = None) -> Picture:
+def _with_transparent_colour(picture: Picture, file: Image.Image, layout: str = "") -> Picture:
     """With alpha where the file names one colour, or level of grey, that is transparent."""
     colour = file.info.get("transparency")
     if picture.pixel_format.has_alpha or colour is None or isinstance(colour, bytes):
         return picture
-    if bits := FEW_BITS.get(str(layout)):
+    if bits := FEW_BITS.get(layout):
         colour = colour * PEAKS[8] // ((1 << bits) - 1)
     opaque = (picture.pixels != np.array(colour)).any(axis=2, keepdims=True)
     alpha = opaque * picture.pixels.dtype.type(PEAKS[picture.pixel_format.depth])

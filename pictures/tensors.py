@@ -55,20 +55,13 @@ class Layers:
         )
 
     @classmethod
-    def beside(cls, parts: Sequence["Layers"]) -> "Layers":
-        """Parts of the same height, from left to right, as one; all of them have alpha, or none."""
+    def joined(cls, parts: Sequence["Layers"], dim: int) -> "Layers":
+        """Parts of the same width, from top to bottom (`dim` 1), or of the same height, from left to right (2), as one;
+        all of them have alpha, or none."""
         if len(parts) == 1:
             return parts[0]
-        alpha = None if parts[0].alpha is None else torch.cat([part.alpha for part in parts], dim=2)
-        return cls(torch.cat([part.colour for part in parts], dim=2), alpha)
-
-    @classmethod
-    def below(cls, parts: Sequence["Layers"]) -> "Layers":
-        """Parts of the same width, from top to bottom, as one; all of them have alpha, or none."""
-        if len(parts) == 1:
-            return parts[0]
-        alpha = None if parts[0].alpha is None else torch.cat([part.alpha for part in parts], dim=1)
-        return cls(torch.cat([part.colour for part in parts], dim=1), alpha)
+        alpha = None if parts[0].alpha is None else torch.cat([part.alpha for part in parts], dim)
+        return cls(torch.cat([part.colour for part in parts], dim), alpha)
 
     def rgb(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB in front of white, for showing; inks by the plain formula."""

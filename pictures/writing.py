@@ -2,18 +2,18 @@
 
 import io
 import os
+import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from pictures import deep, exr, png
-from pictures.animations import encode_animation
-from pictures.colour import cmyk_image, palette_image
+from pictures.animations import save_animation
+from pictures.colour import image_of, palette_image
 from pictures.formats import Format, check_writable, format_of
 from pictures.metadata import Metadata
 from pictures.picture import CHANNELS, Animation, Picture, PixelFormat, levels
@@ -33,10 +33,6 @@ class BandedPicture:
     metadata: Metadata = field(default_factory=Metadata)
     span: tuple[float, float] = (0.0, 1.0)
 
-    @classmethod
-    def of(cls, picture: Picture) -> "BandedPicture":
-        return cls(picture.size, picture.pixel_format, [picture.pixels], picture.metadata, picture.span)
-
 
 def write_picture(
     path: str | Path,
@@ -44,16 +40,15 @@ def write_picture(
     compression: int | None = None,
     form: Format | None = None,
 ) -> list[str]:
-    """Write a picture, or (H, W, 3) or (H, W) uint8, in the format of the file's ending unless another is given,
-    which has to hold its kind, all or nothing; makes the folder. Returns what of the metadata could not be written, in
-    words.
+    """Write a picture, or (H, W, 3) or (H, W) uint8, all or nothing, in a format that has to hold its kind, by default
+    that of the file's ending; makes the folder and follows links.
 
-    Exact but for JPEG, which is written at quality 95 with colours at full resolution. `compression` is that of PNG,
-    0 to 9, COMPRESSION unless given. A link is followed. InputError as `check_writable`, and when the format cannot
+    Exact but for JPEG and AVIF, of quality 95 with colours at full resolution. `compression` is that of PNG, 0 to 9.
+    Returns the metadata that could not be written, in words. InputError as `check_writable`, and when the format cannot
     hold the picture.
     """
     path = check_writable(path)
-    with atomic_file(os.path.realpath(path)) as temporary, open(temporary, "w+b") as stream:
+    with atomic_file(os.path.realpath(path)) as temporary, open(temporary, "wb") as stream:
         return encode(stream, path, form or format_of(path), picture, compression)
 
 
@@ -64,84 +59,52 @@ def encode(
     picture: Picture | BandedPicture | Animation | np.ndarray,
     compression: int | None = None,
 ) -> list[str]:
-    """Write to an empty stream, that can go back, what `write_picture` writes to `path`; returns what it returns."""
-    if isinstance(picture, Animation):
-        level = png.COMPRESSION if compression is None else compression
-        return encode_animation(stream, path, form, picture, level)
+    """Write to a stream what `write_picture` writes to `path`; returns what it returns."""
     if isinstance(picture, np.ndarray):
         pixels = levels(picture.reshape(*picture.shape[:2], -1), min(form.channels))
         picture = Picture(pixels, CHANNELS[pixels.shape[2]])
-    banded = BandedPicture.of(picture) if isinstance(picture, Picture) else picture
+    level, lost = png.COMPRESSION if compression is None else compression, []
     try:
         try:
-            write = _writer(banded, form, compression)
-            lost = []
+            write = _writer(picture, form, picture.metadata, level)
         except Exception as error:  # Pillow's writers raise anything at all for metadata that they cannot write
             if picture.metadata == Metadata():
                 raise
-            write = _writer(replace(banded, metadata=Metadata()), form, compression)
-            lost = [f"all metadata ({error})"]
-    except (OSError, ValueError, MemoryError) as error:
+            write, lost = _writer(picture, form, Metadata(), level), [f"all metadata ({error})"]
+    except (OSError, ValueError, MemoryError, struct.error) as error:
         raise InputError(f"cannot write {path}: {error or 'too large for this format'}") from None
-    if write is not None:
-        write(stream)
-        return lost
-    return _encode_whole(stream, path, form, picture)
+    write(stream)
+    return lost
 
 
-def _writer(picture: BandedPicture, form: Format, compression: int | None) -> Callable[[BinaryIO], None] | None:
-    """What writes the picture row by row, its metadata included; None where the format is written by Pillow."""
-    size, kind, bands = picture.size, picture.pixel_format, picture.bands
-    if form.name == "TIFF":
-        head = deep.tiff_head(size, kind, picture.metadata.options("TIFF")["tiffinfo"])
-        return partial(deep.write_tiff, head=head, bands=_spanned(bands, kind, picture.span))
+def _writer(
+    picture: Picture | BandedPicture | Animation, form: Format, metadata: Metadata, compression: int
+) -> Callable[[BinaryIO], Any]:
+    """What writes the picture behind its metadata: row by row, or as Pillow has encoded it."""
+    if isinstance(picture, Animation) or form.name not in BANDED:
+        content = io.BytesIO()
+        if isinstance(picture, Animation):
+            save_animation(content, form, picture, metadata, compression)
+        elif form.name == "EXR":
+            exr.write(content, _spanned(picture.pixels, picture), picture.pixel_format, metadata)
+        else:
+            image = (palette_image if form.name == "GIF" else image_of)(picture)
+            image.save(content, form.name, **form.options, **metadata.options(form.name))
+        return lambda stream: stream.write(content.getbuffer())
+    size, kind = picture.size, picture.pixel_format
+    bands = [picture.pixels] if isinstance(picture, Picture) else picture.bands
     if form.name == "PNG":
-        frame = png.png_frame(kind.channels, picture.metadata.options("PNG"))
-        level = png.COMPRESSION if compression is None else compression
-        return partial(png.write_png, frame=frame, size=size, kind=kind, bands=bands, compression=level)
-    if form.name == "EXR":
-        bands = _spanned(bands, kind, picture.span)
-        return partial(exr.write, size=size, kind=kind, bands=bands, metadata=picture.metadata)
-    if form.name == "PPM":
-        return partial(deep.write_ppm, size=size, kind=kind, bands=bands)
-    return None
+        frame = png.png_frame(kind.channels, metadata.options("PNG"))
+        return partial(png.write_png, frame=frame, size=size, kind=kind, bands=bands, compression=compression)
+    if form.name == "TIFF":
+        head = deep.tiff_head(size, kind, metadata.tiff_tags())
+        return partial(deep.write_rows, head=head, bands=(_spanned(band, picture) for band in bands))
+    return partial(deep.write_rows, head=deep.ppm_head(size, kind), bands=bands, order=">")
 
 
-def _spanned(bands: Iterable[np.ndarray], kind: PixelFormat, span: tuple[float, float]) -> Iterable[np.ndarray]:
-    """Floats as what they stand for."""
-    low, high, count = *span, len(kind.colours)
-    for band in bands:
-        if kind.depth == 32:
-            band = np.dstack([band[:, :, :count] * np.float32(high - low) + np.float32(low), band[:, :, count:]])
-        yield band
-
-
-def _encode_whole(stream: BinaryIO, path: str | Path, form: Format, picture: Picture) -> list[str]:
-    """By Pillow."""
-    try:
-        try:
-            _save(stream, picture, form)
-        except Exception as error:  # as above
-            if picture.metadata == Metadata():
-                raise
-            stream.seek(0)
-            stream.truncate()
-            _save(stream, replace(picture, metadata=Metadata()), form)
-            return [f"all metadata ({error})"]
-    except (OSError, ValueError, MemoryError) as error:
-        raise InputError(f"cannot write {path}: {error or 'too large for this format'}") from None
-    return []
-
-
-def _save(stream: BinaryIO, picture: Picture, form: Format) -> None:
-    options: dict[str, Any] = {**form.options, **picture.metadata.options(form.name)}
-    pixels = picture.pixels
-    grey = pixels.shape[2] == 1
-    image = cmyk_image(pixels) if picture.channels == "CMYK" else Image.fromarray(pixels[:, :, 0] if grey else pixels)
-    if form.name == "GIF":
-        image = palette_image(pixels)
-    # OpenJPEG itself never comes to an end when the disk is full
-    content = io.BytesIO() if form.name == "JPEG2000" else stream
-    image.save(content, form.name, **options)
-    if content is not stream:
-        stream.write(content.getbuffer())
+def _spanned(pixels: np.ndarray, picture: Picture | BandedPicture) -> np.ndarray:
+    """Rows of a picture, floats as what they stand for."""
+    if picture.span == (0, 1) or picture.pixel_format.depth < 32:
+        return pixels
+    (low, high), count = map(np.float32, picture.span), len(picture.pixel_format.colours)
+    return np.dstack([pixels[:, :, :count] * (high - low) + low, pixels[:, :, count:]])

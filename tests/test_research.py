@@ -11,38 +11,25 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from torch import nn
 
 import init_cmsr
 import test
 import train
 from tests.commands import ROOT, call
 from tests.evaluation.conftest import FakeLPIPS
+from tests.training.losses.narrow import vgg19
 from tests.trainings import checkpoint_of
 from tools.bench import __main__ as bench
 from training import loop
-from training.losses import perceptual
 from utils.processes import Stopped
 
 PROGRAMS = {"train.py": train, "test.py": test, "tools.bench": bench, "init_cmsr.py": init_cmsr}
 
 
-def vgg19(weights) -> nn.Sequential:
-    """VGG-19, narrow and at random."""
-    torch.manual_seed(0)
-    layers, channels = [], 3
-    for count in (2, 2, 4, 4, 4):
-        for _ in range(count):
-            layers += [nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU()]
-            channels = 4
-        layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers)
-
-
 @pytest.mark.usefixtures("empty_folder")
 def test_an_afternoon(pictures, monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=FakeLPIPS))
-    monkeypatch.setattr(perceptual, "_vgg19", vgg19)
+    monkeypatch.setattr("torchvision.models.vgg19", vgg19)
     Path("save").mkdir()
     for name in ("configs", "load", "save/pretrained_models"):
         Path(name).symlink_to(ROOT / name)

@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 import demo
 import test
-from evaluation.tasks import Task
+from evaluation.tasks import Task, load_test_config
 from tests.commands import call, mistake
 from tools import make_benchmark
 from utils import cli
@@ -20,14 +21,33 @@ from utils import cli
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
+def write_config(config: dict) -> None:
+    Path("t.yaml").write_text(yaml.safe_dump(config))
+
+
+def write(sets: dict, scales: Sequence = (2,)) -> None:
+    """A config of data sets at scales."""
+    write_config({"scales": list(scales), "datasets": sets})
+
+
+def measure(*options) -> None:
+    call(test, "--config", "t.yaml", "--model", *options)
+
+
+def refused(capsys, *options) -> str:
+    return mistake(capsys, test, "--config", "t.yaml", "--model", *options)
+
+
+def results(name: str = "r.json") -> dict:
+    return json.loads(Path(name).read_text())
+
+
 def test_results_as_table_json_and_pictures(pictures, checkpoint, capsys) -> None:
-    Path("t.yaml").write_text(
-        yaml.safe_dump({"protocol": "benchmark", "scales": [2, 3], "datasets": {"Noise": {"hr": str(pictures)}}})
-    )
-    call(test, "--config", "t.yaml", "--model", "bicubic", checkpoint, "--json", "r.json", "--save-images", "out")
+    write_config({"protocol": "benchmark", "scales": [2, 3], "datasets": {"Noise": {"hr": str(pictures)}}})
+    measure("bicubic", checkpoint, "--json", "r.json", "--save-images", "out")
     out = capsys.readouterr().out
     assert all(word in out for word in ("Noise x2", "Noise x3", "a.png", "mean", "small", "Pillow", "luma"))
-    report = json.loads(Path("r.json").read_text())
+    report = results()
     assert {"device", "versions", "models"} <= report.keys()
     assert len(report["models"]["small"]["weights_hash"]) == 12
     assert report["models"]["small"]["precision"] == "float32"
@@ -39,20 +59,20 @@ def test_results_as_table_json_and_pictures(pictures, checkpoint, capsys) -> Non
 
 
 def test_a_signal_leaves_what_was_measured(pictures, monkeypatch, capsys) -> None:
-    def measure(task, *arguments):
+    def interrupted(task, *arguments):
         if "measured" in measured:
             signal.raise_signal(signal.SIGTERM)
         measured.append("measured")
         return measure_of_task(task, *arguments)
 
     measured, measure_of_task = [], Task.measure
-    monkeypatch.setattr(Task, "measure", measure)
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Noise": {"hr": str(pictures)}}}))
+    monkeypatch.setattr(Task, "measure", interrupted)
+    write({"Own": {"hr": str(pictures)}})
     with pytest.raises(SystemExit) as ended:
-        cli.run(lambda _: call(test, "--config", "t.yaml", "--model", "bicubic", "--json", "r.json"))
+        cli.run(lambda _: measure("bicubic", "--json", "r.json"))
     assert ended.value.code == 143
     assert capsys.readouterr().err.endswith("stopped by SIGTERM; r.json holds what was measured\n")
-    report = json.loads(Path("r.json").read_text())
+    report = results()
     assert not report["complete"]
     assert list(report["results"][0]["pictures"]) == ["a.png"]
 
@@ -64,53 +84,34 @@ def test_lr_pictures_from_files_and_authors_configs(pictures, tmp_path, capsys) 
         lr.parent.mkdir(parents=True, exist_ok=True)
         picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.NEAREST).save(lr)
     ours = {"protocol": "rgb", "scales": [2], "datasets": {"N": {"hr": str(pictures), "lr": "lr/X{scale}"}}}
-    theirs = {
-        "test_dataset": {
-            "dataset": {"name": "paired-image-folders", "args": {"root_path_1": "lr/X2", "root_path_2": str(pictures)}},
-            "wrapper": {"name": "sr-implicit-paired"},
-            "batch_size": 1,
-        },
-        "eval_type": None,
-        "eval_bsize": 500,
-    }
+    pairs = {"name": "paired-image-folders", "args": {"root_path_1": "lr/X2", "root_path_2": str(pictures)}}
+    samples = {"dataset": pairs, "wrapper": {"name": "sr-implicit-paired"}, "batch_size": 1}
+    theirs = {"test_dataset": samples, "eval_type": None, "eval_bsize": 500}
     reports = []
     for config in (ours, theirs):
-        Path("t.yaml").write_text(yaml.safe_dump(config))
-        call(
-            test,
-            "--config",
-            "t.yaml",
-            "--model",
-            "nearest",
-            "--json",
-            "r.json",
-            "--fast",
-            config is ours,
-            "--overwrite",
-        )
-        reports.append(json.loads(Path("r.json").read_text())["results"][0])
+        write_config(config)
+        measure("nearest", "--json", "r.json", "--fast", config is ours, "--overwrite")
+        reports.append(results()["results"][0])
     assert reports[0]["pictures"] == reports[1]["pictures"]
     assert "X2" in reports[0]["lr_source"]
     assert reports[1]["lr_source"] == "from files"
+    write({"X": {"hr": str(pictures), "lr": str(pictures)}})
+    assert "by the scale 2" in refused(capsys, "bicubic")
 
 
 def test_pairs_of_scales_and_warps(pictures, capsys) -> None:
     call(make_benchmark, pictures, "--scales", "1.5x2", "--warps", "isc", "--output", ".")
-    config = {
-        "protocol": "lerf",
-        "scales": [2, "1.5x2"],
-        "warps": ["isc"],
-        "datasets": {"Own": {"hr": str(pictures), "warp": "{warp}"}},
-    }
-    Path("t.yaml").write_text(yaml.safe_dump(config))
-    call(test, "--config", "t.yaml", "--model", "bicubic", "nearest", "--json", "made.json", "--save-images", "out")
+    sets = {"Own": {"hr": str(pictures), "warp": "{warp}"}}
+    config = {"protocol": "lerf", "scales": [2, "1.5x2"], "warps": ["isc"], "datasets": sets}
+    write_config(config)
+    measure("bicubic", "nearest", "--json", "made.json", "--save-images", "out")
     out = capsys.readouterr().out
     assert all(words in out for words in ("Own x2, PSNR/SSIM", "Own x1.5x2, PSNR/SSIM", "Own isc, mPSNR"))
     config["datasets"]["Own"]["lr"] = "LR_bicubic/rrLR_X{height:.2f}_{width:.2f}"
     config["scales"] = ["1.5x2"]
-    Path("t.yaml").write_text(yaml.safe_dump(config))
-    call(test, "--config", "t.yaml", "--model", "bicubic", "--json", "files.json")
-    made, files = (json.loads(Path(name).read_text())["results"] for name in ("made.json", "files.json"))
+    write_config(config)
+    measure("bicubic", "--json", "files.json")
+    made, files = (results(name)["results"] for name in ("made.json", "files.json"))
     assert [(r["scale"], r["warp"]) for r in made] == [(2, None), ([1.5, 2], None), (None, "isc")]
     assert made[1]["mean"]["bicubic"]["psnr"] == pytest.approx(files[0]["mean"]["bicubic"]["psnr"], abs=0.3)
     assert made[2]["mean"]["bicubic"] == files[1]["mean"]["bicubic"]
@@ -125,38 +126,28 @@ def test_pairs_of_scales_and_warps(pictures, capsys) -> None:
         ({"scales": [2], "datasets": {"X": {"hr": "nothere"}}}, ["nothere"]),
         ({"scales": [2], "datasets": {"X": {"hd": "nothere"}}}, ["'hd'", "hr"]),
         ({"scale": [2]}, ["'scales'"]),
-        ({"scales": 2, "datasets": {"X": {"hr": "nothere"}}}, ["scales", "list"]),
         ({"scales": [], "datasets": {"X": {"hr": "nothere"}}}, ["scales"]),
         ({"scales": [2], "datasets": ["X"]}, ["datasets", "mapping"]),
         ({"scales": [2], "datasets": {"X": {"hr": "h", "lr": "{x}"}}}, ["{x}", "{scale}"]),
         ({"test_dataset": {}, "datasets": {}}, ["alone"]),
         ({"scales": ["2q"], "datasets": {"X": {"hr": "h"}}}, ["2q", "3x1.5"]),
-        ({"warps": "isc", "datasets": {"X": {"hr": "h"}}}, ["warps", "list"]),
         ({"warps": ["isc"], "datasets": {"X": {"hr": "h"}}}, ["datasets.X", "'warp'"]),
         ({"warps": ["isc"], "datasets": {"X": {"hr": "h", "warp": "nothere/{warp}"}}}, ["nothere/isc"]),
     ],
 )
 def test_evaluation_mistakes(capsys, config, words) -> None:
-    Path("t.yaml").write_text(yaml.safe_dump(config))
-    line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic", "--json", "r.json")
+    write_config(config)
+    line = refused(capsys, "bicubic", "--json", "r.json")
     assert all(word in line for word in words)
     assert not Path("r.json").exists()
-
-
-def test_lr_pictures_of_another_scale_are_refused(pictures, capsys) -> None:
-    Path("t.yaml").write_text(
-        yaml.safe_dump({"scales": [2], "datasets": {"X": {"hr": str(pictures), "lr": str(pictures)}}})
-    )
-    line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic")
-    assert "by the scale 2" in line
 
 
 def test_models_and_pictures_of_one_stem_keep_apart(pictures, checkpoint) -> None:
     Path("m").mkdir()
     Path("m/small.pth").write_bytes(checkpoint.read_bytes())
     Image.open(pictures / "a.png").save(pictures / "a.bmp")
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"X": {"hr": str(pictures)}}}))
-    call(test, "--config", "t.yaml", "--model", checkpoint, "m/small.pth", "--save-images", "out")
+    write({"X": {"hr": str(pictures)}})
+    measure(checkpoint, "m/small.pth", "--save-images", "out")
     assert len(list(Path("out").rglob("*.png"))) == 2 * 4
     call(demo, "--input", pictures, "--output", "folder", "--model", "nearest", "--scale", 1)
     assert sorted(p.name for p in Path("folder").iterdir()) == ["a.bmp.png", "a.png.png", "b.png", "c.png"]
@@ -165,16 +156,16 @@ def test_models_and_pictures_of_one_stem_keep_apart(pictures, checkpoint) -> Non
 @pytest.fixture
 def measured(pictures) -> dict:
     """The results of two filters on three pictures, in r.json."""
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [3], "datasets": {"Own": {"hr": str(pictures)}}}))
+    write({"Own": {"hr": str(pictures)}}, [3])
     call(test, "--config", "t.yaml", "--set", "scales=[2]", "--model", "bicubic", "nearest", "--json", "r.json")
-    return json.loads(Path("r.json").read_text())
+    return results()
 
 
 def test_results_hold_what_it_takes_to_repeat_them(measured, pictures) -> None:
     assert measured["complete"]
     assert measured["command"][2:4] == ["--set", "scales=[2]"]
     assert measured["config_content"] == {"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}
-    assert {"threads", "precision", "commit", "cmsr"} <= measured.keys()
+    assert {"threads", "versions", "commit", "cmsr"} <= measured.keys()
     assert measured["models"]["bicubic"]["path"] == "bicubic"
     assert measured["models"]["bicubic"]["backend"] == "torch"
     assert measured["models"]["bicubic"]["data_norm"]["inp"] == {"sub": [0.5], "div": [0.5]}
@@ -187,15 +178,16 @@ def test_the_same_again(measured, capsys) -> None:
     Path("t.yaml").unlink()  # all of it is in the results
     call(test, "--again", "r.json", "--json", "again.json")
     assert "the same: 12 scores" in capsys.readouterr().out
-    assert json.loads(Path("again.json").read_text())["results"] == measured["results"]
+    assert results("again.json")["results"] == measured["results"]
     assert "only --json" in mistake(capsys, test, "--again", "r.json", "--scales", 3)
-    for about in measured["models"].values():  # as until December 2026, when safeguards were always on
-        del about["safeguards"]
-    Path("old.json").write_text(json.dumps(measured))
-    call(test, "--again", "old.json", "--json", "again.json")
-    assert json.loads(Path("again.json").read_text())["models"]["bicubic"]["safeguards"]
-    Path("r.json").write_text('{"results": []}')
-    assert "command" in mistake(capsys, test, "--again", "r.json")
+    for content, words in (
+        ({**measured, "complete": False}, "did not end"),
+        ({**measured, "results": [{"pictures": {"a.png": {"bicubic": {"psnr": "high"}}}}]}, "is damaged"),
+        ({**measured, "results": [{"pictures": 3}]}, "is damaged"),
+        ({"results": []}, "command"),
+    ):
+        Path("r.json").write_text(json.dumps(content))
+        assert words in mistake(capsys, test, "--again", "r.json")
 
 
 def test_what_differs_again_is_named(measured, pictures, capsys) -> None:
@@ -215,9 +207,9 @@ def test_what_differs_again_is_named(measured, pictures, capsys) -> None:
 
 def test_results_before_a_broken_picture_are_kept(pictures, capsys) -> None:
     (pictures / "d.png").write_bytes((pictures / "c.png").read_bytes()[:400])
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}))
-    assert "d.png" in mistake(capsys, test, "--config", "t.yaml", "--model", "nearest", "--json", "r.json")
-    report = json.loads(Path("r.json").read_text())
+    write({"Own": {"hr": str(pictures)}})
+    assert "d.png" in refused(capsys, "nearest", "--json", "r.json")
+    report = results()
     assert not report["complete"]
     assert report["results"][0]["pictures"].keys() == {"a.png", "b.png", "c.png"}
 
@@ -225,12 +217,12 @@ def test_results_before_a_broken_picture_are_kept(pictures, capsys) -> None:
 def test_scores_that_are_no_numbers_are_status_1(tmp_path, capsys) -> None:
     (tmp_path / "tiny").mkdir()
     Image.new("RGB", (10, 10)).save(tmp_path / "tiny/a.png")  # smaller than SSIM's window
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [1], "datasets": {"Tiny": {"hr": str(tmp_path / "tiny")}}}))
+    write({"Tiny": {"hr": str(tmp_path / "tiny")}}, [1])
     with pytest.raises(SystemExit) as ended:
-        call(test, "--config", "t.yaml", "--model", "nearest", "--json", "r.json")
+        measure("nearest", "--json", "r.json")
     assert ended.value.code == 1
     assert "Tiny x1 a.png: ssim of nearest" in capsys.readouterr().err
-    assert json.loads(Path("r.json").read_text())["complete"]
+    assert results()["complete"]
 
 
 @pytest.mark.parametrize("name", ["../up", "/tmp/x", "..", "a/b", 3])
@@ -239,29 +231,20 @@ def test_names_of_sets_and_warps_stay_in_the_folder(pictures, capsys, name) -> N
         {"scales": [2], "datasets": {name: {"hr": str(pictures)}}},
         {"warps": [name], "datasets": {"Own": {"hr": str(pictures), "warp": str(pictures)}}},
     ):
-        Path("t.yaml").write_text(yaml.safe_dump(config))
-        line = mistake(capsys, test, "--config", "t.yaml", "--model", "nearest", "--save-images", "out")
+        write_config(config)
+        line = refused(capsys, "nearest", "--save-images", "out")
         assert str(name) in line
     assert not Path("out").exists()
 
 
 def test_native_backend_and_precision_beside_a_filter(pictures, checkpoint, capsys) -> None:
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}))
+    write({"Own": {"hr": str(pictures)}})
     options = ("--backend", "native", "--precision", "bfloat16", "--json", "r.json")
-    call(test, "--config", "t.yaml", "--model", "bicubic", checkpoint, *options)
-    models = json.loads(Path("r.json").read_text())["models"]
+    measure("bicubic", checkpoint, *options)
+    models = results()["models"]
     assert {label: model["backend"] for label, model in models.items()} == {"bicubic": "torch", "small": "native"}
     assert [model["precision"] for model in models.values()] == ["float32", "bfloat16"]
-
-
-def test_a_measurement_that_did_not_end_is_not_compared(capsys, measured) -> None:
-    Path("r.json").write_text(json.dumps({**measured, "complete": False}))
-    assert "did not end" in mistake(capsys, test, "--again", "r.json")
-
-
-def test_precision_needs_an_encoder(pictures, capsys) -> None:
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Noise": {"hr": str(pictures)}}}))
-    line = mistake(capsys, test, "--config", "t.yaml", "--model", "bicubic", "--precision", "bfloat16")
+    line = refused(capsys, "bicubic", "--precision", "bfloat16")
     assert "none of the models has an encoder" in line
     assert not Path("save/results/t.json").exists()
 
@@ -271,9 +254,9 @@ def test_the_model_alone_is_measured_unless_safeguards_are_asked_for(tmp_path, c
     grey = np.random.default_rng(0).integers(0, 256, (40, 44, 1), dtype=np.uint8).repeat(3, axis=2)
     (tmp_path / "grey").mkdir()
     Image.fromarray(grey).save(tmp_path / "grey/a.png")
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Grey": {"hr": str(tmp_path / "grey")}}}))
+    write({"Grey": {"hr": str(tmp_path / "grey")}})
     for options, folder in (((), "alone"), (("--safeguards",), "guarded")):
-        call(test, "--config", "t.yaml", "--model", checkpoint, "--save-images", folder, *options)
+        measure(checkpoint, "--save-images", folder, *options)
     chroma = [
         np.ptp(np.array(Image.open(f"{folder}/Grey/x2/small/a.png")).astype(int), axis=2).max()
         for folder in ("alone", "guarded")
@@ -285,9 +268,9 @@ def test_the_model_alone_is_measured_unless_safeguards_are_asked_for(tmp_path, c
 
 
 def test_results_of_another_call_stay(pictures, capsys) -> None:
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}))
+    write({"Own": {"hr": str(pictures)}})
     for model in ("nearest", "bicubic", "nearest"):
-        call(test, "--config", "t.yaml", "--model", model)
+        measure(model)
     assert sorted(path.name for path in Path("save/results").iterdir()) == ["t-2.json", "t.json"]
     named = ("--config", "t.yaml", "--json", "r.json", "--csv", "r.csv")
     call(test, *named, "--model", "nearest")
@@ -299,14 +282,14 @@ def test_results_of_another_call_stay(pictures, capsys) -> None:
 
 
 def test_tables_of_papers(pictures, capsys) -> None:
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2, 3], "datasets": {"My_Set": {"hr": str(pictures)}}}))
+    write({"My_Set": {"hr": str(pictures)}}, [2, 3])
     models = ("nearest", "bicubic", "lanczos")
     options = ("--metrics", "psnr", "mae", "--csv", "r.csv", "--latex", "r.tex", "--json", "r.json")
-    call(test, "--config", "t.yaml", "--model", *models, *options)
+    measure(*models, *options)
     out = capsys.readouterr().out
     assert "My_Set x3, PSNR/MAE" in out
     assert "wrote r.json, r.csv, r.tex" in out
-    report = json.loads(Path("r.json").read_text())["results"]
+    report = results()["results"]
     rows = list(csv.DictReader(Path("r.csv").read_text().splitlines()))
     assert len(rows) == 2 * len(models) * 2
     row = next(r for r in rows if (r["scale"], r["model"], r["metric"]) == ("x3", "bicubic", "mae"))
@@ -326,14 +309,14 @@ def test_tables_of_papers(pictures, capsys) -> None:
 
 
 def test_pictures_of_another_program_are_scored(pictures, capsys) -> None:
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2, 3], "datasets": {"Own": {"hr": str(pictures)}}}))
-    call(test, "--config", "t.yaml", "--model", "bicubic", "--save-images", "out", "--json", "made.json")
+    write({"Own": {"hr": str(pictures)}}, [2, 3])
+    measure("bicubic", "--save-images", "out", "--json", "made.json")
     Path("theirs/Own").mkdir(parents=True)
     for scale in ("x2", "x3"):
         Path(f"out/Own/{scale}/bicubic").rename(f"theirs/Own/{scale}")
-    call(test, "--config", "t.yaml", "--model", "pictures:theirs/{set}/{scale}", "bicubic", "--json", "r.json")
-    assert list(json.loads(Path("r.json").read_text())["models"]) == ["theirs", "bicubic"]
-    for result in json.loads(Path("r.json").read_text())["results"]:
+    measure("pictures:theirs/{set}/{scale}", "bicubic", "--json", "r.json")
+    assert list(results()["models"]) == ["theirs", "bicubic"]
+    for result in results()["results"]:
         for row in result["pictures"].values():
             found, expected = row.values()
             assert found["psnr"] == pytest.approx(expected["psnr"], abs=0.3)  # of 8 bits
@@ -350,14 +333,14 @@ def test_pictures_of_another_program_are_scored(pictures, capsys) -> None:
 
 
 def test_flat_pictures_are_counted_apart(pictures, capsys) -> None:
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": {"hr": str(pictures)}}}))
+    write({"Own": {"hr": str(pictures)}})
     options = ("--config", "t.yaml", "--model", "bicubic", "nearest")
     call(test, *options, "--json", "before.json")
     Image.new("RGB", (40, 40), (90, 120, 30)).save(pictures / "flat.png")
     capsys.readouterr()
     call(test, *options, "--json", "after.json")
     assert "1 of 4 pictures rendered exactly, not in the means: flat.png" in capsys.readouterr().out
-    before, after = (json.loads(Path(name).read_text())["results"][0] for name in ("before.json", "after.json"))
+    before, after = (results(name)["results"][0] for name in ("before.json", "after.json"))
     assert after["pictures"]["flat.png"]["nearest"]["psnr"] == 80
     assert after["exact"] == ["flat.png"]
     assert after["mean"] == before["mean"]
@@ -378,6 +361,8 @@ def test_names_of_the_published_programs(pictures, capsys) -> None:
         assert out.count("mean ") == 1
     assert "nowhere" in mistake(capsys, test, "--config", "test-urban100-2.yaml", "--model", "nearest")
     assert "test-manga109-2.yaml" in mistake(capsys, test, "--config", "test-manga109-2.yaml", "--model", "nearest")
+    config = load_test_config("configs/test-original/test-fast-b100-8.yaml", [])
+    assert (list(config["datasets"]), config["scales"]) == (["BSD100"], [8])
     call(test, "--config", "test-benchmarks.yaml", "--model", "nearest")
     out = capsys.readouterr().out
     assert "not measured: Urban100: no folder nowhere" in out
@@ -395,6 +380,6 @@ def test_lr_and_hr_pictures_come_from_one_place(pictures) -> None:
         small = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)
         small.save(f"edsr/Own/LR/X2/{path.name}")
     spec = {"hr": ["other/Own_HR", "edsr/Own/HR"], "lr": ["nothere/X{scale}", "edsr/Own/LR/X{scale}"]}
-    Path("t.yaml").write_text(yaml.safe_dump({"scales": [2], "datasets": {"Own": spec}}))
-    call(test, "--config", "t.yaml", "--model", "bicubic", "--json", "r.json")
-    assert json.loads(Path("r.json").read_text())["results"][0]["mean"]["bicubic"]["psnr"] > 25
+    write({"Own": spec})
+    measure("bicubic", "--json", "r.json")
+    assert results()["results"][0]["mean"]["bicubic"]["psnr"] > 25

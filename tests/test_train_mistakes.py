@@ -17,22 +17,17 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
         ({"train_dataset.dataset.args.root_path": "load/DIV2K"}, ["load/DIV2K"]),
         ({"epoch_mx": 3}, ["epoch_mx", "'epoch_max'"]),
         ({"model.name": "lmlif"}, ["lmlif", "'lmliif'"]),
-        ({"train_dataset.wrapper.name": "sr-implict-downsampled"}, ["sr-implicit-downsampled"]),
         ({"optimizer.name": "adm"}, ["'adam'"]),
         ({"train_dataset.batch_size": 500}, ["batch"]),
         ({"eval_type": "div2k-4"}, ["div2k", "whole pictures"]),
         ({"init": "nothere.pth"}, ["nothere.pth"]),
-        ({"epoch_max": "abc"}, ["epoch_max", "whole number"]),
         ({"train_dataset.batch_size": "'4'"}, ["batch_size", "whole number"]),
-        ({"multi_step_lr.milestones": 2}, ["milestones", "list"]),
         ({"cosine_lr": "true"}, ["cosine_lr", "mapping"]),
-        ({"data_norm.inp.sub": 0.5}, ["data_norm", "sub", "list"]),
         ({"model.arg.lr_skip": "false"}, ["arg", "'args'"]),
         ({"model.name": "edsr-baseline", "model.args": "{n_feats: 8}"}, ["part of a model"]),
         ({"model.args.encoder_spec.args.n_feats": "many"}, ["edsr-baseline", "n_feats", "whole number"]),
         ({"model.args.encoder_spec.args.no_upsampling": "false"}, ["no_upsampling: true"]),
         ({"train_dataset.wrapper.args.inp_size": 200}, ["inp_size", ".png"]),
-        ({"train_dataset.wrapper.args.sample_q": "null"}, ["sample_q"]),
         ({"val_dataset.wrapper.args.inp_size": 300}, ["inp_size", ".png"]),
         ({"seed": "x"}, ["seed"]),
         ({"accumulate": 5}, ["accumulate", "batch_size"]),
@@ -40,6 +35,15 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
         ({"ema": 1.5}, ["ema", "between 0 and 1"]),
         ({"loss": "{l1: 1, charbonier: 0.1}"}, ["charbonier", "'charbonnier'"]),
         ({"loss": "{l1: -1}"}, ["loss.l1", "above 0"]),
+        ({"train_dataset.wrapper.args.sample_q": 65}, ["sample_q 65 is more than an HR picture or crop of 8x8 has"]),
+        ({"val_dataset.wrapper.args.sample_q": 65}, ["sample_q 65"]),
+        (
+            {
+                "train_dataset.wrapper.args": "{inp_size: 8, scale_min: 2, scale_max: 3, sample_q: 289, "
+                "sample_window: true}"
+            },
+            ["a window of 17x17"],
+        ),
     ],
 )
 def test_mistakes_show_before_anything_is_written(pictures, capsys, changes, words) -> None:
@@ -63,8 +67,6 @@ def test_mistakes_show_before_anything_is_written(pictures, capsys, changes, wor
         ("multi_step_lr={milestones: [1.5]}", "milestones is [1.5]"),
         ("multi_step_lr={milestones: [1], gamma: .nan}", "gamma is nan"),
         ("epoch_max=010", "epoch_max is '010'; expected a whole number"),
-        ("epoch_max=1:30", "epoch_max is '1:30'; expected a whole number"),
-        ("num_workers=1000000", "num_workers is 1000000"),
         ("num_workers=atuo", "num_workers is 'atuo'; expected auto or a whole number"),
         ("loss={l1: 1, fft: 0.1}", "loss 'fft' compares neighbouring pixels"),
         ("data_norm={inp: null}", "data_norm: the key 'inp' is missing"),

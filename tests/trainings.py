@@ -1,10 +1,13 @@
 """A small training, and what it leaves, for tests."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+import train
 from models.checkpoints.loading import load_checkpoint
+from tests.commands import call
 from tests.conftest import SMALL_LMLIIF
 
 
@@ -28,6 +31,13 @@ def train_config(pictures: Path, **changes) -> Path:
     path = Path("config.yaml")
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def trained(config: Path, name: str, *changes: str, options: Sequence = ()) -> dict:
+    """What a training with `changes`, as --set takes them, has saved in save/NAME."""
+    sets = ("--set", *changes) if changes else ()
+    call(train, "--config", config, "--name", name, "--device", "cpu", *sets, *options)
+    return checkpoint_of(name)
 
 
 def checkpoint_of(name: str, file: str = "epoch-last.pth") -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.folder import leaves
-from training.report import duration, read_history
+from training.report import HISTORY, duration, read_rows
 from utils import cli
 from utils.config import load_config
 from utils.errors import InputError, shortened
@@ -104,7 +104,7 @@ def run_folders(path: Path) -> list[Path]:
 
 def read_run(folder: Path) -> Run:
     """The run in `folder`; InputError for damaged files."""
-    return Run(folder.name, load_config(folder / "config.yaml"), is_locked(folder), read_history(folder))
+    return Run(folder.name, load_config(folder / "config.yaml"), is_locked(folder), read_rows(folder / HISTORY))
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from utils.config import MAPPING, SWITCH, Check, check_types, read_yaml, whole, write_yaml
+from utils.config import FOLDER_NAME, MAPPING, SWITCH, Check, check_types, whole, write_yaml
 from utils.errors import InputError
 from utils.files import LOCK, atomic_file, clear_temporaries, locked, new_folder, writing
 from utils.processes import gathered, gathered_from_first, is_first, restarted
@@ -51,7 +50,7 @@ STATE = {
 def run_folder(root: str, name: str, tag: str | None) -> Path:
     """`root/name_tag`; InputError for names that are no single folder name."""
     name = f"{name}_{tag}" if tag else name
-    if name in ("", ".", "..") or "\0" in name or Path(name).name != name:
+    if not FOLDER_NAME.fits(name) or Path(name).name != name:
         raise InputError(f"{name!r} is no name for a run; give --name and --tag without separators")
     return Path(root) / name
 
@@ -85,8 +84,6 @@ def claimed(folder: Path, resume: bool, overwrite: bool) -> Iterator[None]:
 def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; use another --name")
     try:
         entries = sorted(folder.iterdir()) if folder.exists() else []
     except OSError as error:
@@ -95,9 +92,9 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         if folder / "epoch-last.pth" not in entries:
             raise InputError(f"--resume: no {folder / 'epoch-last.pth'}; start without --resume")
         return
-    foreign = [path for path in entries if not _is_of_run(path)]
-    if foreign:
-        raise InputError(f"{foreign[0]} is no file of a run, so {folder} is left alone; use another --name")
+    for path in entries:
+        if not _is_of_run(path):
+            raise InputError(f"{path} is no file of a run, so {folder} is left alone; use another --name")
     if not overwrite and any(CHECKPOINT.fullmatch(path.name) for path in entries):
         raise InputError(f"{folder} holds a run; --resume continues it, --overwrite deletes it, --tag names a new one")
 
@@ -112,46 +109,36 @@ def _is_of_run(path: Path) -> bool:
 def remove_run(folder: Path) -> None:
     """Delete the files of the run in `folder`, but not its lock; whatever else is there stays."""
     for path in list(folder.iterdir()):
-        if path.name == EVENTS and _is_of_run(path):
-            for event in path.iterdir():
-                event.unlink()
-            path.rmdir()
-        elif path.name != LOCK and _is_of_run(path):
+        if path.name == LOCK or not _is_of_run(path):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
             path.unlink()
 
 
 def write_config(folder: Path, config: Mapping[str, Any], earlier: Mapping[str, Any] | None, step: int) -> None:
     """`config.yaml`; an `earlier` config that is another stays as `config-until-step-STEP.yaml`."""
+    files = {folder / "config.yaml": config}
     former = folder / f"config-until-step-{step}.yaml"
     if earlier is not None and earlier != config and not former.exists():
-        _write_yaml(former, earlier)
-    _write_yaml(folder / "config.yaml", config)
-
-
-def _write_yaml(path: Path, config: Mapping[str, Any]) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text(write_yaml(dict(config)))
+        files[former] = earlier
+    for path, content in files.items():
+        with atomic_file(path) as temporary:
+            temporary.write_text(write_yaml(dict(content)))
 
 
 def earlier_config(
     path: Path, state: Mapping[str, Any], config: Mapping[str, Any], data_norm: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """The config of the run that saved `state` at `path`: in the file, beside it, or what the file tells of it laid
-    over `config`, whose normalisation is `data_norm`. InputError when the file holds no training state."""
+    """The config of the run that saved `state` at `path`, or, for files of the authors' programs, what they tell of it
+    laid over `config`, whose normalisation is `data_norm`. InputError when the file holds no training state."""
     parts = [state.get(key) for key in ("model", "optimizer")]
     if not all(isinstance(part, Mapping) for part in parts) or not ("step" in state or "epoch" in state):
         raise InputError(f"{path} holds no training state; use it as 'init' to start from its weights")
     check_types(state, STATE, str(path))
     if isinstance(state.get("config"), Mapping):
         return state["config"]
-    beside = path.with_name("config.yaml")
-    if beside.is_file():
-        try:
-            written = read_yaml(beside.read_text())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise InputError(f"{beside} cannot be read: {' '.join(str(error).split())}") from None
-        if isinstance(written, Mapping):
-            return written
     model, optimizer = ({key: part[key] for key in ("name", "args") if part.get(key)} for part in parts)
     norm = {} if state.get("data_norm", data_norm) == data_norm else {"data_norm": state["data_norm"]}
     return {**config, "model": model, "optimizer": optimizer, **norm}
@@ -165,14 +152,14 @@ def check_same_config(
     InputError names those that are neither FREE nor below one of the `allowed` dotted keys.
     """
     before, now = dict(leaves(earlier)), dict(leaves(config))
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    changes = {key: f"{key}: {shortened(before.get(key))} -> {shortened(now.get(key))}" for key in differing}
-    refused = [
-        key
-        for key in differing
-        if not {key.partition(".")[0], key.rpartition(".")[2]} & set(FREE)
-        and not any(f"{key}.".startswith(f"{name}.") for name in allowed)
-    ]
+    changes = {
+        key: f"{key}: {shortened(before.get(key))} -> {shortened(now.get(key))}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    }
+    below = tuple(f"{name}." for name in allowed)
+    ends = {key: {key.partition(".")[0], key.rpartition(".")[2]} for key in changes}
+    refused = [key for key in changes if not ends[key] & {*FREE} and not f"{key}.".startswith(below)]
     if refused:
         raise InputError(
             f"{path} was trained with other settings ({', '.join(changes[key] for key in refused)}); undo that, take "
@@ -198,17 +185,6 @@ def step_of(state: Mapping[str, Any], steps_per_epoch: int) -> int:
     return epoch * steps_per_epoch + done * steps_per_epoch // then
 
 
-class FileHandler(logging.FileHandler):
-    """Lets a full disk end the run in one line, where logging would print a traceback and go on."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with writing(self.baseFilename):
-            super().emit(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        raise
-
-
 def run_logger(folder: Path) -> logging.Logger:
     """A logger that writes to the screen and appends to `log.txt` of the run, in the first of several processes."""
     logger = logging.getLogger(str(folder))
@@ -217,7 +193,7 @@ def run_logger(folder: Path) -> logging.Logger:
         return logger
     logger.setLevel(logging.INFO)
     with writing(folder / "log.txt"):
-        logger.handlers = [logging.StreamHandler(), FileHandler(folder / "log.txt")]
+        logger.handlers = [logging.StreamHandler(), logging.FileHandler(folder / "log.txt")]
     for handler in logger.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%m-%d %H:%M:%S"))
     return logger

@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -130,7 +131,8 @@ def train_step(run: Run, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     for number, part in enumerate(batch_parts, 1):
         share = len(part["inp"]) / run.batches.batch_size
         last = number == len(batch_parts)
-        with processes.answering(), speed.unsynchronised(run.network, last):
+        held = nullcontext() if last or processes.count() == 1 else run.network.no_sync()
+        with processes.answering(), held:
             part_loss = share * loss_of(run, part)
             run.scaler.scale(part_loss * processes.count()).backward()  # processes take the mean of their gradients
         own_loss += part_loss.detach()

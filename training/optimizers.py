@@ -4,58 +4,39 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from utils.config import POSITIVE, Positive, between, check, check_keys, require
+from utils.config import POSITIVE, between, check, check_keys, require
 from utils.errors import InputError, nearest_name
 from utils.registry import Registry, arguments_of
 
 Momentum = Annotated[float, between(0, 1)]
-Betas = tuple[Momentum, Momentum]
 Rate = Annotated[float, between(0, 1e15)]  # 0 trains nothing, which shows what else changes
-# Arguments by what they mean in every optimiser; others are checked by their default.
-MEANINGS = {"lr": Rate, "betas": Betas, "weight_decay": Annotated[float, between(0, 1e6)]}
-INTERNAL = ("params", "foreach", "maximize", "capturable", "differentiable")
+# Arguments by what they mean in every optimiser; of others PyTorch says what is wrong.
+MEANINGS = {
+    "lr": Rate, "adam_lr": Rate, "momentum": Momentum, "betas": tuple[Momentum, Momentum],
+    "weight_decay": Annotated[float, between(0, 1e6)],
+}  # fmt: skip
+INTERNAL = ("foreach", "maximize", "capturable", "differentiable", "last_epoch")
 
 optimizers = Registry("optimizer")
 schedulers = Registry("scheduler")
 
 
-def _register(registry: Registry, cls: type, given: str, kinds: Mapping[str, Any], without: Sequence[str]) -> None:
-    """Enter a class of torch.optim in a registry under its lower-case name, with arguments of these `kinds`; `given`
-    names its first argument."""
+def _register(registry: Registry, cls: type) -> None:
+    """Enter a class of torch.optim in a registry under its lower-case name; optimisers need their `lr`."""
 
     def make(**args: Any) -> Any:
         return cls(**args)
 
-    known = [p for p in inspect.signature(cls).parameters.values() if p.name not in (*without, given)]
+    known = [p for p in inspect.signature(cls).parameters.values() if p.name not in INTERNAL]
     known = [p.replace(default=p.empty) if p.name == "lr" else p for p in known]
-    make.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in known] + [_keyword(given)])
-    make.__annotations__ = {p.name: kinds.get(p.name, Any) for p in known}
+    make.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in known])
+    make.__annotations__ = {p.name: MEANINGS[p.name] for p in known if p.name in MEANINGS}
     registry.register(cls.__name__.lower())(make)
-
-
-def _keyword(name: str) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
-
-
-def _kinds(cls: type) -> dict[str, Any]:
-    """A kind for each argument of a class of torch.optim, by its name or the type of its default."""
-    kinds: dict[str, Any] = {}
-    for name, parameter in inspect.signature(cls).parameters.items():
-        default = parameter.default
-        if name in MEANINGS:
-            kinds[name] = MEANINGS[name]
-        elif isinstance(default, bool) or name == "fused":
-            kinds[name] = bool | None if default is None else bool
-        elif isinstance(default, int | float):
-            kinds[name] = Positive if name == "eps" else float
-        elif isinstance(default, tuple) and all(isinstance(value, int | float) for value in default):
-            kinds[name] = tuple[tuple(float for _ in default)]
-    return kinds
 
 
 class Muon(torch.optim.Adam):
@@ -69,13 +50,13 @@ class Muon(torch.optim.Adam):
     def __init__(
         self,
         params: list,
-        lr: Rate = 0.02,
-        momentum: Momentum = 0.95,
+        lr: float = 0.02,
+        momentum: float = 0.95,
         nesterov: bool = True,
-        weight_decay: Annotated[float, between(0, 1e6)] = 0,
-        adam_lr: Rate = 1e-3,
-        betas: Betas = (0.9, 0.99),
-        eps: Positive = 1e-8,
+        weight_decay: float = 0,
+        adam_lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-8,
     ):
         groups = [{**group, "lr": lr if group["hidden"] else adam_lr} for group in params]
         super().__init__(groups, adam_lr, tuple(betas), eps)
@@ -116,18 +97,16 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return x.T if wide is not matrix else x
 
 
-NOT_HERE = ("LBFGS", "SparseAdam", "Muon")  # closures, sparse gradients; ours takes convolutions
-for _name in torch.optim.__all__:
-    _class = getattr(torch.optim, _name)
-    if isinstance(_class, type) and issubclass(_class, torch.optim.Optimizer) and _name not in (*NOT_HERE, "Optimizer"):
-        _register(optimizers, _class, "params", _kinds(_class), INTERNAL)
-_register(optimizers, Muon, "params", get_type_hints(Muon.__init__, include_extras=True), ())
+# Without closures, sparse gradients, and the Muon that takes no convolutions.
+for _class in [vars(torch.optim)[name] for name in torch.optim.__all__] + [Muon]:
+    _excluded = (torch.optim.Optimizer, torch.optim.LBFGS, torch.optim.SparseAdam, getattr(torch.optim, "Muon", None))
+    if isinstance(_class, type) and issubclass(_class, torch.optim.Optimizer) and _class not in _excluded:
+        _register(optimizers, _class)
 # Without those that take functions or other schedulers, or need the score of each epoch.
 for _name in set(torch.optim.lr_scheduler.__all__) - {
     "LRScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler", "ReduceLROnPlateau",
 }:  # fmt: skip
-    _class = getattr(torch.optim.lr_scheduler, _name)
-    _register(schedulers, _class, "optimizer", _kinds(_class), ("last_epoch",))
+    _register(schedulers, getattr(torch.optim.lr_scheduler, _name))
 
 
 def freeze(model: nn.Module, parts: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ import importlib
 import importlib.util
 import io
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import models
 from datasets.implicit import ImplicitDataset
 from evaluation.measure import measure_pair
 from evaluation.protocols import find_protocol
-from models.layers.lmmlp import LMMLP
+from models.layers.mlp import LMMLP
 from models.native import backends
 from models.upscaler import Upscaler
 from pictures.tensors import to_tensor
@@ -36,11 +35,6 @@ COLUMNS = (
     "samples_per_second", "waiting_share", "seconds", "time",
 )  # fmt: skip
 CURVE_COLUMNS = ("step", "lr", "loss", "gradient_norm")
-# Of log.txt, for runs from before there was a history.
-LOG_LINE = re.compile(
-    r"epoch (?P<epoch>\d+)/\d+ step (?P<step>\d+): lr (?P<lr>[\d.e+-]+), loss (?P<loss>[\d.e+-]+)"
-    r"(, val PSNR (?P<psnr>-?[\d.]+) dB)?(, (?P<seconds>\d+) s)?"
-)
 
 
 class Meter:
@@ -104,8 +98,7 @@ def duration(seconds: float) -> str:
 
 
 def add_to_history(folder: Path, row: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Add an epoch to the history of the run in `folder`, in the place of what it holds from that step on: the
-    history."""
+    """Add an epoch to the history of the run in `folder`, in place of those from its step on; the whole history."""
     rows = [earlier for earlier in read_rows(folder / HISTORY) if earlier["step"] < row["step"]] + [dict(row)]
     _write_rows(folder / HISTORY, rows, COLUMNS)
     return rows
@@ -176,78 +169,36 @@ def read_rows(path: Path) -> list[dict[str, float]]:
         raise InputError(f"{path} is damaged; delete it, its figures are in log.txt, too") from None
 
 
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """The epochs of a run, from its history, or of an older run from its log. InputError when the history is
-    damaged."""
-    log = folder / "log.txt"
-    if (folder / HISTORY).is_file():
-        return read_rows(folder / HISTORY)
-    if not log.is_file():
-        return []
-    found = [match.groupdict() for match in LOG_LINE.finditer(log.read_text(errors="replace"))]
-    by_step = {row["step"]: {key: float(value) for key, value in row.items() if value is not None} for row in found}
-    return sorted(by_step.values(), key=lambda row: row["step"])
-
-
-WIDTH, HEIGHT = 800, 300  # of each panel, in pixels
-LEFT, RIGHT, TOP, BOTTOM = 80, 20, 36, 40  # margins
-GREY, DARK, BLUE = "#d8d8d8", "#333333", "#1f5fa8"
+WIDTH, HEIGHT, MARGIN = 800, 300, 36  # of each panel of plot.png, in pixels
 PANELS = {"loss": "training loss", "psnr": "validation PSNR, dB"}
 
 
 def plot_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Draw the `history` of a run to plot.png in its folder, a panel for each of PANELS that it has."""
+    """Draw the `history` of a run to plot.png in its folder, a panel for each of PANELS that it has: the curve in a
+    frame from the first epoch to the last and from the smallest value to the largest, which stand above it."""
     curves = {
         key: [(row["epoch"], row[key]) for row in history if math.isfinite(row.get(key, math.nan))] for key in PANELS
     }
     curves = {key: points for key, points in curves.items() if points}
     picture = Image.new("RGB", (WIDTH, HEIGHT * max(1, len(curves))), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(16)
     for number, (key, points) in enumerate(curves.items()):
-        _draw_panel(ImageDraw.Draw(picture), number * HEIGHT, PANELS[key], points)
+        (first, last), (low, high) = ((min(numbers), max(numbers)) for numbers in zip(*points, strict=True))
+        top, bottom, right = number * HEIGHT + MARGIN, (number + 1) * HEIGHT - MARGIN, WIDTH - MARGIN
+        places = [
+            (
+                MARGIN + (right - MARGIN) * (epoch - first) / max(1, last - first),
+                bottom - (bottom - top) * ((value - low) / (high - low) if high > low else 0.5),
+            )
+            for epoch, value in points
+        ]
+        ranges = f"{low:.6g} to {high:.6g}, now {points[-1][1]:.6g}, in epochs {first:g} to {last:g}"
+        draw.text((MARGIN, top - 6), f"{PANELS[key]}: {ranges}", "black", font, anchor="ls")
+        draw.rectangle((MARGIN, top, right, bottom), outline="lightgrey")
+        draw.line(places, "steelblue", 2, joint="curve")
+        draw.circle(places[-1], 4, "steelblue")
     with atomic_file(folder / PLOT) as temporary:
         picture.save(temporary, "PNG")
-
-
-def _draw_panel(draw: ImageDraw.ImageDraw, top: int, title: str, points: Sequence[tuple[float, float]]) -> None:
-    """A curve through `points` (epoch, value) with axes, `top` pixels down."""
-    font = ImageFont.load_default(14)
-    x_ticks, y_ticks = (ticks(min(values), max(values)) for values in zip(*points, strict=True))
-    x_ticks = [tick for tick in x_ticks if tick == round(tick)]
-    lowest, highest = (extreme([*y_ticks, *(value for _, value in points)]) for extreme in (min, max))
-
-    def place(epoch: float, value: float) -> tuple[float, float]:
-        across, up = share(epoch, points[0][0], points[-1][0]), share(value, lowest, highest)
-        return LEFT + across * (WIDTH - LEFT - RIGHT), top + HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
-
-    for tick in y_ticks:
-        _, y = place(points[0][0], tick)
-        draw.line([(LEFT, y), (WIDTH - RIGHT, y)], GREY)
-        draw.text((LEFT - 8, y), f"{tick:.6g}", DARK, font, anchor="rm")
-    for tick in x_ticks:
-        x, y = place(tick, y_ticks[0])[0], top + HEIGHT - BOTTOM
-        draw.line([(x, y), (x, y + 4)], DARK)
-        draw.text((x, y + 8), f"{tick:.0f}", DARK, font, anchor="mt")
-    draw.line([(LEFT, top + TOP), (LEFT, top + HEIGHT - BOTTOM), (WIDTH - RIGHT, top + HEIGHT - BOTTOM)], DARK)
-    draw.text((LEFT, top + 8), title, DARK, font)
-    draw.text((WIDTH - RIGHT, top + HEIGHT - 4), "epoch", DARK, font, anchor="rb")
-    places = [place(*point) for point in points]
-    draw.line(places, BLUE, 2, joint="curve")
-    for x, y in places if len(places) < 60 else places[-1:]:
-        draw.ellipse((x - 3, y - 3, x + 3, y + 3), BLUE)
-
-
-def share(value: float, low: float, high: float) -> float:
-    """Position of `value` between `low`, 0, and `high`, 1; the middle when these are equal."""
-    return 0.5 if low == high else (value - low) / (high - low)
-
-
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most `most` round numbers from `low` to `high`; `low` alone where there is none."""
-    if low == high:
-        return [low]
-    step = 10.0 ** math.floor(math.log10((high - low) / most))
-    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) < most)
-    return [round(step * number, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)] or [low]
 
 
 STRIP_ITEMS, STRIP_SIDE, STRIP_GAP = 3, 256, 2

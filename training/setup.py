@@ -15,7 +15,7 @@ from datasets.check import check_samples
 from datasets.implicit import ImplicitDataset
 from datasets.teacher import Taught
 from evaluation.metrics import make_metrics
-from evaluation.protocols import Protocol, parse_eval_type
+from evaluation.protocols import parse_eval_type
 from evaluation.validation import check_metrics
 from models.checkpoints import loading as checkpoints
 from models.normalization import Normalization
@@ -123,27 +123,22 @@ def prepare_data(config: Mapping[str, Any], where: str) -> tuple[ImplicitDataset
         raise InputError(f"accumulate is {config['accumulate']}; expected at most the batch_size, {batch_size}{shared}")
     with repeatable():  # a mistake in the data should show now
         samples[0]
-    if not config.get("val_dataset"):
+    spec = config.get("val_dataset")
+    if not spec:
         return samples, None
-    val_samples = datasets.make_wrapped(config["val_dataset"], "val_dataset")
+    val_samples = datasets.make_wrapped(spec, "val_dataset")
     check_samples(val_samples, "val_dataset")
-    check_validation(val_samples, parse_eval_type(config.get("eval_type"))[0], config["val_dataset"])
-    return samples, val_samples
-
-
-def check_validation(samples: ImplicitDataset, protocol: Protocol, spec: Mapping[str, Any]) -> None:
-    """InputError for a validation set (`spec` in the config) that is empty, broken, or does not fit the protocol."""
-    if len(samples) == 0:
+    if len(val_samples) == 0:
         raise InputError("val_dataset is empty; remove it or give it pictures")
-    if samples.sample_q is not None and protocol.name != "rgb":
-        raise InputError(
-            f"eval_type '{protocol.name}' needs whole pictures; remove sample_q and inp_size from val_dataset"
-        )
-    if samples.sample_q is not None:
-        samples.check_batches(spec.get("batch_size", 1))
-        samples.check_queries()
+    if val_samples.sample_q is not None:
+        name = parse_eval_type(config.get("eval_type"))[0].name
+        if name != "rgb":
+            raise InputError(f"eval_type '{name}' needs whole pictures; remove sample_q and inp_size from val_dataset")
+        val_samples.check_batches(spec.get("batch_size", 1))
+        val_samples.check_queries()
     with repeatable():
-        samples[0]
+        val_samples[0]
+    return samples, val_samples
 
 
 def check_output(run: Run, samples: ImplicitDataset) -> None:
@@ -206,12 +201,9 @@ def example_batch(run: Run) -> list[Tensor]:
 def accelerate(run: Run) -> None:
     """Compile the model of a run, where its config says so, and let several processes train it together; a trial of
     the compiler may leave a notice."""
-    if not run.config.get("compile") and processes.count() == 1:
-        return
-    example = example_batch(run)
-    model = run.upscaler.model
-    if run.config.get("compile"):
-        run.network, notice = speed.compiled(model, example, run.precision, run.config["compile"])
+    mode, model = run.config.get("compile"), run.upscaler.model
+    if mode:
+        run.network, notice = speed.compiled(model, example_batch(run), run.precision, mode)
         run.notices += [notice] if notice else []
     if processes.count() > 1:
-        run.network = speed.in_processes(model, run.network, example, run.precision)
+        run.network = speed.in_processes(model, run.network, example_batch(run), run.precision)

@@ -24,17 +24,14 @@ def precision_of(config: Mapping[str, Any], device: torch.device) -> torch.dtype
     name = config.get("precision") or "float32"
     if name not in PRECISIONS:
         raise InputError(f"unknown precision '{name}'; {nearest_name(name, PRECISIONS)}")
-    precision = PRECISIONS[name]
-    if name == "tf32" and device.type != "cuda":
-        raise InputError(f"precision tf32 is of CUDA devices, not of {device}; remove it")
+    if name in ("tf32", "float16") and device.type != "cuda":
+        raise InputError(f"precision {name} trains on CUDA devices only, not on {device}; set precision: bfloat16")
     if name == "tf32":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
-    if precision == torch.float16 and device.type != "cuda":
-        raise InputError(f"precision float16 trains on CUDA devices only, not on {device}; set precision: bfloat16")
-    if precision == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise InputError(f"precision bfloat16: {device} does not compute in it; set precision: float16")
-    return precision
+    return PRECISIONS[name]
 
 
 def make_scaler(precision: torch.dtype, device: torch.device) -> torch.amp.GradScaler:
@@ -103,8 +100,3 @@ def in_processes(
         shared = DistributedDataParallel(network, find_unused_parameters=unused)
         backward(shared, example, precision)
     return shared
-
-
-def unsynchronised(network: nn.Module, last: bool) -> AbstractContextManager:
-    """Within the block gradients stay in their process, unless this is the `last` part of a batch."""
-    return network.no_sync() if isinstance(network, DistributedDataParallel) and not last else nullcontext()

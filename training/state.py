@@ -172,7 +172,10 @@ def load_state(
     run.best, run.losses = state.get("best", -math.inf), tuple(state.get("losses", (0.0, 0)))
     run.pending = state.get("pending", False) and (run.validates or run.keeps)
     if run.scaler.is_enabled() and state.get("scaler"):
-        _load_scaler(run.scaler, state["scaler"], path)
+        try:
+            run.scaler.load_state_dict(dict(state["scaler"]))
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"{path}: its state of the gradient scaler does not fit; use it as 'init'") from error
     if run.loss.trained and state.get("loss"):
         run.loss.load_state_dict(state["loss"])
     if arguments.resume:
@@ -184,11 +187,3 @@ def load_state(
     if state.get("steps_per_epoch", len(run.batches)) != len(run.batches):
         notices.append(f"steps an epoch: {state['steps_per_epoch']} -> {len(run.batches)}, as the training set changed")
     return earlier, [f"{path} continued from step {run.step}", *notices]
-
-
-def _load_scaler(scaler: torch.amp.GradScaler, state: Mapping[str, Any], path: str | Path) -> None:
-    """Load the `state` in the file at `path`; InputError when it is none of a gradient scaler."""
-    numbers = [state.get(key) for key in ("scale", "growth_factor", "backoff_factor", "growth_interval")]
-    if not all(isinstance(value, int | float) and value > 0 for value in numbers) or "_growth_tracker" not in state:
-        raise InputError(f"{path}: its state of the gradient scaler does not fit; use the file as 'init'")
-    scaler.load_state_dict(dict(state))

@@ -153,8 +153,8 @@ class Studio:
         upscaler = drawing_upscaler(given, grid, size)
         if not self._fits(upscaler, size) and (pixels := part_for(upscaler, grid, size)):
             rows = max(1, grid.size[0] * LARGEST_PART // (pixels.height * pixels.width))
-            return Layers.below(
-                [self._draw_part(upscaler, picture, part) for _, part in grid.row_chunks(rows * grid.size[1])]
+            return Layers.joined(
+                [self._draw_part(upscaler, picture, part) for _, part in grid.row_chunks(rows * grid.size[1])], dim=1
             )
         used = model if upscaler is given else "reduced"
         key = (name, REFERENCE, upload.turn, used) if model == REFERENCE else (name, "encoding", used)
@@ -225,7 +225,7 @@ class Studio:
     def _whole(self, name: str, upload: Upload, model: str, size: Size) -> Layers:
         grid = Grid.of_size(size)
         chunks = grid.row_chunks(BAND)
-        return Layers.below([self.draw(name, upload, model, chunk) for _, chunk in chunks])
+        return Layers.joined([self.draw(name, upload, model, chunk) for _, chunk in chunks], dim=1)
 
     def _reducing_level(self, homography: Homography, given: Size, size: Size) -> int:
         """The level at which a warp of a large picture reads it: its pixels are at most half as large as the smallest

@@ -17,7 +17,7 @@ from PIL import Image
 from starlette.requests import Request
 
 from pictures.colour import in_rgb
-from pictures.deep import is_tiff
+from pictures.deep import TIFF
 from pictures.picture import Picture, levels
 from pictures.reading import read_picture
 from utils.errors import InputError, one_line
@@ -238,7 +238,7 @@ def _check_header(content: bytes, name: str, most_pixels: int) -> None:
     except Image.DecompressionBombError:
         raise Refused(f"{name} has more than {most_pixels / 1e6:g} megapixels; send a smaller picture", 413) from None
     except Exception:  # Pillow's parsers raise anything at all
-        known = "a TIFF" if is_tiff(io.BytesIO(content)) else "a picture"
+        known = "a TIFF" if content.startswith(TIFF) else "a picture"
         raise Refused(
             f"{name} is not {known} that can be read here; send PNG, JPEG, WebP, TIFF, BMP, GIF, PPM or JPEG 2000", 415
         ) from None

@@ -34,6 +34,7 @@ def survey(job: FilmJob, encoder: Encoder, segments: Segments) -> Survey:
     where it cannot hold the pictures."""
     segments.folder.mkdir(parents=True, exist_ok=True)
     trial, index = segments.folder / f"trial.{job.container}", encoder.description.index
+    to_trial = ("-c", "copy", "-f", job.container, trial)
     try:
         with import_av().open(str(trial), "w", format=job.container) as output:
             encoder.add_stream(output)
@@ -46,11 +47,13 @@ def survey(job: FilmJob, encoder: Encoder, segments: Segments) -> Survey:
     with opened(job.source) as source:
         for stream in source.streams:
             cover = stream.disposition & import_av().stream.Disposition.attached_pic
-            if stream.index == index:
-                kept.append(index)
-            elif cover and job.container == "matroska":
+            if cover and job.container == "matroska":
                 covers.append(_extracted(source, stream, segments.folder))
-            elif _holds(job, stream, trial):
+                continue
+            holds = job.container == "matroska"  # WebM drops attachments without a word
+            if stream.index != index and stream.type != "attachment":
+                holds = _run("-i", job.source, "-map", f"0:{stream.index}", "-t", "0", *to_trial).returncode == 0
+            if stream.index == index or holds:
                 kept.append(stream.index)
             else:
                 name = "cover" if cover else NAMES.get(stream.type, "data")
@@ -58,8 +61,7 @@ def survey(job: FilmJob, encoder: Encoder, segments: Segments) -> Survey:
                 lost.append(f"without {name} ({codec}), which {job.target.suffix} cannot hold")
         cut_short = source.format.name == "avi" and _is_short(source, source.streams[index])
         moving = [number for number in kept if number != index and source.streams[number].type != "attachment"]
-    copied = (*_maps(0, moving), "-c", "copy", "-f", job.container, trial) if moving else ()
-    done = _run("-i", job.source, *copied, *_everything(0))
+    done = _run("-i", job.source, *((*_maps(0, moving), *to_trial) if moving else ()), *_everything(0))
     if done.returncode:
         raise InputError(f"{job.source} cannot be copied ({_reason(done)}); write a .mkv")
     trial.unlink()
@@ -74,30 +76,28 @@ def join(job: FilmJob, encoder: Encoder, segments: Segments, plan: Survey, path:
     """
     pictures = segments.folder / f"pictures{job.target.suffix}"
     first, end = segments.write_pictures(encoder, job.container, pictures)
-    part = ("-itsoffset", str(float(-first)), "-t", str(float(end - first))) if job.is_part else ()
-    later = () if job.is_part else ("-itsoffset", str(float(first)))
-    index = encoder.description.index
-    place = plan.kept.index(index)
-    maps = [*_maps(1, plan.kept[:place]), "-map", "0:v", *_maps(1, plan.kept[place + 1 :])]
-    said = ["-map_chapters", "-1" if job.is_part or not describe else "1", "-map_metadata", "1" if describe else "-1"]
-    for new, old in enumerate(plan.kept):
-        said += [f"-map_metadata:s:{new}", f"1:s:{old}" if describe else "-1"]
+    place, is_box = plan.kept.index(encoder.description.index), job.container in ("mp4", "mov")
+    given = ["-itsoffset", str(float(first)), "-i", pictures, "-i", job.source]
+    if job.is_part:
+        given = ["-i", pictures, "-itsoffset", str(float(-first)), "-t", str(float(end - first)), "-i", job.source]
+    said = [*_maps(1, plan.kept[:place]), "-map", "0:v", *_maps(1, plan.kept[place + 1 :]), "-c", "copy"]
+    said += ["-map_chapters", "-1" if job.is_part or not describe else "1", "-map_metadata", "1" if describe else "-1"]
     for tag in STALE:
         said += ["-metadata:s", f"{tag}=", "-metadata:s", f"{tag}-eng="]
-    if job.codec == "h265" and job.container in ("mp4", "mov"):
-        said += [f"-tag:{place}", "hvc1"]  # hev1 does not play on Apple's devices
-    for number, cover in enumerate(plan.covers, len(plan.kept)):
-        said += ["-attach", f"file:{cover}", f"-metadata:s:{number}", f"mimetype={_mime(cover)}"]
     with opened(job.source) as source:
-        shown = [source.streams[number].disposition for number in plan.kept]
-    for number, disposition in enumerate(shown):
-        said += [f"-disposition:{number}", "+".join(_words(disposition)) or "0"]
-    dropped = ("-copypriorss:a", "0", "-copypriorss:s", "0") if job.is_part else ()
-    made = (*later, "-i", pictures, *part, "-i", job.source)
-    # Else times in MP4 begin at whole milliseconds
-    boxes = ("-movflags", "+faststart", "-movie_timescale", "90000") if job.container in ("mp4", "mov") else ()
-    written = ("-c", "copy", *said, *dropped, *boxes, "-f", job.container, path)
-    done = _run(*made, *maps, *written, *_everything(1))
+        for new, old in enumerate(plan.kept):
+            shown = source.streams[old].disposition
+            flags = "+".join(flag.name for flag in type(shown) if flag & shown) or "0"
+            said += [f"-map_metadata:s:{new}", f"1:s:{old}" if describe else "-1", f"-disposition:{new}", flags]
+    for number, cover in enumerate(plan.covers, len(plan.kept)):
+        said += ["-attach", f"file:{cover}", f"-metadata:s:{number}", f"mimetype=image/{cover.suffix[1:]}"]
+    if job.is_part:
+        said += ["-copypriorss:a", "0", "-copypriorss:s", "0"]
+    if is_box:  # else times in MP4 begin at whole milliseconds
+        said += ["-movflags", "+faststart", "-movie_timescale", "90000"]
+    if is_box and job.codec == "h265":
+        said += [f"-tag:{place}", "hvc1"]  # hev1 does not play on Apple's devices
+    done = _run(*given, *said, "-f", job.container, path, *_everything(1))
     if done.returncode:
         raise InputError(f"cannot write {job.target}: {_reason(done)}")
 
@@ -106,14 +106,6 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         ffmpeg(*arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
-
-
-def _holds(job: FilmJob, stream: Any, trial: Path) -> bool:
-    """Whether the target's container takes a stream of the source; WebM drops attachments without a word."""
-    if stream.type == "attachment":
-        return job.container == "matroska"
-    copied = ("-map", f"0:{stream.index}", "-c", "copy", "-t", "0", "-f", job.container, trial)
-    return _run("-i", job.source, *copied).returncode == 0
 
 
 def _maps(number: int, streams: Sequence[int]) -> list[str]:
@@ -137,15 +129,7 @@ def _is_short(source: Any, stream: Any) -> bool:
 
 def _extracted(source: Any, stream: Any, folder: Path) -> Path:
     """The picture of a cover, which Matroska holds as an attachment, as a file."""
-    path = folder / f"cover{stream.index}.{'png' if stream.codec_context.name == 'png' else 'jpg'}"
+    path = folder / f"cover{stream.index}.{'png' if stream.codec_context.name == 'png' else 'jpeg'}"
     path.write_bytes(bytes(next(packet for packet in source.demux(stream) if packet.size)))
     source.seek(0)
     return path
-
-
-def _mime(cover: Path) -> str:
-    return "image/png" if cover.suffix == ".png" else "image/jpeg"
-
-
-def _words(disposition: Any) -> list[str]:
-    return [flag.name for flag in type(disposition) if flag & disposition]

@@ -48,12 +48,10 @@ class Colours:
 
 @dataclass(frozen=True)
 class Description:
-    """What the frames of a film have in common.
-
-    `index` is the number of their stream, `start` the container's in seconds, which comes off all times; `time_base` is
-    the unit of times, `pixel_shape` the width of an upright pixel by its height, `count` what the file says. `losses`
-    is what the frames say and a new film does not.
-    """
+    """What the frames of stream `index` have in common: FFmpeg's pixel format, channels and depth as pictures, colours;
+    the unit of times, frames a second, the width of an upright pixel by its height, how many there are, if the file
+    says so; the container's start in seconds, which comes off all times; the decoder, unless it is FFmpeg's own,
+    whether clocks may jump, and what frames say and a new film does not."""
 
     index: int
     layout: str
@@ -80,10 +78,7 @@ class Frame:
 
 
 def import_av() -> Any:
-    """PyAV; InputError where it is not installed.
-
-    Its log stays off: decoder threads that log wait for Python, which waits for them when a film is closed.
-    """
+    """PyAV; InputError where it is not installed."""
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder prints errors alone
     try:
         import av
@@ -137,7 +132,6 @@ def describe(path: Path) -> Description:
         if frame is None:
             raise InputError(f"{path} has no frames; the file is broken or cut short")
         form = frame.format
-        deep = max(component.bits for component in form.components) > 8
         channels = "L" if form.name.startswith("gray") else "RGB"
         if any(component.is_alpha for component in form.components) or form.name.startswith("pal"):
             channels = "RGBA"
@@ -147,7 +141,7 @@ def describe(path: Path) -> Description:
             stream.index,
             form.name.replace("yuvj", "yuv"),
             channels,
-            16 if deep else 8,
+            16 if max(component.bits for component in form.components) > 8 else 8,
             colours,
             stream.time_base,
             stream.average_rate or stream.guessed_rate or Fraction(25),
@@ -165,22 +159,20 @@ def read_frames(path: Path, description: Description, first: int, last: int | No
 
     InputError as `opened`, and where frames change their size.
     """
-    colours, size, graph, previous = description.colours, None, None, None
+    colours, size, graph, time = description.colours, None, None, None
     shape = description.pixel_shape.limit_denominator(1 << 15)
     # As of pictures, so that whatever changes the grid changes the shape of a pixel
     metadata = Metadata(dpi=(float(shape.denominator), float(shape.numerator)))
     with _clocked(path, description) as (container, index, start):
+        unit = container.streams[index].time_base
         for number, frame in enumerate(_decoded(container, index, description.decoder)):
             if last is not None and number >= last:
                 return
             if frame.pts is None:
-                time = number * max(1, round(1 / description.rate / description.time_base))
+                shown = number * max(1, round(1 / description.rate / description.time_base))
             else:
-                unit = container.streams[index].time_base
-                time = round((frame.pts * unit - start) / description.time_base)
-            if previous is not None and time <= previous:
-                time = previous + 1
-            previous = time
+                shown = round((frame.pts * unit - start) / description.time_base)
+            time = shown if time is None else max(shown, time + 1)
             if size not in (None, (frame.width, frame.height)):
                 raise InputError(f"{path}: frames change their size at number {number}; cut the film there")
             size = frame.width, frame.height
@@ -188,13 +180,9 @@ def read_frames(path: Path, description: Description, first: int, last: int | No
                 continue
             if graph is None:
                 matrix = 0 if frame.format.name.startswith(RGB_FORMATS) else colours.matrix
-                graph = converting(
-                    frame,
-                    ARRAYS[description.channels, description.depth],
-                    f"in_color_matrix={matrix}:in_range={colours.span}:out_range=full:in_chroma_loc={colours.chroma}",
-                )
-            duration = frame.duration * frame.time_base / description.time_base if frame.duration else 0
-            turns = _turns(frame)
+                options = f"in_color_matrix={matrix}:in_range={colours.span}:in_chroma_loc={colours.chroma}"
+                graph = converting(frame, ARRAYS[description.channels, description.depth], f"{options}:out_range=full")
+            duration, turns = frame.duration * frame.time_base / description.time_base, _turns(frame)
             array = converted(graph, frame).to_ndarray()
             pixels = np.ascontiguousarray(np.rot90(array.reshape(*array.shape[:2], -1), turns))
             yield Frame(Picture(pixels, description.channels, metadata), time, round(duration))
@@ -203,11 +191,12 @@ def read_frames(path: Path, description: Description, first: int, last: int | No
 def converting(frame: Any, layout: str, options: str) -> Any:
     """FFmpeg's scaler for frames as `frame` -> the pixel format `layout`, by `options` of its filter `scale`."""
     graph = import_av().filter.Graph()
-    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
-    scale = graph.add("scale", f"flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp:{options}")
-    form, sink = graph.add("format", f"pix_fmts={layout}"), graph.add("buffersink")
-    for before, after in ((source, scale), (scale, form), (form, sink)):
-        before.link_to(after)
+    graph.link_nodes(
+        graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)),
+        graph.add("scale", f"flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp:{options}"),
+        graph.add("format", f"pix_fmts={layout}"),
+        graph.add("buffersink"),
+    )
     graph.configure()
     return graph
 

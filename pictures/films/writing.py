@@ -17,6 +17,7 @@ import numpy as np
 
 from pictures.films.reading import (
     ARRAYS,
+    BT709,
     FULL,
     LIMITED,
     RGB_FORMATS,
@@ -28,11 +29,12 @@ from pictures.films.reading import (
 from pictures.formats import EVERYTHING, Format
 from pictures.picture import Picture
 from utils.errors import InputError
-from utils.files import atomic_file
+from utils.files import atomic_file, read_json
 
 ENCODER_THREADS = 2  # fixed, as x264 and x265 give other bytes with other numbers
 FASTEST = Fraction(240)  # frames a second, for the encoders' planning alone: SVT-AV1 refuses more; times are exact
 TICK = Fraction(1, 1000)  # of Matroska
+EARLY = 1 << 40  # ticks before which all frames of a segment are decoded
 LARGEST_SHAPE = 1 << 15  # of the numbers that say the shape of a pixel
 # Containers that are written, and what PyAV calls them
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -46,12 +48,12 @@ class Codec:
     encoder: str
     quality: int | None
     worst: int
-    options: Mapping[str, str]
+    options: dict[str, str]
 
     def options_for(self, quality: int | None) -> dict[str, str]:
         """As options of the encoder."""
         chosen = self.quality if quality is None else quality
-        return {**self.options, **({} if chosen is None else {"crf": str(chosen)})}
+        return self.options | ({} if chosen is None else {"crf": str(chosen)})
 
 
 CODECS = {
@@ -60,6 +62,11 @@ CODECS = {
     "av1": Codec("libsvtav1", 24, 63, {"preset": "8"}),
     "ffv1": Codec("ffv1", None, 0, {"level": "3", "slicecrc": "1"}),
 }
+# Pixel formats for channels, or for halved chroma, and depths, where encoders do not take the source's
+NEAREST = {
+    ("L", 8): ("gray",), ("L", 16): ("gray16le", "gray10le"), ("RGB", 8): ("bgr0", "gbrp"), ("RGB", 16): ("gbrp16le",),
+    ("YUV", 8): ("yuv420p",), ("YUV", 16): ("yuv420p10le", "yuv420p"),
+}  # fmt: skip
 _COLOURS = ("L", "RGB")
 PLAIN = Format("film", {8: _COLOURS}, EVERYTHING)
 OPAQUE = Format("film", {8: _COLOURS, 16: _COLOURS}, EVERYTHING)
@@ -100,79 +107,92 @@ class FilmJob:
 
 
 class Encoder:
-    """Makes segments of a film whose frames are as `picture`, which has the shape of a pixel as its resolution."""
+    """Makes segments of a film whose frames are as `picture`, which has the shape of a pixel as its resolution.
+
+    InputError for a codec that PyAV lacks, and for a size below a pixel of chroma.
+    """
 
     def __init__(self, job: FilmJob, description: Description, picture: Picture):
-        self.job, self.description = job, description
-        self.codec = CODECS[job.codec]
+        if job.codec not in available():
+            raise InputError(f"--codec {job.codec} is not in this PyAV; choose another of {', '.join(available())}")
+        self.job, self.description, self.codec = job, description, CODECS[job.codec]
         self.channels, self.depth = picture.channels, picture.pixel_format.depth
         self.layout = self._layout()
-        form = import_av().VideoFormat(self.layout)
-        height, width = picture.size
-        self.size = _multiple(height, 16 // form.chroma_height(16)), _multiple(width, 16 // form.chroma_width(16))
+        made, given = map(import_av().VideoFormat, (self.layout, description.layout))
+        rows, columns = 16 // made.chroma_height(16), 16 // made.chroma_width(16)
+        self.size = picture.size[0] // rows * rows, picture.size[1] // columns * columns
         if 0 in self.size:
             raise InputError(f"{job.target}: films are at least 2x2; choose a larger size")
         across, down = picture.metadata.dpi or (1.0, 1.0)
         self.pixel_shape = Fraction(down / across).limit_denominator(LARGEST_SHAPE)
+        self.matrix, self.span = description.colours.matrix or BT709, description.colours.span
+        given_rgb = description.layout.startswith(RGB_FORMATS)
+        if self.layout.startswith(RGB_FORMATS):
+            self.matrix, self.span = 0, FULL
+        elif given_rgb:
+            self.span = LIMITED
+        is_less = made.chroma_width(64) < given.chroma_width(64) or made.chroma_height(64) < given.chroma_height(64)
+        halved = is_less and self.channels != "L" and not given_rgb
+        self.losses = ["chroma halved; --keep-depth keeps it"] * halved
         self._graph: Any = None
 
-    @property
-    def losses(self) -> list[str]:
-        """What of the source's chroma is not kept, in words."""
-        form = import_av().VideoFormat
-        given, made = (
-            (layout.chroma_width(64), layout.chroma_height(64))
-            for layout in (form(self.description.layout), form(self.layout))
-        )
-        is_less = self.channels != "L" and any(new < old for new, old in zip(made, given, strict=True))
-        return ["chroma halved; --keep-depth keeps it"] if is_less and not self._is_rgb else []
-
-    @property
-    def _is_rgb(self) -> bool:
-        return self.description.layout.startswith(RGB_FORMATS)
+    def _layout(self) -> str:
+        """The pixel format of the source where the encoder takes it, else the nearest that it takes."""
+        if self.job.form is PLAIN:
+            return "yuv420p"
+        if self.channels == "RGBA":
+            return "rgba64le" if self.depth > 8 else "bgra"
+        given, is_rgb = self.description.layout, self.description.layout.startswith(RGB_FORMATS)
+        kind = "L" if self.channels == "L" else "RGB" if is_rgb else "YUV"
+        wanted = [given] if self.channels == self.description.channels else []
+        wanted += [*NEAREST[kind, self.depth], *NEAREST["YUV", self.depth]]
+        formats = [form.name for form in import_av().codec.Codec(self.codec.encoder, "w").video_formats]
+        return next(name for name in wanted if name in formats)
 
     def add_stream(self, container: Any) -> Any:
         """A stream for the film's frames in an output container."""
-        av = import_av()
         described, colours = self.description, self.description.colours
         options = {"chroma_sample_location": colours.chroma, **self.codec.options_for(self.job.quality)}
         try:
             stream = container.add_stream(self.codec.encoder, rate=min(described.rate, FASTEST), options=options)
-        except (av.codec.codec.UnknownCodecError, ValueError):
-            raise InputError(
-                f"--codec {self.job.codec} in {self.job.target}: this PyAV cannot write it; choose another of "
-                f"{', '.join(available())}, or write a .mkv"
-            ) from None
-        stream.time_base = described.time_base
+        except ValueError:
+            raise InputError(f"{self.job.target} cannot hold --codec {self.job.codec}; write a .mkv") from None
         context = stream.codec_context
         context.height, context.width = self.size
-        context.pix_fmt = self.layout
-        context.time_base = described.time_base
-        context.thread_count = ENCODER_THREADS
-        context.colorspace, context.color_range = self._matrix(), self._span()
-        context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+        context.pix_fmt, context.thread_count = self.layout, ENCODER_THREADS
+        context.time_base = stream.time_base = described.time_base
         context.sample_aspect_ratio = self.pixel_shape
+        self._colour(context)
         return stream
+
+    def _colour(self, what: Any) -> None:
+        """A frame or an encoder's context says its colours."""
+        colours = self.description.colours
+        what.colorspace, what.color_range = self.matrix, self.span
+        what.color_primaries, what.color_trc = colours.primaries, colours.transfer
 
     def encode(self, frames: Iterator[tuple[np.ndarray, int, int]], path: Path) -> int:
         """Write a segment of frames, pixels, time, duration; says how many there were."""
         durations: dict[int, int] = {}
         with import_av().open(str(path), "w", format="matroska") as container:
             stream = self.add_stream(container)
-            for pixels, time, duration in frames:
-                durations[time] = duration
-                container.mux(self._ticking(stream.encode(self._frame(pixels, time)), durations))
-            if durations:
-                container.mux(self._ticking(stream.encode(None), durations))
+            for number, packet in enumerate(self._packets(stream, frames, durations)):
+                time = round(packet.pts * packet.time_base / self.description.time_base)
+                # Matroska holds no decoding times, but FFmpeg wants some that ascend, which x265 does not always give
+                packet.pts, packet.dts = time, number - EARLY
+                packet.duration, packet.time_base = durations.get(time, 0), TICK
+                container.mux(packet)
         return len(durations)
 
-    def _ticking(self, packets: Sequence[Any], durations: Mapping[int, int]) -> list[Any]:
-        """Packets with the film's unit as if it were milliseconds."""
-        for packet in packets:
-            factor = packet.time_base / self.description.time_base
-            packet.pts, packet.dts = round(packet.pts * factor), round(packet.dts * factor)
-            packet.duration, packet.time_base = durations.get(packet.pts, 0), TICK
-        return list(packets)
+    def _packets(
+        self, stream: Any, frames: Iterator[tuple[np.ndarray, int, int]], durations: dict[int, int]
+    ) -> Iterator[Any]:
+        """Frames, encoded; their durations by their times go into `durations`."""
+        for pixels, time, duration in frames:
+            durations[time] = duration
+            yield from stream.encode(self._frame(pixels, time))
+        if durations:
+            yield from stream.encode(None)
 
     def _frame(self, pixels: np.ndarray, time: int) -> Any:
         height, width = self.size
@@ -180,78 +200,18 @@ class Encoder:
         array = array[:, :, 0] if array.shape[2] == 1 else array
         frame = import_av().VideoFrame.from_ndarray(array, format=ARRAYS[self.channels, self.depth])
         if self._graph is None:
-            chroma, matrix, span = self.description.colours.chroma, self._matrix(), self._span()
-            options = f"out_color_matrix={matrix}:in_range=full:out_range={span}:out_chroma_loc={chroma}"
-            self._graph = converting(frame, self.layout, options)
+            options = f"out_color_matrix={self.matrix}:out_range={self.span}:in_range=full"
+            chroma = self.description.colours.chroma
+            self._graph = converting(frame, self.layout, f"{options}:out_chroma_loc={chroma}")
         frame = converted(self._graph, frame)
-        if self.layout.startswith("yuva"):
-            _set_alpha(frame, array[:, :, 3])
-        frame.colorspace, frame.color_range = self._matrix(), self._span()
-        frame.color_primaries, frame.color_trc = self.description.colours.primaries, self.description.colours.transfer
+        self._colour(frame)
         frame.pts, frame.time_base = time, self.description.time_base
         return frame
-
-    def _matrix(self) -> int:
-        return 0 if self.layout.startswith(RGB_FORMATS) else self.description.colours.matrix or 1
-
-    def _span(self) -> int:
-        if self.layout.startswith(RGB_FORMATS):
-            return FULL
-        return LIMITED if self._is_rgb else self.description.colours.span
-
-    def _layout(self) -> str:
-        """The pixel format of the source where the encoder takes it, else the nearest that it takes."""
-        av = import_av()
-        try:
-            formats = [form.name for form in av.codec.Codec(self.codec.encoder, "w").video_formats]
-        except av.codec.codec.UnknownCodecError:
-            raise InputError(
-                f"--codec {self.job.codec} is not in this PyAV; choose another of {', '.join(available())}"
-            ) from None
-        if self.job.form is PLAIN:
-            return "yuv420p"
-        given, deep, alpha = self.description.layout, self.depth > 8, self.channels == "RGBA"
-        wanted = [given] if self.channels == self.description.channels or not alpha else []
-        if self.channels == "L":
-            wanted += ["gray16le", "gray10le"] if deep else ["gray"]
-        if alpha:
-            wanted += ["yuva444p16le"] if deep else ["bgra"]
-        if self._is_rgb:
-            wanted += ["gbrp16le"] if deep else ["bgr0", "gbrp"]
-        wanted += [*(["yuv420p10le"] if deep else []), "yuv420p"]
-        return next(name for name in wanted if name in formats and _has_alpha(name) == alpha)
-
-
-def _set_alpha(frame: Any, alpha: np.ndarray) -> None:
-    """Exactly: FFmpeg's scaler rounds some levels up."""
-    plane, bits = frame.planes[3], frame.format.components[3].bits
-    if alpha.dtype == np.uint16:
-        alpha = (alpha >> (16 - bits)).astype(np.uint8 if bits == 8 else "<u2")
-    rows = np.zeros((len(alpha), plane.line_size), np.uint8)
-    content = np.ascontiguousarray(alpha).view(np.uint8)
-    rows[:, : content.shape[1]] = content
-    plane.update(rows)
-
-
-def _has_alpha(name: str) -> bool:
-    return any(component.is_alpha for component in import_av().VideoFormat(name).components)
-
-
-def _multiple(side: int, unit: int) -> int:
-    return side // unit * unit
 
 
 def available() -> list[str]:
     """`--codec` names whose encoder this PyAV has."""
-    av = import_av()
-    found = []
-    for name, codec in CODECS.items():
-        try:
-            av.codec.Codec(codec.encoder, "w")
-        except av.codec.codec.UnknownCodecError:
-            continue
-        found.append(name)
-    return found
+    return [name for name, codec in CODECS.items() if codec.encoder in import_av().codecs_available]
 
 
 class Segments:
@@ -264,21 +224,17 @@ class Segments:
     def start(self, settings: Mapping[str, Any], resume: bool, overwrite: bool) -> int:
         """How many frames are done, for a film that is made with `settings`. InputError where others are there."""
         state = self.folder / "settings.json"
-        if self.folder.exists() and not resume:
-            if not overwrite and self._files():
-                raise InputError(f"{self.folder} holds an unfinished film; --resume goes on, --overwrite starts over")
-            shutil.rmtree(self.folder)
-        if self._files():
-            try:
-                earlier = json.loads(state.read_text())
-                differing = [name for name, value in settings.items() if earlier.get(name) != value]
-            except (ValueError, AttributeError):
-                differing = ["settings.json"]
+        if self._files() and resume:
+            earlier = read_json(state, "settings")
+            differing = [name for name, value in settings.items() if earlier.get(name) != value]
             if differing:
                 raise InputError(
                     f"--resume: {self.folder} was made with other {', '.join(differing)}; give the same, or --overwrite"
                 )
             return sum(1 for _ in self.packets())
+        if self._files() and not overwrite:
+            raise InputError(f"{self.folder} holds an unfinished film; --resume goes on, --overwrite starts over")
+        self.remove()
         with atomic_file(state) as temporary:
             temporary.write_text(json.dumps(settings))
         return 0

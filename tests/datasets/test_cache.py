@@ -1,22 +1,19 @@
-"""The map of decoded pictures gives the pixels of the pictures, to all processes, whatever changes."""
+"""The cache of decoded pictures gives the pixels of the pictures, to all processes, whatever changes."""
 
 import multiprocessing
 import os
 import pickle
-import sys
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from datasets import cache
 from pictures.reading import read_rgb
 from tests.datasets.making import folder, mistake, wrapper
-from utils.files import LOCK, locked
 
 
 def read(pictures: Path, **arguments) -> list[np.ndarray]:
@@ -30,19 +27,24 @@ def same(pictures: Path, found: list[np.ndarray]) -> bool:
 
 
 @pytest.fixture
-def file(pictures) -> Path:
-    """The map of all three pictures."""
+def place(pictures) -> Path:
+    """The arrays of all three pictures."""
     assert same(pictures, read(pictures))
-    return pictures.parent / "_map_pictures/pixels"
+    return pictures.parent / "_map_pictures"
 
 
-def test_pictures_come_from_the_map(pictures, file, monkeypatch) -> None:
+def test_pictures_come_from_their_arrays(pictures, place, monkeypatch) -> None:
     monkeypatch.delattr(cache, "read_rgb")
     assert same(pictures, read(pictures))
-    assert {path.name for path in file.parent.iterdir()} == {"pixels"}, "no lock, nothing temporary is left"
+    assert len(read(pictures, first_k=2)) == 2
+    names = {"a.png.npy", "b.png.npy", "c.png.npy"}
+    assert {path.name for path in place.iterdir()} == names, "no lock, nothing temporary is left"
+    content = pickle.dumps(folder(pictures, cache="memmap"))
+    assert len(content) < 2000, "workers that are not forked get no pixels"
+    assert same(pictures, [pickle.loads(content)[index] for index in range(3)])
 
 
-def test_only_what_has_changed_is_decoded_again(pictures, file, monkeypatch) -> None:
+def test_only_what_has_changed_is_decoded_again(pictures, place, monkeypatch) -> None:
     decoded = []
     monkeypatch.setattr(cache, "read_rgb", lambda path: decoded.append(path.name) or read_rgb(path))
     state = (pictures / "b.png").stat()
@@ -51,35 +53,11 @@ def test_only_what_has_changed_is_decoded_again(pictures, file, monkeypatch) -> 
     assert same(pictures, read(pictures))
     Image.new("RGB", (10, 10)).save(pictures / "d.png")
     (pictures / "a.png").unlink()
+    left = place / ".b.png.npy.0123abcd.tmp"
+    left.write_bytes(b"of a killed process")
     assert same(pictures, read(pictures))
     assert decoded == ["b.png", "d.png"]
-
-
-def test_selections_of_a_folder_share_the_map(pictures, monkeypatch) -> None:
-    first = folder(pictures, cache="memmap", first_k=1)
-    everything = folder(pictures, cache="memmap")
-    monkeypatch.delattr(cache, "read_rgb")
-    assert np.array_equal(first[0], read_rgb(pictures / "a.png"))
-    assert len(read(pictures, first_k=2)) == 2
-    assert same(pictures, [everything[index] for index in range(3)])
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [lambda c: c[:-1], lambda c: c[:9], lambda _: b"", lambda c: c + b"0", lambda c: c[:-40] + b"9" + c[-39:]],
-    ids=["cut", "cut-footer", "empty", "long", "another-index"],
-)
-def test_a_damaged_map_is_made_again(pictures, file, damage) -> None:
-    file.write_bytes(damage(file.read_bytes()))
-    assert same(pictures, read(pictures))
-
-
-def test_workers_that_are_not_forked_map_it_themselves(pictures, file) -> None:
-    dataset = folder(pictures, cache="memmap")
-    content = pickle.dumps(dataset)
-    assert len(content) < 2000, "without the pixels"
-    again = pickle.loads(content)
-    assert same(pictures, [again[index] for index in range(3)])
+    assert not left.exists()
 
 
 def test_crops_and_whole_pictures_become_tensors_without_warnings(pictures) -> None:
@@ -89,52 +67,38 @@ def test_crops_and_whole_pictures_become_tensors_without_warnings(pictures) -> N
             item = wrapper("sr-implicit-downsampled", folder(pictures, cache="memmap"), **arguments)[0]
             item["gt"].mul_(2)
             item["inp"].mul_(2)
-    assert same(pictures, read(pictures)), "what is done to a tensor stays out of the map"
-    assert torch.is_tensor(item["gt"])
+    assert same(pictures, read(pictures)), "what is done to a tensor stays out of the cache"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_processes_that_start_together_make_one_map(pictures, tmp_path) -> None:
+def test_processes_that_start_together_decode_once(pictures, monkeypatch) -> None:
+    """Those that come second wait for the first one."""
+    counts = multiprocessing.Array("i", 3)
+
+    def slow(path: Path) -> np.ndarray:
+        counts["abc".index(path.stem)] += 1
+        time.sleep(0.1)
+        return read_rgb(path)
+
+    monkeypatch.setattr(cache, "read_rgb", slow)
     context = multiprocessing.get_context("fork")
-    started = [context.Process(target=lambda: sys.exit(not same(pictures, read(pictures)))) for _ in range(3)]
+    started = [context.Process(target=read, args=(pictures,)) for _ in range(3)]
     for process in started:
         process.start()
     for process in started:
         process.join()
     assert [process.exitcode for process in started] == [0, 0, 0]
-    assert {path.name for path in (tmp_path / "_map_pictures").iterdir()} == {"pixels"}
-
-
-def test_who_comes_second_waits_and_takes_what_the_first_has_made(pictures, monkeypatch, tmp_path) -> None:
-    (tmp_path / "_map_pictures").mkdir()
-    waiting = []
-
-    def first_is_done(folder, wait):
-        """Another process makes the map while this one waits for the lock."""
-        waiting.append(wait)
-        monkeypatch.setattr(cache, "locked", locked)
-        read(pictures)
-        monkeypatch.delattr(cache, "read_rgb")
-        return locked(folder, wait)
-
-    monkeypatch.setattr(cache, "locked", first_is_done)
-    assert len(read(pictures)) == 3
-    assert waiting == [True]
-    assert not (tmp_path / "_map_pictures" / LOCK).exists()
-
-
-def test_what_killed_processes_left_is_removed(pictures, tmp_path) -> None:
-    left = tmp_path / "_map_pictures/.pixels.0123abcd.tmp"
-    left.parent.mkdir()
-    left.write_bytes(b"x")
-    os.utime(left, (time.time() - 2 * 24 * 3600,) * 2)
+    assert list(counts) == [1, 1, 1]
     assert same(pictures, read(pictures))
-    assert not left.exists()
 
 
 def test_broken_pictures_and_places_without_permission_are_one_line(pictures, tmp_path) -> None:
     (pictures / "d.png").write_bytes((pictures / "a.png").read_bytes()[:99])
     mistake(lambda: read(pictures), "d.png", "cut short")
-    assert not (tmp_path / "_map_pictures").exists(), "nothing half-written"
+    left = {path.suffix for path in (tmp_path / "_map_pictures").iterdir()}
+    assert left <= {".npy"}, "nothing half-written"
+    for path in (tmp_path / "_map_pictures").iterdir():
+        path.unlink()
+    (tmp_path / "_map_pictures").rmdir()
     (tmp_path / "_map_pictures").write_text("a file")
     mistake(lambda: read(pictures, first_k=3), "_map_pictures", "cache: none")

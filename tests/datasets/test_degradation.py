@@ -4,14 +4,11 @@ import random
 
 import numpy as np
 import pytest
-import torch
-from torch.utils.data import DataLoader
 
-from datasets.blur_kernels import KERNELS, blurred, sinc
+from datasets.blur_kernels import KERNELS, blurred, gaussian, sinc
 from datasets.degradation import Degradation, add_gaussian, add_poisson, registry
 from pictures.tensors import resize_bicubic
 from tests.datasets.making import folder, mistake, wrapper
-from training.parts import SeededItems
 from utils.config import load_config
 from utils.random_state import repeatable
 
@@ -41,17 +38,7 @@ def test_items_follow_from_the_random_state_and_without_one_nothing_changes(pict
     assert item(degraded, 1)["inp"] != item(plain, 1)["inp"]
 
 
-def test_data_workers_and_order_change_no_item(pictures) -> None:
-    """As training draws them: by (epoch, index)."""
-    samples = wrapper("sr-implicit-downsampled", folder(pictures, repeat=3), inp_size=8, scale_max=4, degradation=ALL)
-    items, keys = SeededItems(samples, seed=1), [(1, index, 0) for index in range(9)]
-    alone = {index: items[1, index, 0]["inp"] for index in reversed(range(9))}
-    loader = DataLoader(items, batch_size=None, sampler=keys, num_workers=2)
-    assert all(torch.equal(item["inp"], alone[index]) for (_, index, _), item in zip(keys, loader, strict=True))
-    assert not torch.equal(items[2, 0, 0]["inp"], alone[0])
-
-
-@pytest.mark.parametrize("scale", [0.7, 1, 2.5, 4])
+@pytest.mark.parametrize("scale", [0.7, 2.5])
 def test_what_is_shown_stays_in_place_at_any_scale(scale) -> None:
     """A degraded picture is nearer to the LR picture than to the same moved by a pixel."""
     hr = smooth(round(40 * scale), round(32 * scale))
@@ -80,13 +67,13 @@ def test_clean_items_are_bicubic_and_as_many_as_asked() -> None:
 
 def test_kernels_keep_brightness_and_place() -> None:
     source = np.random.default_rng(0)
-    for name, make in KERNELS.items():
-        kernel = make(0.4) if name == "sinc" else make((1.5, 2.5), source)
+    for name in KERNELS:
+        kernel = sinc(0.4) if name == "sinc" else gaussian(name, (1.5, 2.5), source)
         rows, columns = np.indices(kernel.shape) - len(kernel) // 2
         assert kernel.sum() == pytest.approx(1)
         assert (kernel * rows).sum() == pytest.approx(0, abs=1e-9)
         assert (kernel * columns).sum() == pytest.approx(0, abs=1e-9)
-    kernel = KERNELS["isotropic"]((2.0, 9.0), source)
+    kernel = gaussian("isotropic", (2.0, 9.0), source)
     rows, _ = np.indices(kernel.shape) - len(kernel) // 2
     assert (kernel * rows**2).sum() == pytest.approx(4, rel=0.05)
 
@@ -135,29 +122,12 @@ def test_blur_is_measured_in_lr_pixels() -> None:
     assert widths[0] == pytest.approx(2 * (2 * np.pi) ** 0.5, rel=0.1)
 
 
-def test_blocks_of_compression_begin_anywhere() -> None:
-    """The mean over items has no grid, one item has."""
-    hr = np.random.default_rng(1).integers(100, 156, (48, 48, 3), dtype=np.uint8)
-    make = Degradation({"second": 0, "compression": {"quality": [10, 10], "webp": 0, "subsampled": 1}})
-    random.seed(0)
-
-    def steps(picture):
-        """Mean step between neighbouring columns, by the column's number modulo 8."""
-        jumps = np.abs(np.diff(picture.astype(float).mean(2), axis=1)).mean(0)
-        return np.array([jumps[phase:40:8].mean() for phase in range(8)])
-
-    grids = [int(steps(make(hr, (48, 48))).argmax()) for _ in range(40)]
-    assert len(set(grids)) >= 6
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"nose": {}}, ["degradation", "nose", "noise"]),
         ({"clean": 2, "noise": {}}, ["degradation.clean is 2"]),
-        ({"second": "often", "noise": {}}, ["degradation.second is 'often'"]),
         ({}, ["degradation has no step"]),
-        ({"noise": None}, ["degradation has no step"]),
         ({"noise": {"sigma": 5}}, ["'noise': sigma is 5", "[smallest, largest]"]),
         ({"noise": {"sigma": [5, 1]}}, ["sigma is [5, 1]"]),
         ({"noise": 3}, ["'noise'", "3"]),

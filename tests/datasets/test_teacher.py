@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image
 
@@ -58,16 +57,6 @@ def test_what_is_there_stays_and_what_changed_is_made_again(pictures, taught, ch
     assert "targets of another model" in mistake(capsys, teach, pictures, "--model", "bicubic", "--output", "taught")
 
 
-def test_networks_of_one_scale_are_read_by_spandrel_in_blocks(monkeypatch) -> None:
-    """A picture in blocks equals the whole where the surroundings are wide enough."""
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 5, padding=2), torch.nn.PixelShuffle(2))
-    monkeypatch.setattr(teach, "BLOCK", 16)
-    monkeypatch.setattr(teach, "MARGIN", 2)
-    lr = torch.rand(1, 3, 37, 50)
-    with torch.no_grad():
-        assert torch.allclose(teach.in_blocks(network, lr, 2), network(lr), atol=1e-6)
-
-
 def test_taught_items_are_the_teachers_at_any_scale(pictures, taught) -> None:
     """A crop of an LR picture, and the same part of the teacher's picture at the scale that was drawn."""
     data = Taught(samples(pictures), taught)
@@ -109,11 +98,11 @@ def test_shares_are_functions_of_the_step(pictures, taught, share, steps, shares
     lr_pictures = [read_rgb(path) for path in taught.glob("x*/lr/*.png")]
     data.share, drawn = 0.25, 0
     random.seed(1)
-    for _ in range(60):
+    for _ in range(30):
         lr, _ = data.pair(0)
         windows = (np.lib.stride_tricks.sliding_window_view(picture, (8, 8, 3)) for picture in lr_pictures)
         drawn += any((window == lr).all((-3, -2, -1)).any() for window in windows)
-    assert 5 < drawn < 25
+    assert 2 < drawn < 15
 
 
 @pytest.mark.slow

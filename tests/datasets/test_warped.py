@@ -9,22 +9,33 @@ import torch
 from PIL import Image
 
 import datasets
-from evaluation.measure import measure_warp
+from evaluation.measure import measure_warped, warped
 from evaluation.protocols import find_protocol
 from models.checkpoints.loading import load_upscaler
 from pictures.reading import read_rgb
 from pictures.tensors import to_tensor
 from tests.commands import call, mistake
+from tests.datasets.making import paired, wrapper
 from tools import make_benchmark
 from tools.make_benchmark import WARPS, between, random_homography
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory) -> Path:
+    """Where the first test that needs it keeps what make_benchmark has made."""
+    return tmp_path_factory.mktemp("once") / "made"
+
+
 @pytest.fixture
-def made(pictures):
+def made(pictures, once):
     """The folder in which make_benchmark has put its pictures."""
-    call(make_benchmark, pictures, "--scales", "1.5x2.0,2.4", "--warps", "isc,osc", "--seed", 3, "--output", "made")
+    if not once.exists():
+        options = ("--scales", "1.5x2.0,2.4", "--warps", "isc,osc", "--seed", 3)
+        call(make_benchmark, pictures, *options, "--output", "made")
+        shutil.copytree("made", once)
+    shutil.copytree(once, "made", dirs_exist_ok=True)
     return pictures.parent / "made"
 
 
@@ -33,13 +44,8 @@ def test_scales_are_exact(pictures, made) -> None:
         height, width = read_rgb(pictures / f"{name}.png").shape[:2]
         lr = Image.open(made / f"LR_bicubic/rrLR_X1.50_2.00/{name}.png")
         assert (lr.height * 3 % 2, lr.height, lr.width) == (0, int(height / 1.5) // 2 * 2, width // 2)
-    pairs = datasets.make(
-        {
-            "name": "paired-image-folders",
-            "args": {"root_path_1": made / "LR_bicubic/rrLR_X2.40_2.40", "root_path_2": pictures},
-        }
-    )
-    samples = datasets.make({"name": "sr-implicit-paired", "args": {"scale": 2.4}}, dataset=pairs)
+    pairs = paired(made / "LR_bicubic/rrLR_X2.40_2.40", pictures)
+    samples = wrapper("sr-implicit-paired", pairs, scale=2.4)
     lr, hr = samples.pair(0)
     assert hr.shape[0] == pytest.approx(2.4 * lr.shape[0])
     enlarged = load_upscaler("bicubic")(to_tensor(lr), hr.shape[:2])[0]
@@ -48,16 +54,15 @@ def test_scales_are_exact(pictures, made) -> None:
 
 @pytest.mark.parametrize("warp", WARPS)
 def test_warped_pictures_show_what_their_matrix_says(pictures, made, warp) -> None:
-    samples = datasets.make(
-        {"name": "warped-image-folders", "args": {"root_path_1": str(made / warp), "root_path_2": str(pictures)}}
-    )
+    paths = {"root_path_1": str(made / warp), "root_path_2": str(pictures)}
+    samples = datasets.make({"name": "warped-image-folders", "args": paths})
     assert len(samples) == 3
     for index in range(3):
-        lr, hr, homography = samples[index]
+        *pair, homography = samples[index]
         assert samples.path(index).name[0] == "abc"[index]
-        score, _ = measure_warp(
-            load_upscaler("bicubic"), to_tensor(lr), to_tensor(hr), homography, find_protocol("lerf")
-        )
+        lr, hr = map(to_tensor, pair)
+        picture = warped(load_upscaler("bicubic"), lr, hr, homography)
+        score = measure_warped(picture, lr, hr, homography, find_protocol("lerf"))
         assert score["mpsnr"] > 24 or np.isnan(score["mpsnr"])
 
 

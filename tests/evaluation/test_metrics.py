@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from evaluation.metrics import make_metrics
-from evaluation.protocols import find_protocol, luma, parse_eval_type
+from evaluation.protocols import find_protocol, parse_eval_type
 from pictures.similarity import EXACT, psnr, ssim
 from tests.commands import ROOT
 from tests.datasets.making import mistake
@@ -20,12 +20,6 @@ from utils.errors import InputError
 def test_psnr_of_known_error() -> None:
     assert psnr(torch.full((3, 4, 4), 0.6), torch.full((3, 4, 4), 0.5)) == pytest.approx(20, abs=1e-4)
     assert psnr(torch.ones(3), torch.ones(3)) == math.inf
-
-
-def test_luma_weights() -> None:
-    assert luma(torch.ones(3, 1, 1)).item() == pytest.approx((16 + 65.738 + 129.057 + 25.064) / 256)
-    green = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
-    assert luma(green).item() == pytest.approx((16 + 129.057) / 256)
 
 
 @pytest.mark.parametrize("name", ["benchmark-8bit", "lerf"])
@@ -141,15 +135,6 @@ def test_metrics_by_name_with_arguments(lpips, monkeypatch) -> None:
         ([3], ["expected a name"]),
     ):
         mistake(lambda spec=spec: make_metrics(spec), *words)
-
-
-def test_whole_rgb_is_for_networks_whatever_the_shave(lpips) -> None:
-    target = torch.rand(3, 40, 44)
-    wrong = target.clone()
-    wrong[0, 0] = 1 - wrong[0, 0]
-    scores = find_protocol("benchmark").measure(wrong, target, (4, 4), make_metrics(["mae", "lpips"]))
-    assert scores["mae"] == 0
-    assert scores["lpips"] > 0
 
 
 def test_lpips_without_its_package_or_weights(monkeypatch) -> None:

@@ -10,7 +10,7 @@ import train
 from tests.commands import ROOT, call, mistake
 from tests.trainings import HOLDER, train_config
 from tools import runs
-from training.report import add_to_history, read_history
+from training.report import HISTORY, add_to_history, read_rows
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -45,20 +45,6 @@ def test_runs_stand_side_by_side_with_what_differs(capsys) -> None:
     )
 
 
-def test_runs_from_before_the_history_are_read_from_their_log(capsys) -> None:
-    folder = make_run("old", "model: {name: lmliif}\nepoch_max: 9\n", [])
-    (folder / "log.txt").write_text(
-        "11-25 01:00:00 lmliif: 7,507 parameters, 3 steps an epoch, 9 epochs, on cpu\n"
-        "11-25 01:01:00 epoch 1/9 step 3: lr 0.001, loss 0.20000, val PSNR 20.500 dB, 60 s\n"
-        "11-25 01:02:00 epoch 2/9 step 6: lr 1e-05, loss 0.10000, 61 s\n"
-        "11-25 01:03:00 epoch 2/9 step 6: lr 1e-05, loss 0.15000, 59 s\n"  # after a kill, once more
-    )
-    call(runs, "save/old")
-    assert capsys.readouterr().out.splitlines()[1].split()[:8] == (
-        ["old", "lmliif", "2/9", "6", "0.15000", "20.500", "20.500", "1"]
-    )
-
-
 def test_a_run_that_is_in_use_is_running(capsys) -> None:
     folder = make_run("a", "epoch_max: 3\n", [epoch(1, 30)])
     command = [sys.executable, "-c", HOLDER, str(folder.resolve())]
@@ -86,11 +72,11 @@ def test_a_run_writes_what_the_table_shows(pictures, capsys) -> None:
     """An epoch that is trained again stands in the history once."""
     config = train_config(pictures, epoch_max=2, multi_step_lr=None)
     call(train, "--config", config, "--name", "r", "--device", "cpu")
-    whole = read_history(Path("save/r"))
+    whole = read_rows(Path("save/r", HISTORY))
     assert [(row["epoch"], row["step"]) for row in whole] == [(1, 3), (2, 6)]
     assert all(row["samples_per_second"] > 0 and 0 <= row["waiting_share"] <= 1 for row in whole)
     assert all(row["gradient_norm"] > 0 and row["psnr"] > 0 for row in whole)
     assert add_to_history(Path("save/r"), {**whole[1], "loss": 0.25})[1]["loss"] == 0.25
-    assert [row["loss"] for row in read_history(Path("save/r"))] == [whole[0]["loss"], 0.25]
+    assert [row["loss"] for row in read_rows(Path("save/r", HISTORY))] == [whole[0]["loss"], 0.25]
     call(runs)
     assert "2/2 done" in capsys.readouterr().out

@@ -14,7 +14,7 @@ import models
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from training import report
-from training.report import PLOT, STRIP_GAP, STRIP_SIDE, plot_history, ticks, validation_strip
+from training.report import PLOT, STRIP_GAP, STRIP_SIDE, plot_history, validation_strip
 from utils.config import merge
 from utils.errors import InputError
 
@@ -49,14 +49,14 @@ def test_durations(seconds, text) -> None:
 def test_the_history_goes_on_from_where_a_run_was_taken_up(tmp_path) -> None:
     for step, loss in ((10, 3.0), (20, 2.0), (30, 1.0), (20, 2.5)):  # killed, and taken up after step 10
         rows = report.add_to_history(tmp_path, {"epoch": step / 10, "step": step, "loss": loss})
-    assert rows == report.read_history(tmp_path) == [
+    assert rows == report.read_rows(tmp_path / report.HISTORY) == [
         {"epoch": 1, "step": 10, "loss": 3.0}, {"epoch": 2, "step": 20, "loss": 2.5}
     ]  # fmt: skip
     report.add_to_history(tmp_path, {"epoch": 3, "step": 30, "loss": 2.0, "ssim": 0.9})
-    assert [row.get("ssim") for row in report.read_history(tmp_path)] == [None, None, 0.9]
+    assert [row.get("ssim") for row in report.read_rows(tmp_path / report.HISTORY)] == [None, None, 0.9]
     (tmp_path / report.HISTORY).write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"history\.csv is damaged"):
-        report.read_history(tmp_path)
+        report.read_rows(tmp_path / report.HISTORY)
 
 
 def test_curves_are_cut_at_the_step_of_a_resumed_run(tmp_path) -> None:
@@ -90,14 +90,6 @@ def test_curves_go_where_the_numbers_go(tmp_path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name != PLOT]
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (28.31, 28.33), (1, 1000), (1e-9, 3e-9), (-5, 5), (7, 7)])
-def test_ticks_are_few_round_and_inside(low, high) -> None:
-    found = ticks(low, high)
-    assert 1 <= len(found) <= 7
-    assert all(low <= tick <= high for tick in found)
-    assert low == high or len(found) >= 2
-
-
 def test_the_strip_shows_always_the_same_parts(pictures: Path) -> None:
     folder = {"name": "image-folder", "args": {"root_path": str(pictures)}}
     wrapper = {"name": "sr-implicit-downsampled", "args": {"inp_size": 8, "scale_max": 4, "sample_q": 16}}
@@ -126,7 +118,4 @@ def test_dead_units_are_those_that_no_position_wakes() -> None:
         bias[width : width + width // 2] = -1e3
         assert report.dead_units(model, lambda: example) == 0.5
     assert not any(layer._forward_pre_hooks for layer in model.imnet.layers)
-
-
-def test_models_without_a_render_mlp_have_no_dead_units() -> None:
     assert report.dead_units(models.make({"name": "bicubic"}), lambda: pytest.fail("no example is needed")) is None

@@ -54,16 +54,6 @@ def test_the_scaler_of_float16_goes_on_exactly(pictures, monkeypatch) -> None:
     assert losses[2] < losses[0]
 
 
-def test_a_damaged_scaler_is_a_mistake(pictures, capsys, monkeypatch) -> None:
-    config = train_config(pictures, epoch_max=1, val_dataset=None, epoch_save=None)
-    call(train, "--config", config, "--name", "r", "--device", "cpu")
-    state = load_checkpoint("save/r/epoch-last.pth")
-    torch.save({**state, "scaler": {"scale": "much"}}, "save/r/epoch-last.pth")
-    monkeypatch.setattr(speed, "precision_of", lambda config, device: torch.float16)
-    options = ("--config", config, "--name", "r", "--device", "cpu", "--resume", "--set", "epoch_max=2")
-    assert "gradient scaler does not fit" in mistake(capsys, train, *options)
-
-
 @pytest.mark.slow
 def test_the_memory_format_changes_only_how_fast_it_is(pictures, monkeypatch) -> None:
     formats = []
@@ -114,7 +104,7 @@ def test_a_trial_leaves_no_trace() -> None:
     assert not model.training
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_compiled_model_trains_as_the_model(pictures) -> None:
     """By what reads the model for the compiler, without the stages that take half a minute."""
     config = train_config(pictures, epoch_max=1, val_dataset=None)

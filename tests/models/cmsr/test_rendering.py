@@ -6,9 +6,15 @@ import pytest
 import torch
 
 import models
-from models import memory
+from datasets.wrappers import whole_sizes
+from evaluation.protocols import find_protocol
+from models import computing
+from models.checkpoints.loading import load_upscaler
 from models.cmsr.rendering import Level, level_size, needed_levels, render_controlled
 from models.upscaler import Upscaler
+from pictures.reading import read_rgb
+from pictures.tensors import resize_bicubic, to_tensor
+from tests.commands import ROOT
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import arrays, assert_close, fill, manifest, painted
 from utils.geometry.grids import Grid, sample_nearest
@@ -73,7 +79,7 @@ def test_batches_and_bands_change_nothing(monkeypatch, band_bytes, lr_skip) -> N
         field = field_for(model, image, size)
         levels = spread_levels(model, field, (1, 1.5, 3, 8))
         expected = [controlled_picture(model, one[None], size, levels) for one in image]
-        monkeypatch.setattr(memory, "CHUNK_BYTES", band_bytes)
+        monkeypatch.setattr(computing, "CHUNK_BYTES", band_bytes)
         together = controlled_picture(model, image, size, levels)
     assert_close(together.picture, torch.cat([one.picture for one in expected]), 1e-5)
     assert together.queries == sum(one.queries for one in expected)
@@ -126,3 +132,29 @@ def test_the_latent_is_left_as_it_was(model) -> None:
     with torch.inference_mode():
         controlled_picture(model, image, (60, 60), LEVELS)
     assert torch.equal(image, before)
+
+
+def test_levels_that_a_picture_does_not_need_leave_it_as_it_is(model) -> None:
+    """Although another one of the batch needs them."""
+    image, size = torch.rand(2, 3, 9, 8), (50, 44)
+    with torch.inference_mode():
+        middle = float(model.intensity(field_for(model, image, size))[0].median())
+        levels = [Level(1, middle - 1e-6), Level(1.5, middle + 1e-6), Level(8, 1)]
+        together = controlled_picture(model, image, size, levels)
+        alone = controlled_picture(model, image[1:], size, [levels[0], levels[2]])
+    assert (together.level == 1).flatten(1).any(1).tolist() == [True, False]
+    assert_close(together.picture[1:], alone.picture, 1e-5)
+
+
+def test_the_published_score_on_set5(shared) -> None:
+    """LMF's program with a table of its own: 25.553 dB at x6."""
+    upscaler = load_upscaler(ROOT / "tests/golden/cmsr_tables/model.pth")
+    levels = [Level(scale, threshold) for scale, threshold in ((1, 0.08), (1.5, 0.08), (2, 0.32), (3, 0.34), (4, 1))]
+    scores = []
+    for path in sorted((shared / "data/Set5/HR").glob("*.png")):
+        hr = read_rgb(path)
+        lr_size, (height, width) = whole_sizes(hr.shape[:2], (6, 6))
+        latent = upscaler.encode(to_tensor(resize_bicubic(hr[:height, :width], lr_size)))
+        picture = render_controlled(upscaler, latent, (height, width), levels, truncates=True).picture[0]
+        scores.append(find_protocol("benchmark").measure(picture, to_tensor(hr[:height, :width]), (6, 6))["psnr"])
+    assert sum(scores) / 5 == pytest.approx(25.553, abs=0.001)

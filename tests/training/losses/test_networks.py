@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from torchvision.models import vgg19
 
 import models
 from models.checkpoints.loading import save_checkpoint
 from models.normalization import Affine
 from tests.conftest import SMALL_LMLIIF
+from tests.training.losses.narrow import vgg19
 from training.losses import Loss, make_loss
 from utils.errors import InputError
 
@@ -21,12 +21,12 @@ def queries(seed: int, batch: int = 2) -> torch.Tensor:
     return torch.rand(batch, 256, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-@pytest.fixture(scope="module")
-def vgg(tmp_path_factory) -> str:
-    """A file of random weights of VGG-19's convolutions."""
-    path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
-    torch.manual_seed(0)
-    torch.save({f"features.{name}": value for name, value in vgg19().features.state_dict().items()}, path)
+@pytest.fixture
+def vgg(tmp_path, monkeypatch) -> str:
+    """A file of weights of VGG-19's convolutions, which are narrow here."""
+    path = tmp_path / "vgg19.pth"
+    torch.save({f"features.{name}": 2 * value for name, value in vgg19().features.state_dict().items()}, path)
+    monkeypatch.setattr("torchvision.models.vgg19", vgg19)
     return str(path)
 
 
@@ -63,7 +63,7 @@ def test_perceptual_losses_that_cannot_be(vgg, args, window, words) -> None:
         make_loss({"perceptual": {"weights": vgg, **args}}, window, GT)
 
 
-def test_weights_of_another_network_are_named(tmp_path, checkpoint) -> None:
+def test_weights_of_another_network_are_named(vgg, checkpoint) -> None:
     with pytest.raises(InputError, match="no weights of VGG-19"):
         make_loss({"perceptual": {"weights": str(checkpoint)}}, WINDOW, GT)
 
