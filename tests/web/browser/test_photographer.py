@@ -209,6 +209,5 @@ def test_a_film_is_made_and_compared_with_what_was_sent(page) -> None:
     with page.expect_download() as download:
         page.click("#film-save")
     assert download.value.suggested_filename == "a_x2.mp4"
-    page.screenshot(path="/work/tmp/f/film.png")
     page.click("#film-close")
     assert page.evaluate("document.activeElement.id") == "choose"
