@@ -12,7 +12,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 from models.zoo import resolve_all
-from painting.jobs import FILMS_ONLY, Job, check_outputs, find_film, find_jobs, part_of, remaining, shard_of
+from painting.jobs import Job, check_outputs, find_film, find_jobs, part_of, remaining, shard_of
 from painting.request import Request, add_options, request_of
 from pictures.films.writing import FilmJob
 from utils import cli, processes
@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not processes.follows():  # one process paints all frames
             paint_film(film, request)
         return
-    shard = shard_of(request)
-    found = part_of(find_jobs(request), shard)
-    check_outputs(found, request)
+    shard, everything = shard_of(request), find_jobs(request)
+    check_outputs(everything, request)
+    found = part_of(everything, shard)
     jobs = remaining(found, request)
     resolve_all([request.model, request.upsampler])
     if len(jobs) < len(found) and not processes.follows():
@@ -61,7 +61,7 @@ def paint_film(film: FilmJob, request: Request) -> None:
     from painting import films
     from painting.painter import Painter
 
-    said, damage = films.paint_film(film, Painter(request.without(FILMS_ONLY)), request)
+    said, damage = films.paint_film(film, Painter(request), request)
     print(printable(said))
     if damage:
         print(printable(damage), file=sys.stderr)

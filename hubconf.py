@@ -1,23 +1,23 @@
 """For `torch.hub.load("path/to/continua", "continua", "s", source="local")`: an upscaler in other people's code.
 
-The project's packages have names that yours may have, too (`models`, `utils`). So they are written, once for a state of
-this folder, as the one package that the wheel holds, under a private name: nothing of yours is replaced.
+The project's packages have names that yours may have, too (`models`, `utils`). So they are written as the one package
+that the wheel holds, under a private name: nothing of yours is replaced.
 """
 
 import atexit
 import shutil
 import sys
 import tempfile
-from contextlib import suppress
-from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from zlib import crc32
 
 dependencies = ["torch", "numpy", "PIL", "yaml", "safetensors"]
 
 _ROOT = Path(__file__).resolve().parent
+_NAME = f"_continua_{crc32(bytes(_ROOT)):08x}"
 
 
 def continua(model: str = "s", device: str = "auto", backend: str = "auto") -> Any:
@@ -42,32 +42,13 @@ def continua(model: str = "s", device: str = "auto", backend: str = "auto") -> A
 
 
 def _package() -> ModuleType:
-    """The project as the package `continua`, under a private name."""
-    building = _module("_continua_building", _ROOT / "continua/building.py")
-    state = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(building.files())]
-    name = f"_continua_{sha256(repr(state).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    place = _ROOT / "build"
-    if not (place / name).exists():
-        place = _written(building, place, name)
-    return _module(name, place / name / "__init__.py")
-
-
-def _written(building: ModuleType, place: Path, name: str) -> Path:
-    """Where the package now is: below `place`, or a temporary folder where nobody can write there."""
-    try:
-        place.mkdir(exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=place))
-    except OSError:
-        place = fresh = Path(tempfile.mkdtemp())
-        atexit.register(shutil.rmtree, fresh, ignore_errors=True)
-    building.write_package(fresh, name)
-    if fresh != place:
-        with suppress(OSError):  # another process was faster
-            (fresh / name).rename(place / name)
-        shutil.rmtree(fresh)
-    return place
+    """The project as the package `continua`, under a private name, in a folder that is removed in the end."""
+    if _NAME in sys.modules:  # torch.hub executes this file each time
+        return sys.modules[_NAME]
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _module("_continua_building", _ROOT / "continua/building.py").write_package(folder, _NAME)
+    return _module(_NAME, folder / _NAME / "__init__.py")
 
 
 def _module(name: str, path: Path) -> ModuleType:

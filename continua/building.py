@@ -1,7 +1,7 @@
 """Writes the project as one package: its files below a private package, with their imports of each other changed to
 match, so that neither `models` nor `utils` is a name that others may have, too. Needs only Python."""
 
-import ast
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +15,7 @@ DATA = ("models", "runtime/lerf", "web/static", "configs", "save/pretrained_mode
 SUFFIXES = (".cpp", ".css", ".h", ".html", ".js", ".map", ".safetensors", ".svg", ".yaml")
 LEFT_OUT = ("__pycache__", "setup.py", "unfinished")
 INNER = "_parts"
+NAMES = "|".join(PARTS)
 
 
 def write_package(target: Path, name: str) -> None:
@@ -47,23 +48,16 @@ def _copy(path: Path, target: Path, name: str) -> None:
 
 
 def rewritten(source: str, package: str) -> str:
-    """The text of a module with its imports of the project's PARTS below `package`; all else as it was.
+    """The text of a module with its imports of the project's PARTS, each a line that begins with it, below `package`.
 
     ValueError for `import models.x`, which binds a name that would be another one below the package.
     """
-    lines = source.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in PARTS:
-            before, after = lines[node.lineno - 1][: node.col_offset], lines[node.lineno - 1][node.col_offset :]
-            lines[node.lineno - 1] = before + after.replace(f"from {node.module}", f"from {package}.{node.module}", 1)
-        elif isinstance(node, ast.Import) and node.names[0].name.partition(".")[0] in PARTS:
-            (alias,) = node.names
-            outer, _, last = alias.name.rpartition(".")
-            if outer and not alias.asname:
-                raise ValueError(f"import {alias.name} in line {node.lineno}: use from {outer} import {last}")
-            renamed = f" as {alias.asname}" if alias.asname else ""
-            place = f"{package}.{outer}" if outer else package
-            line = lines[node.lineno - 1]
-            statement = f"from {place} import {last}{renamed}"
-            lines[node.lineno - 1] = line[: node.col_offset] + statement + line[node.end_col_offset :]
-    return "".join(lines)
+
+    def below(match: re.Match) -> str:
+        indent, path, last, renamed = match.groups()
+        if path and not renamed:
+            raise ValueError(f"import {path}{last}: use from {path[:-1]} import {last}")
+        return f"{indent}from {f'{package}.{path}'[:-1] if path else package} import {last}{renamed or ''}"
+
+    source = re.sub(rf"^([ \t]*from )((?:{NAMES})(?:\.[\w.]+)? import)", rf"\1{package}.\2", source, flags=re.MULTILINE)
+    return re.sub(rf"^([ \t]*)import (?=(?:{NAMES})\b)([\w.]*\.)?(\w+)( as \w+)?", below, source, flags=re.MULTILINE)

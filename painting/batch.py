@@ -17,39 +17,42 @@ import numpy as np
 from tqdm import tqdm
 
 from painting.jobs import Job
-from painting.painter import Painted, Painter
-from painting.plan import PILLOW_PIXEL
+from painting.painter import Painter
+from painting.plan import PILLOW_PIXEL, Painted
 from painting.request import Request
+from painting.tars import paint_tar
 from pictures.animations import check_times, merged
 from pictures.picture import Animation, Picture
 from utils import processes
 from utils.errors import InputError, one_line, printable
 from utils.pipelines import pipelined
 from utils.processes import Stopped, watch
-from utils.progress import SLOW, Advance, told_to
+from utils.progress import SLOW, Advance, Listener, told_to
 from utils.system import check_memory
 
 COPIES = 3  # of all painted frames: themselves, Pillow's, and what it compares or compresses
 FORM = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
-class StageBars:
+def stage_bars(make: Callable[..., Any] = tqdm) -> Listener:
     """A listener of `utils.progress`: one bar after the other on a terminal's standard error, gone when its stage ends,
     none before SLOW seconds."""
-
-    def __init__(self, make: Callable[..., Any] = tqdm, clock: Callable[[], float] = time.monotonic):
-        self.make, self.clock, self.started = make, clock, clock()
+    started = time.monotonic()
 
     @contextmanager
-    def __call__(self, name: str, total: float) -> Iterator[Advance]:
-        delay = max(SLOW - (self.clock() - self.started), 0)
-        with self.make(total=total, desc=name, delay=delay, disable=None, leave=False, bar_format=FORM) as bar:
+    def shown(name: str, total: float) -> Iterator[Advance]:
+        delay = max(SLOW - (time.monotonic() - started), 0)
+        with make(total=total, desc=name, delay=delay, disable=None, leave=False, bar_format=FORM) as bar:
             yield lambda amount: bar.update(min(amount, total - bar.n))
 
+    return shown
 
-def paint_all(painter: Painter, job: Job, content: Picture | Animation) -> Painted:
-    """What is made of a still or of an animation; pictures beside it show the first frame. InputError as
+
+def paint_all(painter: Painter, job: Job, content: Picture | Animation | None) -> Painted:
+    """What is made of a still, an animation or a tar; pictures beside an animation show the first frame. InputError as
     `Painter.paint`, and when the format cannot hold the times or all frames take more memory than there is."""
+    if content is None:
+        return paint_tar(painter, job)
     if isinstance(content, Picture):
         return painter.paint(job, content)
     check_times(job.target, job.form, content)
@@ -74,11 +77,9 @@ def paint_all(painter: Painter, job: Job, content: Picture | Animation) -> Paint
     seconds = time.perf_counter() - started
     animation = merged(Animation(tuple(made), content.durations, content.plays))
     h, w = first.size
-    done = (
-        f"{job.source.name}: {w}x{h} -> {width}x{height}, {count} frames, {computed} computed "
-        f"in {seconds:.2f} s{painter.note}"
-    )
-    return Painted(animation, beside, [*lines, done], painter.request.compression)
+    sizes, said = f"{w}x{h} -> {width}x{height}", f"{count} frames, {computed} computed in {seconds:.2f} s"
+    done = f"{job.source.name}: {sizes}, {said}{painter.note}"
+    return Painted(animation, beside, [*lines, done])
 
 
 def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: Path | None = None) -> str | None:
@@ -89,7 +90,7 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: P
     failures, written = [], 0
     try:
         hidden = None if len(jobs) > 1 and processes.is_first() else True
-        bars = StageBars() if len(jobs) == 1 else None
+        bars = stage_bars() if len(jobs) == 1 else None
         with watch(), told_to(bars), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
             started = time.perf_counter()
             for job, outcome in pipelined(jobs, Job.read, partial(paint_all, painter), painter.write):
@@ -112,15 +113,11 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: P
     if not processes.is_first():
         return None
     if not single:
-        print(f"wrote {written} pictures", file=output)
+        print(f"wrote {written} {'tars' if any(job.is_tar for job in jobs) else 'pictures'}", file=output)
     if not failures:
         return None
-    return "\n".join(
-        [
-            f"{len(failures)} of {written + len(failures)} pictures failed:",
-            *(one_line(str(failure)) for failure in failures),
-        ]
-    )
+    said = f"{len(failures)} of {written + len(failures)} pictures failed:"
+    return "\n".join([said, *(one_line(str(failure)) for failure in failures)])
 
 
 def _note(manifest: Path, job: Job, outcome: str | InputError, seconds: float) -> None:

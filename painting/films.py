@@ -13,7 +13,7 @@ from painting.jobs import Job
 from painting.painter import Painter
 from painting.request import Request
 from pictures.films.joining import join, survey
-from pictures.films.reading import Description, Frame, describe, read_frames
+from pictures.films.reading import Frame, describe, read_frames
 from pictures.films.writing import Encoder, FilmJob, Segments
 from utils.errors import InputError
 from utils.files import atomic_file
@@ -39,7 +39,7 @@ def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, 
     frames.close()
     painted = painter.paint(job, first.picture)
     encoder = Encoder(film, description, painted.picture)
-    done = segments.start(_settings(film, request), request.resume, request.overwrite)
+    done = before = segments.start(_settings(film, request), request.resume, request.overwrite)
     try:
         plan = survey(film, encoder, segments)
         lost = [*description.losses, *plan.lost]
@@ -53,72 +53,56 @@ def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, 
     total = (film.last or description.count or 0) - film.first
     if description.count:
         total = min(total, description.count - film.first)
-    counts, damage = {"done": done, "computed": 0}, []
+    computed, damage = [0], []
     try:
-        with watch(), tqdm(total=max(total, 0) or None, initial=done, unit=" frames", disable=None) as progress:
-            painting = _painting(film, description, job, painter, done, counts, damage, progress)
-            while True:
-                count = segments.add(encoder, islice(painting, SEGMENT))
-                if not count:
-                    break
-                counts["done"] += count
-    except Stopped as stopped:
-        if not counts["done"]:
+        frames = read_frames(film.source, description, film.first + done, film.last)
+        with watch(), tqdm(frames, total=max(total, 0) or None, initial=done, unit=" frames", disable=None) as progress:
+            painting = _painting(iter(progress), job, painter, computed, damage)
+            while added := segments.add(encoder, islice(painting, SEGMENT)):
+                done += added
+    except (Stopped, InputError) as error:
+        if not done:
             segments.remove()
             raise
-        said = f"{stopped} with {counts['done']} frames done; --resume continues after them"
-        raise Stopped(said, stopped.status) from None
-    except InputError as error:
-        if not counts["done"]:
-            segments.remove()
-            raise
-        raise InputError(f"{error}; {counts['done']} frames are done, --resume continues after them") from None
-    to_its_end = film.last is None or counts["done"] < film.last - film.first
+        if isinstance(error, Stopped):
+            raise Stopped(f"{error} with {done} frames done; --resume continues after them", error.status) from None
+        raise InputError(f"{error}; {done} frames are done, --resume continues after them") from None
+    to_its_end = film.last is None or done < film.last - film.first
     if not damage and to_its_end and plan.cut_short:
         damage.append(f"{film.source} is cut short")
-    if damage and (request.strict or not counts["done"]):
+    if damage and (request.strict or not done):
         segments.remove()
-        rest = f"; remove --strict to keep the {counts['done']} frames before" if counts["done"] else ""
+        rest = f"; remove --strict to keep the {done} frames before" if done else ""
         raise InputError(f"{damage[0]}{rest}")
     with atomic_file(target) as temporary:
         join(film, encoder, segments, plan, temporary, describe=not request.strip_metadata)
     segments.remove()
     height, width = encoder.size
     given_height, given_width = first.picture.size
-    said = f"{counts['done']} frames, {counts['computed']} computed" + (f", {done} from before" if done else "")
+    said = f"{done} frames, {computed[0]} computed" + (f", {before} from before" if before else "")
     lines.append(f"{film.source.name}: {given_width}x{given_height} -> {width}x{height}, {said}, wrote {film.target}")
-    ends = f"; {film.target} ends there, after {counts['done']} frames"
+    ends = f"; {film.target} ends there, after {done} frames"
     return "\n".join(lines), damage[0] + ends if damage else None
 
 
 def _painting(
-    film: FilmJob,
-    description: Description,
-    job: Job,
-    painter: Painter,
-    done: int,
-    counts: dict[str, int],
-    damage: list[str],
-    progress: tqdm,
+    frames: Iterator[Frame], job: Job, painter: Painter, computed: list[int], damage: list[str]
 ) -> Iterator[Pixels]:
-    """Painted frames behind those that are `done`; one that equals its predecessor is computed once. Ends where the
-    film is damaged, which it adds to `damage`."""
+    """Painted frames, counted by `computed`; one that equals its predecessor is computed once. Ends where the film is
+    damaged, which it adds to `damage`."""
     before: np.ndarray | None = None
-    pixels: np.ndarray | None = None
-    for frame in _readable(read_frames(film.source, description, film.first + done, film.last), damage):
-        if pixels is None or not np.array_equal(before, frame.picture.pixels):
-            pixels, before = painter.paint(job, frame.picture).picture.pixels, frame.picture.pixels
-            counts["computed"] += 1
+    while True:
+        try:
+            frame = next(frames, None)
+        except InputError as error:
+            damage.append(str(error))
+            return
+        if frame is None:
+            return
+        if before is None or not np.array_equal(before, frame.picture.pixels):
+            before, pixels = frame.picture.pixels, painter.paint(job, frame.picture).picture.pixels
+            computed[0] += 1
         yield pixels, frame.time, frame.duration
-        progress.update()
-
-
-def _readable(frames: Iterator[Frame], damage: list[str]) -> Iterator[Frame]:
-    """Frames up to the first that cannot be read, of which `damage` tells."""
-    try:
-        yield from frames
-    except InputError as error:
-        damage.append(str(error))
 
 
 def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, int]) -> list[str]:

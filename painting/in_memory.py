@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
+from models.checkpoints import networks
 from models.checkpoints.loading import load_upscaler
 from models.upscaler import Upscaler
 from painting.jobs import Job
@@ -16,13 +18,13 @@ from painting.layers import drawn_on, whole_grid
 from painting.plan import plan
 from painting.request import Request
 from painting.torch_engine import TorchEngine
+from pictures.colour import in_rgb
 from pictures.formats import EVERYTHING, Format
 from pictures.in_memory import as_given, check_unit, picture_of
-from pictures.picture import Picture
+from pictures.reading import read_picture
 from pictures.tensors import Layers
 from utils.errors import InputError
 from utils.geometry.grids import Grid
-from utils.geometry.homographies import Homography
 from utils.geometry.sizes import Size, check_output_size, parse_scale
 from utils.system import select_device
 
@@ -69,23 +71,19 @@ class PictureUpscaler:
         if isinstance(picture, Tensor):
             return self._of_tensor(picture, scale, size, homography)
         if not isinstance(picture, Image.Image | np.ndarray):
-            kind = type(picture).__name__
-            raise InputError(
-                f"a {kind} is no picture; give an image of Pillow, an array (H, W, C) or a tensor (B, 3, h, w)"
-            )
+            expected = "an image of Pillow, an array (H, W, C) or a tensor (B, 3, h, w)"
+            raise InputError(f"a {type(picture).__name__} is no picture; give {expected}")
         source = picture_of(picture)
         request = _request(source.size, scale, size, homography, None if source.pixel_format.has_alpha else "black")
-        drawn = TorchEngine(self.upscaler).paint(plan(request, MEMORY, source))
-        return as_given(Picture(drawn.pixels, drawn.pixel_format.channels, span=source.span), picture)
+        return as_given(TorchEngine(self.upscaler).paint(plan(request, MEMORY, source)).picture, picture)
 
     def _of_tensor(self, tensor: Tensor, *options: Any) -> Tensor:
         pictures = tensor[None] if tensor.dim() == 3 else tensor
+        what = f"a tensor of {tensor.dtype}, {tuple(tensor.shape)},"
         if pictures.dim() != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
-            raise InputError(
-                f"a tensor of shape {tuple(tensor.shape)} is no picture; expected (B, 3, h, w) or (3, h, w)"
-            )
+            raise InputError(f"{what} is no picture; expected (B, 3, h, w) or (3, h, w)")
         if not tensor.is_floating_point():
-            raise InputError(f"a tensor of {tensor.dtype} is no picture; expected floats in [0, 1]: x.float() / 255")
+            raise InputError(f"{what} is no picture; expected floats in [0, 1]: x.float() / 255")
         pictures = pictures.detach().float()
         check_unit(pictures.min().item(), pictures.max().item())
         given = tuple(pictures.shape[-2:])
@@ -125,8 +123,8 @@ class Upscale:
         return {**self.__dict__, "_upscaler": None}  # each worker loads its own
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row, whose picture is as `PictureUpscaler` takes it, or a batch, a sequence or array (B, H, W, C) of such;
-        the other entries are passed on."""
+        """A row, whose picture is as `PictureUpscaler` takes it, or the bytes of a file, which become an array; or
+        a batch, a sequence or array (B, H, W, C) of such. The other entries are passed on."""
         given = row[self.key]
         is_batch = isinstance(given, list | tuple) or (isinstance(given, np.ndarray) and given.ndim in (1, 4))
         made, errors = zip(*map(self._made, given if is_batch else [given]), strict=True)
@@ -136,6 +134,9 @@ class Upscale:
     def _made(self, picture: Any) -> tuple[Any, str | None]:
         self._upscaler = self._upscaler or load(self.model, self.device, self.backend)
         try:
+            if isinstance(picture, bytes):
+                read = read_picture(picture, "the file")
+                picture = (in_rgb(read) if read.channels == "CMYK" else read).pixels
             return self._upscaler(picture, scale=self.scale, size=self.size), None
         except InputError as error:
             if self.raises:
@@ -148,8 +149,7 @@ def _column(values: Sequence[Any]) -> np.ndarray:
     if all(isinstance(value, np.ndarray) for value in values) and len({value.shape for value in values}) == 1:
         return np.stack(values)
     column = np.empty(len(values), object)
-    for number, value in enumerate(values):
-        column[number] = value
+    column[:] = values
     return column
 
 
@@ -162,7 +162,11 @@ def _request(given: Size, scale: Any, size: Any, homography: Any, background: st
     if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
         raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
     if homography is not None:
-        homography = _matrix(homography.matrix if isinstance(homography, Homography) else homography)
+        given_matrix = getattr(homography, "matrix", homography)  # of utils.geometry's Homography
+        try:
+            homography = np.asarray(torch.as_tensor(given_matrix).detach().cpu(), np.float64)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError("a homography is 3x3 finite numbers") from None
         size = given if size is None else size
     factors = None if scale is None else parse_scale(scale)
     sides = None if size is None else check_output_size(tuple(size))
@@ -170,14 +174,20 @@ def _request(given: Size, scale: Any, size: Any, homography: Any, background: st
 
 
 def load(model: str = "s", device: str = "auto", backend: str = "auto") -> PictureUpscaler:
-    """A shipped model (`s`, `lerf-g`, ... see models/zoo.yaml), checkpoint, folder of LUTs or filter, from any working
-    directory, on a `device` (auto, cpu, cuda, cuda:N, mps); `backend` as in `Upscaler`."""
+    """A model, ready for images.
+
+    model: short name of shipped weights (`s`, `lerf-g`, ...; an unknown one lists all), a checkpoint, a network of
+        other people's (`some_x4.pth`; needs the package spandrel), a folder of LUTs, or a filter (`lanczos`, ...).
+    device: auto, cpu, cuda, cuda:N or mps. backend: auto, native or torch, what computes on a CPU.
+
+    Raises ValueError, of one line, for anything else.
+    """
     chosen, _ = select_device(device)
     return PictureUpscaler(load_upscaler(model, chosen, backend=backend))
 
 
-def _matrix(homography: Any) -> np.ndarray:
-    try:
-        return np.asarray(homography.detach().cpu() if isinstance(homography, Tensor) else homography, np.float64)
-    except (TypeError, ValueError):
-        raise InputError("a homography is 3x3 finite numbers") from None
+def descriptor(model: str = "s", scale: int = 4, device: str = "cpu", backend: str = "auto") -> Any:
+    """A model at one whole `scale` as an `ImageModelDescriptor` of spandrel, which ComfyUI's and chaiNNer's upscale
+    nodes take; `model` and `backend` as in `load`. Raises ValueError where a model or a scale is none, or spandrel is
+    not installed."""
+    return networks.descriptor(load(model, device, backend).upscaler, scale)

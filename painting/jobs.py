@@ -3,11 +3,12 @@
 import glob
 import io
 import os
+import re
 import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from painting.request import Request, flag
@@ -15,10 +16,10 @@ from pictures.animations import read_animation
 from pictures.films.writing import CODECS, CONTAINERS, FilmJob
 from pictures.formats import WRITTEN, Format, check_writable, format_of
 from pictures.picture import Animation, Picture
-from pictures.reading import STREAM, check_readable, is_picture, read_picture
+from pictures.reading import STREAM, is_picture, read_picture
 from pictures.writing import BandedPicture, encode, write_picture
 from utils.errors import InputError
-from utils.files import check_target, distinct_names, writing
+from utils.files import check_regular, check_target, distinct_names, writing
 
 # Endings of inputs that are films whatever the output is called
 READ = {
@@ -32,6 +33,8 @@ ARRAYS = (
     ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", ""),
 )
 COMPARED = "_compare.png"  # ends the name of what `compare` writes
+TAR = ".tar"
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,20 @@ class Job:
         """Whether the result goes to the standard output."""
         return str(self.target) == STREAM
 
+    @property
+    def is_tar(self) -> bool:
+        """Whether it is of all pictures in a tar, see `painting.tars`."""
+        return self.source.suffix.lower() == TAR
+
     def beside(self, suffix: str) -> Path:
         """A name beside the target's: `out_compare.png` of `out.jpg` for `_compare.png`."""
         return self.target.with_name(self.target.stem + suffix)
 
-    def read(self) -> Picture | Animation:
-        """An animation where the source is one and the format holds such; InputError as `read_picture`."""
+    def read(self) -> Picture | Animation | None:
+        """An animation where the source is one and the format holds such; None of a tar, which is read while it is
+        painted. InputError as `read_picture`."""
+        if self.is_tar:
+            return None
         source = sys.stdin.buffer.read() if str(self.source) == STREAM else self.source
         animation = read_animation(source) if self.form.is_animated else None
         return animation or read_picture(source)
@@ -76,7 +87,7 @@ class Job:
 
 def find_film(request: Request) -> FilmJob | None:
     """The film that is meant, None where pictures are; InputError for options that do not suit it, before any work."""
-    if not any(map(_is_film, filter(None, [request.output, *request.input]))):
+    if not any(Path(path).suffix.lower() in READ for path in filter(None, [request.output, *request.input])):
         for name in sorted(request.given & FILMS_ONLY):
             raise InputError(f"{flag(name)} is for films; name one as --input, or remove it")
         return None
@@ -104,30 +115,19 @@ def find_film(request: Request) -> FilmJob | None:
     if target.exists() and target.resolve() == source.resolve():
         raise InputError("--input and --output have to be different files")
     first, last = request.frames or (0, None)
-    return FilmJob(source, target, codec, request.quality, first, last, request.keep_depth)
-
-
-def _is_film(path: str) -> bool:
-    return Path(path).suffix.lower() in READ
+    return FilmJob(source, target, codec, request.quality, first or 0, last, request.keep_depth)
 
 
 def find_jobs(request: Request) -> list[Job]:
-    """The pictures that are meant, see `_found`; InputError when there is nothing to read or nowhere to write."""
-    jobs = _found(request)
-    if request.quality is None:
-        return jobs
-    return [replace(job, form=job.form.of_quality(request.quality)) for job in jobs]
-
-
-def _found(request: Request) -> list[Job]:
-    """Jobs for files, folders (with all below them), patterns such as `photos/**/*.jpg`, or `-`.
+    """Jobs for files, folders (with all below them), patterns such as `photos/**/*.jpg` and `{000..099}.tar`, or `-`;
+    InputError when there is nothing to read or nowhere to write.
 
     One file goes to the file `output`, or into it where that is a folder; all others go into a folder, which mirrors
     the folders of the inputs, named by their stems, or by their whole names where two would get one name, with `suffix`
     and the ending of `format`, .png by default; with a `suffix`, also beside their inputs.
     """
-    inputs, output, suffix = request.input, request.output, request.suffix
-    ending = request.format and f".{request.format}"
+    output, suffix = request.output, request.suffix
+    inputs = [name for text in dict.fromkeys(request.input) for name in _counted(text)]
     if suffix and Path(suffix).name != suffix:
         raise InputError(f"--suffix {suffix} holds a folder; give letters that end a name, such as _x4")
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_pattern(inputs[0])
@@ -135,28 +135,36 @@ def _found(request: Request) -> list[Job]:
     if STREAM in inputs and (len(inputs) > 1 or into):
         raise InputError("--input - is one picture, so it is the only input, and --output is a file or -")
     if single and not into:
-        return [_single_job(inputs[0], output, ending, suffix)]
+        return [_single_job(inputs[0], request)]
     folder = Path(output or "output")
     if output == STREAM:
         raise InputError("--output - takes one picture, not several; name a folder")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder} is a file, but --input is several pictures; name a folder")
-    if folder.suffix.lower() in WRITTEN and not into:
+    if folder.suffix.lower() in (*WRITTEN, TAR) and not into:
         raise InputError(f"--output {folder} is one picture, but --input is several; name a folder, or {folder}/")
     by_place = defaultdict(list)
     roots = [Path(text) for text in inputs if Path(text).is_dir()]
-    for text in dict.fromkeys(inputs):
+    for text in inputs:
         for path, place in _sources(text, folder, apart=len(roots) > 1, beside=bool(suffix)):
             if not (suffix and path.stem.endswith(suffix) and path.parent.resolve() == (folder / place).resolve()):
                 by_place[folder / place].append(path)  # else a result of an earlier run, beside its input
-    ending = ending or ".png"
-    jobs = [
-        Job(path, place / f"{name}{suffix or ''}{ending}", WRITTEN[ending])
+    return [
+        _job(path, place / f"{name}{suffix or ''}{_ending(path, request)}", request)
         for place, paths in by_place.items()
         for path, name in distinct_names(list(dict.fromkeys(paths))).items()
     ]
-    _check_apart(jobs)
-    return jobs
+
+
+def _ending(source: str | Path, request: Request) -> str:
+    """What the name of a result ends with where it does not follow from `output`."""
+    return TAR if Path(source).suffix.lower() == TAR else f".{request.format or 'png'}"
+
+
+def _job(source: Path, target: Path, request: Request) -> Job:
+    follows = str(target) == STREAM or source.suffix.lower() == TAR
+    form = WRITTEN[f".{request.format or 'png'}"] if follows else format_of(target)
+    return Job(source, target, form if request.quality is None else form.of_quality(request.quality))
 
 
 def shard_of(request: Request) -> tuple[int, int] | None:
@@ -178,50 +186,74 @@ def part_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
 
 
 def check_outputs(jobs: Sequence[Job], request: Request) -> None:
-    """InputError, before any work, when a result cannot be written, or two would be one file."""
-    beside = [Path(path) for path in (request.cmsr_map, request.mask) if path]
-    if beside and len(jobs) > 1:
+    """InputError, before any work, when a result cannot be written, two would be one file, or one would replace an
+    input."""
+    beside = {"--mask": request.mask, "--cmsr-map": request.cmsr_map}
+    beside = {option: Path(path) for option, path in beside.items() if path}
+    if beside and (len(jobs) > 1 or jobs[0].is_tar):
         raise InputError("--mask and --cmsr-map are for one picture; give --input a picture")
-    beside += [job.beside(COMPARED) for job in jobs if request.compare]
-    outputs = [*beside, *(job.target for job in jobs if not job.streams)]
-    places = {path.resolve() for path in outputs}
-    if len(places) < len(outputs) or places & {job.source.resolve() for job in jobs}:
-        raise InputError("--input, --output, --mask, --cmsr-map and what --compare writes have to be different files")
+    if request.compare:
+        beside |= {f"what --compare shows of {job.source}": job.beside(COMPARED) for job in jobs}
+    sources = {os.path.realpath(job.source): job.source for job in jobs}
+    taken = {}
+    for what, path in [*((job.source, job.target) for job in jobs if not job.streams), *beside.items()]:
+        place = os.path.realpath(path)
+        if place in sources:
+            raise InputError(f"{what} would overwrite the input {sources[place]}; name a different --output")
+        if place in taken:
+            raise InputError(f"{taken[place]} and {what} would both be written to {path}; name different files")
+        taken[place] = what
+        (check_target if path.suffix.lower() == TAR else check_writable)(path)
     for job in jobs:
+        if job.is_tar and request.compare:
+            raise InputError(f"--compare is for pictures, not for {job.source}; remove it")
         if request.is_transparent_warp and not job.form.has_alpha:
             raise InputError(f"{job.target}: this format has no transparency; give --background black, or write a .png")
         if request.compression is not None and job.form.name != "PNG":
             raise InputError(f"{job.target}: --compression is for .png; remove it or write a .png")
         if request.background and job.form.has_alpha and not request.is_warp:
             raise InputError(f"{job.target} holds transparency; --background is for warps and formats without")
-    for path in outputs:
-        check_writable(path)
-    remaining([Job(path, path, format_of(path)) for path in beside], request)
+    for path in beside.values():
+        remaining([Job(path, path, format_of(path))], request)
 
 
 def remaining(jobs: Sequence[Job], request: Request) -> list[Job]:
     """Jobs whose result is not there yet, with `skip_existing`; all of them with `overwrite`; else InputError where one
     is."""
-    done = [job for job in jobs if not job.streams and job.target.exists()]
-    if request.overwrite or not done:
+    missing = [job for job in jobs if job.streams or not job.target.exists()]
+    if request.overwrite or len(missing) == len(jobs):
         return list(jobs)
     if request.skip_existing:
-        return [job for job in jobs if job not in done]
-    which = f"{done[0].target} is" if len(jobs) == 1 else f"{len(done)} of {len(jobs)} results are"
+        return missing
+    there = len(jobs) - len(missing)
+    which = f"{jobs[0].target} is" if len(jobs) == 1 else f"{there} of {len(jobs)} results are"
     raise InputError(f"{which} there already; give --overwrite, --skip-existing or another --output")
 
 
-def _single_job(text: str, output: str | None, ending: str | None, suffix: str | None) -> Job:
+def _single_job(text: str, request: Request) -> Job:
+    output, suffix, ending = request.output, request.suffix, _ending(text, request)
     if suffix is not None and (output or text == STREAM):
         raise InputError("--suffix is for results in a folder or beside their input; give --output a folder, or none")
     if text != STREAM:
-        check_readable(Path(text))
+        check_regular(text, "picture")
     if suffix is not None:
-        output = str(Path(text).with_name(f"{Path(text).stem}{suffix}{ending or '.png'}"))
-    target = Path(output or (STREAM if text == STREAM else f"output{ending or '.png'}"))
-    if ending and str(target) != STREAM and target.suffix.lower() != ending:
-        raise InputError(f"--format {ending[1:]} and --output {target} are two formats; remove one")
-    return Job(Path(text), target, WRITTEN[ending or ".png"] if str(target) == STREAM else format_of(target))
+        output = str(Path(text).with_name(f"{Path(text).stem}{suffix}{ending}"))
+    target = Path(output or (STREAM if text == STREAM else f"output{ending}"))
+    if ending == TAR != target.suffix.lower():
+        raise InputError(f"--output {target} is one picture, but {text} holds several; name a .tar or a folder")
+    if request.format and str(target) != STREAM and target.suffix.lower() != ending:
+        raise InputError(f"--format {request.format} and --output {target} are two formats; remove one")
+    return _job(Path(text), target, request)
+
+
+def _counted(text: str) -> list[str]:
+    """`{08..11}` in a name as those numbers, with as many digits, as shells do and WebDataset writes."""
+    found = RANGE.search(text)
+    if not found or os.path.lexists(text):
+        return [text]
+    first, last = found.groups()
+    numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
+    return [name for number in numbers for name in _counted(text[: found.start()] + number + text[found.end() :])]
 
 
 def _is_pattern(text: str) -> bool:
@@ -244,11 +276,11 @@ def _sources(text: str, output: Path, apart: bool, beside: bool) -> list[tuple[P
         parts = Path(text).parts
         base = Path(*parts[: next(number for number, part in enumerate(parts) if glob.has_magic(part))])
         matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
-        found = [match for match in matches if match.is_file() and is_picture(match)]
+        found = [m for m in matches if m.is_file() and (is_picture(m) or m.suffix.lower() == TAR)]
         if not found:
             raise InputError(f"no pictures match {text}; check the pattern")
         return [(match, match.parent.relative_to(base)) for match in found]
-    check_readable(path)
+    check_regular(path, "picture")
     return [(path, Path())]
 
 
@@ -268,16 +300,3 @@ def _pictures_below(folder: Path, output: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != results)
         found += [here / name for name in sorted(names) if is_picture(here / name) and (here / name).is_file()]
     return found
-
-
-def _check_apart(jobs: Sequence[Job]) -> None:
-    """InputError when two jobs would write one file, or one the source of another."""
-    sources = {os.path.realpath(job.source): job.source for job in jobs}
-    targets = {}
-    for job in jobs:
-        place = os.path.realpath(job.target)
-        if place in targets:
-            raise InputError(f"{targets[place]} and {job.source} would both be written to {job.target}; do one alone")
-        if place in sources:
-            raise InputError(f"{job.source} would overwrite the input {sources[place]}; name another --output")
-        targets[place] = job.source

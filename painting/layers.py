@@ -1,25 +1,28 @@
-"""Pictures of any channels through an upscaler: grey, transparency, the inks of print."""
+"""Pictures of any channels through an upscaler: grey, transparency, the inks of print, the edges of warps."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.resampling.filters import CatmullRom, Filter, Nearest
 from models.upscaler import Upscaler
-from painting.edges import coverage, spread
-from painting.plan import Plan, Window, full_size, warp_matrix
+from painting.plan import Plan, full_size
 from painting.request import Request
 from pictures.picture import PixelFormat
 from pictures.tensors import Layers, colour_of
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
+from utils.geometry.matrices import facing_matrix
 from utils.geometry.neighbours import PixelWindow
 
-EXACT = 1e-5  # alpha nearer than this to 0 or 1 is that: far below half a level of 16 bits
+EXACT = 1e-5  # alpha and coverage nearer than this to 0 or 1 are that: far below half a level of 16 bits
+PIXELS = 1 << 20  # looked at together
+NEIGHBOURS = (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)  # rows, columns; nearest first
 Draw = Callable[[Upscaler, Tensor], Tensor]  # a picture (3, h, w) by an upscaler -> (3, H, W), on the CPU
 
 
@@ -53,16 +56,14 @@ def paint(upscaler: Upscaler, layers: Layers, draw: Draw, draw_alpha: Draw | Non
     return Layers(painted, torch.where(alpha < EXACT, 0, torch.where(alpha > 1 - EXACT, 1, alpha)))
 
 
-def grid_of(plan: Plan, window: Window | None = None) -> OutputGrid:
-    """The positions of the plan's window, or of another part of the whole output."""
-    return whole_grid(plan.request, plan.picture.size).window(*(window or plan.window))
-
-
 def whole_grid(request: Request, size: Size) -> OutputGrid:
     """The positions of the whole output of an (h, w) picture."""
+    output = full_size(request, size)
     if not request.is_warp:
-        return Grid.of_size(full_size(request, size))
-    return Homography(torch.from_numpy(warp_matrix(request, size))).grid(size, full_size(request, size))
+        return Grid.of_size(output)
+    if request.homography is not None:
+        return Homography(torch.tensor(request.homography, dtype=torch.float64)).grid(size, output)
+    return Homography.rotation(request.rotate, size, output, request.scale or (1, 1)).grid(size, output)
 
 
 def drawn_on(grid: OutputGrid, draw: Callable[[OutputGrid], Layers]) -> tuple[Layers, Tensor | None]:
@@ -87,9 +88,12 @@ def filled(plan: Plan, layers: Layers, covered: Tensor | None = None) -> tuple[L
         raise InputError(f"{what} values that are no finite numbers; its weights are broken")
     pixel_format = plan.pixel_format
     if covered is not None and covered.min() < 1:
-        colour = None if plan.request.is_transparent_warp else colour_of(plan.background, layers.colour)
-        layers = with_outside(layers, covered, colour)
-        pixel_format = plan.transparent_format
+        if plan.request.is_transparent_warp:
+            layers = with_outside(layers, covered, None)
+            clear = PixelFormat(f"{pixel_format.colours}A", pixel_format.depth)
+            pixel_format, _ = plan.job.form.pixel_format_for(clear)
+        else:
+            layers = with_outside(layers, covered, colour_of(plan.background, layers.colour))
     if layers.alpha is not None and not pixel_format.has_alpha:
         layers = layers.over(plan.background)
     return layers, pixel_format
@@ -136,3 +140,54 @@ def alpha_upscaler(upscaler: Upscaler) -> Upscaler:
         return upscaler
     backend = "auto" if upscaler.backend == "native" else upscaler.backend  # what the filter may not have
     return Upscaler(CatmullRom().eval(), device=upscaler.device, backend=backend)
+
+
+def coverage(matrix: np.ndarray, input_size: Size, size: Size) -> np.ndarray:
+    """The share of each pixel of an output (H, W) that lies inside an (h, w) picture under the homography (3, 3):
+    (H, W) float32 in [0, 1].
+
+    A homography maps the picture's four edges to lines; the area of a pixel on one side of a line is exact, corners
+    are products of two areas.
+    """
+    x, y, w = np.linalg.inv(facing_matrix(matrix, input_size))
+    lines = np.stack([x + w / 2, (input_size[1] - 0.5) * w - x, y + w / 2, (input_size[0] - 0.5) * w - y])
+    lines /= np.maximum(np.hypot(lines[:, 0], lines[:, 1]), 1e-300)[:, None]  # distances in output pixels, inside > 0
+    covered, columns, step = np.empty(size, np.float32), np.arange(size[1]), max(1, PIXELS // size[1])
+    for top in range(0, size[0], step):
+        rows = np.arange(top, min(top + step, size[0]))[:, None]
+        nearest = np.full((len(rows), size[1]), np.inf, np.float32)
+        for a, b, c in lines:
+            np.minimum(nearest, (a * columns).astype(np.float32) + (b * rows + c).astype(np.float32), out=nearest)
+        part = covered[top : top + step]
+        part[:] = nearest > 0
+        row, column = np.nonzero(np.abs(nearest) < 1)
+        areas = [_area(line, column, row + top) for line in lines]
+        part[row, column] = np.maximum(areas[0] + areas[1] - 1, 0) * np.maximum(areas[2] + areas[3] - 1, 0)
+    covered[covered < EXACT] = 0
+    covered[covered > 1 - EXACT] = 1
+    return covered
+
+
+def _area(line: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The share of unit squares around (x, y) where a line (a, b, c), a normal of length 1 and an offset, is above
+    0."""
+    distance = line[0] * x + line[1] * y + line[2]
+    narrow, wide = sorted(np.abs(line[:2]))
+    if narrow < 1e-6:
+        return np.clip(distance / max(wide, 0.5) + 0.5, 0, 1)
+    # The distribution of the sum of two uniform variables of these widths
+    outer, inner = (wide + narrow) / 2, (wide - narrow) / 2
+    steps = ((1, outer), (-1, inner), (-1, -inner), (1, -outer))
+    return np.clip(sum(s * np.maximum(distance + t, 0) ** 2 for s, t in steps) / (2 * wide * narrow), 0, 1)
+
+
+def spread(pixels: np.ndarray, inside: np.ndarray, covered: np.ndarray) -> None:
+    """Give pixels (H, W, C) that are `covered` (H, W) in part, whose centre is not `inside`, a neighbour's colour."""
+    row, column = np.nonzero((covered > 0) & ~inside)
+    left = np.ones(len(row), bool)
+    for down, across in NEIGHBOURS:
+        y, x = row + down, column + across
+        there = left & (y >= 0) & (y < inside.shape[0]) & (x >= 0) & (x < inside.shape[1])
+        there[there] = inside[y[there], x[there]]
+        pixels[row[there], column[there]] = pixels[y[there], x[there]]
+        left &= ~there

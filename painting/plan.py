@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +13,23 @@ from painting.request import Request
 from pictures.colour import in_rgb, palette_losses, parse_colour
 from pictures.formats import kept_metadata
 from pictures.metadata import Metadata
-from pictures.picture import Picture, PixelFormat
+from pictures.picture import Animation, Picture, PixelFormat
 from utils.errors import InputError
 from utils.geometry import sizes
-from utils.geometry.matrices import rotation_matrix
 from utils.geometry.sizes import Size, check_output_size, check_window
 
 FLOAT, PILLOW_PIXEL, INPUT_PIXEL = 4, 4, 1000  # bytes
 Window = tuple[int, int, Size]  # top, left, size
 
-# Options that take effect here, in `painting.painter` and in `painting.jobs`, whatever computes
-OPTIONS = {
-    "input", "output", "shard", "suffix", "format", "overwrite", "skip_existing", "scale", "size", "fit", "fill",
-    "long_side", "megapixels", "crop", "depth", "compression", "quality", "memory", "strict", "strip_metadata",
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class Painted:
+    """What is made of one picture: itself, None where it is written already; pictures (H, W) or (H, W, 3) uint8 beside
+    it, by their files; lines to say."""
+
+    picture: Picture | Animation | None
+    beside: dict[Path, np.ndarray] = field(default_factory=dict)
+    lines: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -51,38 +55,18 @@ class Plan:
         return f"{self.job.source}: an output of {width}x{height}"
 
     @property
-    def matrix(self) -> np.ndarray:
-        """(3, 3) float64: the warp from the picture to its whole output."""
-        return warp_matrix(self.request, self.picture.size)
-
-    @property
-    def transparent_format(self) -> PixelFormat:
-        """The pixel format where a warp leaves some of the output empty."""
-        if self.pixel_format.has_alpha or not self.request.is_transparent_warp:
-            return self.pixel_format
-        with_alpha = PixelFormat(f"{self.pixel_format.colours}A", self.pixel_format.depth)
-        return self.job.form.pixel_format_for(with_alpha)[0]
-
-    @property
     def background(self) -> tuple[int, int, int]:
         """The colour (red, green, blue) below what is transparent or empty, where the output holds no alpha."""
         return parse_colour(self.request.background or "white") or (255, 255, 255)
+
+    def painted(self, pixels: np.ndarray, pixel_format: PixelFormat, **others: Any) -> Painted:
+        """What an engine has made: pixels (H, W, C) of the window in a format, and what else `Painted` holds."""
+        return Painted(Picture(pixels, pixel_format.channels, self.metadata, self.picture.span), **others)
 
     def needed(self, encoded: Size) -> int:
         """Bytes that it takes, about, when `encoded` pixels of the picture are encoded."""
         held = math.prod(self.picture.size) * FLOAT * len(self.pixel_format.channels)
         return held + needed_memory(encoded, self.size if self.request.cmsr else self.window[2], self.pixel_format)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What an engine made of a plan: pixels (H, W, C) and their format, pictures by the file beside the output that
-    they are for, lines to say."""
-
-    pixels: np.ndarray
-    pixel_format: PixelFormat
-    beside: dict[Path, np.ndarray] = field(default_factory=dict)
-    lines: Sequence[str] = ()
 
 
 def plan(request: Request, job: Job, picture: Picture) -> Plan:
@@ -139,21 +123,6 @@ def full_size(request: Request, size: Size) -> Size:
     if request.long_side:
         return sizes.size_within(size, (request.long_side, request.long_side))
     return sizes.output_size(size, request.scale)
-
-
-def warp_matrix(request: Request, size: Size) -> np.ndarray:
-    """(3, 3) float64: the warp from an (h, w) picture to its whole output."""
-    if request.homography is not None:
-        return np.array(request.homography, np.float64)
-    return rotation_matrix(request.rotate, size, full_size(request, size), request.scale or (1, 1))
-
-
-def note_coverage(plan: Plan, covered: np.ndarray, beside: dict[Path, np.ndarray], lines: list[str]) -> None:
-    """The mask that is asked for, and a line where not all of the output is `covered` (H, W), shares in [0, 1]."""
-    if plan.request.mask:
-        beside[Path(plan.request.mask)] = np.rint(covered * 255).astype(np.uint8)
-    if covered.min() < 1:
-        lines.append(f"{covered.mean(dtype=np.float64):.1%} of the output lies inside the picture")
 
 
 def window_of(request: Request, size: Size) -> Window:

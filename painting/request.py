@@ -1,14 +1,15 @@
 """What is asked for: every option of demo.py, typed, and which of them exclude or need one another.
 
 demo.py, the page, films and `torch.hub` make a Request; nothing below reads a command line. An option is one field
-here, with its help, and the place where it takes effect, which names it in its OPTIONS.
+here, with its help, and the place where it takes effect.
 """
 # ruff: noqa: RUF009 (options are fields with a description, as `dataclasses.field` makes them)
 
 import argparse
 import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields, replace
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,55 +26,28 @@ from utils.geometry.sizes import Scale, Sides, Size, parse_sides
 
 Crop = tuple[int, int, int, int]  # x, y, width, height in output pixels
 Matrix = tuple[tuple[float, ...], ...]
-PROPORTIONAL = ("fit", "fill", "long_side", "megapixels")  # sizes that keep a picture's proportions
 
 
-def parse_crop(text: str) -> Crop:
-    """`x,y,width,height` -> whole numbers, of which the last two are from 1."""
-    values = [int(part) for part in text.split(",") if part.isdecimal()]
-    if text.count(",") != 3 or len(values) != 4 or 0 in values[2:]:
-        raise argparse.ArgumentTypeError(f"expected X,Y,WIDTH,HEIGHT such as 100,50,128,128, not '{text}'")
-    return tuple(values)
+def _whole(pattern: str, expected: str) -> Callable[[str], tuple[int | None, ...]]:
+    """The `type` of an option: whole numbers where a pattern has groups, None for empty ones."""
+
+    def parse(text: str) -> tuple[int | None, ...]:
+        match = re.fullmatch(pattern, text)
+        if not match:
+            raise argparse.ArgumentTypeError(f"expected {expected}, not '{text}'")
+        return tuple(int(group) if group else None for group in match.groups())
+
+    return parse
 
 
-def finite(text: str) -> float:
-    """A number that is not infinite."""
+parse_crop = _whole(r"(\d+),(\d+),0*([1-9]\d*),0*([1-9]\d*)", "X,Y,WIDTH,HEIGHT such as 100,50,128,128")
+
+
+def _sides(text: str) -> Sides:
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"expected a number, not '{text}'")
-    return value
-
-
-def parse_frames(text: str) -> tuple[int, int | None]:
-    """`10:20`, `10:` or `:20` -> first, and the one after the last or None."""
-    first, colon, last = text.partition(":")
-    numbers = [int(part) if part.isdecimal() else None for part in (first or "0", last or "0")]
-    if not colon or None in numbers or (last and numbers[1] <= numbers[0]):
-        raise argparse.ArgumentTypeError(f"expected A:B such as 100:200, of which B is larger, not '{text}'")
-    return numbers[0], numbers[1] if last else None
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """`2/10` -> the second part of ten."""
-    part, _, count = text.partition("/")
-    if not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count)):
-        raise argparse.ArgumentTypeError(f"expected K/N such as 2/10, K from 1 to N, not '{text}'")
-    return int(part), int(count)
-
-
-def _typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """As the `type` of an argument, whose errors are argparse's."""
-
-    def typed(text: str) -> Any:
-        try:
-            return parse(text)
-        except InputError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return typed
+        return parse_sides(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def option(help: str, default: Any = None, **argument: Any) -> Any:
@@ -110,13 +84,13 @@ class Request:
 
     shard: tuple[int, int] | None = option(
         "only part K, from 1, of N of the pictures (default: as SLURM's job arrays and Kubernetes' indexed jobs say)",
-        type=parse_shard,
+        type=_whole(r"(\d+)/(\d+)", "K/N such as 2/10"),
         metavar="K/N",
     )
 
     # How large
     scale: Scale | None = option("2.5, 2x or 250%%; 3x1.5 is height x width", type=cli.scale, group="size")
-    size: Sides | None = option("1920x1080 (width x height), 1920 or x1080", type=_typed(parse_sides), group="size")
+    size: Sides | None = option("1920x1080 (width x height), 1920 or x1080", type=_sides, group="size")
     fit: Size | None = option("as large as fits into this size", type=cli.size, metavar="WxH", group="size")
     fill: Size | None = option("this size, filled; the rest is cut off", type=cli.size, metavar="WxH", group="size")
     long_side: int | None = option("the longer side", type=cli.count, metavar="PIXELS", group="size")
@@ -126,7 +100,7 @@ class Request:
     )
 
     # Warps
-    rotate: float | None = option("turn counter-clockwise, with --scale", type=finite, metavar="DEGREES", group="warp")
+    rotate: float | None = option("turn counter-clockwise, with --scale", type=float, metavar="DEGREES", group="warp")
     homography: Matrix | None = option(
         "file (.txt, .npy, .pth) or nine numbers 'a,b,c,...' that map input pixels (x, y, 1) to output pixels; "
         "the output is as large as the input unless --size is given",
@@ -188,8 +162,10 @@ class Request:
         metavar="N",
     )
     keep_depth: bool = switch("h264 as deep as the film, which few devices play")
-    frames: tuple[int, int | None] | None = option(
-        "only frames A to before B of a film, from 0", type=parse_frames, metavar="A:B"
+    frames: tuple[int | None, int | None] | None = option(
+        "only frames A to before B of a film, from 0",
+        type=_whole(r"(\d*):(\d*)", "A:B such as 100:200"),
+        metavar="A:B",
     )
     resume: bool = switch("go on with a film whose run ended before its end")
 
@@ -203,10 +179,12 @@ class Request:
             object.__setattr__(self, "homography", tuple(map(tuple, matrix.tolist())))
         if self.background:
             parse_colour(self.background)
-        self._check_sizes()
-        self._check_needs()
-
-    def _check_sizes(self) -> None:
+        if self.rotate is not None and not math.isfinite(self.rotate):
+            raise InputError("--rotate is a number of degrees")
+        if self.shard and not 1 <= self.shard[0] <= self.shard[1]:
+            raise InputError("--shard K/N: K is from 1 to N")
+        if self.frames and self.frames[1] is not None and self.frames[1] <= (self.frames[0] or 0):
+            raise InputError("--frames A:B: B is larger than A")
         if self.is_warp and self._is_proportional:
             raise InputError("--fit, --fill, --long-side and --megapixels are for upright pictures; give a warp --size")
         if self.is_warp and self.size and None in self.size:
@@ -217,8 +195,6 @@ class Request:
         for name in ("fill", "compare"):
             if self.crop and getattr(self, name):
                 raise InputError(f"--crop and --{name} exclude each other; remove one")
-
-    def _check_needs(self) -> None:
         if self.ensemble and self.cmsr:
             raise InputError("--ensemble and --cmsr exclude each other; remove one")
         if not self.fast and self.cmsr:
@@ -236,10 +212,6 @@ class Request:
         """Names of the options that are not as by default."""
         return frozenset(each.name for each in fields(self) if getattr(self, each.name) != each.default)
 
-    def without(self, names: Collection[str]) -> "Request":
-        """The same with these options as by default."""
-        return replace(self, **{each.name: each.default for each in fields(self) if each.name in names})
-
     @property
     def is_warp(self) -> bool:
         """Whether the output may show more than the picture."""
@@ -252,7 +224,7 @@ class Request:
 
     @property
     def _is_proportional(self) -> bool:
-        return any(getattr(self, name) is not None for name in PROPORTIONAL)
+        return any((self.fit, self.fill, self.long_side, self.megapixels))
 
 
 def flag(name: str) -> str:

@@ -1,8 +1,9 @@
-"""Painting with PyTorch: every model, every option."""
+"""Painting with PyTorch: every model, every option; of large pictures in strips, of crops only what they need."""
 
-import copy
+import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -12,49 +13,43 @@ from torch import Tensor
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.report import control, level_map, map_legend
 from models.cmsr.tables import ScaleTable, find_table
-from models.ensemble import Ensemble
-from models.upscaler import Upscaler
-from painting import plan as plans
+from models.safeguards import reduces_nowhere
+from models.upscaler import MARGIN, Ensemble, Upscaler
 from painting.jobs import COMPARED
-from painting.layers import drawing, drawn_on, filled, grid_of, paint
-from painting.parts import block_size, can_strip, pixels_for, strips
-from painting.plan import Drawn, Plan, note_coverage
-from painting.request import Request, flag
+from painting.layers import alpha_upscaler, drawing, drawn_on, filled, paint, whole_grid
+from painting.plan import Painted, Plan, Window
+from painting.request import Request
 from painting.sheets import comparison_sheet
+from pictures.picture import Picture
 from pictures.tensors import Layers
 from pictures.writing import BANDED
-from utils import processes
+from utils import processes, progress
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid
 from utils.geometry.neighbours import PixelWindow
-from utils.geometry.sizes import Size
-from utils.system import keep_freed, select_device
+from utils.geometry.sizes import Size, is_enlarged
+from utils.system import amount, check_memory, keep_freed, select_device, usable_memory
 
 REFERENCE_QUERIES = 30000
+OUTPUT_PIXEL = 60  # bytes, about
 
 
 class TorchEngine:
-    """An upscaler, with CMSR's `table` where one is used."""
+    """An upscaler, with CMSR's `table` where one is used.
 
-    OPTIONS = frozenset({
-        "model", "upsampler", "ensemble", "fast", "cmsr", "cmsr_path", "cmsr_mse", "cmsr_from", "force", "backend",
-        "precision", "device", "gpu", "threads", "cmsr_map", "cmsr_report", "compare", "compare_at", "rotate",
-        "homography", "background", "mask",
-    })  # fmt: skip
+    `is_fixed`: whether the upscaler's precision was asked for; else outputs of more than 8 bits a channel, whose levels
+    bfloat16 cannot tell apart, are computed in float32.
+    """
 
     def __init__(self, upscaler: Upscaler, table: ScaleTable | None = None, is_fixed: bool = True):
-        """`is_fixed`: whether the upscaler's precision was asked for."""
-        self.is_fixed = is_fixed
-        self.upscaler, self.table = upscaler, table
-        self.exact = copy.copy(upscaler)  # for more than 8 bits, whose levels bfloat16 cannot tell apart
-        self.exact.precision = "float32"
+        self.upscaler, self.table, self.is_fixed = upscaler, table, is_fixed
 
     def note(self, depth: int) -> str:
-        return f" ({self.upscaler_for(depth).precision})" if self.upscaler.model.encodes else ""
+        """What is said of how outputs of so many bits are computed, behind the time."""
+        return f" ({self._upscaler_for(depth).precision})" if self.upscaler.model.encodes else ""
 
-    def upscaler_for(self, depth: int) -> Upscaler:
-        """What paints outputs of so many bits a channel."""
-        return self.upscaler if depth <= 8 or self.is_fixed else self.exact
+    def _upscaler_for(self, depth: int) -> Upscaler:
+        return self.upscaler if depth <= 8 or self.is_fixed else replace(self.upscaler, precision="float32")
 
     @classmethod
     def of(cls, request: Request, output: TextIO = sys.stdout) -> "TorchEngine":
@@ -74,70 +69,67 @@ class TorchEngine:
         upscaler.memory = request.memory
         if request.ensemble:
             upscaler = Ensemble.of(upscaler)
-        is_fixed = request.precision != "auto"
-        if not request.cmsr:
-            return cls(upscaler, is_fixed=is_fixed)
-        path, mse, force = request.cmsr_path, request.cmsr_mse, request.force
-        return cls(upscaler, find_table(upscaler, request.model, path, mse, force), is_fixed)
+        table = None
+        if request.cmsr:
+            table = find_table(upscaler, request.model, request.cmsr_path, request.cmsr_mse, request.force)
+        return cls(upscaler, table, request.precision != "auto")
 
-    def can(self, plan: Plan) -> bool:
-        """All but what no engine knows."""
-        unknown = plan.request.given - plans.OPTIONS - self.OPTIONS
-        if unknown:
-            raise InputError(f"{flag(min(unknown))} changes nothing about a picture; remove it")
-        return True
-
-    def encoded_size(self, plan: Plan) -> Size:
-        if plan.request.is_warp or self.table:
-            return plan.picture.size
-        pixels = self._pixels(plan, grid_of(plan))
-        return (pixels.height, pixels.width) if pixels else plan.picture.size
-
-    def paint(self, plan: Plan) -> Drawn:
-        request = plan.request
-        grid, layers = grid_of(plan), Layers.of(plan.picture)
+    def paint(self, plan: Plan) -> Painted:
+        """The plan's window, whole."""
+        request, layers = plan.request, Layers.of(plan.picture)
+        grid = whole_grid(request, plan.picture.size).window(*plan.window)
         beside, lines, covered = {}, [], None
         if self.table:
             layers = self._controlled(plan, layers, beside, lines)
         else:
             layers, covered = drawn_on(grid, lambda grid: self._drawn(plan, layers, grid))
-        if covered is not None:
-            note_coverage(plan, covered.numpy(), beside, lines)
+        if covered is not None and request.mask:
+            beside[Path(request.mask)] = (covered * 255).round().byte().numpy()
+        if covered is not None and covered.min() < 1:
+            lines.append(f"{covered.double().mean():.1%} of the output lies inside the picture")
         layers, pixel_format = filled(plan, layers, covered)
         if request.compare:
             lr, name = Layers.of(plan.picture).rgb(), Path(str(request.model)).stem
             sheet = comparison_sheet(lr, layers.rgb(), name, request.compare_at or ())
             beside[plan.job.beside(COMPARED)] = sheet
-        return Drawn(layers.pixels(pixel_format.depth, pixel_format.channels), pixel_format, beside, lines)
+        pixels = layers.pixels(pixel_format.depth, pixel_format.channels)
+        return plan.painted(pixels, pixel_format, beside=beside, lines=lines)
 
-    def can_strip(self, plan: Plan) -> bool:
-        """Whether the window may be painted in strips, each written at once."""
-        request, job = plan.request, plan.job
-        if job.streams or job.form.name not in BANDED:
-            return False
-        whole = request.is_warp or request.cmsr or request.compare or not request.fast
-        return not whole and can_strip(self.upscaler, plan.picture, plan.size)
-
-    def strips(self, plan: Plan, memory: int) -> Iterator[np.ndarray]:
-        """The window in strips of rows (.., W, C) that need so many bytes; InputError when one does not fit."""
-        picture, made, window = plan.picture, plan.pixel_format, plan.window
+    def strips(self, plan: Plan) -> Iterator[np.ndarray] | None:
+        """Where memory is short, the window in strips of rows (.., W, C), each to be written at once; None where it is
+        painted whole. InputError where memory does not suffice either way."""
+        request, job, picture = plan.request, plan.job, plan.picture
+        needed, usable = plan.needed(self.encoded_size(plan)), usable_memory(request.memory)
+        if usable is None or needed <= usable:
+            return None
+        whole = request.is_warp or request.cmsr or request.compare or not request.fast or job.streams
+        if whole or job.form.name not in BANDED or not can_strip(self.upscaler, picture, plan.size):
+            check_memory(needed, plan.work, request.memory)
+            return None
         try:
-            block = block_size(self.upscaler, picture.size, window[2], plan.size, memory)
+            block = block_size(self.upscaler, picture.size, plan.window[2], plan.size, usable)
         except InputError as error:
-            raise InputError(f"{plan.job.source}: {error}") from None
+            raise InputError(f"{job.source}: {error}") from None
+        made = plan.pixel_format
         return (
             filled(plan, layers)[0].pixels(made.depth, made.channels)
-            for layers in strips(self.upscaler_for(made.depth), picture, plan.size, window, block)
+            for layers in strips(self._upscaler_for(made.depth), picture, plan.size, plan.window, block)
         )
+
+    def encoded_size(self, plan: Plan) -> Size:
+        """(h, w) of what is encoded of the picture."""
+        pixels = None
+        if not plan.request.is_warp and not self.table:
+            pixels = self._pixels(plan, whole_grid(plan.request, plan.picture.size).window(*plan.window))
+        return (pixels.height, pixels.width) if pixels else plan.picture.size
 
     def _drawn(self, plan: Plan, layers: Layers, grid: OutputGrid) -> Layers:
         queries = None if plan.request.fast else REFERENCE_QUERIES
         draw = drawing(grid, queries, self._pixels(plan, grid))
-        upscaler = self.upscaler_for(plan.pixel_format.depth)
+        upscaler = self._upscaler_for(plan.pixel_format.depth)
         return paint(upscaler, layers, draw, drawing(grid, queries) if plan.request.is_warp else None)
 
     def _pixels(self, plan: Plan, grid: OutputGrid) -> PixelWindow | None:
-        """Which LR pixels to encode for a grid; None: all."""
         return pixels_for(self.upscaler, grid, plan.picture.size) if plan.request.fast else None
 
     def _controlled(self, plan: Plan, layers: Layers, beside: dict[Path, np.ndarray], lines: list[str]) -> Layers:
@@ -153,3 +145,86 @@ class TorchEngine:
             return report.picture
 
         return paint(self.upscaler, layers, draw, drawing(Grid.of_size(size))).window(*plan.window)
+
+
+def pixels_for(upscaler: Upscaler, grid: OutputGrid, input_size: Size) -> PixelWindow | None:
+    """The LR pixels of an (h, w) picture from which the positions of a grid, of a window of an output, are painted as
+    from all of them; None where the picture has to be encoded whole, or all of it is needed anyway.
+
+    Whole it has to be for models that do not say how far they look, where an output is reduced, and on warps for models
+    that do not paint parts there.
+    """
+    context = upscaler.context
+    if context is None:
+        return None
+    if isinstance(grid, Grid):
+        possible = is_enlarged(input_size, grid.full_size)
+    else:
+        possible = upscaler.model.warps_parts and reduces_nowhere(grid, input_size)
+    if not possible:
+        return None
+    painted = PixelWindow.around(input_size, grid.pixels(input_size), MARGIN)
+    encoded = painted.grown(context)
+    return None if encoded == PixelWindow.whole(input_size) else encoded
+
+
+def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
+    """Whether the picture at `size` can be painted in strips: by models that say how far they look, when it is
+    enlarged, and where no pixel is all transparent, below which colours continue from all over the picture."""
+    continued = picture.pixel_format.has_alpha and not picture.pixels[:, :, -1].all()
+    return is_enlarged(picture.size, size) and upscaler.context is not None and not continued
+
+
+def block_size(upscaler: Upscaler, input_size: Size, window: Size, size: Size, memory: int) -> Size:
+    """(rows, columns) of output pixels to paint at a time, of a window (H, W) of an output of `size`, so that they and
+    the rows of all columns need at most so many bytes: of those that fit, what encodes fewest LR pixels. InputError
+    when nothing fits."""
+    with upscaler.computing():
+        per_input = upscaler.model.pixel_bytes
+    around = 2 * (upscaler.context + MARGIN) + 1
+    lr_per_row, lr_per_column = (n / m for n, m in zip(input_size, size, strict=True))
+    needed, blocks = [], []
+    for count in range(1, max(1, int(window[1] * lr_per_column / around)) + 1):
+        columns = math.ceil(window[1] / count)
+        lr_columns = min(columns * lr_per_column + around, input_size[1])
+        fixed = around * lr_columns * per_input
+        per_row = lr_per_row * lr_columns * per_input + window[1] * OUTPUT_PIXEL
+        needed.append(fixed + per_row)
+        rows = min(int((memory - fixed) / per_row), window[0])
+        if rows >= 1:
+            encoded = (lr_per_row + around / rows) * lr_columns * count  # LR pixels for each row of the output
+            blocks.append((encoded, (rows, columns)))
+    if not blocks:
+        raise InputError(
+            f"a strip of an output of {window[1]}x{window[0]} needs about {amount(min(needed))} of memory, "
+            f"{amount(memory)} may be used; give more by --memory, or ask for a smaller size"
+        )
+    return min(blocks)[1]
+
+
+def strips(upscaler: Upscaler, picture: Picture, size: Size, window: Window, block: Size) -> Iterator[Layers]:
+    """The `window` (top, left, its size) of the picture at `size` in strips of the rows of a `block`, each painted in
+    such blocks: what `painting.layers.paint` draws on the whole grid."""
+    around = upscaler.context + MARGIN
+    if picture.pixel_format.has_alpha:
+        around = max(around, alpha_upscaler(upscaler).context + MARGIN)
+    whole, (height, width), (rows, columns) = Grid.of_size(size).window(*window), window[2], block
+
+    def painted(grid: Grid) -> Layers:
+        pixels = PixelWindow.around(picture.size, grid.pixels(picture.size), around)
+
+        def draw(upscaler: Upscaler, lr: Tensor) -> Tensor:
+            return upscaler.render(upscaler.encode_part(lr[None], pixels), grid)[0].cpu()
+
+        layers = Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns]))
+        with progress.inner():
+            return paint(upscaler, layers, draw)
+
+    for start in range(0, height, rows):
+        strip = whole.window(start, 0, (min(rows, height - start), width))
+        lefts = range(0, width, columns)
+        # Without a name for the blocks, which would keep them while the strip is written
+        yield Layers.joined(
+            [painted(strip.window(0, left, (strip.size[0], min(columns, width - left)))) for left in lefts], dim=2
+        )
+        progress.advance(strip.size[0])

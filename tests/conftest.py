@@ -26,7 +26,7 @@ import pytest
 from PIL import Image
 
 from models.native import compiling
-from painting.engines import find_library
+from painting.lut_engine import find_library
 from utils.errors import InputError
 
 SHARED = Path(__file__).parents[2] / "shared"

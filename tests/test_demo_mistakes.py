@@ -1,11 +1,14 @@
 """One line of demo.py for every mistake, and nothing written."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import demo
-from tests.commands import mistake
+from painting.request import Request
+from tests.commands import ROOT, mistake
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -95,3 +98,10 @@ def test_a_suffix_names_no_folder(pictures, capsys) -> None:
     for suffix in ("/../x", "a/b"):
         assert "--suffix" in mistake(capsys, demo, "--input", pictures, *options, "--suffix", suffix)
     assert not Path("out").exists()
+
+
+def test_every_option_takes_effect() -> None:
+    """Outside of its declaration and of the list of what LUTs do."""
+    text = "".join(path.read_text() for path in [ROOT / "demo.py", *(ROOT / "painting").glob("*.py")])
+    for each in fields(Request):
+        assert re.search(rf"(request|self)\.{each.name}\b", text), each.name

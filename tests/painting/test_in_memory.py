@@ -1,5 +1,6 @@
 """Pictures of every kind in, the same kind out."""
 
+import io
 import pickle
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from models.capabilities import Tiling
+from models.continuous import Tiling
 from painting.in_memory import PictureUpscaler, Upscale, load
+from tests.commands import ROOT
+from tests.pictures.making import noise
 from utils.errors import InputError
 
 
@@ -165,9 +168,34 @@ def test_rows_and_batches_of_pictures(pixels) -> None:
 
 
 def test_a_broken_picture_of_a_batch(pixels) -> None:
-    broken = [pixels, None, pixels]
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    broken = [pixels, None, stream.getvalue(), b"broken"]
     with pytest.raises(InputError, match="no picture"):
         Upscale("bicubic", scale=2)({"image": broken})
     made = Upscale("bicubic", scale=2, raises=False)({"image": broken})
-    assert [image is None for image in made["image"]] == [False, True, False]
-    assert [error is None for error in made["error"]] == [True, False, True]
+    assert [image is None for image in made["image"]] == [False, True, False, True]
+    assert [error is None for error in made["error"]] == [True, False, True, False]
+    assert np.array_equal(made["image"][0], made["image"][2])
+
+
+@pytest.mark.slow
+def test_batches_in_workers_of_ray() -> None:
+    """Mixed sizes, a broken picture, and the values of one process."""
+    ray = pytest.importorskip("ray", reason="needs ray")
+    pictures = [noise(8 + number % 3, 9, 3) for number in range(24)]
+    rows = [{"image": picture, "number": number} for number, picture in enumerate(pictures)]
+    rows[5]["image"] = np.zeros((2, 3, 9), np.uint8)
+    ray.init(num_cpus=1, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
+    try:
+        made = ray.data.from_items(rows).map(Upscale("bicubic", scale=2, raises=False)).take_all()
+    finally:
+        ray.shutdown()
+    expected = load("bicubic")
+    for row in made:
+        number = row["number"]
+        if number == 5:
+            assert "no picture" in row["error"]
+        else:
+            assert np.array_equal(row["image"], expected(pictures[number], scale=2))
+    assert len(made) == 24

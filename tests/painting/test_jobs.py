@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from painting.jobs import Job, find_jobs, part_of, remaining, shard_of
+from painting.jobs import Job, check_outputs, find_jobs, part_of, remaining, shard_of
 from painting.request import Request
 from utils.errors import InputError
 
@@ -20,12 +20,14 @@ def touch(*names: str) -> None:
 
 
 def found(*inputs: str, output: str | None = "out", **options: object) -> list[Job]:
-    return find_jobs(Request(scale=(2, 2), input=inputs, output=output, **options))
+    request = Request(scale=(2, 2), input=inputs, output=output, **options)
+    jobs = find_jobs(request)
+    check_outputs(jobs, request)
+    return jobs
 
 
-def pairs(*inputs: str, **options: object) -> dict:
-    jobs = found(*inputs, **options)
-    return {str(job.source): str(job.target) for job in jobs}
+def pairs(*inputs: str, **options: object) -> dict[str, str]:
+    return {str(job.source): str(job.target) for job in found(*inputs, **options)}
 
 
 def test_no_two_results_have_one_name() -> None:
@@ -42,18 +44,12 @@ def test_no_two_results_have_one_name() -> None:
 
 def test_folders_are_mirrored_and_results_are_no_inputs() -> None:
     touch("in/a.png", "in/x/a.png", "in/x/y/b.jpg", "in/out/a.png", "in/.hidden/c.png", "in/x/notes.txt")
+    os.symlink("..", "in/x/up")
     assert pairs("in", output="in/out", format="webp", suffix="_x4") == {
         "in/a.png": "in/out/a_x4.webp",
         "in/x/a.png": "in/out/x/a_x4.webp",
         "in/x/y/b.jpg": "in/out/x/y/b_x4.webp",
     }
-
-
-def test_linked_folders_are_entered_once() -> None:
-    touch("in/a.png", "else/b.png")
-    os.symlink("../else", "in/linked")
-    os.symlink("..", "else/up")
-    assert sorted(pairs("in")) == ["in/a.png", "in/linked/b.png"]
 
 
 def test_several_inputs() -> None:
@@ -68,6 +64,24 @@ def test_several_inputs() -> None:
     }
     with pytest.raises(InputError, match=r"one/a\.png and two/a\.png would both be written to out/a\.png"):
         pairs("one/a.png", "two/a.png")
+
+
+def test_tars() -> None:
+    touch("s/008.tar", "s/009.tar", "s/010.tar", "a.png")
+    expected = {f"s/0{number}.tar": f"out/0{number}.tar" for number in ("08", "09", "10")}
+    assert pairs("s/{008..010}.tar") == pairs("s/*.tar") == expected
+    assert pairs("s/010.tar", output=None) == {"s/010.tar": "output.tar"}
+    assert found("s/010.tar", output="o.tar", format="webp")[0].form.name == "WEBP"
+    for inputs, options, words in (
+        (["s/010.tar"], {"output": "o.png"}, "holds several"),
+        (["s/010.tar"], {"output": "-"}, "holds several"),
+        (["a.png"], {"output": "o.tar"}, "no format"),
+        (["s/{010..011}.tar"], {}, "no picture s/011.tar"),
+        (["s/*.tar"], {"output": "o.tar"}, "name a folder"),
+        (["s/*.tar"], {"compare": True}, "--compare"),
+    ):
+        with pytest.raises(InputError, match=words):
+            found(*inputs, **options)
 
 
 def test_one_input() -> None:
@@ -126,8 +140,7 @@ def test_pipes_are_left_out_of_folders_and_refused_alone() -> None:
 
 def test_results_that_are_there() -> None:
     touch("in/a.png", "in/b.png", "out/a.png")
-    jobs = found("in")
-    plain = Request(scale=(2, 2))
+    jobs, plain = found("in"), Request(scale=(2, 2))
     assert remaining(jobs, replace(plain, overwrite=True)) == jobs
     assert [str(job.source) for job in remaining(jobs, replace(plain, skip_existing=True))] == ["in/b.png"]
     with pytest.raises(InputError, match="1 of 2 results are there already"):

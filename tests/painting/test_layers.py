@@ -1,17 +1,21 @@
-"""Grey, transparency and inks through an upscaler."""
+"""Grey, transparency and inks through an upscaler; the edges of warps, whose parts equal the whole."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import models
 from models.native import backends
 from models.upscaler import Upscaler
-from painting.layers import continued, drawing, paint, with_outside
+from painting.layers import continued, coverage, drawing, drawn_on, paint, spread, with_outside
 from painting.plan import needed_memory
 from pictures.picture import PixelFormat
 from pictures.tensors import Layers
 from tests.registered import small_spec
 from utils.geometry.homographies import Homography
+from utils.geometry.matrices import rotation_matrix
 
 
 def disc(side: int = 24) -> torch.Tensor:
@@ -93,14 +97,11 @@ def test_what_is_outside_is_transparent_or_coloured() -> None:
     layers = Layers(torch.tensor([[[0.5, 0.0]]]))
     clear = with_outside(layers, inside, None)
     assert (clear.colour.tolist(), clear.alpha.tolist()) == ([[[0.5, 0]]], [[[1, 0]]])
-    white = with_outside(replace_alpha(layers, 0.25), inside, torch.ones(1, 1, 1))
+    faint = Layers(layers.colour, torch.full((1, 1, 2), 0.25))
+    white = with_outside(faint, inside, torch.ones(1, 1, 1))
     assert (white.colour.tolist(), white.alpha.tolist()) == ([[[0.5, 1]]], [[[0.25, 1]]])
-    assert with_outside(replace_alpha(layers, 0.25), inside, None).alpha.tolist() == [[[0.25, 0]]]
+    assert with_outside(faint, inside, None).alpha.tolist() == [[[0.25, 0]]]
     assert with_outside(layers, torch.ones(1, 2), None) is layers
-
-
-def replace_alpha(layers: Layers, alpha: float) -> Layers:
-    return Layers(layers.colour, torch.full((1, 1, 2), alpha))
 
 
 def test_memory_grows_with_the_output() -> None:
@@ -118,3 +119,62 @@ def test_native_models_draw_alpha_by_a_filter_that_has_no_routines() -> None:
     layers = Layers(torch.rand(3, 24, 24), disc())
     painted = paint(Upscaler(models.make(small_spec("lmliif")).eval(), backend="native"), layers, LARGER)
     assert torch.equal(painted.alpha, paint(upscaler("catmull-rom"), layers, LARGER).alpha)
+
+
+FINE = 16  # samples along a side of a pixel
+
+
+def sampled(matrix: np.ndarray, input_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """The share by counting samples."""
+    y, x = ((np.arange(n * FINE) + 0.5) / FINE - 0.5 for n in size)
+    points = np.stack(np.broadcast_arrays(x, y[:, None], 1.0))
+    u, v, w = np.einsum("ij,jhw->ihw", np.linalg.inv(matrix), points)
+    w = w * np.sign(np.linalg.inv(matrix)[2] @ matrix @ [(input_size[1] - 1) / 2, (input_size[0] - 1) / 2, 1])
+    inside = (np.abs(u / w - (input_size[1] - 1) / 2) < input_size[1] / 2) & (w > 0)
+    inside &= np.abs(v / w - (input_size[0] - 1) / 2) < input_size[0] / 2
+    return inside.reshape(size[0], FINE, size[1], FINE).mean((1, 3))
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(st.floats(-180, 180), st.floats(0.6, 4), st.floats(-0.004, 0.004))
+def test_coverage_is_the_area_inside(degrees, scale, depth) -> None:
+    matrix = rotation_matrix(degrees, (20, 30), (50, 60), (scale, 1.5)) @ np.array(
+        [[1, 0, 0], [0, 1, 0], [depth, 0, 1]]
+    )
+    expected, found = sampled(matrix, (20, 30), (50, 60)), coverage(matrix, (20, 30), (50, 60))
+    assert np.abs(found - expected).max() < 0.2  # at corners, which are products
+    edges = (expected > 0) & (expected < 1)
+    assert np.abs(found - expected)[edges].mean() < 0.03
+    assert found[expected == 1].min(initial=1) > 0.9
+    assert found[expected == 0].max(initial=0) < 0.1
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_quarter_turns_cover_all(degrees) -> None:
+    size = (20, 30) if degrees % 180 == 0 else (30, 20)
+    assert (coverage(rotation_matrix(degrees, (20, 30), size), (20, 30), size) == 1).all()
+    shifted = coverage(np.array([[1, 0, 4.25], [0, 1, 0], [0, 0, 1.0]]), (20, 30), (20, 40))
+    assert shifted[3].tolist() == [0] * 4 + [0.75] + [1] * 29 + [0.25] + [0] * 5
+
+
+def test_colours_spread_by_one_pixel() -> None:
+    pixels, inside = np.zeros((4, 5, 1), np.uint8), np.zeros((4, 5), bool)
+    pixels[1, 1], inside[1, 1] = 9, True
+    covered = np.full((4, 5), 0.5, np.float32)
+    covered[2, 2] = 0
+    spread(pixels, inside, covered)
+    assert pixels[..., 0].tolist() == [[9, 9, 9, 0, 0], [9, 9, 9, 0, 0], [9, 9, 0, 0, 0], [0, 0, 0, 0, 0]]
+
+
+def test_parts_of_a_warp_have_the_edges_of_the_whole() -> None:
+    lanczos, layers = upscaler("lanczos"), Layers(torch.rand(3, 21, 25))
+    whole = Homography.rotation(33, (21, 25), (60, 70), (2, 2)).grid((21, 25), (60, 70))
+
+    def painted(grid: object) -> Layers:
+        drawn, covered = drawn_on(grid, lambda grid: paint(lanczos, layers, drawing(grid)))
+        return with_outside(drawn, covered, torch.full((3, 1, 1), 0.5))
+
+    expected = painted(whole).colour
+    for top, left, size in ((0, 0, (60, 31)), (17, 20, (9, 50)), (59, 69, (1, 1))):
+        part = painted(whole.window(top, left, size)).colour
+        assert (part - expected[:, top : top + size[0], left : left + size[1]]).abs().max() < 1e-5

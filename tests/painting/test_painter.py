@@ -20,24 +20,15 @@ from tests.pictures.making import deep_png, described, noise, small_cmyk_profile
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
 KINDS = {
-    "rgb": PixelFormat("RGB", 8),
-    "grey": PixelFormat("L", 8),
-    "grey-alpha": PixelFormat("LA", 8),
-    "rgba": PixelFormat("RGBA", 8),
+    f"{name}{deep}": PixelFormat(channels, depth)
+    for deep, depth in (("", 8), ("-16", 16), ("-float", 32), ("-exr", 32))
+    for name, channels in (("grey", "L"), ("grey-alpha", "LA"), ("rgb", "RGB"), ("rgba", "RGBA"))
+    if depth < 32 or name != "grey-alpha"
+} | {
     "palette": PixelFormat("RGB", 8),
     "palette-alpha": PixelFormat("RGBA", 8),
     "1-bit": PixelFormat("L", 8),
     "cmyk": PixelFormat("CMYK", 8),
-    "grey-16": PixelFormat("L", 16),
-    "grey-alpha-16": PixelFormat("LA", 16),
-    "rgb-16": PixelFormat("RGB", 16),
-    "rgba-16": PixelFormat("RGBA", 16),
-    "grey-float": PixelFormat("L", 32),
-    "rgb-float": PixelFormat("RGB", 32),
-    "rgba-float": PixelFormat("RGBA", 32),
-    "grey-exr": PixelFormat("L", 32),
-    "rgb-exr": PixelFormat("RGB", 32),
-    "rgba-exr": PixelFormat("RGBA", 32),
 }
 UPRIGHT = described().of_size((12, 10), (1, 1))
 
@@ -113,6 +104,7 @@ def test_what_is_lost_is_an_error_when_strict(capsys, name) -> None:
     assert not Path("o.bmp").exists()
     call(demo, *options, "--output", "o.tif", "--strip-metadata")
     assert read_picture("o.tif").pixel_format == KINDS[name]
+    assert not read_picture("o.tif").metadata.exif
 
 
 @pytest.mark.parametrize(
@@ -168,13 +160,6 @@ def test_orientation_is_applied_once() -> None:
         assert np.array_equal(made, np.rot90(blocks, -1).repeat(2, 0).repeat(2, 1))
 
 
-def test_metadata_can_be_stripped() -> None:
-    write_picture("in.png", Picture(noise(6, 6, 3), "RGB", UPRIGHT))
-    for name, options in {"kept.png": (), "stripped.png": ("--strip-metadata",)}.items():
-        call(demo, "--input", "in.png", "--output", name, "--model", "nearest", "--scale", 2, *options)
-        assert (read_picture(name).metadata == Metadata()) == bool(options)
-
-
 def test_transparency_is_filled_where_the_format_has_none(capsys) -> None:
     pixels = np.zeros((8, 8, 4), np.uint8)
     pixels[:, 4:] = 10, 20, 200, 255
@@ -192,13 +177,9 @@ def test_transparency_is_filled_where_the_format_has_none(capsys) -> None:
 
 def test_warps_of_grey_stay_grey() -> None:
     Image.fromarray(noise(8, 8)).save("in.png")
-    for name, kind in {
-        "o.png": PixelFormat("LA", 8),
-        "o.webp": PixelFormat("RGBA", 8),
-        "o.tif": PixelFormat("LA", 8),
-    }.items():
+    for name, channels in {"o.png": "LA", "o.webp": "RGBA", "o.tif": "LA"}.items():
         call(demo, "--input", "in.png", "--output", name, "--model", "bicubic", "--rotate", 30)
-        assert read_picture(name).pixel_format == kind
+        assert read_picture(name).pixel_format == PixelFormat(channels, 8)
     call(demo, "--input", "in.png", "--output", "turned.png", "--model", "bicubic", "--rotate", 90)
     assert read_picture("turned.png").pixel_format == PixelFormat("L", 8)
 

@@ -15,7 +15,7 @@ import torch
 
 from models.checkpoints.loading import load_upscaler
 from models.native import compiling
-from painting.engines import find_library, load_tables
+from painting.lut_engine import find_library, load_tables
 from pictures.reading import read_rgb
 from pictures.tensors import to_pixels, to_tensor
 from runtime.lerf.continua_lerf import LerfError, Tables, library_path
@@ -151,7 +151,7 @@ def test_the_wheel(picture, tmp_path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={}, capture_output=True, text=True)
     assert done.stdout == "1 False\n", done.stderr
-    code = "from painting.engines import find_library; print(find_library())"
+    code = "from painting.lut_engine import find_library; print(find_library())"
     environment = {"PYTHONPATH": f"{folder.parents[1]}:{tmp_path}", "CXX": "no-compiler"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout == f"{library_path(package)}\n", done.stderr

@@ -1,0 +1,230 @@
+"""Crops are made of the LR pixels that they need, large pictures in strips; both equal the whole."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import demo
+import models
+from models import Upscaler, load_upscaler
+from models.native import backends
+from models.zoo import zoo
+from painting.jobs import Job
+from painting.layers import drawing, paint
+from painting.plan import plan
+from painting.request import Request
+from painting.torch_engine import TorchEngine, block_size, can_strip, pixels_for, strips
+from pictures.formats import format_of
+from pictures.picture import Picture
+from pictures.reading import read_picture
+from pictures.tensors import Layers, to_tensor
+from pictures.writing import write_picture
+from tests.commands import call, mistake
+from tests.golden_cases import assert_close
+from tests.pictures.making import noise
+from tests.registered import small_spec
+from utils.errors import InputError
+from utils.files import PROJECT
+from utils.geometry.grids import Grid
+from utils.geometry.homographies import Homography
+
+SIZE, OUTPUT = (120, 140), (330, 300)  # the scale differs between the axes
+PARTS = ((0, 0, (31, 52)), (313, 260, (17, 40)), (121, 83, (60, 23)), (329, 0, (1, 1)))
+TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
+native = pytest.mark.skipif(backends.library("lerf") is None, reason="needs the native routines")
+
+
+def sample() -> torch.Tensor:
+    """Part of a photograph with a photographer's detail, (3, *SIZE)."""
+    return to_tensor(read_picture(PROJECT / "load/samples/tulips.png").pixels)[:, : SIZE[0], : SIZE[1]]
+
+
+def shipped(name: str) -> Upscaler:
+    return load_upscaler(zoo()[name].file) if name in zoo() else small(name)
+
+
+def small(name: str) -> Upscaler:
+    torch.manual_seed(0)
+    return Upscaler(models.make({"name": name, "args": {"nf": 8}} if name == "lerf-g" else small_spec(name)).eval())
+
+
+@native
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [*((name, "float32") for name in (*zoo(), "nearest", "catmull-rom", "lanczos")), ("s", "bfloat16")],
+)
+def test_a_crop_of_every_shipped_model_is_the_part_of_the_whole(name, precision) -> None:
+    upscaler = replace(shipped(name), precision=precision)
+    lr, grid = sample(), Grid.of_size(OUTPUT)
+    whole = drawing(grid)(upscaler, lr)
+    for top, left, (height, width) in PARTS:
+        part = grid.window(top, left, (height, width))
+        pixels = pixels_for(upscaler, part, SIZE)
+        assert pixels.height * pixels.width < 0.75 * SIZE[0] * SIZE[1]
+        crop = drawing(part, pixels=pixels)(upscaler, lr)
+        assert (crop - whole[:, top : top + height, left : left + width]).abs().max() < TOLERANCE[precision]
+
+
+def test_a_crop_of_a_warp_is_the_part_of_the_whole() -> None:
+    upscaler, lr = shipped("s"), sample()
+    grid = Homography.rotation(17, SIZE, OUTPUT, (2.2, 1.8)).grid(SIZE, OUTPUT)
+    whole, fewer = drawing(grid)(upscaler, lr), 0
+    for top, left, (height, width) in PARTS:
+        part = grid.window(top, left, (height, width))
+        pixels = pixels_for(upscaler, part, SIZE)
+        fewer += pixels is not None
+        crop = drawing(part, pixels=pixels)(upscaler, lr)
+        assert (crop - whole[:, top : top + height, left : left + width]).abs().max() < 1e-5
+    assert fewer
+
+
+@native
+@pytest.mark.parametrize("name", ["lmliif", "lmlte"])
+def test_a_picture_added_by_the_model_is_cut_alike(name) -> None:
+    """With the LR picture's own bilinear interpolation, and with several chunks of rows in a part."""
+    upscaler, lr, grid = small(name), torch.rand(3, *SIZE), Grid.of_size(OUTPUT)
+    upscaler.model.pixels_at_a_time = lambda latent: (41, 37)
+    part = grid.window(150, 111, (120, 60))
+    crop = drawing(part, pixels=pixels_for(upscaler, part, SIZE))(upscaler, lr)
+    assert (crop - drawing(grid)(upscaler, lr)[:, 150:270, 111:171]).abs().max() < 2e-6
+
+
+def test_only_the_whole_picture_will_do() -> None:
+    part, lanczos = Grid.of_size(OUTPUT).window(0, 0, (9, 9)), shipped("lanczos")
+    assert pixels_for(small("lmciaosr"), part, SIZE) is None
+    assert pixels_for(lanczos, part, SIZE) is not None
+    assert pixels_for(lanczos, part, (600, 140)) is None  # reduced along an axis
+    assert pixels_for(lanczos, Grid.of_size(OUTPUT), SIZE) is None  # all of it is needed
+    warped = Homography.rotation(30, SIZE, OUTPUT, (2, 2)).grid(SIZE, OUTPUT).window(200, 200, (9, 9))
+    assert pixels_for(lanczos, warped, SIZE) is None  # resampling kernels find their pixels by themselves
+    reduced = Homography.rotation(30, SIZE, OUTPUT, (0.8, 2)).grid(SIZE, OUTPUT).window(200, 200, (9, 9))
+    assert pixels_for(shipped("s"), reduced, SIZE) is None
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("model", ["s", "lerf-g"])
+@pytest.mark.parametrize("channels", ["RGBA", "CMYK"])
+def test_demo_writes_crops(monkeypatch, model, channels) -> None:
+    """16 bits, transparency below which colours continue, and inks, which are no colours to a network."""
+    pixels = noise(150, 190, 4, dtype=np.uint8 if channels == "CMYK" else np.uint16)
+    if channels == "RGBA":
+        pixels[..., 3] = np.where(np.arange(190) < 70, 65535, 0)
+    ending = "tif" if channels == "CMYK" else "png"
+    write_picture(Path(f"in.{ending}"), Picture(pixels, channels))
+    encoded, original = [], Upscaler.encode
+
+    def spied(self: Upscaler, pictures: torch.Tensor) -> object:
+        encoded.append(pictures.shape[-2:].numel())
+        return original(self, pictures)
+
+    monkeypatch.setattr(Upscaler, "encode", spied)
+    options = ("--input", f"in.{ending}", "--scale", "2.3x1.9", "--model", model, "--precision", "float32")
+    call(demo, *options, "--output", f"whole.{ending}")
+    most = max(encoded)
+    encoded.clear()
+    call(demo, *options, "--output", f"part.{ending}", "--crop", "130,7,60,41")
+    whole, part = (read_picture(f"{name}.{ending}").pixels for name in ("whole", "part"))
+    difference = np.abs(part.astype(int) - whole[7:48, 130:190])
+    assert difference.max() <= (1 if part.dtype == np.uint8 else 2)
+    assert (difference > 0).mean() < (3e-4 if part.dtype == np.uint8 else 0.2)
+    assert max(encoded) < 0.8 * most
+
+
+def test_memory_is_that_of_the_crop() -> None:
+    request = Request(scale=(4, 4), crop=(0, 0, 400, 400))
+    picture = Picture(np.broadcast_to(np.uint8(0), (4000, 3000, 3)), "RGB")
+    made = plan(request, Job(Path("-"), Path("-"), format_of("o.png")), picture)
+    assert max(TorchEngine(small("lmliif")).encoded_size(made)) < 160
+
+
+STRIPPED = (150, 70)  # the size of what is painted in strips
+
+
+def picture_of(channels: int) -> Picture:
+    kinds = {1: "L", 3: "RGB", 4: "RGBA"}
+    return Picture(np.random.default_rng(0).integers(1, 256, (60, 31, channels), dtype=np.uint8), kinds[channels])
+
+
+@native
+@pytest.mark.parametrize("name", ["nearest", "lanczos", "lmliif", "lmlte", "lerf-g"])
+@pytest.mark.parametrize(("window", "columns"), [((0, 0, STRIPPED), 70), ((37, 11, (90, 40)), 17)])
+def test_strips_are_the_whole_picture(name, window, columns) -> None:
+    """Also where it is grey in part, which has to stay so."""
+    upscaler, picture, (top, left, (height, width)) = small(name), picture_of(3), window
+    picture.pixels[:40] = picture.pixels[:40, :, :1]
+    whole = upscaler(Layers.of(picture).colour, STRIPPED)[0]
+    assert (whole == whole[:1]).all(dim=0)[:50].all()
+    parts = [layers.colour for layers in strips(upscaler, picture, STRIPPED, window, (23, columns))]
+    assert len(parts) == -(-height // 23)
+    # Convolutions may round the last bit otherwise in a part of a picture; what is not a network is exact
+    tolerance = 2e-6 if upscaler.model.encodes or name == "lerf-g" else 1e-12
+    assert_close(torch.cat(parts, dim=1), whole[:, top : top + height, left : left + width], tolerance)
+
+
+@native
+@pytest.mark.parametrize("name", ["lanczos", "lmliif"])
+@pytest.mark.parametrize("opaque", [False, True])
+def test_strips_with_alpha(name, opaque) -> None:
+    """All of them, or some, are opaque; the pixels that are half transparent are drawn by what draws alpha."""
+    upscaler, picture = small(name), picture_of(4)
+    picture.pixels[30 if not opaque else 0 :, :, 3] = 255
+    whole = paint(upscaler, Layers.of(picture), drawing(STRIPPED))
+    parts = list(strips(upscaler, picture, STRIPPED, (0, 0, STRIPPED), (23, 30)))
+    assert (whole.alpha.min() == 1) == opaque
+    for all_rows, rows in ((whole.colour, [part.colour for part in parts]), (whole.alpha, [p.alpha for p in parts])):
+        assert_close(torch.cat(rows, dim=1), all_rows, 2e-6)
+
+
+@native
+def test_what_has_to_be_whole() -> None:
+    lerf, rgba = small("lerf-g"), Picture(np.full((60, 31, 4), 9, np.uint8), "RGBA")
+    assert can_strip(lerf, picture_of(1), STRIPPED)
+    assert not can_strip(lerf, picture_of(3), (150, 20))
+    assert can_strip(lerf, rgba, STRIPPED)
+    rgba.pixels[50, 3, 3] = 0
+    assert not can_strip(lerf, rgba, STRIPPED)
+    assert not can_strip(small("lmciaosr"), picture_of(3), STRIPPED)
+
+
+@native
+def test_blocks_follow_from_the_memory() -> None:
+    """All columns where rows suffice, fewer where what is around a block would be encoded again and again. PyTorch
+    takes several times the memory of the native routines for LUTs, and as much for filters."""
+    lut, size, given = small("lerf-lut"), (12000, 12000), (6000, 6000)
+    (few, narrow), (many, wide) = (block_size(lut, given, size, size, n << 20) for n in (20, 2000))
+    assert 1 <= few < many < 12000
+    assert narrow < wide == 12000
+    with pytest.raises(InputError, match="--memory"):
+        block_size(lut, given, size, size, 700_000)
+    for upscaler, less in ((lut, True), (small("bicubic"), False)):
+        torch_too = upscaler, replace(upscaler, backend="torch")
+        by_native, by_torch = (math.prod(block_size(each, given, size, size, 100 << 20)) for each in torch_too)
+        assert by_torch < by_native / 2 if less else by_torch == by_native
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize(("ending", "channels"), [("png", 4), ("tif", 3), ("ppm", 4)])
+def test_demo_writes_strips(ending, channels) -> None:
+    write_picture("in.png", picture_of(channels))
+    options = ("--input", "in.png", "--scale", 9, "--model", "lanczos")
+    options += ("--background", "red") if ending == "ppm" else ()
+    for name, memory in (("whole", "2G"), ("strips", "1500K")):
+        call(demo, *options, "--memory", memory, "--output", f"{name}.{ending}")
+    made = read_picture(f"strips.{ending}").pixels
+    assert made.shape[:2] == (540, 279)
+    assert np.array_equal(made, read_picture(f"whole.{ending}").pixels)
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_what_memory_does_not_suffice_for(pictures, capsys) -> None:
+    options = ("--input", pictures / "a.png", "--scale", 9, "--model", "lanczos")
+    assert "--memory" in mistake(capsys, demo, *options, "--memory", "2M", "--output", "o.jpg")
+    line = mistake(capsys, demo, *options, "--memory", "10K", "--output", "o.png")
+    assert "a.png: a strip" in line
+    assert "--memory" in line
+    assert "--memory" in mistake(capsys, demo, *options, "--memory", "much", "--output", "o.png")
+    assert not list(Path().glob("*o.*"))
