@@ -1,9 +1,8 @@
-"""What keeps pictures plausible where a network is asked for what it was not trained on.
+"""Safeguards where a network is asked for what it was not trained on.
 
 Networks that were trained to enlarge alias where output pixels are larger than LR pixels: an antialiased cubic filter,
 Pillow's bicubic, reduces the picture there. Grey pictures stay grey, and on plain grids values stay near those of the
-LR pixels around them: photographs do not notice (Set5 and the samples lose at most 0.001 dB), patterns that no
-photograph has do.
+LR pixels around them (Set5 and the samples lose at most 0.001 dB by it).
 """
 
 from dataclasses import dataclass
@@ -72,8 +71,8 @@ class Encoded:
 
 
 def keep_grey(painted: Tensor, encoded: Encoded, grid: OutputGrid) -> None:
-    """Make grey, in place, what was `painted` (B, C, H, W) in [0, 1] where the LR pixels around are: 5x5 around each of
-    the four around a position; from there the colours of the model return within one LR pixel."""
+    """Make `painted` (B, C, H, W) in [0, 1] grey, in place, where the 5x5 LR pixels around each of the four around a
+    position are; from there the colours of the model return within one LR pixel."""
     pixels, window = encoded.pixels, encoded.window
     grey = 1 - _highest(1 - ((pixels - pixels[:, :1]).abs().amax(1, keepdim=True) < GREY).to(pixels.dtype))
     if grey.is_cpu and not grey.any():  # asking a device means to wait for it
@@ -90,8 +89,8 @@ def keep_grey(painted: Tensor, encoded: Encoded, grid: OutputGrid) -> None:
 
 
 def limit_overshoot(painted: Tensor, encoded: Encoded, grid: Grid) -> None:
-    """Clip, in place, what was `painted` (B, C, H, W) in [0, 1] on a plain grid to what the LR pixels around each
-    position support. The time is that of one pass over the output: bounds are looked up once per LR row."""
+    """Clip `painted` (B, C, H, W) in [0, 1], in place, to the range of the LR pixels around each position, widened by
+    that range and OVERSHOOT, in one pass over the output: bounds are looked up once per LR row."""
     pixels, window = encoded.pixels, encoded.window
     height, width = window.size
     columns = (pixel_index(grid.columns, width) - window.left).to(pixels.device)

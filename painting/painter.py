@@ -101,9 +101,7 @@ def _has_blocks(job: Job) -> bool:
 
 def load_torch_engine(request: Request, output: TextIO = sys.stdout) -> "TorchEngine":
     """The engine that does everything; importing PyTorch takes seconds, so only where it is needed."""
-    from models.native.compiling import looking_for_compiler
-
-    with looking_for_compiler(), system.uncollected():
+    with system.uncollected():
         system.settle_threads(request.threads)
         from painting.torch_engine import TorchEngine
     return TorchEngine.of(request, output)

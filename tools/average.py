@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> str:
 
 
 def about(upscaler: Upscaler) -> tuple[Any, ...]:
-    """What averaged checkpoints share: class, layers, trained scales and normalisation."""
+    """Properties that averaged checkpoints share: class, layers, trained scales and normalisation."""
     model = upscaler.model
     layers = {key: value.shape for key, value in model.state_dict().items()}
     return type(model), layers, model.trained_scales, upscaler.normalization

@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def completed(content: dict[str, Any], upscaler: Upscaler) -> dict[str, Any]:
-    """What of a checkpoint is released, its parameters in the model's order (LUTs in 8 bits), and what it left unsaid:
-    normalisation, scales, layout of LUTs."""
+    """The released part of a checkpoint: parameters in the model's order (LUTs in 8 bits), normalisation, scales and
+    layout of LUTs, also where the checkpoint leaves them unsaid."""
     model, given = upscaler.model, content["model"]
     is_table = isinstance(model, LookUpLeRF)
     stored = dict(model.tables()) if is_table else given["sd"]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from models.checkpoints.exported import ENCODE, FORMAT, RENDER
 from models.checkpoints.loading import load_content, load_upscaler
 from models.continuous import Latent
-from models.decoders.non_local_latent import NonLocalLatent
+from models.decoders.ciaosr import NonLocalLatent
 from models.encoders.swinir import SwinIR
 from models.layers.cross_scale_attention import CROP, CrossScaleAttention
 from models.lerf.lerf_net import LeRFNetPlus
@@ -30,7 +30,6 @@ from models.zoo import ONNX_NOTE
 from utils import cli
 from utils.errors import InputError, shortened
 from utils.files import atomic_file, check_target
-from utils.geometry.grids import cell_in_pixels
 from utils.geometry.neighbours import AxisTaps, axis_taps
 
 OPSET = 16  # the first with GridSample
@@ -91,7 +90,8 @@ class Render(Encode):
     def forward(self, features: Tensor, image: Tensor, *rest: Tensor) -> Tensor:
         *non_local, coord, cell = rest
         if isinstance(self.model, Resampler):
-            field = ResamplingField(features.permute(0, 2, 3, 1), stretch=self._stretch(features, cell))
+            stretch = features.new_ones(1, 2, 1, 1).expand(features.shape[0], -1, -1, -1)  # reductions are done outside
+            field = ResamplingField(features.permute(0, 2, 3, 1), stretch=stretch)
         elif hasattr(self.model, "cs_attn"):
             field = self.model.field(NonLocalLatent(features, image, *non_local), cell)
         else:
@@ -99,24 +99,12 @@ class Render(Encode):
         values = self.model.sample(field, coord)
         return self.normalization.gt.invert(values, channels_last=True).clamp(0, 1)
 
-    def _stretch(self, features: Tensor, cell: Tensor) -> Tensor:
-        """How much wider kernels are where output pixels are larger than those that are resampled: with scales from 1,
-        only those of a picture that was enlarged before. Upscaler and demo.py reduce pictures by a filter."""
-        if largest_stretch(self.model) == 1:
-            return features.new_ones(1, 2, 1, 1).expand(features.shape[0], -1, -1, -1)
-        return (cell_in_pixels(cell, features.shape[-2:]) / 2).clamp(1, largest_stretch(self.model))
-
-
-def largest_stretch(model: Resampler) -> int:
-    """Of kernels at scales from 1."""
-    return 2 if isinstance(model, LeRFNetPlus) and model.antialias else 1
-
 
 class FixedTaps:
     """In the place of `Resampler.taps`: always as many as the largest kernel has, for a graph has no other."""
 
     def __init__(self, model: Resampler):
-        self.radius, self.taps = model.kernel.radius, round(2 * model.kernel.radius * largest_stretch(model))
+        self.radius, self.taps = model.kernel.radius, round(2 * model.kernel.radius)
 
     def __call__(self, position: Tensor, n: int, stretch: Tensor, largest_stretch: float | None = None) -> AxisTaps:
         return axis_taps(position, n, self.radius, stretch, self.taps)
@@ -126,6 +114,8 @@ def exported(upscaler: Upscaler) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files by name, and what a note says of them; InputError for a model of which no graph can be made."""
     upscaler = replace(upscaler, model=copy.deepcopy(upscaler.model))  # whose taps become others
     model = upscaler.model
+    if isinstance(model, LeRFNetPlus):
+        raise InputError("no graph of LeRF-Net++ can be made; export the LeRF-Net, and its upsampler")
     smallest, largest = sides(model)
     side = max(smallest, 12)
     encode, render = Encode(upscaler), Render(upscaler)

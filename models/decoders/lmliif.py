@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from models import precision
+from models import computing
 from models.continuous import Latent
 from models.decoders.lmf import LMFDecoder, hidden_width
 from models.encoders import make_encoder
@@ -21,8 +21,7 @@ class LMLIIF(LMFDecoder):
 
     `mod_input` false: no compressed code, the render MLP reads the encoder's features; `feat_unfold` false: the
     latent MLP reads each pixel's own features; `cell_decode` false: no cell in either; `local_ensemble` false: the
-    nearest LR pixel only. `lr_skip` true adds the bilinear LR picture, so that the network gives the difference (as in
-    LTE; not in the published LM-LIIF).
+    nearest LR pixel only; `lr_skip` true: the bilinear LR picture is added (as in LTE; not in the published LM-LIIF).
     """
 
     intensity_range = 1.0
@@ -55,12 +54,9 @@ class LMLIIF(LMFDecoder):
     def modulate(self, latent: Latent, inner: PixelWindow, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         first = self.hypernet.layers[0]
         of_latent, of_cell = first.weight.split([self.latent_dim, first.in_features - self.latent_dim], dim=1)
-        with precision.reduced(cell.device) as rounded:
+        with computing.reduced(cell.device) as rounded:
             hidden = inner.of(unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold))
             hidden = hidden + linear_on_map(cell, of_cell) if self.cell_decode else hidden.clone()  # in one piece
             output = self.hypernet.after_first_on_map(hidden)
         modulation, code = self.split_output(output.float() if rounded else output)
         return modulation, code if self.mod_input else inner.of(latent.features)
-
-    def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:
-        return [(self.hypernet, pixels)]

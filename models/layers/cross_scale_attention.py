@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.exporting import is_exporting
+from models.computing import is_exporting
 from utils.geometry.sizes import Size
 
 CROP = 48  # LR pixels: larger pictures are attended crop by crop, as in the published program

@@ -1,28 +1,34 @@
-"""Multi-layer perceptron, applied to the last axis of a tensor or to the pixels of a feature map."""
+"""Multi-layer perceptrons, plain and modulated, on the last axis of a tensor or the pixels of a feature map."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.computing import is_exporting
 from models.layers.convolution import convolved
-from models.layers.exporting import is_exporting
 from models.registry import register
 from utils.config import Count
+from utils.errors import InputError
+
+
+def linear_layers(in_dim: int, hidden: Iterable[int], out_dim: int) -> nn.Sequential:
+    """Linear and ReLU layers in turn; Linear layers are `layers.0`, `layers.2`, ..."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(in_dim, width), nn.ReLU()]
+        in_dim = width
+    return nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
 
 
 @register("mlp")
 class MLP(nn.Module):
-    """Linear and ReLU layers in turn, (..., in_dim) -> (..., out_dim); Linear layers are `layers.0`, `layers.2`, ..."""
+    """`linear_layers`, (..., in_dim) -> (..., out_dim)."""
 
     def __init__(self, in_dim: Count, out_dim: Count, hidden_list: Sequence[Count]):
         super().__init__()
-        layers: list[nn.Module] = []
-        for width in hidden_list:
-            layers += [nn.Linear(in_dim, width), nn.ReLU()]
-            in_dim = width
-        self.layers = nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
+        self.layers = linear_layers(in_dim, hidden_list, out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
@@ -39,6 +45,62 @@ class MLP(nn.Module):
         return hidden
 
 
+@register("lmmlp")
+class LMMLP(nn.Module):
+    """Render MLP of LMF: `hidden_depth` layers x = relu((Wx + b) * (1 + scale) + shift), then one plain Linear.
+
+    A modulation vector is [scale_0 .. scale_{D-1}, shift_0 .. shift_{D-1}], `hidden_dim` each; without `mod_scale` or
+    `mod_shift` that half is left out.
+    """
+
+    def __init__(
+        self,
+        in_dim: Count,
+        out_dim: Count = 3,
+        hidden_dim: Count = 16,
+        hidden_depth: Count = 6,
+        mod_scale: bool = True,
+        mod_shift: bool = True,
+    ):
+        super().__init__()
+        if not (mod_scale or mod_shift):
+            raise InputError("an lmmlp needs mod_scale, mod_shift or both")
+        self.hidden_dim = hidden_dim
+        self.hidden_depth = hidden_depth
+        self.mod_scale = mod_scale
+        self.mod_shift = mod_shift
+        self.mod_dim = hidden_dim * hidden_depth * (mod_scale + mod_shift)
+        self.layers = linear_layers(in_dim, (hidden_dim for _ in range(hidden_depth)), out_dim)
+
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """(..., in_dim) inputs and (..., mod_dim) modulations, broadcasting, -> (..., out_dim)."""
+        return self.after_first(self.layers[0](x), *self.split(modulation))
+
+    def split(self, modulation: Tensor) -> tuple[Sequence[Tensor] | None, Sequence[Tensor] | None]:
+        """(..., mod_dim) -> scales and shifts, each one (..., hidden_dim) a layer, or None if left out."""
+        layers = modulation.split(self.hidden_dim, dim=-1)
+        first, last = layers[: self.hidden_depth], layers[-self.hidden_depth :]
+        return first if self.mod_scale else None, last if self.mod_shift else None
+
+    def after_first(
+        self, hidden: Tensor, scales: Iterable[Tensor] | None = None, shifts: Iterable[Tensor] | None = None
+    ) -> Tensor:
+        """The layers after the first, from its output (..., hidden_dim) before modulation: (..., out_dim).
+
+        `scales`, `shifts`: one (..., hidden_dim) a layer, read one after another, so that they may be made on demand.
+        """
+        absent = [None] * self.hidden_depth
+        for following, scale, shift in zip(self.layers[2::2], scales or absent, shifts or absent, strict=True):
+            if scale is None:
+                hidden = hidden + shift
+            elif shift is None:
+                hidden = hidden * (1 + scale)
+            else:
+                hidden = torch.addcmul(shift, hidden, 1 + scale)
+            hidden = following(F.relu_(hidden))
+        return hidden
+
+
 def linear_on_map(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A Linear layer, weight (out, in), on every pixel: (B, in, h, w) -> (B, out, h, w)."""
     return F.conv2d(features, _known(weight[:, :, None, None]), bias)
@@ -52,7 +114,7 @@ def _known(kernel: Tensor) -> Tensor:
 def unfolded(features: Tensor) -> Tensor:
     """Each pixel's 3x3 neighbourhood, zero padding, in the order of `F.unfold`: (B, c, h, w) -> (B, h, w, 9c)."""
     columns = F.unfold(features, 3, padding=1)  # (B, 9c, h * w)
-    return columns.reshape(features.shape[0], -1, *features.shape[-2:]).permute(0, 2, 3, 1)
+    return columns.unflatten(2, features.shape[-2:]).permute(0, 2, 3, 1)
 
 
 def unfolded_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None, feat_unfold: bool = True) -> Tensor:

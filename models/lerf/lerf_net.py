@@ -6,14 +6,12 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from models.capabilities import Tiling
-from models.continuous import ContinuousModel
-from models.layers.exporting import is_exporting
+from models.continuous import ContinuousModel, Tiling
 from models.lerf.stages import LeRF, Support, make_kernel
 from models.registry import make, register
 from utils.config import Check
 from utils.errors import InputError
-from utils.geometry.grids import Grid, pixel_centers
+from utils.geometry.grids import Grid
 
 Width = Annotated[int, Check("a multiple of 4", lambda v: type(v) is int and v > 0 and v % 4 == 0)]  # kept in quarters
 BLOCKS = 5
@@ -139,24 +137,10 @@ class LeRFNetPlus(LeRFNet):
     @torch.no_grad()
     def enlarged(self, image: Tensor) -> Tensor:
         """(B, 3, h, w) -> (B, 3, 2h, 2w), both in [0, 1]."""
-        if is_exporting():
-            return self._sampled(image)
         grid = Grid.of_size((2 * image.shape[-2], 2 * image.shape[-1]))
         sub, div = self.upsampler.normalization
         latent = self.upsampler.encode((image - sub) / div)
         return (self.upsampler.render(latent, grid) * div + sub).clamp(0, 1)
-
-    def _sampled(self, image: Tensor) -> Tensor:
-        """`enlarged` position by position, in operations that a graph without loops can hold."""
-        sub, div = self.upsampler.normalization
-        rows, columns = (pixel_centers(2 * n, image.device) for n in image.shape[-2:])
-        grid = Grid(rows, columns, (0, 0))
-        coord = grid.coord().flatten(0, 1)[None].expand(image.shape[0], -1, -1)
-        largest = (self.upsampler.trained_scales or (1.0, 2.0))[1]
-        cell = torch.stack([max(2 / largest, 1) / torch.as_tensor(n, dtype=image.dtype) for n in image.shape[-2:]])
-        values = self.upsampler((image - sub) / div, coord, cell[None].expand(image.shape[0], -1))
-        values = values.transpose(1, 2).unflatten(2, (rows.shape[0], columns.shape[0]))
-        return (values * div + sub).clamp(0, 1)
 
     def stages(self, image: Tensor) -> tuple[Tensor, Tensor]:
         return super().stages(self.enlarged(image))

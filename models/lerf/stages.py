@@ -4,15 +4,22 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models.continuous import Latent
-from models.lerf.patterns import PATTERNS, ROTATIONS, neighbourhood
 from models.resampling.kernels import AmplifiedLinear, Kernel, SteerableGaussian
 from models.resampling.resampler import Resampler
 from utils.config import Check
 from utils.errors import InputError
 
+# (dy, dx) from the pixel itself, in the order in which networks and LUTs take them.
+PATTERNS: dict[str, tuple[tuple[int, int], ...]] = {
+    "s": ((0, 0), (0, 1), (1, 0), (1, 1)),
+    "c": ((0, 0), (0, 1), (0, 2), (0, 3)),
+    "t": ((0, 0), (1, 1), (2, 2), (3, 3)),
+}
+ROTATIONS = 4
 KERNELS: dict[str, type[Kernel]] = {"linear": AmplifiedLinear, "gauss": SteerableGaussian}
 Support = Literal[2, 4]  # pixels
 SMALLEST_REST = 1e-3  # of a level: numbers of 8 bits are no farther from one, those of 16 bits at least 1 / 257
@@ -23,6 +30,24 @@ Modes = Annotated[
         lambda v: isinstance(v, str) and 0 < len(v) == len(set(v)) and set(v) <= set(PATTERNS),
     ),
 ]
+
+
+def turned(offset: tuple[int, int], rotation: int) -> tuple[int, int]:
+    """The offset that becomes `offset` when its picture is turned by `rotation` x 90 degrees (numpy.rot90)."""
+    dy, dx = offset
+    for _ in range(rotation):
+        dy, dx = dx, -dy
+    return dy, dx
+
+
+def neighbourhood(picture: Tensor, pattern: str, rotation: int) -> Tensor:
+    """The four pixels of a pattern around every pixel of (N, h, w) pictures, border replicated: (4, N * h * w)."""
+    height, width = picture.shape[-2:]
+    offsets = [turned(offset, rotation) for offset in PATTERNS[pattern]]
+    reach = max(abs(step) for offset in offsets for step in offset)
+    padded = F.pad(picture[None], (reach,) * 4, mode="replicate")[0]
+    shifted = [padded[:, reach + y : reach + y + height, reach + x : reach + x + width] for y, x in offsets]
+    return torch.stack(shifted).flatten(1)
 
 
 def make_kernel(name: str, support: int) -> Kernel:
@@ -50,10 +75,10 @@ def round_through(x: Tensor) -> Tensor:
 
 
 def between_levels(image: Tensor) -> Tensor:
-    """By how much pictures in [0, 1] are above (below 0: under) their nearest of 256 grey levels: 0 for 8 bits.
+    """Pictures in [0, 1] minus their nearest of 256 grey levels: 0 for 8 bits.
 
-    Stages see levels alone, as published. What is between them is added to the pre-filtered picture, so that gradients
-    of 16 bits stay smooth.
+    Stages see levels alone, as published. The rest is added to the pre-filtered picture, so that gradients of 16 bits
+    stay smooth.
     """
     levels = image.clamp(0, 1) * 255
     rest = levels - levels.round()

@@ -2,18 +2,15 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from models.computing import chunk_bytes, is_exporting
 from models.continuous import Latent
-from models.layers.exporting import is_exporting
 from models.lerf.networks import LeRFNetwork
-from models.lerf.patterns import PATTERNS, ROTATIONS, turned
-from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
-from models.memory import chunk_bytes
+from models.lerf.stages import PATTERNS, ROTATIONS, EnsembleLeRF, Modes, Support, round_through, turned
 from models.native import backends
 from models.native.calls import Library
 from models.native.lerf import add_rests, lay_out, table_stage, to_levels, write_values
@@ -51,15 +48,6 @@ def interpolate(lut: Tensor, pixels: Tensor) -> Tensor:
     return nn.functional.embedding_bag(vertices.T, lut, per_sample_weights=weights.T, mode="sum").T
 
 
-@dataclass(frozen=True)
-class LaidOut:
-    """`entries` of a stage's LUTs, and the LUTs with the `states` that they were made of."""
-
-    states: list[tuple[int, int]]
-    luts: list[Tensor]
-    entries: Tensor
-
-
 @register("lerf-lut")
 class LookUpLeRF(EnsembleLeRF):
     """LeRF-L (`kernel` linear) or LeRF-G (gauss) with a LUT as each unit, a parameter (83521, K) of the unit's name.
@@ -71,11 +59,11 @@ class LookUpLeRF(EnsembleLeRF):
         super().__init__(kernel, modes, support, antialias)
         for name, _, _, values in self.units():
             setattr(self, name, nn.Parameter(torch.zeros(ENTRIES, values)))
-        self._laid_out: dict[int, LaidOut] = {}
+        self._laid_out: dict[int, tuple[Any, ...]] = {}  # of a stage: states, LUTs and entries
 
     def layout(self) -> dict[str, Any]:
-        """What other programs have to know of the LUTs: samples every `interval` grey levels, of which pixels (dy, dx)
-        of which `patterns`, turned `rotations` times, for which `kernel`."""
+        """Layout of the LUTs for other programs: sampled every `interval` grey levels, for the pixels (dy, dx) of
+        `patterns`, turned `rotations` times, for a `kernel`."""
         return {
             "interval": INTERVAL, "shape": [SAMPLES] * 4, "modes": self.modes, "rotations": ROTATIONS,
             "kernel": self.arguments()["kernel"],
@@ -112,26 +100,28 @@ class LookUpLeRF(EnsembleLeRF):
             write_values(library, self.look_up(library, 2, feature[0]), values[1:])
         return Latent(features.flatten(1, 2), image)
 
+    def _units(self, stage: int, turns: int) -> tuple[list[str], list[int], list[list[tuple[int, int]]]]:
+        """Names of a stage's units; of every pattern in `turns` directions the number of its unit and its offsets."""
+        names = [name for name, of, *_ in self.units() if of == stage]
+        terms = list(itertools.product(self.modes, range(turns)))
+        numbers = [names.index(f"s{stage}_{mode}r{turn % stage}") for mode, turn in terms]
+        return names, numbers, [[turned(offset, turn) for offset in PATTERNS[mode]] for mode, turn in terms]
+
     def _fused_stages(self, image: Tensor) -> Tensor:
         """Both stages in a launch each."""
         from models.native.triton_lerf import look_up_stages  # imports Triton, where it is needed
 
         stages = []
         for stage in (1, 2):
-            names = [name for name, of, *_ in self.units() if of == stage]
-            terms = []
-            for mode, turn in itertools.product(self.modes, range(ROTATIONS)):
-                offsets = (turned(offset, turn) for offset in PATTERNS[mode])
-                terms.append([names.index(f"s{stage}_{mode}r{turn % stage}"), *itertools.chain(*offsets)])
+            names, numbers, offsets = self._units(stage, ROTATIONS)
+            terms = [[number, *itertools.chain(*each)] for number, each in zip(numbers, offsets, strict=True)]
             divisor = len(self.modes) * (1 if stage == 1 else ROTATIONS)
             stages.append((torch.stack([getattr(self, name) for name in names]), terms, divisor))
         return look_up_stages(image, stages)
 
     def look_up(self, library: Library, stage: int, levels: Tensor) -> Tensor:
         """A stage by the native routine: (N, h, w) uint8 -> (K, N, h, w) uint8."""
-        turns = [(mode, turn) for mode in self.modes for turn in range(ROTATIONS // 2)]
-        offsets = [[turned(offset, turn) for offset in PATTERNS[mode]] for mode, turn in turns]
-        names = dict.fromkeys(f"s{stage}_{mode}r{turn % stage}" for mode, turn in turns)
+        names, _, offsets = self._units(stage, ROTATIONS // 2)  # each also stands for itself turned by 180 degrees
         entries = self.laid_out(library, stage, [getattr(self, name) for name in names])
         terms = len(self.modes) * (1 if stage == 1 else ROTATIONS)
         return table_stage(library, levels, entries, offsets, INTERVAL * terms, 0 if stage == 1 else 127)
@@ -142,10 +132,10 @@ class LookUpLeRF(EnsembleLeRF):
         change in place."""
         states = [(table.data_ptr(), -1 if table.is_inference() else table._version) for table in tables]
         held = self._laid_out.get(stage)
-        if held is None or held.states != states or any(version < 0 for _, version in states):
+        if held is None or held[0] != states or any(version < 0 for _, version in states):
             owners = [table.detach() for table in tables]  # no other tensor gets their place in memory
-            held = self._laid_out[stage] = LaidOut(states, owners, lay_out(library, owners))
-        return held.entries
+            held = self._laid_out[stage] = (states, owners, lay_out(library, owners))
+        return held[2]
 
     def train(self, mode: bool = True) -> "LookUpLeRF":
         self._laid_out.clear()

@@ -43,18 +43,13 @@ def using(backend: str) -> Iterator[None]:
         _backend.reset(token)
 
 
-def backend_in_use() -> str:
-    """What `using` says, "auto" outside of it."""
-    return _backend.get()
-
-
 def choose(name: str, *tensors: Tensor | None) -> Library | None:
     """The routines of NAME.cpp if the backend in use and the tensors of a call allow them; None means: use PyTorch.
 
     Routines take float32 on the CPU and have no gradients. "auto" uses them for such tensors where they are available,
     "torch" never does, and "native" raises InputError where they cannot be used.
     """
-    backend = backend_in_use()
+    backend = _backend.get()
     if backend in ("torch", "triton"):
         return None
     given = [tensor for tensor in tensors if tensor is not None]
@@ -79,7 +74,7 @@ def fuses(*tensors: Tensor | None) -> bool:
 
     Triton's interpreter (TRITON_INTERPRET=1) computes on a CPU what a GPU would, for tests.
     """
-    backend = backend_in_use()
+    backend = _backend.get()
     if backend not in ("auto", "triton"):
         return False
     given = [tensor for tensor in tensors if tensor is not None]

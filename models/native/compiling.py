@@ -1,12 +1,11 @@
 """Compiles native routines with the system's C++ compiler and keeps them in a cache folder.
 
 Each NAME.cpp of models/native becomes one shared library with a plain C interface; all share the headers (*.h). In the
-cache a library is called NAME-KEY-CONTENT.so. KEY is a hash of everything that the machine code depends on, so no
-library is ever out of date. CONTENT is the hash of the file itself, so a damaged library is recognised and compiled
-again. Nothing is loaded from a folder to which another user could have written.
+cache a library is called NAME-KEY-CONTENT.so. KEY is a hash of everything that the machine code depends on, CONTENT
+that of the file itself: a damaged one would end the process. Nothing is loaded from a folder to which another user
+could have written.
 """
 
-import atexit
 import ctypes
 import functools
 import hashlib
@@ -18,10 +17,9 @@ import signal
 import stat
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from utils.errors import InputError
@@ -35,8 +33,8 @@ OPENMP = "-fopenmp"
 # PyTorch rounds every product before adding it. When the resampler and the LUT stages do the same, LeRF-L's output is
 # identical to the last bit, and positions at the end of a support have the same taps.
 FLAGS_OF = {"resampler": ("-ffp-contract=off",), "lerf": ("-ffp-contract=off",)}
-PATIENCE = 5  # seconds of a compiler's run until the user is told
 LONGEST_BUILD = 60  # seconds that the compiler may run in all, for one process
+BUILDING = ".building-"  # how folders of libraries in the making begin
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -75,17 +73,19 @@ def compiled(name: str, folder: Path | None = None, own_flags: Sequence[str] = (
     source, headers = (folder or SOURCES) / f"{name}.cpp", sorted(SOURCES.glob("*.h"))
     if folder:
         headers, flags = [*headers, *sorted(folder.glob("*.h"))], (*flags, f"-I{SOURCES}")
-    parts = [source.read_bytes(), *(header.read_bytes() for header in headers)]
     # The macros that a compiler defines name its version and every instruction set it compiles for.
-    parts += [" ".join([*compiler, *flags]).encode(), macros]
+    parts = [*(file.read_bytes() for file in (source, *headers)), " ".join([*compiler, *flags]).encode(), macros]
     key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
     cache = trusted_folder()
-    for path in sorted(cache.glob(f"{name}-{key}-*.so")):
+    for path in cache.glob(f"{name}-{key}-*.so"):
         if is_intact(path):
             return path
         path.unlink(missing_ok=True)
+    for left in cache.glob(f"{BUILDING}*"):  # by processes that were killed
+        if time.time() - left.stat().st_mtime > 2 * LONGEST_BUILD:
+            shutil.rmtree(left, ignore_errors=True)
     _tell_of_compiling()
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as place:
+    with tempfile.TemporaryDirectory(prefix=BUILDING, dir=cache) as place:
         made = Path(place) / f"{name}.so"
         run([*compiler, *flags, "-shared", "-o", str(made), str(source)])
         if not made.is_file() or not made.stat().st_size:
@@ -97,8 +97,7 @@ def compiled(name: str, folder: Path | None = None, own_flags: Sequence[str] = (
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a cached library is a file that only its trusted owner can write, with the content that it was made
-    with."""
+    """Whether a cached library is a file of a trusted user with the content that it was made with."""
     found = path.lstat()
     trusted = found.st_uid in _trusted_users() and not found.st_mode & OTHERS_MAY_WRITE
     return stat.S_ISREG(found.st_mode) and trusted and _content_hash(path) == path.stem.rpartition("-")[2]
@@ -145,13 +144,10 @@ def _trusted_users() -> set[int]:
 
 @functools.cache
 def _private_folder(refused: Path) -> Path:
-    """A folder of this user alone for temporary files, instead of a refused one: a lasting one if possible."""
+    """A folder of this user alone for temporary files, instead of a refused one."""
     folder = Path(tempfile.gettempdir()).resolve() / f"continua-{os.getuid()}"
     with suppress(FileExistsError):
         folder.mkdir(0o700)
-    if others_may_write(folder):
-        folder = Path(tempfile.mkdtemp(prefix="continua-")).resolve()
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if others_may_write(folder):
         raise BuildError(f"other users can write to {refused} and {folder}; name one of your own in CONTINUA_CACHE")
     message = "other users can write to %s, so compiled routines are kept in %s; CONTINUA_CACHE names another folder"
@@ -195,22 +191,6 @@ def toolchain() -> tuple[tuple[str, ...], tuple[str, ...], bytes]:
     raise failure
 
 
-@contextmanager
-def looking_for_compiler() -> Iterator[None]:
-    """While the block imports what native routines compute for, the compiler is run that `toolchain` asks."""
-
-    def look() -> None:
-        with suppress(BuildError, InputError):  # who needs it hears of it
-            toolchain()
-
-    looking = threading.Thread(target=look, daemon=True)
-    looking.start()
-    try:
-        yield
-    finally:
-        looking.join()
-
-
 def links(compiler: Sequence[str], flag: str) -> bool:
     """Whether the compiler can link a library with a flag."""
     with tempfile.TemporaryDirectory() as folder:
@@ -224,12 +204,13 @@ def links(compiler: Sequence[str], flag: str) -> bool:
 def run(command: list[str]) -> bytes:
     """Standard output of a compiler's run, which must succeed within the time left of LONGEST_BUILD."""
     global _spent
-    start = time.monotonic()
+    start, pipe = time.monotonic(), subprocess.PIPE
     try:
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+        with subprocess.Popen(
+            command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe
+        ) as process:
             try:
-                output, errors = _output_of(process, LONGEST_BUILD - _spent)
+                output, errors = process.communicate(timeout=max(0, LONGEST_BUILD - _spent))
             finally:
                 if process.poll() is None:  # its own processes must end, too
                     os.killpg(process.pid, signal.SIGKILL)
@@ -244,13 +225,3 @@ def run(command: list[str]) -> bytes:
         first = next((line for line in lines if "error" in line), f"exit status {process.returncode}")
         raise BuildError(f"the C++ compiler {command[0]} fails: {first.strip()}")
     return output
-
-
-def _output_of(process: subprocess.Popen, seconds: float) -> tuple[bytes, bytes]:
-    """What a process writes to stdout and stderr until it ends; TimeoutExpired when it takes longer than `seconds`."""
-    patience = max(0, min(PATIENCE, seconds))
-    try:
-        return process.communicate(timeout=patience)
-    except subprocess.TimeoutExpired:
-        _tell_of_compiling()
-        return process.communicate(timeout=max(0, seconds - patience))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.native.calls import check_shape
+from models.native.lmf import Stage
 from utils.geometry.grids import NEIGHBOUR_EPSILON, Grid, sample_bilinear
 from utils.geometry.neighbours import PixelWindow
 
@@ -19,34 +20,17 @@ GRADIENT_REGISTERS = 240  # a bound that ptxas needs: by itself it takes 128 on 
 PARTS = 256  # sums of weights' gradients, added at the end: programs seldom meet in one
 
 
-@dataclass(frozen=True)
-class FusedStage:
-    """A modulated MLP and the LR pixels it reads, float32, as `native.lmf.RenderStage` describes them.
+@dataclass(frozen=True, kw_only=True)
+class FusedStage(Stage):
+    """A stage on a GPU. `pixels` are those of the whole picture that `table` and `modulation` hold.
 
-    `pixels` are those of the whole picture that `table` and `modulation` hold. Without `local_ensemble` a position
-    reads the nearest alone. `precision` is that of matrix products, as `tl.dot` takes it: "ieee" is exact, "tf32x3"
-    runs on tensor cores.
+    Without `local_ensemble` a position reads the nearest LR pixel alone. `precision` is that of matrix products, as
+    `tl.dot` takes it: "ieee" is exact, "tf32x3" runs on tensor cores.
     """
 
-    hidden: int
-    depth: int
-    waves: int
-    has_scale: bool
-    has_shift: bool
-    parameters: Sequence[Tensor]
-    table: Tensor
-    modulation: Tensor
-    skip: Tensor | None
     pixels: PixelWindow
     local_ensemble: bool
-    skip_window: PixelWindow | None = None
     precision: str = "ieee"
-
-    def __post_init__(self) -> None:
-        held = len(self.table), self.pixels.height, self.pixels.width
-        check_shape("a field's table", self.table, (*held, self.waves * 5 // 2 or self.hidden))
-        per_unit = self.has_scale + self.has_shift
-        check_shape("a field's modulation", self.modulation, (*held, per_unit * self.depth * self.hidden))
 
     def paint(self, grid: Grid, output: Tensor, chosen: Tensor | None = None) -> None:
         """Fill `output` (B, 3, H, W), of any strides; with `chosen` (B, h, w), bool, of the whole picture, only where
@@ -87,7 +71,7 @@ class FusedStage:
             )  # fmt: skip
 
     def shape(self, tile: tuple[int, int]) -> dict[str, Any]:
-        """What kernels are compiled for, and how."""
+        """Constants and options that kernels are compiled with."""
         return {
             "TILE_Y": tile[0], "TILE_X": tile[1], "NEIGHBOURS": 4 if self.local_ensemble else 1,
             "HIDDEN": self.hidden, "UNITS": padded(self.hidden), "DEPTH": self.depth, "WAVES": self.waves,

@@ -9,7 +9,6 @@ from torch import Tensor
 from models.native.calls import Library, address, check_shape
 
 ENTRIES = 17**4
-PIXELS = 4
 LUT_BYTES = {1: 17**3 * 16 * 4, 3: 17**3 * 16 * 16}  # of a LUT of 1 or 3 values, laid out
 
 
@@ -36,14 +35,10 @@ def add_rests(library: Library, values: Tensor, to: Tensor) -> None:
 def lay_out(library: Library, tables: Sequence[Tensor]) -> Tensor:
     """The LUTs of a stage, each (83521, K) float32, K 1 or 3, rounded to integers in -127..127, as `table_stage` reads
     them: (LUTs, bytes) uint8. ValueError for NaN in a LUT."""
-    if not tables:
-        raise ValueError("a stage without LUTs")
     values = tables[0].shape[-1]
-    if values not in (1, 3):
-        raise ValueError(f"a LUT has {values} values per entry; expected 1 or 3")
     for table in tables:
         check_shape("a LUT", table, (ENTRIES, values))
-    entries = torch.empty(len(tables), LUT_BYTES[values], dtype=torch.uint8, device="cpu")
+    entries = torch.empty(len(tables), LUT_BYTES.get(values, 0), dtype=torch.uint8, device="cpu")
     addresses = (ctypes.c_void_p * len(tables))(*(address(table, torch.float32) for table in tables))
     library.call("lerf_entries", addresses, len(tables), values, entries, entries.shape[1], torch.get_num_threads())
     return entries
@@ -62,24 +57,15 @@ def table_stage(
 
     `levels` (N, h, w) uint8, border replicated; `entries`, the LUTs, from `lay_out`. `offsets` are (dy, dx) of the four
     pixels of each pattern; every LUT serves as many patterns, one after another. A LUT is also read at the same offsets
-    turned by 180 degrees; seen from the last pixel they must be the four in reverse order. ValueError for a picture
-    without pixels.
+    turned by 180 degrees: seen from the last pixel they are the four in reverse order. ValueError for a picture without
+    pixels, and LUTs that do not fit the patterns.
     """
     check_shape("a picture", levels, (None, None, None))
-    if not levels.shape[1] or not levels.shape[2]:
-        raise ValueError(f"a picture of {levels.shape[2]}x{levels.shape[1]} has no pixels")
-    if not offsets or not len(entries) or len(offsets) % len(entries):
-        raise ValueError(f"{len(entries)} LUTs for {len(offsets)} patterns; expected as many for each")
-    values = next((values for values, size in LUT_BYTES.items() if size == entries[0].numel()), None)
-    if values is None:
-        raise ValueError(f"a LUT laid out in {entries[0].numel()} bytes; expected one of {list(LUT_BYTES.values())}")
-    for pixels in offsets:
-        turned = [(pixels[-1][0] - dy, pixels[-1][1] - dx) for dy, dx in reversed(pixels)]
-        if len(pixels) != PIXELS or list(pixels) != turned:
-            raise ValueError(f"pattern {pixels} is not the same from its last pixel")
+    size = entries[0].numel()
+    values = next((values for values, expected in LUT_BYTES.items() if size == expected), 0)
     places = torch.tensor(offsets, dtype=torch.int32, device="cpu")  # (units, 4, 2)
+    check_shape("patterns", places, (None, 4, 2))
     out = levels.new_empty(values, *levels.shape)
-    threads = torch.get_num_threads()
-    luts = entries, entries[0].numel(), len(entries), places, len(offsets), values
-    library.call("lerf_stage", *luts, levels, *levels.shape, divisor, offset, out, threads)
+    luts = entries, size, len(entries), places, len(offsets), values
+    library.call("lerf_stage", *luts, levels, *levels.shape, divisor, offset, out, torch.get_num_threads())
     return out

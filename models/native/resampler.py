@@ -1,7 +1,5 @@
 """The resampler on the CPU (resampler.cpp): contiguous tensors in, tensors out; ValueError for others."""
 
-from enum import Enum
-
 import torch
 from torch import Tensor
 
@@ -10,28 +8,13 @@ from utils.geometry.grids import Grid
 from utils.geometry.homographies import SMALLEST_DEPTH, WarpedGrid
 from utils.geometry.neighbours import PixelWindow
 
-
-class ResamplingKernel(Enum):
-    """The resampling kernels of resampler.cpp: the number of each there, and how many hyper-parameters it has."""
-
-    LINEAR = (0, 1)
-    GAUSS = (1, 3)
-
-    @property
-    def number(self) -> int:
-        return self.value[0]
-
-    def channels(self, planes: int) -> int:
-        """C of (1 + K) * C planes; ValueError for any other number."""
-        channels, rest = divmod(planes, 1 + self.value[1])
-        if rest:
-            raise ValueError(f"{planes} planes; a {self.name.lower()} kernel needs a multiple of {1 + self.value[1]}")
-        return channels
+LINEAR, GAUSS = 0, 1  # the resampling kernels of resampler.cpp
+HYPER_PARAMETERS = {LINEAR: 1, GAUSS: 3}
 
 
 def resample_grid(
     library: Library,
-    kernel: ResamplingKernel,
+    kernel: int,
     planes: Tensor,
     stretch: Tensor,
     radius: float,
@@ -48,8 +31,7 @@ def resample_grid(
     """
     check_shape("planes", planes, (None, None, None))
     check_shape("a kernel's stretch", stretch, (2,))
-    _check_pixels(planes.shape[1:])
-    channels, axes = kernel.channels(len(planes)), []
+    channels, axes = len(planes) // (1 + HYPER_PARAMETERS[kernel]), []
     for positions, factor in zip((grid.rows, grid.columns), stretch.tolist(), strict=True):
         check_shape("positions", positions, (None,))
         axes += [positions, len(positions), factor]
@@ -57,11 +39,11 @@ def resample_grid(
     threads = torch.get_num_threads()
     window = window or PixelWindow.whole(tuple(planes.shape[1:]))
     held = *window.size, window.top, window.left
-    library.call("resample_grid", kernel.number, planes, *planes.shape, *held, *axes, radius, channels, output, threads)
+    library.call("resample_grid", kernel, planes, *planes.shape, *held, *axes, radius, channels, output, threads)
 
 
 def resample_points(
-    library: Library, kernel: ResamplingKernel, table: Tensor, stretch: Tensor, radius: float, coord: Tensor
+    library: Library, kernel: int, table: Tensor, stretch: Tensor, radius: float, coord: Tensor
 ) -> Tensor:
     """Pictures at any positions `coord` (B, 2, Q), y and x, in [-1, 1] unless beyond the border, with the taps of
     `utils.geometry.neighbours.axis_taps`: (B, C, Q) float32, NaN at positions that are not finite.
@@ -72,7 +54,7 @@ def resample_points(
     """
     pictures = _pictures(kernel, table, stretch, radius)
     check_shape("positions", coord, (len(table), 2, None))
-    channels, queries = kernel.channels(table.shape[3]), coord.shape[2]
+    channels, queries = table.shape[3] // (1 + HYPER_PARAMETERS[kernel]), coord.shape[2]
     out = table.new_empty(len(table), channels, queries)
     library.call("resample_points", *pictures, coord, channels, queries, out, torch.get_num_threads())
     return out
@@ -80,7 +62,7 @@ def resample_points(
 
 def resample_warped(
     library: Library,
-    kernel: ResamplingKernel,
+    kernel: int,
     table: Tensor,
     stretch: Tensor,
     radius: float,
@@ -90,22 +72,16 @@ def resample_warped(
     """Write `resample_points` at the pixels of a warped grid that lie inside the pictures into `output` (B, C, H, W)
     float32; the others stay as they are."""
     pictures = _pictures(kernel, table, stretch, radius)
-    channels = kernel.channels(table.shape[3])
+    channels = table.shape[3] // (1 + HYPER_PARAMETERS[kernel])
     check_shape("the output", output, (len(table), channels, *grid.size))
     warp = grid.forms.contiguous(), SMALLEST_DEPTH, channels, *grid.size
     library.call("resample_warped", *pictures, *warp, output, torch.get_num_threads())
 
 
-def _pictures(kernel: ResamplingKernel, table: Tensor, stretch: Tensor, radius: float) -> tuple[object, ...]:
+def _pictures(kernel: int, table: Tensor, stretch: Tensor, radius: float) -> tuple[object, ...]:
     """The arguments for the pictures that are resampled at positions."""
     check_shape("a table", table, (None, None, None, None))
     batch, height, width, planes = table.shape
-    _check_pixels((height, width))
     one_stretch = stretch.shape[2:] == (1, 1)
     check_shape("a kernel's stretch", stretch, (batch, 2, 1, 1) if one_stretch else (batch, 2, height, width))
-    return kernel.number, table, batch, height, width, planes, stretch, one_stretch, radius
-
-
-def _check_pixels(size: tuple[int, int]) -> None:
-    if 0 in size:
-        raise ValueError(f"a picture of {size[1]}x{size[0]} has no pixels")
+    return kernel, table, batch, height, width, planes, stretch, one_stretch, radius

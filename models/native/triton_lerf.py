@@ -47,49 +47,28 @@ def lut_stage(
     total = tl.zeros([BLOCK, 4], tl.float32)
     for term in range(TERMS):
         about = offsets + term * 9
-        start = tl.zeros([BLOCK], tl.int32)
-        f0, f1, f2, f3 = start * 0.0, start * 0.0, start * 0.0, start * 0.0
+        start, zero = tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.float32)
+        fractions = ()
         for axis in tl.static_range(4):
             y = tl.minimum(tl.maximum(row + tl.load(about + 1 + 2 * axis), 0), height - 1)
             x = tl.minimum(tl.maximum(column + tl.load(about + 2 + 2 * axis), 0), width - 1)
             level = _levels(tl.load(source + y * width + x, live, 0.0), SCALE)
             low = tl.floor(level * 0.0625)
-            fraction = level - 16.0 * low
             start = start * 17 + low.to(tl.int32)
-            if axis == 0:
-                f0 = fraction
-            elif axis == 1:
-                f1 = fraction
-            elif axis == 2:
-                f2 = fraction
-            else:
-                f3 = fraction
-        one = tl.zeros([BLOCK], tl.int32) + 1
-        f0, s0, f1, s1 = _ordered(f0, one * 4913, f1, one * 289)
-        f2, s2, f3, s3 = _ordered(f2, one * 17, f3, one)
+            fractions = fractions + (level - 16.0 * low,)  # noqa: RUF005 - Triton has no unpacking
+        f0, s0, f1, s1 = _ordered(fractions[0], start * 0 + 4913, fractions[1], start * 0 + 289)
+        f2, s2, f3, s3 = _ordered(fractions[2], start * 0 + 17, fractions[3], start * 0 + 1)
         f0, s0, f2, s2 = _ordered(f0, s0, f2, s2)
         f1, s1, f3, s3 = _ordered(f1, s1, f3, s3)
         f1, s1, f2, s2 = _ordered(f1, s1, f2, s2)
+        edges, steps = (zero + 16.0, f0, f1, f2, f3, zero), (s0, s1, s2, s3, s3)
         lut = luts + tl.load(about) * (LAST + 1) * VALUES
         for vertex in tl.static_range(5):
-            weight = 16.0 - f0 if vertex == 0 else f0 - f1
-            if vertex == 2:
-                weight = f1 - f2
-            elif vertex == 3:
-                weight = f2 - f3
-            elif vertex == 4:
-                weight = f3
             at = tl.minimum(tl.maximum(start, 0), LAST)  # of NaN, too
             entry = tl.load(lut + at[:, None] * VALUES + value[None, :], live[:, None] & (value < VALUES)[None, :], 0.0)
-            total += weight[:, None] * ((_clamped(entry, -127.0, 127.0) + ROUNDING) - ROUNDING)
-            if vertex == 0:
-                start += s0
-            elif vertex == 1:
-                start += s1
-            elif vertex == 2:
-                start += s2
-            else:
-                start += s3
+            weight = (edges[vertex] - edges[vertex + 1])[:, None]
+            total += weight * ((_clamped(entry, -127.0, 127.0) + ROUNDING) - ROUNDING)
+            start += steps[vertex]
     levels = tl.div_rn(total * 0.0625, tl.zeros_like(total) + divisor) + (0.0 if FIRST else 127.0)
     levels = _levels(levels, 1.0)
     size = (height * width).to(tl.int64)

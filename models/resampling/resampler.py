@@ -8,12 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.capabilities import Tiling
-from models.continuous import ContinuousModel, Field, Latent
+from models.continuous import ContinuousModel, Field, Latent, Tiling
 from models.native import backends
 from models.native.calls import Library
 from models.native.fused import grid_positions, points
-from models.native.resampler import ResamplingKernel, resample_grid, resample_points, resample_warped
+from models.native.resampler import GAUSS, LINEAR, resample_grid, resample_points, resample_warped
 from models.resampling.kernels import AmplifiedLinear, Kernel, SeparableKernel, SteerableGaussian
 from utils import progress
 from utils.errors import InputError
@@ -21,7 +20,7 @@ from utils.geometry.grids import Grid, OutputGrid, cell_in_pixels, first_pixels,
 from utils.geometry.homographies import LARGEST_CELL, WarpedGrid
 from utils.geometry.neighbours import AxisTaps, axis_taps
 
-NATIVE_KERNELS = {AmplifiedLinear: ResamplingKernel.LINEAR, SteerableGaussian: ResamplingKernel.GAUSS}
+NATIVE_KERNELS = {AmplifiedLinear: LINEAR, SteerableGaussian: GAUSS}
 LARGEST = 2 * LARGEST_CELL  # cell: what the largest kernel of a warp is in a picture of one pixel
 
 
@@ -141,7 +140,7 @@ class Resampler(ContinuousModel):
 
         return self.blend(taps())
 
-    def native_arguments(self, field: ResamplingField) -> tuple[ResamplingKernel, Tensor, Tensor, float]:
+    def native_arguments(self, field: ResamplingField) -> tuple[int, Tensor, Tensor, float]:
         """Kernel, table, stretch and radius for the native routines."""
         return (
             NATIVE_KERNELS[type(self.kernel)],
@@ -196,11 +195,9 @@ class Resampler(ContinuousModel):
 
 def resample_axis(picture: Tensor, taps: AxisTaps, kernel: SeparableKernel, axis: int) -> Tensor:
     """Weighted means of the rows (axis 0) or columns (1) of an (h, w, C) picture."""
-    shape: Sequence[int] = (-1, 1, 1) if axis == 0 else (-1, 1)
-    weights = [kernel.profile(distance.abs()) * inside for _, distance, inside in taps]
-    norm = sum(weights)
-    indices = (index for index, _, _ in taps)
-    return sum(
-        picture.index_select(axis, index) * (weight / norm).view(shape)
-        for index, weight in zip(indices, weights, strict=True)
-    )
+    weights = kernel.profile(taps.distance.abs()) * taps.inside
+    weights = (weights / weights.sum(0)).unflatten(1, (-1, 1, 1) if axis == 0 else (-1, 1))
+    total = picture.index_select(axis, taps.index[0]) * weights[0]
+    for index, weight in zip(taps.index[1:], weights[1:], strict=True):
+        total = total.addcmul_(picture.index_select(axis, index), weight)
+    return total

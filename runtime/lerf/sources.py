@@ -1,4 +1,4 @@
-"""What the C library is made of, and how it is compiled."""
+"""Sources and compiler flags of the C library."""
 
 import hashlib
 from pathlib import Path

@@ -27,7 +27,7 @@ def test_training_and_evaluation_are_one_forward(name) -> None:
     assert_close(values.transpose(1, 2).unflatten(2, grid.size), rendered, 1e-5)
 
 
-@pytest.mark.parametrize("size", [(32, 200), (60, 60), (97, 131), (1, 1), (1, 50), (5, 3)])
+@pytest.mark.parametrize("size", [(97, 131), (1, 1), (1, 50), (5, 3)])
 @pytest.mark.parametrize("scale", [2, 3])
 def test_non_local_features_cover_every_size(size, scale) -> None:
     torch.manual_seed(0)
@@ -55,7 +55,7 @@ def test_crops_take_the_remainder_and_see_one_pixel_of_context() -> None:
         assert (attention(beyond)[..., :CROP] - whole[..., :CROP]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("scale", [(2, 2), (2.5, 2.5), (3.3, 1.7), (1, 1)])
+@pytest.mark.parametrize("scale", [(2.5, 2.5), (3.3, 1.7)])
 def test_metasr_shares_filters_without_changing_the_picture(monkeypatch, scale) -> None:
     torch.manual_seed(0)
     model = models.make(small_spec("metasr")).eval()
@@ -79,15 +79,6 @@ def test_batches_and_cell_maps(name) -> None:
         assert_close(model(image, coord, cell_map), together, 1e-5)
         for i in range(3):
             assert_close(model(image[i : i + 1], coord[i : i + 1], cell[i : i + 1]), together[i : i + 1], 1e-5)
-
-
-@pytest.mark.parametrize("name", DECODERS)
-@pytest.mark.parametrize("size", [(1, 1), (2, 9), (3, 60)])
-def test_tiny_and_thin_pictures(name, size) -> None:
-    torch.manual_seed(0)
-    upscaler = Upscaler(models.make(small_spec(name)).eval())
-    picture = upscaler(torch.rand(3, *size), (round(2.3 * size[0]), 3 * size[1]))
-    assert torch.isfinite(picture).all()
 
 
 def test_unsupported_attention_settings_are_explained() -> None:

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 import models
-from models.ensemble import Ensemble
-from models.upscaler import Upscaler
+from models.upscaler import Ensemble, Upscaler
 from tests.registered import DECODERS, FILTERS, small_spec
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography

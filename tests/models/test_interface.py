@@ -6,33 +6,8 @@ import torch
 import models
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import assert_close
-from tests.registered import FILTERS
 from utils.errors import InputError
 from utils.registry import Registry
-
-
-@pytest.mark.parametrize("name", FILTERS)
-def test_filters_follow_the_interface(name) -> None:
-    values = models.make({"name": name})(torch.rand(2, 3, 8, 9), torch.rand(2, 50, 2) * 2 - 1, torch.full((2, 2), 0.1))
-    assert values.shape == (2, 50, 3)
-
-
-def test_decoders_follow_the_interface(small_model) -> None:
-    coord = (torch.rand(2, 50, 2) * 2 - 1).requires_grad_(False)
-    values = small_model(torch.rand(2, 3, 8, 9), coord, torch.full((2, 2), 0.1))
-    assert values.shape == (2, 50, 3)
-    values.sum().backward()
-    lacking = [n for n, p in small_model.named_parameters() if p.requires_grad and p.grad is None]
-    assert not lacking
-
-
-def test_batch_equals_single_pictures(small_model) -> None:
-    image, coord, cell = torch.rand(3, 3, 8, 9), torch.rand(3, 40, 2) * 2 - 1, torch.rand(3, 2) * 0.2
-    with torch.inference_mode():
-        together = small_model(image, coord, cell)
-        for i in range(3):
-            one = small_model(image[i : i + 1], coord[i : i + 1], cell[i : i + 1])
-            assert_close(together[i : i + 1], one, 1e-5)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import models
-from models import memory
+from models import computing
 from models.decoders import lmf
 from models.upscaler import Upscaler
 from tests.commands import call
@@ -63,28 +63,28 @@ def test_row_chunks_change_nothing(upscaler, monkeypatch) -> None:
     latent = upscaler.encode(pictures)
     grids = OUTPUT, homography.grid(INPUT, OUTPUT)
     whole = [upscaler.render(latent, grid) for grid in grids]
-    monkeypatch.setattr(memory, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(computing, "CHUNK_BYTES", 20_000)
     monkeypatch.setattr(lmf, "FIELD_BYTES", 1)
     for grid, expected in zip(grids, whole, strict=True):
         assert_close(upscaler.render(latent, grid), expected, 1e-5)
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_thirty_steps_lower_the_loss(name) -> None:
+def test_ten_steps_lower_the_loss(name) -> None:
     torch.manual_seed(0)
     model = models.make(small_spec(name))
-    image = torch.nn.functional.interpolate(torch.rand(2, 3, 4, 4), 12, mode="bicubic") * 2 - 1
-    coord, cell = torch.rand(2, 100, 2) * 2 - 1, cell_of((24, 24)).expand(2, 2)
+    image = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4), 10, mode="bicubic") * 2 - 1
+    coord, cell = torch.rand(1, 100, 2) * 2 - 1, cell_of((24, 24))[None]
     target = 0.5 * models.make({"name": "bicubic"})(image, coord, cell) + 0.1
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     losses = []
-    for _ in range(30):
+    for _ in range(10):
         loss = (model(image, coord, cell) - target).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert sum(losses[-3:]) < 0.95 * sum(losses[:3])
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
-from models import memory
+from models import computing
 from models.local_ensemble import even_step
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
@@ -28,33 +28,23 @@ def sample(model: models.ContinuousModel, image: torch.Tensor, size: tuple[int, 
         return values.transpose(1, 2).unflatten(2, size)
 
 
-@pytest.mark.parametrize("scale", [(2, 2), (2.5, 2.5), (3.7, 1.9), (6.3, 6.3), (1, 1), (0.5, 0.7)])
+@pytest.mark.parametrize("scale", [(3.7, 1.9), (0.5, 0.7)])
 def test_chunks_equal_whole(small_model, monkeypatch, scale) -> None:
-    image = torch.rand(2, 3, 13, 17) * 2 - 1
-    size = output_size((13, 17), scale)
-    monkeypatch.setattr(memory, "CHUNK_BYTES", 1 << 40)
+    image = torch.rand(2, 3, 9, 11) * 2 - 1
+    size = output_size((9, 11), scale)
+    monkeypatch.setattr(computing, "CHUNK_BYTES", 1 << 40)
     whole = render(small_model, image, size)
-    for band_bytes in (1, 20_000, 100_000):
-        monkeypatch.setattr(memory, "CHUNK_BYTES", band_bytes)
+    for band_bytes in (1, 20_000):
+        monkeypatch.setattr(computing, "CHUNK_BYTES", band_bytes)
         assert_close(render(small_model, image, size), whole, 1e-5)
 
 
-@pytest.mark.parametrize("input_size", [(1, 1), (3, 500), (2, 1)])
-@pytest.mark.parametrize("scale", [1, 2.3, 4])
-def test_any_input_size(small_model, input_size, scale) -> None:
-    image = torch.rand(1, 3, *input_size)
-    size = output_size(input_size, (scale, scale))
-    picture = render(small_model, image, size)
-    assert picture.shape == (1, 3, *size)
-    assert torch.isfinite(picture).all()
-
-
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     spec=st.sampled_from([SMALL_LMLIIF, SMALL_LIIF]),
     ensemble=st.booleans(),
     input_size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    size=st.tuples(st.integers(1, 25), st.integers(1, 25)),
 )
 def test_render_equals_sample(spec, ensemble, input_size, size) -> None:
     """The fast path for grids and the path for single positions are two ways to one picture."""
@@ -91,21 +81,9 @@ def test_cell_is_clipped_at_the_trained_scale() -> None:
     assert_close(clipped, expected, 1e-6)
 
 
-def test_cell_map_equals_constant_cell(small_model) -> None:
-    image, size = torch.rand(2, 3, 7, 8), (20, 30)
-    cell = cell_of(size).expand(2, 2)
-    with torch.inference_mode():
-        latent = small_model.encode(image)
-        constant = painted(small_model, small_model.field(latent, cell), Grid.of_size(size))
-        cell_map = cell[:, :, None, None].expand(2, 2, 7, 8)
-        varying = painted(small_model, small_model.field(latent, cell_map), Grid.of_size(size))
-    assert_close(varying, constant, 1e-5)
-
-
-@pytest.mark.parametrize("most", [4, 95, 96])
-def test_blocks_are_of_about_one_size(most) -> None:
-    for n in range(1, 4000):
-        step = even_step(n, most)
-        assert step <= most
+def test_blocks_are_of_about_one_size() -> None:
+    for n in range(1, 1000):
+        step = even_step(n, 95)
+        assert step <= 95
         assert (n - 1) % step + 1 >= min(n, step / 2 - 1)
     assert even_step(180, 96) == 90

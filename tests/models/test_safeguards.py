@@ -100,7 +100,7 @@ def test_black_and_white_beside_colours_stays_black_and_white(monkeypatch) -> No
     warped = Homography.rotation(20, (20, 24), (90, 90), (3, 3)).grid((20, 24), (90, 90))
     painted = upscaler(picture, grid)[0]
     with monkeypatch.context() as patched:
-        patched.setattr("models.upscaler.keep_grey", lambda *args: None)
+        patched.setattr("models.safeguards.keep_grey", lambda *args: None)
         by_model = upscaler(picture, grid)[0]
     chroma, false = (drawn.amax(0) - drawn.amin(0) for drawn in (painted, by_model))
     near = torch.zeros(80, 96, dtype=torch.bool)

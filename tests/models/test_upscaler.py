@@ -19,7 +19,7 @@ class Recorder:
         self.backends: list[str] = []
 
     def __call__(self, name: str, *tensors: torch.Tensor | None) -> None:
-        self.backends.append(backends.backend_in_use())
+        self.backends.append(backends._backend.get())
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_two_upscalers_of_one_model_keep_their_backends(recorder) -> None:
         upscaler(torch.rand(3, 5, 6), (9, 9))
         assert set(recorder.backends) == {backend}
         recorder.backends.clear()
-    assert backends.backend_in_use() == "auto"
+    assert backends._backend.get() == "auto"
 
 
 def test_a_model_inside_a_model_uses_the_same_backend(recorder) -> None:

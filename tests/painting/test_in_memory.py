@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.capabilities import Tiling
+from models.continuous import Tiling
 from painting.in_memory import PictureUpscaler, Upscale, load
 from tests.commands import ROOT
 from tests.pictures.making import noise

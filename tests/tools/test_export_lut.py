@@ -46,7 +46,9 @@ def measured(pictures, *names) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "kernel"), [("lerf-g", "gauss"), ("lerf-l", "linear")])
+@pytest.mark.parametrize(
+    ("kind", "kernel"), [("lerf-g", "gauss"), pytest.param("lerf-l", "linear", marks=pytest.mark.thorough)]
+)
 def test_train_export_fine_tune_evaluate(pictures, capsys, kind, kernel) -> None:
     small = "model.args.modes=st"
     train_lerf(pictures, f"train_{kind}.yaml", "net", small, "model.args.nf=8", "epoch_max=6", "optimizer.args.lr=0.01")
@@ -76,22 +78,16 @@ def exported(name: str = "lerf-g", **arguments):
 
 def test_the_file_says_how_tables_are_laid_out() -> None:
     model, folder = exported(modes="st", support=4)
-    call(export_lut, "--model", model, "--output", folder)
+    call(export_lut, "--model", model, "--output", folder, "--npy")
     content = load_checkpoint("tables/tables.pth")
     patterns = {"s": [[0, 0], [0, 1], [1, 0], [1, 1]], "t": [[0, 0], [1, 1], [2, 2], [3, 3]]}
     layout = {"interval": 16, "shape": [17] * 4, "modes": "st", "rotations": 4}
     assert content["tables"] == {**layout, "kernel": "gauss", "patterns": patterns}
     assert content["model"]["args"] == {"kernel": "gauss", "modes": "st", "support": 4, "antialias": True}
-    assert all(table.dtype == torch.int8 for table in content["model"]["sd"].values())
-
-
-def test_npy_files_are_the_tables() -> None:
-    model, folder = exported()
-    call(export_lut, "--model", model, "--output", folder, "--npy")
-    tables = load_checkpoint("tables/tables.pth")["model"]["sd"]
-    for name, table in tables.items():
+    assert set(content["model"]["sd"]) == {name for name, *_ in load_upscaler("tables").model.units()}
+    for name, table in content["model"]["sd"].items():
+        assert table.dtype == torch.int8
         assert np.array_equal(np.load(f"tables/LUT_{name}.npy"), table.numpy())
-    assert set(tables) == {name for name, *_ in load_upscaler("tables").model.units()}
 
 
 def test_what_was_exported_last_counts() -> None:

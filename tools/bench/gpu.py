@@ -74,7 +74,7 @@ CARDS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What a computation launches, moves and multiplies."""
+    """Launches, bytes moved and floating-point operations of a computation."""
 
     launches: int
     bytes: int
@@ -106,8 +106,8 @@ def counted(compute: Callable[[], Any]) -> tuple[Cost, Any]:
 
 
 def fused_cost(stage: FusedStage, positions: int) -> Cost:
-    """The cost of the Triton kernel for so many positions: each LR pixel and each output once, every neighbour's MLP;
-    and joining its parameters."""
+    """The cost of the Triton kernel for a number of positions: it reads each LR pixel and writes each output once,
+    and evaluates every neighbour's MLP; a second launch joins its parameters."""
     units, depth, neighbours = stage.hidden, stage.depth, 4 if stage.local_ensemble else 1
     first = 2 * units * (stage.waves or 2)
     layers = first + (depth - 1) * 2 * units**2 + 2 * units * depth

@@ -8,7 +8,7 @@ import torch
 import models
 from datasets.wrappers import whole_sizes
 from evaluation.protocols import find_protocol
-from models import memory
+from models import computing
 from models.checkpoints.loading import load_upscaler
 from models.cmsr.rendering import Level, level_size, needed_levels, render_controlled
 from models.upscaler import Upscaler
@@ -79,7 +79,7 @@ def test_batches_and_bands_change_nothing(monkeypatch, band_bytes, lr_skip) -> N
         field = field_for(model, image, size)
         levels = spread_levels(model, field, (1, 1.5, 3, 8))
         expected = [controlled_picture(model, one[None], size, levels) for one in image]
-        monkeypatch.setattr(memory, "CHUNK_BYTES", band_bytes)
+        monkeypatch.setattr(computing, "CHUNK_BYTES", band_bytes)
         together = controlled_picture(model, image, size, levels)
     assert_close(together.picture, torch.cat([one.picture for one in expected]), 1e-5)
     assert together.queries == sum(one.queries for one in expected)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import models
-from models.resampling.kernels import AmplifiedLinear, SteerableGaussian, Triangle
+from models.resampling.kernels import SteerableGaussian
 from models.resampling.resampler import Resampler, ResamplingField
 from models.upscaler import Upscaler
 from tests.golden_cases import assert_close, painted
@@ -32,10 +32,10 @@ def make(name: str, **arguments) -> models.ContinuousModel:
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (9, 5)])
+@pytest.mark.parametrize("size", [(1, 1), (9, 5)])
 def test_rendering_equals_sampling(name, size) -> None:
     model, image = make(name), torch.rand(2, 3, *size)
-    for output in ((7, 11), (2 * size[0], 3 * size[1]), size, (1, 1)):
+    for output in ((7, 11), size):
         grid = Grid.of_size(output)
         with torch.inference_mode():
             field = model.field(model.encode(image), cell_of(output).expand(2, 2))
@@ -53,49 +53,9 @@ def test_gradients_reach_every_parameter(name) -> None:
     assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
-@pytest.mark.parametrize("name", ["lerf-l", "lerf-g", "lerf-lut"])
-def test_channels_do_not_know_of_each_other(name) -> None:
-    model, image, coord, cell = (
-        make(name),
-        torch.rand(1, 3, 8, 8),
-        torch.rand(1, 40, 2) * 2 - 1,
-        cell_of((16, 16))[None],
-    )
-    with torch.inference_mode():
-        together = model(image, coord, cell)
-        alone = torch.cat([model(image[:, c : c + 1], coord, cell) for c in range(3)], dim=-1)
-    assert_close(together, alone, 1e-6)
-
-
 def constant_field(image: torch.Tensor, *hyper: float) -> ResamplingField:
     planes = [torch.full_like(image, value) for value in hyper]
     return ResamplingField(torch.cat([image, *planes], dim=1).permute(0, 2, 3, 1), stretch=torch.ones(1, 2, 1, 1))
-
-
-@pytest.mark.parametrize("support", [2, 4])
-@pytest.mark.parametrize("sigma", [0.05, 0.2, 0.9])
-def test_constant_steerable_gaussian_is_an_isotropic_gaussian(support, sigma) -> None:
-    image, grid = torch.rand(1, 3, 7, 9), Grid.of_size((20, 31))
-    rendered = painted(Resampler(SteerableGaussian(support / 2)), constant_field(image, 0.5, sigma, sigma), grid)
-
-    def weights(n_out: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        position = (torch.arange(n_out, dtype=torch.float64) + 0.5) * n / n_out - 0.5
-        taps = torch.arange(-4, n + 4)
-        distance = position[:, None] - taps
-        inside = (distance <= support / 2 + 1e-5) & (distance > -support / 2 + 1e-5)
-        gauss = torch.exp(-0.5 * (10 * sigma * distance) ** 2) * inside
-        return (gauss / gauss.sum(1, keepdim=True)).float(), taps.clamp(0, n - 1)
-
-    (wy, ty), (wx, tx) = weights(20, 7), weights(31, 9)
-    expected = torch.einsum("yi,xj,bcij->bcyx", wy, wx, image[:, :, ty][..., tx])
-    assert_close(rendered, expected, 1e-5)
-
-
-def test_steepest_amplified_linear_is_bilinear() -> None:
-    image, grid = torch.rand(1, 3, 7, 9), Grid.of_size((20, 31))
-    linear = painted(Resampler(AmplifiedLinear()), constant_field(image, 1.0), grid)
-    bilinear = Resampler(Triangle())
-    assert_close(linear, painted(bilinear, constant_field(image), grid), 1e-5)
 
 
 def test_a_wider_support_reaches_further() -> None:
@@ -107,17 +67,16 @@ def test_a_wider_support_reaches_further() -> None:
     assert (wide > 0).sum() == 8
 
 
-@pytest.mark.parametrize("name", ["lerf-l", "lerf-g"])
-def test_shrinking_averages(name) -> None:
+def test_shrinking_averages() -> None:
     """At scale 1/4 every input pixel counts; without antialias most do not."""
-    model, plain = make(name), make(name, antialias=False)
-    for image_model, expected in ((model, True), (plain, False)):
+    for antialias in (True, False):
+        model = make("lerf-g", antialias=antialias)
         image = torch.rand(1, 1, 16, 16, requires_grad=True)
         features = torch.cat([image, torch.full((1, len(model.kernel.hyper_parameters), 16, 16), 0.5)], dim=1)
         latent = models.Latent(features, image)
-        field = image_model.field(latent, cell_of((4, 4))[None])
-        image_model.sample(field, Grid.of_size((4, 4)).coord().flatten(0, 1)[None]).sum().backward()
-        assert bool((image.grad.abs() > 0).all()) == expected
+        field = model.field(latent, cell_of((4, 4))[None])
+        model.sample(field, Grid.of_size((4, 4)).coord().flatten(0, 1)[None]).sum().backward()
+        assert bool((image.grad.abs() > 0).all()) == antialias
 
 
 def test_net_plus_plus_is_lerf_net_on_the_enlarged_picture() -> None:
@@ -150,12 +109,8 @@ def test_net_plus_plus_warps_as_it_scales(backend) -> None:
     ("spec", "words"),
     [
         ({"name": "lerf-g", "args": {"modes": "sx"}}, ["modes is 'sx'", "sct"]),
-        ({"name": "lerf-g", "args": {"modes": "ss"}}, ["modes is 'ss'"]),
         ({"name": "lerf-l", "args": {"support": 3}}, ["support is 3", "2 or 4"]),
-        ({"name": "lerf-l", "args": {"nf": 0}}, ["nf is 0"]),
-        ({"name": "lerf-l", "args": {"modes": ["s"]}}, ["modes is ['s']"]),
         ({"name": "lerf-l", "args": {"antialias": "no"}}, ["antialias is 'no'", "true or false"]),
-        ({"name": "lerf-lut", "args": {"kernel": 3}}, ["kernel is 3"]),
         ({"name": "lerf-net", "args": {"nf": 6}}, ["nf is 6", "multiple of 4"]),
         ({"name": "lerf-lut", "args": {"kernel": "cubic"}}, ["kernel 'cubic'", "linear or gauss"]),
         ({"name": "lerf-net-plus", "args": {"upsampler_spec": {"name": "mlp", "args": {}}}}, ["mlp"]),

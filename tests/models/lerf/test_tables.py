@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import models
-from models.lerf.patterns import PATTERNS, neighbourhood
+from models.computing import CHUNK_BYTES
+from models.lerf.stages import PATTERNS, neighbourhood
 from models.lerf.tables import ENTRIES, interpolate, sampled_levels, tabulated
-from models.memory import CHUNK_BYTES
 
 
 def simplex_reference(table: np.ndarray, pixels: list[int]) -> np.ndarray:
@@ -29,8 +29,7 @@ def simplex_reference(table: np.ndarray, pixels: list[int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("values", [1, 3])
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("rotation", range(4))
+@pytest.mark.parametrize(("pattern", "rotation"), [("s", 0), ("s", 3), ("c", 1), ("t", 2)])
 def test_look_up_equals_the_literal_reference(values, pattern, rotation) -> None:
     generator = np.random.default_rng(values)
     table = generator.integers(-127, 128, (ENTRIES, values), dtype=np.int8)

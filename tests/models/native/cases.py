@@ -1,7 +1,9 @@
-"""Small LeRF models, pictures and comparisons for the tests of native routines."""
+"""Small LeRF models, pictures and comparisons for the tests of native routines, and a compiler of a test's own."""
 
 import functools
+from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -48,3 +50,28 @@ def assert_same_levels(native: Tensor, portable: Tensor) -> None:
 def examples(count: int) -> settings:
     """Settings for `count` examples of a property, fewer under the profile "short" (conftest.py)."""
     return settings(max_examples=max(1, count * settings.default.max_examples // 100), deadline=None)
+
+
+SQUARES = """
+#include "common.h"
+
+extern "C" const char *squares(int64_t count, double *out, int32_t threads) {
+    return completed([&] {
+        parallel(count, threads, [&] { return [&](int64_t item) { out[item] = double(item * item); }; });
+    });
+}
+
+extern "C" const char *native_interface() {
+    static const std::string text = signature("squares", squares);
+    return text.c_str();
+}
+"""
+
+needs_compiler = pytest.mark.usefixtures("made")  # of conftest.py
+
+
+def script(folder: Path, text: str) -> str:
+    compiler = folder / "compiler"
+    compiler.write_text(f"#!/bin/sh\n{text}\n")
+    compiler.chmod(0o755)
+    return str(compiler)

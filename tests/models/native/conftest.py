@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from models.native import backends, compiling
-from tests.models.native.building import SQUARES, script
+from tests.models.native.cases import SQUARES, script
 
 settings.register_profile("short", max_examples=8)
 settings.register_profile("long", max_examples=1000)

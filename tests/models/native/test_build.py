@@ -1,11 +1,11 @@
-"""Building the native routines: several processes, broken compilers, and flags."""
+"""Building and calling native routines: several processes, broken compilers, flags, and wrong arguments."""
 
+import ctypes
 import logging
 import os
 import select
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import torch
 
 from models.native import backends, compiling
 from tests.commands import ROOT
-from tests.models.native.building import needs_compiler, script
+from tests.models.native.cases import needs_compiler, script
 from utils.errors import InputError
 
 LOAD = """
@@ -22,7 +22,6 @@ from models.native import compiling
 compiling.SOURCES = pathlib.Path(sys.argv[1])
 print(compiling.load("squares")._name)
 """
-ASK = "from models.native import backends; print([backends.library('lerf') for _ in range(3)])"
 
 
 def start(*command: object, **environment: object) -> subprocess.Popen:
@@ -46,34 +45,6 @@ def test_two_processes_on_an_empty_cache(forgetful, sources, caplog, tmp_path) -
     forgetful.setenv("CONTINUA_CACHE", str(library.parent))
     assert compiling.compiled("squares") == library
     assert not caplog.messages  # nothing is compiled
-
-
-@pytest.mark.parametrize("failure", [None, compiling.BuildError("no compiler"), InputError("no home")])
-def test_the_compiler_is_asked_beside_imports(monkeypatch, failure) -> None:
-    """Once the block ends it has answered; that there is none is no matter yet."""
-    asked = []
-
-    def toolchain() -> None:
-        asked.append(threading.current_thread())
-        if failure:
-            raise failure
-
-    monkeypatch.setattr(compiling, "toolchain", toolchain)
-    with compiling.looking_for_compiler():
-        pass
-    (thread,) = asked
-    assert thread is not threading.current_thread()
-
-
-@pytest.mark.thorough
-def test_without_a_compiler_one_line(tmp_path) -> None:
-    """As below, in a program that shows what is logged."""
-    process = start(ASK, CONTINUA_CACHE=tmp_path / "cache", PATH=tmp_path, CXX="")
-    printed, told = process.communicate()
-    assert printed == "[None, None, None]\n"
-    (line,) = told.splitlines()
-    assert "no C++ compiler" in line
-    assert not (tmp_path / "cache").exists()
 
 
 def no_compiler(folder: Path) -> dict[str, str]:
@@ -173,15 +144,35 @@ def test_a_hanging_compiler_is_reported_and_given_up(forgetful, caplog, tmp_path
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     forgetful.setenv("CXX", script(tmp_path, f"sleep 1000 > {pipe} & wait"))
-    forgetful.setattr(compiling, "PATIENCE", 0.2)
     forgetful.setattr(compiling, "LONGEST_BUILD", 0.5)
     with caplog.at_level(logging.WARNING, logger="continua"):
         assert backends.library("lmf") is None
         assert backends.library("lerf") is None
-    said, *told = caplog.messages
-    assert "compiling the native routines" in said
+    told = caplog.messages
     assert "took more than 0.5 s and was stopped" in told[0]
     assert len(told) == 1
     assert select.select([reader], [], [], 60)[0]  # the end: nobody has it open for writing any more
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+@needs_compiler
+def test_every_routine_has_types() -> None:
+    """ctypes guesses neither arguments nor results, and calls with too few or wrong ones do not reach C++."""
+    for name in ("lmf", "lerf", "resampler", "convolution"):
+        library = backends.library(name)
+        assert library.routines
+        for routine in library.routines.values():
+            assert routine.restype is ctypes.c_char_p
+            assert len(routine.argtypes) > 2
+    with pytest.raises(RuntimeError, match=r"structure Axis has 72 bytes in C\+\+, not 16"):
+        backends.library("lmf").record("Axis", 1, None)
+    library, values, nan = backends.library("lerf"), torch.zeros(3), torch.zeros(1, dtype=torch.int32)
+    with pytest.raises(TypeError, match="takes 4 arguments"):
+        library.call("lerf_levels", values, 3)
+    with pytest.raises(ctypes.ArgumentError):
+        library.call("lerf_levels", values, 3.5, values.to(torch.uint8), nan)
+    with pytest.raises(ValueError, match=r"torch\.float32.*expected torch\.uint8"):
+        library.call("lerf_levels", values, 3, values, nan)
+    with pytest.raises(ValueError, match="not contiguous"):
+        library.call("lerf_levels", torch.zeros(6)[::2], 3, values.to(torch.uint8), nan)

@@ -36,7 +36,7 @@ def of_order(image: Tensor, order: str) -> Tensor:
     return image.contiguous(memory_format=torch.channels_last if order == "last" else torch.contiguous_format)
 
 
-@examples(100)
+@examples(60)
 @given(
     size=st.tuples(SIDES, SIDES),
     batch=st.integers(1, 2),
@@ -52,7 +52,9 @@ def test_native_equals_portable(size, batch, channels, order, has, seed) -> None
     bias, relu = random(seed + 2, outputs) if has[0] else None, has[1]
     skip = of_order(random(seed + 3, batch, outputs, *size), order) if has[2] else None
     expected = F.conv2d(image.double(), weight.double(), None if bias is None else bias.double(), padding=1)
-    spread = float(expected.abs().max())
+    # Rounding is that of what the transforms sum, also where the output is small by chance
+    summed = float(image.abs().max() * weight.abs().sum((1, 2, 3)).max())
+    spread = max(float(expected.abs().max()), 0.05 * summed)
     expected = F.relu(expected) if relu else expected
     expected = expected if skip is None else expected * 0.3 + skip
     options = {"relu": relu, "skip": skip, "scale": 0.3}
@@ -60,7 +62,7 @@ def test_native_equals_portable(size, batch, channels, order, has, seed) -> None
         output = convolve(library(), image, weight, bias, bfloat16=rounded, **options)
         assert output.shape == expected.shape
         assert output.is_contiguous(memory_format=torch.channels_last)
-        assert (output - expected).abs().max() <= tolerance * max(spread, 1e-3)
+        assert (output - expected).abs().max() <= tolerance * spread
 
 
 def test_errors_are_small() -> None:
@@ -77,7 +79,7 @@ def test_errors_are_small() -> None:
         )
 
 
-@examples(60)
+@examples(30)
 @given(
     size=st.tuples(st.integers(3, 40), st.integers(3, 40)),
     top=st.integers(0, 20),

@@ -38,7 +38,10 @@ def model() -> models.ContinuousModel:
     return models.make(SMALL_LMLIIF).eval()
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+QUICK = [f"edsr-baseline-{name}" for name in ("lmliif", "lmlte", "lmciaosr")]
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.thorough) for n in GOLDEN])
 @torch.inference_mode()
 def test_golden_cases(name) -> None:
     case, stored = GOLDEN[name], arrays("models", name)
@@ -74,8 +77,10 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize(("batch", "size", "output"), [(2, (5, 4), (13, 9)), (1, (1, 1), (3, 2)), (1, (3, 7), (1, 1))])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "batch", "size", "output"),
+    [*((shape, 2, (5, 4), (13, 9)) for shape in SHAPES), ("narrow", 1, (1, 1), (3, 2)), ("waves", 1, (3, 7), (1, 1))],
+)
 @torch.inference_mode()
 def test_kernels_equal_pytorch(shape, batch, size, output) -> None:
     """Grids, any positions, warps, and CMSR's chosen pixels."""
@@ -127,7 +132,7 @@ def test_nan_is_passed_on(model) -> None:
         assert 0 < results[0].isnan().float().mean() < 0.2
 
 
-@pytest.mark.parametrize("spec", [small_spec("lmliif"), SHAPES["waves"], SHAPES["attention"], SHAPES["shifts"]])
+@pytest.mark.parametrize("spec", [small_spec("lmliif"), SHAPES["waves"], SHAPES["shifts"]])
 def test_gradients(spec) -> None:
     """Of every parameter, through the table and the modulations, at positions that share LR pixels."""
     torch.manual_seed(0)

@@ -1,9 +1,4 @@
-"""LeRF's Triton kernels in Triton's interpreter: stages are exact, resampling equals PyTorch's, and the published
-programs' pictures."""
-
-import os
-
-os.environ["TRITON_INTERPRET"] = "1"  # read when kernels are imported
+"""LeRF's Triton kernels in Triton's interpreter: stages are exact, resampling equals PyTorch's."""
 
 import pytest
 import torch
@@ -11,7 +6,6 @@ import torch
 from models.native import backends
 from models.upscaler import Upscaler
 from tests.golden_cases import assert_close, painted
-from tests.models.lerf.test_golden import resampling_field
 from tests.models.native.cases import make, random_latent, with_tables
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
@@ -39,8 +33,10 @@ def test_stages_are_exact(kernel) -> None:
     assert_close(pictures[1].nan_to_num(), pictures[0].nan_to_num(), 1e-6)
 
 
-@pytest.mark.parametrize(("size", "output"), [((6, 5), (17, 11)), ((9, 8), (4, 5)), ((1, 1), (1, 2))])
-@pytest.mark.parametrize(("kernel", "support"), [("gauss", 2), ("linear", 4)])
+@pytest.mark.parametrize(
+    ("kernel", "support", "size", "output"),
+    [("gauss", 2, (6, 5), (17, 11)), ("linear", 2, (5, 4), (3, 2)), ("linear", 4, (1, 1), (1, 2))],
+)
 @torch.inference_mode()
 def test_resampling_equals_pytorch(kernel, support, size, output) -> None:
     """Enlarged and reduced, grids, warps and positions, of batches."""
@@ -58,22 +54,10 @@ def test_resampling_equals_pytorch(kernel, support, size, output) -> None:
         assert_close(computed, expected, 1e-5)
 
 
-@pytest.mark.parametrize("kind", ["gauss", "linear"])
-@torch.inference_mode()
-def test_golden_resampling(kind) -> None:
-    """On the table of the published program's features and hyper-parameters."""
-    model, field, _ = resampling_field(kind)
-    grid, pictures = Grid.of_size(tuple(2 * n for n in field.size)).window(0, 1, (20, 30)), []
-    for backend in ("auto", "triton"):
-        with backends.using(backend):
-            pictures.append(painted(model, field, grid))
-    assert_close(pictures[1], pictures[0], 1e-5 * max(1.0, float(pictures[0].abs().max())))
-
-
 @torch.inference_mode()
 def test_a_window_of_a_picture() -> None:
-    model, image = with_tables("linear", "s", 127), torch.rand(1, 3, 10, 8)
+    model, image = with_tables("linear", "s", 127), torch.rand(1, 1, 6, 5)
     whole, part = (Upscaler(model, backend=backend) for backend in ("torch", "triton"))
-    grid = Grid.of_size((25, 20))
-    expected = whole.render(whole.encode(image), grid)[:, :, 5:14, 3:12]
-    assert_close(part.render(part.encode(image), grid.window(5, 3, (9, 9))), expected, 1e-5)
+    grid = Grid.of_size((15, 12))
+    expected = whole.render(whole.encode(image), grid)[:, :, 5:9, 3:8]
+    assert_close(part.render(part.encode(image), grid.window(5, 3, (4, 5))), expected, 1e-5)

@@ -1,7 +1,6 @@
 """LMF's native routines paint what PyTorch paints: grids, positions, chosen regions, for every shape of render MLP."""
 
 import copy
-import ctypes
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,6 @@ import models
 from models.cmsr.rendering import Level, render_controlled
 from models.decoders import lmf
 from models.native import backends
-from models.native.calls import Axis, Field, Network
 from models.native.lmf import RenderStage
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
@@ -48,7 +46,7 @@ def specs(draw) -> dict:
     return {"name": name, "args": {**args, **own}}
 
 
-@examples(100)
+@examples(60)
 @given(
     spec=specs(),
     batch=st.integers(1, 2),
@@ -180,19 +178,12 @@ def test_gradients_go_through_pytorch(model) -> None:
         model(torch.rand(1, 3, 6, 6), coord, cell)
 
 
-def test_other_precisions_go_through_pytorch(model) -> None:
-    image, coord, cell = torch.rand(1, 3, 6, 6), torch.rand(1, 9, 2), torch.full((1, 2), 0.1)
-    with torch.inference_mode():
-        expected = model(image, coord, cell)
-        assert_close(model.double()(image.double(), coord.double(), cell.double()).float(), expected, 1e-5)
-
-
 def stage(**changes) -> RenderStage:
     """A render MLP of two layers of 16 on a picture of 3x4 pixels."""
     parameters = [torch.rand(shape) for shape in ((16, 2), (16, 16), (16,), (3, 16), (3,))]
     whole = {"hidden": 16, "depth": 2, "waves": 0, "has_scale": True, "has_shift": True, "parameters": parameters}
     whole |= {"table": torch.rand(1, 3, 4, 16), "modulation": torch.rand(1, 3, 4, 64), "skip": None}
-    return RenderStage(backends.library("lmf"), **(whole | changes))
+    return RenderStage(library=backends.library("lmf"), **(whole | changes))
 
 
 @pytest.mark.parametrize(
@@ -232,10 +223,6 @@ def test_layers_too_wide_for_the_routine_are_refused() -> None:
     field = {"table": torch.zeros(1, 1, 1, width), "modulation": torch.zeros(1, 1, 1, 4 * width)}
     with pytest.raises(InputError, match="46341 is beyond 32768; use backend torch"):
         stage(hidden=width, parameters=weights, **field)
-    network = Network(hidden=width, depth=2, floats=2 * width + (width + 1) * width + 3 * (width + 1))
-    sizes, empty = (1, 4, ctypes.byref(Axis()), ctypes.byref(Axis())), torch.zeros(0)
-    with pytest.raises(ValueError, match="size that is not possible"):
-        backends.library("lmf").call("lmf_sample", ctypes.byref(network), ctypes.byref(Field()), *sizes, empty, 1)
 
 
 @torch.inference_mode()
