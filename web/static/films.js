@@ -13,7 +13,7 @@ export function showFilm(file, { models, model }) {
   byId("film-model").replaceChildren(
     ...models.map(({ name, label }) => element("option", { value: name, textContent: label, selected: name === model })),
   );
-  for (const part of ["film-views", "film-split", "film-progress", "film-save"]) byId(part).hidden = true;
+  for (const part of ["film-views", "film-split", "film-progress", "film-play", "film-save"]) byId(part).hidden = true;
   byId("film-start").hidden = byId("film").hidden = false;
   byId("film-start").disabled = false;
   byId("film-start").onclick = () => make(file, now).catch((error) => now.stopped || failed(error)).finally(() => (byId("film-start").disabled = false));
@@ -54,12 +54,20 @@ function compare(file, made, now) {
   [before.src, after.src] = now.addresses;
   before.onerror = () => (byId("film-split").hidden = true); // this browser does not play what was sent
   const together = () => Math.abs(before.currentTime - after.currentTime) > 0.04 && (before.currentTime = after.currentTime);
-  after.onplay = () => before.play().catch(() => {});
-  after.onpause = () => before.pause();
+  const play = byId("film-play");
+  play.onclick = () => (after.paused ? after.play().catch(failed) : after.pause());
+  after.onplay = () => {
+    play.textContent = "Pause";
+    before.play().catch(() => {});
+  };
+  after.onpause = () => {
+    play.textContent = "Play";
+    before.pause();
+  };
   after.onseeked = after.ontimeupdate = together;
-  byId("film-views").hidden = byId("film-split").hidden = byId("film-save").hidden = false;
+  for (const part of ["film-views", "film-split", "film-play", "film-save"]) byId(part).hidden = false;
   byId("film-start").hidden = true;
   byId("film-split").firstElementChild.oninput = ({ target }) => byId("film-views").style.setProperty("--split", `${target.value}%`);
   Object.assign(byId("film-save"), { href: now.addresses[1], download: made.file });
-  byId("film-save").focus();
+  play.focus();
 }
