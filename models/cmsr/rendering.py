@@ -83,6 +83,7 @@ def render_controlled(
     with upscaler.computing():
         field = model.field(latent, model.cell(latent, Grid.of_size(size)))
         levels, wanted = _wanted_levels(model, field, image, size, levels, measure, truncates)
+        wanted = wanted.cpu()  # the one time that a device is waited for
         pictures, queries = list(image.split(1)), 0
         for number, level in enumerate(levels):
             here = wanted == number
@@ -140,12 +141,12 @@ def _wanted_levels(
 
 
 def positions_in(chosen: Tensor, grid: Grid) -> int:
-    """How many positions of a grid lie in the `chosen` LR pixels (B, h, w), bool."""
+    """How many positions of a grid lie in the `chosen` LR pixels (B, h, w), bool, on the CPU."""
     in_rows, in_columns = (
         torch.bincount(pixel_index(positions, n), minlength=n)
         for positions, n in zip((grid.rows, grid.columns), chosen.shape[1:], strict=True)
     )
-    return int((chosen.cpu() * (in_rows[:, None] * in_columns)).sum())
+    return int((chosen * (in_rows[:, None] * in_columns)).sum())
 
 
 def needed_levels(levels: Sequence[Level], input_size: Size, size: Size, truncates: bool = False) -> list[Level]:
