@@ -154,15 +154,21 @@ def _around(y, x, n_y, n_x, low_y, high_y, first_y, step_y, low_x, high_x, first
 
 
 @triton.jit
-def _neighbour(around, number, top, left, NEIGHBOURS: tl.constexpr):
-    """Pixel, offset and share, the area opposite to it, of one of the LR pixels around positions."""
-    y0, oy0, y1, oy1, x0, ox0, x1, ox1, total = around
+def _neighbour(around, number, top, left):
+    """Pixel and offset of one of the LR pixels around positions."""
+    y0, oy0, y1, oy1, x0, ox0, x1, ox1, _ = around
     below, right = number // 2 == 1, number % 2 == 1
     pixel_y = (tl.where(below, y1, y0) - top).to(tl.int64)
     pixel_x = (tl.where(right, x1, x0) - left).to(tl.int64)
-    opposite = tl.abs(tl.where(below, oy0, oy1) * tl.where(right, ox0, ox1)) + LEAST_AREA
-    share = opposite / (total if NEIGHBOURS > 1 else opposite)
-    return pixel_y, pixel_x, tl.where(below, oy1, oy0), tl.where(right, ox1, ox0), share
+    return pixel_y, pixel_x, tl.where(below, oy1, oy0), tl.where(right, ox1, ox0)
+
+
+@triton.jit
+def _share(around, number, NEIGHBOURS: tl.constexpr):
+    """The share of a neighbour, the area opposite to it; asked for when its units are known, to hold no register."""
+    _, oy0, _, oy1, _, ox0, _, ox1, total = around
+    opposite = tl.abs(tl.where(number // 2 == 1, oy0, oy1) * tl.where(number % 2 == 1, ox0, ox1)) + LEAST_AREA
+    return (opposite / (total if NEIGHBOURS > 1 else opposite))[:, None]
 
 
 @triton.jit
@@ -201,13 +207,13 @@ def paint(
     around = _around(y, x, n_y, n_x, low_y, high_y, first_y, step_y, low_x, high_x, first_x, step_x)
     blended = tl.zeros([TILE_Y * TILE_X, UNITS], tl.float32)
     for number in range(NEIGHBOURS):
-        pixel_y, pixel_x, oy, ox, share = _neighbour(around, number, top, left, NEIGHBOURS)
+        pixel_y, pixel_x, oy, ox = _neighbour(around, number, top, left)
         hidden, _, _ = _layers(
             table + picture * table_b + pixel_y * table_y + pixel_x * table_x,
             modulation + picture * mod_b + pixel_y * mod_y + pixel_x * mod_x,
             weights, live, oy, ox, HIDDEN, UNITS, DEPTH, WAVES, PADDED, HAS_SCALE, HAS_SHIFT,
         )  # fmt: skip
-        blended += share[:, None] * hidden
+        blended += _share(around, number, NEIGHBOURS) * hidden
     last: tl.constexpr = ((WAVES + 1) if WAVES else 2) * HIDDEN + (DEPTH - 1) * (HIDDEN + 1) * HIDDEN
     unit = tl.arange(0, UNITS)
     if HAS_SKIP:
@@ -258,15 +264,16 @@ def gradients(
         tl.atomic_add(part + last + 3 * HIDDEN + channel, tl.sum(d_value))
     blended = tl.zeros([TILE_Y * TILE_X, UNITS], tl.float32)
     for number in range(NEIGHBOURS):
-        pixel_y, pixel_x, oy, ox, share = _neighbour(around, number, top, left, NEIGHBOURS)
+        pixel_y, pixel_x, oy, ox = _neighbour(around, number, top, left)
         row_at = table + picture * table_b + pixel_y * table_y + pixel_x * table_x
         mod_at = modulation + picture * mod_b + pixel_y * mod_y + pixel_x * mod_x
         hidden, before, inputs = _layers(
             row_at, mod_at, weights, live, oy, ox,
             HIDDEN, UNITS, DEPTH, WAVES, PADDED, HAS_SCALE, HAS_SHIFT,
         )  # fmt: skip
-        blended += share[:, None] * hidden
-        d_hidden = share[:, None] * d_blended
+        share = _share(around, number, NEIGHBOURS)
+        blended += share * hidden
+        d_hidden = share * d_blended
         pixel = (picture * held_y + pixel_y) * held_x + pixel_x
         d_row, d_mod = d_table + pixel * channels, d_modulation + pixel * modulations
         for step in tl.static_range(DEPTH):
