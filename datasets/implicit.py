@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datasets import name_of
 from datasets.degradation import LUMA
-from datasets.registry import name_of
 from pictures.tensors import to_tensor
 from utils.config import Count, Share, check, whole
 from utils.errors import InputError

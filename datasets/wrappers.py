@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
+from datasets import register
 from datasets.degradation import Degradation
 from datasets.implicit import ImplicitDataset, random_corner
-from datasets.registry import register
 from pictures.tensors import resize_bicubic
 from utils.config import Count, Positive, ScaleLike, SizeLike
 from utils.errors import InputError

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.tables import ScaleTable, find_table
+from models.computing import choose
 from models.decoders.lmf import LMFDecoder
-from models.ensemble import Ensemble
 from models.lerf.lerf_net import LeRFNet
-from models.precision import choose
-from models.upscaler import Upscaler
+from models.upscaler import Ensemble, Upscaler
 from models.zoo import resolve
 from pictures.reading import list_pictures, read_rgb
 from pictures.tensors import to_tensor

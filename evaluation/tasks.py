@@ -12,9 +12,8 @@ from typing import Any
 from torch import Tensor
 
 import datasets
-from datasets.folders import MissingFolder, find_folder
+from datasets.folders import MissingFolder, WarpedImageFolders, find_folder
 from datasets.implicit import ImplicitDataset
-from datasets.warped import WarpedImageFolders
 from evaluation.candidates import Candidate, PictureFolder
 from evaluation.measure import measure_warped, ratios, rendered, warped
 from evaluation.metrics import Metric

@@ -1,23 +1,40 @@
 """The one interface of the project: a picture is encoded once and rendered on any grid of positions."""
 
 from dataclasses import dataclass, field, fields, replace
+from enum import Enum
 
 import torch
 from torch import Tensor, nn
 
-from models.capabilities import Tiling
-from models.encoders.chunks import encode_in_chunks
-from models.memory import chunk_bytes, in_memory_of
+from models.computing import chunk_bytes, in_memory_of
+from models.encoders import encode_in_chunks
 from utils import progress
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size, sample_bilinear
 from utils.geometry.neighbours import PixelWindow
 
 
+class Tiling(Enum):
+    """Whether a picture may be cut into overlapping tiles to save memory, named as in spandrel's descriptors."""
+
+    SUPPORTED = "supported"  # tiles that overlap by more than the model's reach give the same picture
+    INTERNAL = "internal"  # the model splits its work by itself: hand it the whole picture
+    DISCOURAGED = "discouraged"  # a pixel may depend on the whole picture, which tiles would change
+
+
+@dataclass(frozen=True)
+class SizeRequirements:
+    """Sides that a picture must have: at least `minimum` pixels, a multiple of `multiple_of`, equal if `square`."""
+
+    minimum: int = 1
+    multiple_of: int = 1
+    square: bool = False
+
+
 @dataclass(frozen=True)
 class Latent:
-    """An encoded picture: `features` (B, C, h, w) and the normalised `image` (B, 3, h, w) itself; of a larger picture
-    the pixels that `window` says."""
+    """An encoded picture: `features` (B, C, h, w) and the normalised `image` (B, 3, h, w), of the pixels in `window`
+    (None: all)."""
 
     features: Tensor
     image: Tensor
@@ -26,12 +43,12 @@ class Latent:
     @property
     def size(self) -> Size:
         """(h, w) of the whole LR picture."""
-        return self.window.size if self.window else tuple(self.image.shape[-2:])
+        return self.pixels.size
 
     @property
     def pixels(self) -> PixelWindow:
         """Which LR pixels are here."""
-        return self.window or PixelWindow.whole(self.size)
+        return self.window or PixelWindow.whole(tuple(self.image.shape[-2:]))
 
     def part(self, rows: slice, columns: slice) -> "Latent":
         """Some rows and columns of LR pixels; the image stays whole."""
@@ -40,12 +57,9 @@ class Latent:
 
 @dataclass(frozen=True)
 class Field:
-    """A picture ready for one output pixel size: `table` (B, h, w, C), what each LR pixel contributes, and `skip`
-    (B, 3, h, w), a picture to add at every position by bilinear interpolation, or None.
-
-    A field of some LR pixels only has these in its `table`, and says which they are in `window`; its `skip` is whole,
-    or of a part of a larger picture, which `skip_window` says.
-    """
+    """A picture ready for one output pixel size: `table` (B, h, w, C) of what each LR pixel in `window` contributes,
+    and `skip` (B, 3, h, w), a picture of the pixels in `skip_window` that is added bilinearly, or None. A window of
+    None: all pixels."""
 
     table: Tensor
     skip: Tensor | None = None
@@ -72,47 +86,28 @@ class Field:
         return replace(self, **{name: value[number : number + 1] for name, value in tensors.items()})
 
     def skip_at(self, coord: Tensor) -> Tensor | float:
-        """What the skip picture adds at positions (B, ..., 2): (B, ..., 3), or nothing."""
+        """The skip picture at positions (B, ..., 2): (B, ..., 3), or 0 without one."""
         return 0.0 if self.skip is None else sample_bilinear(self.skip, coord)
 
 
 class ContinuousModel(nn.Module):
     """Base of every model: encode -> field -> sample or paint.
 
-    Models keep no state between calls: a latent and a field are small frozen dataclasses that the caller holds, so
-    one latent serves any number of sizes. Subclasses set `encoder` (or implement `encode`) and implement `field` and
-    `sample`; `paint` works by itself and may be overridden where a grid allows something faster.
+    Models keep no state between calls: the caller holds latents and fields, so one latent serves any number of sizes.
+    Subclasses set `encoder` (or implement `encode`) and implement `field` and `sample`; they may override `paint` where
+    a grid allows something faster.
     """
 
-    trained_scales: tuple[float, float] | None = (1.0, 4.0)
-    """Smallest and largest scale the model has seen: no cell is smaller than at the largest. None: any."""
-
-    normalization: tuple[float, float] = (0.5, 0.5)
-    """(sub, div) of pictures in [0, 1] for this model, unless a config's `data_norm` or a checkpoint says otherwise."""
-
-    floats_per_query: int = 64
-    """Size of the widest intermediate for one position: decides how many positions a chunk holds."""
-
-    cell_on_cpu: bool = False
-    """Whether `cell` is on the CPU whatever computes, for `field` and `paint` decide by it."""
-
-    reduces: bool = False
-    """Whether the model itself averages over output pixels that are larger than LR pixels (or is meant not to)."""
-
-    averages: bool = False
-    """Whether values are weighted means of pixels, channel by channel: they cannot overshoot, and grey stays grey."""
-
-    warps_parts: bool = False
-    """Whether a part of a picture may also be painted on warped grids."""
-
-    whole_types: tuple[torch.dtype, ...] = ()
-    """Types beside float32 in which weights and pictures may be as a whole (`model.half()`): positions are float32, so
-    most models are not among these."""
-
-    native_library: str | None = None
-    """Name of the native routines that the model can use, see `backends.choose`."""
-
     encoder: nn.Module
+    trained_scales: tuple[float, float] | None = (1.0, 4.0)  # cells are clipped at the second; None: any scale
+    normalization: tuple[float, float] = (0.5, 0.5)  # (sub, div) of pictures in [0, 1], unless a checkpoint has its own
+    floats_per_query: int = 64  # of the widest intermediate for one position: decides how many a chunk holds
+    cell_on_cpu: bool = False  # `cell` is there whatever computes: `field` and `paint` decide by it
+    reduces: bool = False  # averages over output pixels that are larger than LR pixels, or is meant not to
+    averages: bool = False  # values are weighted means of pixels, channel by channel: no overshoot, grey stays grey
+    warps_parts: bool = False  # a part of a picture may also be painted on warped grids
+    whole_types: tuple[torch.dtype, ...] = ()  # beside float32, of `model.half()`; few, for positions are float32
+    native_library: str | None = None  # name of the native routines, see `backends.choose`
 
     @property
     def encodes(self) -> bool:
@@ -130,8 +125,7 @@ class ContinuousModel(nn.Module):
 
     @property
     def context(self) -> int | None:
-        """How many LR pixels around one, in any direction, decide how it is encoded, where a part of a picture may be
-        encoded and painted (see `Upscaler.encode_part`); None: it has to be whole."""
+        """How many LR pixels around one decide how it is encoded (see `Upscaler.encode_part`); None: all of them."""
         return None
 
     def cell(self, latent: Latent, grid: OutputGrid) -> Tensor:
@@ -151,8 +145,8 @@ class ContinuousModel(nn.Module):
         raise NotImplementedError
 
     def paint(self, field: Field, grid: OutputGrid, output: Tensor) -> None:
-        """Write the values, normalised, at all positions of a grid that lie inside the picture into `output`
-        (B, 3, H, W), whose other pixels stay as they are; beyond it memory is bounded by a chunk of positions."""
+        """Write the values, normalised, at all positions of a grid inside the picture into `output` (B, 3, H, W), whose
+        other pixels stay; beyond it memory is bounded by a chunk of positions."""
         paint_positions(self, field, grid, output, self._chunk_queries(field))
 
     def render(self, latent: Latent, grid: OutputGrid, outside: Tensor | float = 0.0) -> Tensor:
@@ -161,12 +155,8 @@ class ContinuousModel(nn.Module):
         output = latent.image.new_empty(*latent.image.shape[:2], *grid.size)
         if not isinstance(grid, Grid):
             output[:] = outside
-
-        def paint() -> None:
-            with progress.stage("painting", grid.size[0] * grid.size[1]):
-                self._paint_latent(latent, grid, output)
-
-        in_memory_of(output.device, paint)
+        with progress.stage("painting", grid.size[0] * grid.size[1]):
+            in_memory_of(output.device, lambda: self._paint_latent(latent, grid, output))
         return output
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
@@ -194,8 +184,7 @@ class ContinuousModel(nn.Module):
 
 
 def paint_positions(model: ContinuousModel, field: Field, grid: OutputGrid, output: Tensor, queries: int) -> None:
-    """Write the values at the positions of a grid into `output` (B, 3, H, W) by `model.sample`, `queries` of them at a
-    time."""
+    """Write the values at the positions of a grid into `output` (B, 3, H, W), sampled in passes of `queries`."""
     for place, coord, inside in grid.chunks(queries, output.device):
         coord = coord.to(torch.promote_types(coord.dtype, output.dtype))
         values = model.sample(field, coord.flatten(0, -2).expand(field.batch, -1, -1))  # (B, Q, C)

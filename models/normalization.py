@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from utils.config import MAPPING, NUMBERS, check_keys, check_types, require
+from utils.config import MAPPING, NUMBERS, check_keys, check_types
 from utils.errors import InputError
 
 
@@ -18,16 +18,12 @@ class Affine:
     div: tuple[float, ...] = (0.5,)
 
     @property
-    def is_identity(self) -> bool:
-        return set(self.sub) == {0.0} and set(self.div) == {1.0}
-
-    @property
     def span(self) -> float:
-        """How long [0, 1] becomes, in the mean over the channels."""
+        """Length of [0, 1] after `apply`, averaged over the channels."""
         return sum(1 / abs(value) for value in self.div) / len(self.div)
 
     def apply(self, x: Tensor, channels_last: bool = False) -> Tensor:
-        if self.is_identity:
+        if self == IDENTITY:
             return x
         sub, div = self._constants(x, channels_last)
         return (x - sub) / div
@@ -37,7 +33,7 @@ class Affine:
 
     def invert_(self, x: Tensor, channels_last: bool = False) -> Tensor:
         """`invert` in place: pictures can be large."""
-        if self.is_identity:
+        if self == IDENTITY:
             return x
         sub, div = self._constants(x, channels_last)
         return x.mul_(div).add_(sub)
@@ -59,18 +55,18 @@ class Normalization:
 
     @classmethod
     def from_config(cls, data_norm: Mapping[str, Mapping[str, Sequence[float]]] | None) -> "Normalization":
-        """From `{inp: {sub: [..], div: [..]}, gt: {...}}`, one value or three each."""
-        data_norm = {} if data_norm is None else data_norm
+        """From `{inp: {sub: [..], div: [..]}, gt: {...}}`, one value or three each; InputError for anything else."""
+        data_norm, made = {} if data_norm is None else data_norm, {}
         check_types(data_norm, {"inp": MAPPING, "gt": MAPPING}, "data_norm")
         check_keys(data_norm, ("inp", "gt"), "data_norm")
-        for key in data_norm:
-            affine = require(data_norm, key, "data_norm")
-            check_keys(affine, ("sub", "div"), f"data_norm.{key}")
-            check_types(affine, {"sub": NUMBERS, "div": NUMBERS}, f"data_norm.{key}")
-            affine = {name: require(affine, name, f"data_norm.{key}") for name in affine}
-            if any(len(values) not in (1, 3) for values in affine.values()) or 0 in affine.get("div", []):
-                raise InputError(f"data_norm.{key}: sub and div need one or three numbers each, div not 0")
-        return cls(*(Affine(**{k: tuple(v) for k, v in data_norm.get(key, {}).items()}) for key in ("inp", "gt")))
+        for key, affine in data_norm.items():
+            where = f"data_norm.{key}"
+            check_types(affine, {"sub": NUMBERS, "div": NUMBERS}, where)
+            check_keys(affine, ("sub", "div"), where)
+            if any(len(values or ()) not in (1, 3) for values in affine.values()) or 0 in affine.get("div", []):
+                raise InputError(f"{where}: sub and div need one or three numbers each, div not 0")
+            made[key] = Affine(**{name: tuple(values) for name, values in affine.items()})
+        return cls(**made)
 
     @classmethod
     def of(cls, sub: float, div: float) -> "Normalization":

@@ -1,30 +1,20 @@
-"""From pictures to pictures: a model with its normalisation and device."""
+"""Pictures through a model, with its normalisation, device and precision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from models import memory, precision
-from models.capabilities import ANY_SCALE, EVERY_SIZE, SizeRequirements, Tiling
-from models.continuous import ContinuousModel, Latent, paint_positions
+from models import computing, safeguards
+from models.continuous import ContinuousModel, Latent, SizeRequirements, Tiling, paint_positions
 from models.native import backends
 from models.normalization import Normalization
-from models.safeguards import (
-    LARGEST_PIXEL,
-    TRANSITION,
-    Encoded,
-    filter_share,
-    keep_grey,
-    limit_overshoot,
-    pixel_size,
-    reduced,
-)
 from utils.geometry.grids import Grid, OutputGrid
 from utils.geometry.neighbours import PixelWindow
 from utils.geometry.sizes import Size, check_output_size, is_enlarged
+from utils.geometry.symmetries import SYMMETRIES
 
 MARGIN = 5  # LR pixels that painting a position reads at most, to either side, where it enlarges
 
@@ -55,16 +45,13 @@ class Upscaler:
     CAPABILITIES = (
         "scale_range", "input_channels", "supports_half", "supports_bfloat16", "size_requirements", "tiling"
     )  # fmt: skip
+    input_channels = 3
+    size_requirements = SizeRequirements()  # models pad, and crop what they padded, themselves
 
     @property
     def scale_range(self) -> tuple[float, float]:
         """Smallest and largest scale that the model was trained for, or is meant for; others work, too."""
-        return self.model.trained_scales or ANY_SCALE
-
-    @property
-    def input_channels(self) -> int:
-        """Channels of the tensors that `encode` takes, and `render` gives."""
-        return 3
+        return self.model.trained_scales or (0.0, float("inf"))
 
     @property
     def supports_half(self) -> bool:
@@ -77,39 +64,28 @@ class Upscaler:
         return torch.bfloat16 in self.model.whole_types
 
     @property
-    def size_requirements(self) -> SizeRequirements:
-        """Sizes of pictures that `encode` takes."""
-        return EVERY_SIZE
-
-    @property
     def tiling(self) -> Tiling:
         """Whether pictures may be cut into tiles to save memory."""
         return self.model.tiling
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Within the block, calls of the model are computed as this upscaler does: by its backend, in its
-        precision, without gradients."""
-        with (
-            torch.inference_mode(),
-            backends.using(self.backend),
-            precision.using(self.precision),
-            memory.bounded(self.memory),
-        ):
+        """Within the block, the model computes by this upscaler's backend, in its precision, without gradients."""
+        in_precision, in_memory = computing.using(self.precision), computing.bounded(self.memory)
+        with torch.inference_mode(), backends.using(self.backend), in_precision, in_memory:
             yield
 
     def encode(self, pictures: Tensor) -> Latent:
         """(B, 3, h, w) or (3, h, w) in [0, 1] -> latent."""
         with self.computing():
-            pictures = pictures[None] if pictures.dim() == 3 else pictures
-            pictures = pictures.to(self.device)
+            pictures = (pictures[None] if pictures.dim() == 3 else pictures).to(self.device)
             if self.model.encodes:
                 pictures = pictures.contiguous(memory_format=torch.channels_last)
             return self.model.encode(self.normalization.inp.apply(pictures))
 
     @property
     def context(self) -> int | None:
-        """The model's, as this upscaler computes."""
+        """`model.context` under this backend and precision."""
         with self.computing():
             return self.model.context
 
@@ -121,8 +97,7 @@ class Upscaler:
         within 1e-5 of those of the whole picture (bfloat16: within its rounding).
         """
         kept = pixels.shrunk(self.context)
-        encoded = self.encode(pictures)
-        inner = kept.within(pixels)
+        encoded, inner = self.encode(pictures), kept.within(pixels)
         return Latent(inner.of(encoded.features), inner.of(encoded.image), window=kept)
 
     def render(self, latent: Latent, grid: OutputGrid | Size, queries: int | None = None) -> Tensor:
@@ -137,24 +112,23 @@ class Upscaler:
         slower, the same picture.
         """
         grid = Grid.of_size(check_output_size(grid)) if isinstance(grid, tuple) else grid
-        input_size = latent.size
+        size = latent.size
         with self.computing():
-            if self.model.reduces:
+            if self.model.reduces or (isinstance(grid, Grid) and is_enlarged(size, grid.full_size)):
                 return self._painted(latent, grid, queries)
             if isinstance(grid, Grid):
-                inner = tuple(map(max, grid.full_size, input_size))
-                if is_enlarged(input_size, grid.full_size):
-                    return self._painted(latent, grid, queries)
-                of_input = inner == input_size
-                picture = self._input(latent) if of_input else self._painted(latent, Grid.of_size(inner), queries)
-                return reduced(picture, grid)
-            size = pixel_size(grid, input_size)
-            if size.max() <= LARGEST_PIXEL:
+                inner = Grid.of_size(tuple(map(max, grid.full_size, size)))
+                given = self._input(latent) if inner.size == size else self._painted(latent, inner, queries)
+                return safeguards.reduced(given, grid)
+            pixels = safeguards.pixel_size(grid, size)
+            if pixels.max() <= safeguards.LARGEST_PIXEL:
                 return self._painted(latent, grid, queries)
-            filtered = reduced(self._input(latent), grid)
-            if size.min() >= TRANSITION * LARGEST_PIXEL:
+            filtered = safeguards.reduced(self._input(latent), grid)
+            if pixels.min() >= safeguards.TRANSITION * safeguards.LARGEST_PIXEL:
                 return filtered
-            return self._painted(latent, grid, queries).lerp_(filtered, filter_share(size, grid).to(self.device))
+            return self._painted(latent, grid, queries).lerp_(
+                filtered, safeguards.filter_share(pixels, grid).to(self.device)
+            )
 
     def _input(self, latent: Latent) -> Tensor:
         """The picture that was encoded, in [0, 1]."""
@@ -170,12 +144,38 @@ class Upscaler:
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
         if self.safeguards and not self.model.averages:
-            encoded = Encoded.near(latent, self.normalization.inp, grid)
+            encoded = safeguards.near(latent, self.normalization.inp, grid)
             if isinstance(grid, Grid):
-                limit_overshoot(picture, encoded, grid)
-            keep_grey(picture, encoded, grid)
+                safeguards.limit_overshoot(picture, encoded, grid)
+            safeguards.keep_grey(picture, encoded, grid)
         return picture
 
     def __call__(self, pictures: Tensor, grid: OutputGrid | Size) -> Tensor:
         """(B, 3, h, w) or (3, h, w) in [0, 1] -> (B, 3, H, W) in [0, 1]."""
         return self.render(self.encode(pictures), grid)
+
+
+@dataclass
+class Ensemble(Upscaler):
+    """Self-ensemble (Timofte et al., CVPR 2016): the mean over the eight flips and turns of a picture, eight times the
+    work."""
+
+    context = None  # parts are not turned: the picture is encoded whole
+
+    @classmethod
+    def of(cls, upscaler: Upscaler) -> "Ensemble":
+        return cls(**{field.name: getattr(upscaler, field.name) for field in fields(Upscaler)})
+
+    def encode(self, pictures: Tensor) -> tuple[Latent, ...]:
+        """(B, 3, h, w) or (3, h, w) in [0, 1] -> a latent for each of SYMMETRIES."""
+        return tuple(super(Ensemble, self).encode(symmetry.of_picture(pictures)) for symmetry in SYMMETRIES)
+
+    def render(self, latent: tuple[Latent, ...], grid: OutputGrid | Size, queries: int | None = None) -> Tensor:
+        """Latents of `encode` -> (B, 3, H, W) in [0, 1], otherwise as `Upscaler.render`."""
+        grid = Grid.of_size(check_output_size(grid)) if isinstance(grid, tuple) else grid
+        total: Tensor | None = None
+        with torch.inference_mode():
+            for symmetry, own in zip(SYMMETRIES, latent, strict=True):
+                output = symmetry.undone(super().render(own, symmetry.of_grid(grid), queries), grid)
+                total = output if total is None else total.add_(output)
+            return total.div_(len(SYMMETRIES))

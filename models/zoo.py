@@ -1,4 +1,4 @@
-"""Which model is meant: a shipped one by its short name, a filter, a file or a folder; without PyTorch."""
+"""Short names, filters, files and folders to models, without PyTorch."""
 
 import functools
 import hashlib
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.checkpoints.safetensors_files import LICENCE, PRECISION, is_safetensors, read_metadata
-from utils.config import PATH, TEXT, check_keys, check_types, read_yaml, require, whole
+from utils.config import PATH, TEXT, check_complete, load_config, whole
 from utils.errors import InputError, nearest_name
-from utils.files import PROJECT, from_anywhere, read_text
+from utils.files import PROJECT, from_anywhere
 from utils.names import FILTERS
 
 ZOO = PROJECT / "models/zoo.yaml"
@@ -33,11 +33,11 @@ class ZooEntry:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model that is there, as far as it is known before it is loaded.
+    """A model before it is loaded.
 
     `path`: its file or folder, None for a filter. `kind`: "filter", "checkpoint" (.pth, .safetensors), "luts" (a folder
-    of .npy files) or "onnx" (a folder). `label`: its name in tables and menus. `precision`: what its encoder may
-    compute in, bfloat16 where a release has measured that it loses nothing by it. `licence`: of the weights.
+    of .npy files) or "onnx" (a folder). `label`: its name in tables and menus. `precision`: bfloat16 where a release
+    has measured that its encoder loses nothing by it. `licence`: of the weights.
     """
 
     path: Path | None
@@ -48,21 +48,17 @@ class ModelFile:
 
     @property
     def stem(self) -> str:
-        """What files that belong to this model are called after."""
+        """Name of files that belong to this model, without their ending."""
         return self.path.stem if self.path else self.label
 
 
 @functools.cache
 def zoo() -> dict[str, ZooEntry]:
     """The shipped weights by their short names."""
-    entries = read_yaml(read_text(ZOO, "list of models"))
-    check_types(entries, {}, ZOO.name)
     made = {}
-    for name, entry in entries.items():
-        check_types(entry, KINDS, f"{ZOO.name}: {name}")
-        check_keys(entry, KINDS, f"{ZOO.name}: {name}")
-        file, *others = (require(entry, key, f"{ZOO.name}: {name}") for key in KINDS)
-        made[name] = ZooEntry(PROJECT / file, *others)
+    for name, entry in load_config(ZOO).items():
+        check_complete(entry, KINDS, f"{ZOO.name}: {name}")
+        made[name] = ZooEntry(**{**entry, "file": PROJECT / entry["file"]})
     return made
 
 
@@ -70,9 +66,8 @@ def resolve(model: "str | Path | ModelFile") -> ModelFile:
     """The model of a short name or a filter's name (a text; a Path, and `./s`, are files), of a file or of a folder:
     one that tools.export_onnx or tools.export_lut wrote, of LUTs under the LeRF authors' names, or with one checkpoint.
 
-    Paths are looked for below the project's folder, too. A path that is not there is that of the .safetensors file
-    with the same stem, in which weights are kept since 2026. InputError when there is no such model, a shipped file is
-    not the one that zoo.yaml lists, or a .safetensors has a header that cannot be read.
+    Paths are looked for below the project's folder, too, and as .safetensors with the same stem. InputError when there
+    is no such model, a shipped file is not the one that zoo.yaml lists, or the header of a .safetensors is broken.
     """
     if isinstance(model, ModelFile):
         return model
@@ -80,15 +75,25 @@ def resolve(model: "str | Path | ModelFile") -> ModelFile:
         return ModelFile(None, "filter", str(model))
     if isinstance(model, str) and model in zoo():
         entry = zoo()[model]
-        _check_listed(model, entry)
+        if not entry.file.is_file():
+            raise InputError(f"model '{model}': {entry.file} is not there; restore it, or name another model")
+        content = entry.file.read_bytes()
+        if (len(content), hashlib.sha256(content).hexdigest()) != (entry.bytes, entry.sha256):
+            raise InputError(
+                f"model '{model}': {entry.file} is not the file that {ZOO} lists; restore it, or name the file"
+            )
         return _of_file(entry.file, entry.label)
     path = from_anywhere(model)
-    if not os.path.exists(path):
-        kept = from_anywhere(Path(model).with_suffix(ENDINGS[-1])) if Path(model).name else path
-        if not kept.exists():
-            raise _unknown(model)
-        path = kept
-    return _of_folder(path) if path.is_dir() else _of_file(path, path.stem)
+    if not os.path.exists(path) and Path(model).name:
+        path = from_anywhere(Path(model).with_suffix(ENDINGS[-1]))
+    if os.path.exists(path):
+        return _of_folder(path) if path.is_dir() else _of_file(path, path.stem)
+    if Path(model).suffix:
+        raise InputError(f"no checkpoint {model}; check the name")
+    hint = nearest_name(str(model), [*FILTERS, *zoo()])
+    close = f"{hint} " if hint.startswith("did you mean") else ""
+    known = f"shipped models: {', '.join(zoo())}; filters: {', '.join(FILTERS)}"
+    raise InputError(f"no checkpoint, filter or shipped model named '{model}'; {close}{known}")
 
 
 def resolve_all(models: Iterable[str | Path | None]) -> None:
@@ -115,21 +120,3 @@ def _of_folder(folder: Path) -> ModelFile:
         raise InputError(f"{folder} holds {len(checkpoints)} checkpoints and no LUT_*.npy; name one file")
     (path,) = checkpoints.values()
     return _of_file(path, path.stem)
-
-
-def _check_listed(name: str, entry: ZooEntry) -> None:
-    if not entry.file.is_file():
-        raise InputError(f"model '{name}': {entry.file} is not there; restore it, or name another model")
-    content = entry.file.read_bytes()
-    if (len(content), hashlib.sha256(content).hexdigest()) != (entry.bytes, entry.sha256):
-        raise InputError(f"model '{name}': {entry.file} is not the file that {ZOO} lists; restore it, or name the file")
-
-
-def _unknown(model: str | Path) -> InputError:
-    """What to say of a model that is not there: which there are."""
-    if Path(model).suffix:
-        return InputError(f"no checkpoint {model}; check the name")
-    hint = nearest_name(str(model), [*FILTERS, *zoo()])
-    close = f"{hint} " if hint.startswith("did you mean") else ""
-    known = f"shipped models: {', '.join(zoo())}; filters: {', '.join(FILTERS)}"
-    return InputError(f"no checkpoint, filter or shipped model named '{model}'; {close}{known}")

@@ -16,10 +16,10 @@ from pictures.animations import read_animation
 from pictures.films.writing import CODECS, CONTAINERS, FilmJob
 from pictures.formats import WRITTEN, Format, check_writable, format_of
 from pictures.picture import Animation, Picture
-from pictures.reading import STREAM, check_readable, is_picture, read_picture
+from pictures.reading import STREAM, is_picture, read_picture
 from pictures.writing import BandedPicture, encode, write_picture
 from utils.errors import InputError
-from utils.files import check_target, distinct_names, writing
+from utils.files import check_regular, check_target, distinct_names, writing
 
 # Endings of inputs that are films whatever the output is called
 READ = {
@@ -235,7 +235,7 @@ def _single_job(text: str, request: Request) -> Job:
     if suffix is not None and (output or text == STREAM):
         raise InputError("--suffix is for results in a folder or beside their input; give --output a folder, or none")
     if text != STREAM:
-        check_readable(Path(text))
+        check_regular(text, "picture")
     if suffix is not None:
         output = str(Path(text).with_name(f"{Path(text).stem}{suffix}{ending}"))
     target = Path(output or (STREAM if text == STREAM else f"output{ending}"))
@@ -280,7 +280,7 @@ def _sources(text: str, output: Path, apart: bool, beside: bool) -> list[tuple[P
         if not found:
             raise InputError(f"no pictures match {text}; check the pattern")
         return [(match, match.parent.relative_to(base)) for match in found]
-    check_readable(path)
+    check_regular(path, "picture")
     return [(path, Path())]
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.report import control, level_map, map_legend
 from models.cmsr.tables import ScaleTable, find_table
-from models.ensemble import Ensemble
 from models.safeguards import reduces_nowhere
-from models.upscaler import MARGIN, Upscaler
+from models.upscaler import MARGIN, Ensemble, Upscaler
 from painting.jobs import COMPARED
 from painting.layers import alpha_upscaler, drawing, drawn_on, filled, paint, whole_grid
 from painting.plan import Painted, Plan, Window

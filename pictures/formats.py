@@ -8,20 +8,14 @@ from typing import Any
 from pictures import exr
 from pictures.metadata import Metadata
 from pictures.picture import Picture, PixelFormat
-from utils.errors import InputError, nearest_name
+from utils.errors import InputError
 from utils.files import check_target
 
 EVERYTHING = frozenset({"icc", "exif", "xmp", "dpi", "text"})
 # Without loss, the first that a format has: grey may be written as RGB.
-EQUIVALENT = {channels: (channels,) for channels in ("RGB", "RGBA", "CMYK")} | {
-    "L": ("L", "RGB"),
-    "LA": ("LA", "RGBA"),
-}
-REDUCED = {
-    "LA": ("L", "transparency filled"),
-    "RGBA": ("RGB", "transparency filled"),
-    "CMYK": ("RGB", "CMYK converted to RGB"),
-}
+EQUIVALENT = {"L": ("L", "RGB"), "LA": ("LA", "RGBA"), "RGB": ("RGB",), "RGBA": ("RGBA",), "CMYK": ("CMYK",)}
+FILLED = "transparency filled"
+REDUCED = {"LA": ("L", FILLED), "RGBA": ("RGB", FILLED), "CMYK": ("RGB", "CMYK converted to RGB")}
 SPACES = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}  # of colour profiles, by the channels that they describe
 
 
@@ -52,11 +46,13 @@ class Format:
 
     def of_quality(self, quality: int) -> "Format":
         """With loss, at a quality from 1 to 100; InputError where the format has no such."""
-        if self.name not in ("JPEG", "WEBP", "AVIF"):
-            raise InputError(f"--quality is for films, .jpg and .webp; a {self.name} has no loss")
+        if "quality" not in self.options and "lossless" not in self.options:
+            raise InputError(f"--quality is for films, .jpg, .webp and .avif; a {self.name} has no loss")
         if not 1 <= quality <= 100:
             raise InputError(f"--quality of {self.name} is from 1 to 100, not {quality}")
-        return replace(self, options={**self.options, "lossless": False, "quality": quality})
+        return replace(
+            self, options={**self.options, "quality": quality} | ({"lossless": False} if self.name == "WEBP" else {})
+        )
 
     def pixel_format_for(self, kind: PixelFormat) -> tuple[PixelFormat, list[str]]:
         """How this format holds a picture of `kind`, and what of it is lost, in words."""
@@ -97,67 +93,40 @@ def kept_metadata(picture: Picture, form: Format, kind: PixelFormat) -> tuple[Me
 _ALPHA = ("L", "LA", "RGB", "RGBA")
 _GREY_RGB = ("L", "RGB")
 _PNG = Format("PNG", {8: _ALPHA, 16: _ALPHA}, EVERYTHING)
-_JPEG = Format(
-    "JPEG",
-    {8: ("L", "RGB", "CMYK")},
-    EVERYTHING - {"text"} | {"comment"},
-    largest_side=65500,  # libjpeg's own, a little below the format's
-    options={"quality": 95, "subsampling": 0},
-)
-_WEBP = Format(
-    "WEBP",
-    {8: ("RGB", "RGBA")},
-    frozenset({"icc", "exif", "xmp"}),
-    largest_side=16383,
-    options={"lossless": True, "exact": True},
-)
+# The largest side is libjpeg's own, a little below the format's
+_JPEG = Format("JPEG", {8: ("L", "RGB", "CMYK")}, EVERYTHING - {"text"} | {"comment"}, 65500,
+               options={"quality": 95, "subsampling": 0})  # fmt: skip
+_SHOWN = frozenset({"icc", "exif", "xmp"})
+_WEBP = Format("WEBP", {8: ("RGB", "RGBA")}, _SHOWN, largest_side=16383, options={"lossless": True, "exact": True})
 # No 16-bit grey with alpha, which Pillow does not read
 _DEEP_TIFF = ("L", "RGB", "RGBA", "CMYK")
 _TIFF = Format(
     "TIFF",
-    {8: (*_ALPHA, "CMYK"), 16: _DEEP_TIFF, 32: ("L", "LA", "RGB", "RGBA")},
+    {8: (*_ALPHA, "CMYK"), 16: _DEEP_TIFF, 32: _ALPHA},
     EVERYTHING - {"text"},
     largest_bytes=2**32 - 2**24,
 )
+_AVIF = Format("AVIF", {8: ("RGB", "RGBA")}, _SHOWN, 65536, options={"quality": 95, "subsampling": "4:4:4"})
 _GIF = Format("GIF", {8: _ALPHA}, frozenset(), largest_side=65535)
 _BMP = Format("BMP", {8: _GREY_RGB}, frozenset({"dpi"}), largest_bytes=2**32 - 2**24)
 _PPM = Format("PPM", {8: _GREY_RGB, 16: _GREY_RGB}, frozenset())
 _JPEG2000 = Format("JPEG2000", {8: (*_ALPHA, "CMYK"), 16: ("L",)}, frozenset())
 _EXR = Format("EXR", {32: _ALPHA}, frozenset({"dpi", "text"}))
 # Only formats that take pictures of any shape and keep the size: Pillow also writes icons, which it resizes, palettes
-# and documents.
+# and documents
 WRITTEN = {
-    ".png": _PNG,
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".webp": _WEBP,
-    ".gif": _GIF,
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".bmp": _BMP,
-    ".ppm": _PPM,
-    ".pgm": _PPM,
-    ".pnm": _PPM,
-    ".jp2": _JPEG2000,
-    ".exr": _EXR,
-}
-# What is written instead of formats that are only read, or hold other things than one picture
-NEAREST = {
-    **dict.fromkeys((".apng", ".ico", ".icns", ".tga", ".pcx", ".svg", ".pdf", ".eps", ".qoi"), ".png"),
-    **dict.fromkeys((".heic", ".heif", ".avif", ".jxl", ".jfif", ".mpo"), ".jpg"),
-    **dict.fromkeys((".hdr", ".psd", ".dng"), ".tif"),
-    **dict.fromkeys((".j2k", ".jpx", ".jpf"), ".jp2"),
-}
+    ".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".avif": _AVIF, ".gif": _GIF, ".tif": _TIFF,
+    ".tiff": _TIFF, ".bmp": _BMP, ".ppm": _PPM, ".pgm": _PPM, ".pnm": _PPM, ".jp2": _JPEG2000, ".exr": _EXR,
+}  # fmt: skip
 
 
 def format_of(path: str | Path) -> Format:
     """The format that a file is written in by its ending; InputError for an ending not in WRITTEN."""
-    given = Path(path).suffix
-    ending = given.lower()
-    if ending not in WRITTEN:
-        hint = f"did you mean '{NEAREST[ending]}'?" if ending in NEAREST else nearest_name(ending, WRITTEN)
-        raise InputError(f"cannot write {path}: '{given}' is no format that pictures are written in; {hint}")
-    return WRITTEN[ending]
+    ending = Path(path).suffix
+    if ending.lower() not in WRITTEN:
+        known = ", ".join(WRITTEN)
+        raise InputError(f"cannot write {path}: '{ending}' is no format that pictures are written in; expected {known}")
+    return WRITTEN[ending.lower()]
 
 
 def check_writable(path: str | Path) -> Path:

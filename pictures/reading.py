@@ -3,7 +3,6 @@
 import importlib
 import io
 import re
-import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pictures.inventory import coding, left_out, mended
 from pictures.metadata import ORIENTATION, Metadata
 from pictures.picture import PEAKS, Picture, levels
 from utils.errors import InputError, one_line
+from utils.files import check_regular
 from utils.system import check_memory
 
 # Formats Pillow recognises but needs Ghostscript, Windows or a plug-in of the user's to decode.
@@ -32,26 +32,20 @@ PHONES = {
     **dict.fromkeys((".heic", ".heif", ".hif"), ("pillow-heif", "pillow_heif")),
     ".jxl": ("pillow-jxl-plugin", "pillow_jxl"),
 }
+# Pictures that are not read, or, of cameras, as the preview alone: in a folder they are not left out in silence
+NAMED = (EXR, *PHONES, ".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2", ".pam")
 HEIC = re.compile(rb"....ftyp(hei[cxms]|hev[cxm]|mif1|msf1)", re.DOTALL)
 JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
-FEW_BITS = {"L;2": 2, "L;4": 4}  # of grey levels by Pillow's layouts
+FEW_LEVELS = {"L;2": 4, "L;4": 16}  # of grey by Pillow's layouts
 PHOTOMETRIC = 262
 ROWS = 256  # of a picture that are copied together
 SRGB_GAMMA = 0.45455  # that PNGs in sRGB give
 COPIES = 2  # of all pixels, while they are read
 STREAM = "-"  # what a picture is called that comes as bytes
-# How rows and columns are put upright, by EXIF's number
-UPRIGHT = {
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
-    8: lambda pixels: np.rot90(pixels),
-}
-# Pillow's modes that are others in disguise
+# By EXIF's number: whether rows are mirrored, then quarter turns counter-clockwise, to be upright
+UPRIGHT = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
 PILLOWS_LIMIT = Lock()
+# Pillow's modes that are others in disguise
 PLAIN = {"1": "L", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
 
 
@@ -60,7 +54,7 @@ def is_picture(path: Path) -> bool:
     files, such as macOS' `._x.png`."""
     ending = path.suffix.lower()
     form = Image.registered_extensions().get(ending)
-    known = ending in (EXR, *PHONES) or (form in Image.OPEN and form not in UNDECODED)
+    known = ending in NAMED or (form in Image.OPEN and form not in UNDECODED)
     return known and not path.name.startswith(".")
 
 
@@ -70,25 +64,10 @@ def list_pictures(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"no folder {folder}; put the pictures there or name another folder")
-    pictures = sorted(path for path in folder.iterdir() if path.is_file() and is_picture(path))
-    if not pictures:
-        pictures = sorted(path for path in folder.rglob("[!.]*") if path.is_file() and is_picture(path))
-    if not pictures:
-        raise InputError(f"no pictures in {folder}; expected files such as .png or .jpg")
-    return pictures
-
-
-def check_readable(path: Path) -> Path:
-    """`path`; InputError unless it is a regular file: others, such as pipes, may never end."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        mode = 0
-    if not mode or stat.S_ISDIR(mode):
-        raise InputError(f"no picture {path}; check the name")
-    if not stat.S_ISREG(mode):
-        raise InputError(f"{path} is no file but a pipe or a device; give - and send the picture to the standard input")
-    return path
+    for found in (folder.iterdir(), folder.rglob("[!.]*")):
+        if pictures := sorted(path for path in found if path.is_file() and is_picture(path)):
+            return pictures
+    raise InputError(f"no pictures in {folder}; expected files such as .png or .jpg")
 
 
 @contextmanager
@@ -114,7 +93,7 @@ def reading_errors(name: str) -> Iterator[None]:
 
 def opened(source: str | Path | bytes, name: str | None = None) -> Image.Image:
     """Pillow's image of a file, or of the content of one of this name, of which only the head is read; of any size."""
-    with io.BytesIO(source) if isinstance(source, bytes) else check_readable(Path(source)).open("rb") as stream:
+    with io.BytesIO(source) if isinstance(source, bytes) else check_regular(source, "picture").open("rb") as stream:
         head = stream.read(16)
     if HEIC.match(head) or head.startswith(JXL):
         package, module = PHONES[".jxl" if head.startswith(JXL) else ".heic"]
@@ -153,7 +132,7 @@ def read_picture(source: str | Path | bytes, name: str | None = None) -> Picture
     """
     name = name or name_of(source)
     with reading_errors(name):
-        content = source if isinstance(source, bytes) else check_readable(Path(source)).read_bytes()
+        content = source if isinstance(source, bytes) else check_regular(source, "picture").read_bytes()
         try:
             return _read(content, name)
         except (InputError, MemoryError):
@@ -173,7 +152,7 @@ def _read(content: bytes, name: str) -> Picture:
                 opened(content).verify()  # decoding alone leaves out the last checksums
             count = file.width * file.height * max(3, len(file.getbands()))
             check_memory(COPIES * count, f"{name}: reading {file.width}x{file.height} pixels")
-            if deep.is_misread(file):
+            if deep.is_misread(file, content):
                 raise UnidentifiedImageError
             picture = decoded(file, content, name)
             losses = [*picture.losses, *left_out(content, file)]
@@ -193,19 +172,17 @@ def _read(content: bytes, name: str) -> Picture:
 
 def _coloured(picture: Picture, info: Mapping[str, Any], code: tuple[int, int] | None) -> Picture:
     """With a profile for colours that a file describes without one."""
-    grey, profile, lost = picture.pixel_format.colours == "L", None, None
-    if picture.metadata.icc or picture.pixel_format.colours == "CMYK":
+    colours, profile, lost = picture.pixel_format.colours, None, None
+    if picture.metadata.icc or colours == "CMYK":
         return picture
     if code:
-        profile, lost = coded_profile(code, grey)
+        profile, lost = coded_profile(code, colours == "L")
     elif "srgb" not in info and ("gamma" in info or "chromaticity" in info):
-        gamma, (white, primaries) = info.get("gamma", SRGB_GAMMA), (BT709[6:], BT709[:6])
-        if "chromaticity" in info:
-            white, primaries = info["chromaticity"][:2], info["chromaticity"][2:]
-        is_srgb = np.allclose([*primaries, *white], BT709, atol=2e-3) and abs(gamma - SRGB_GAMMA) < 1e-3
-        if not is_srgb and gamma > 0 and min(*primaries, *white) >= 0:
-            curve = SRGB_CURVE if abs(gamma - SRGB_GAMMA) < 1e-3 else (1 / gamma,)
-            profile = rgb_profile((*primaries, *white), curve, grey)
+        gamma, places = info.get("gamma", SRGB_GAMMA), info.get("chromaticity", (*BT709[6:], *BT709[:6]))
+        primaries, is_srgb_curve = (*places[2:], *places[:2]), abs(gamma - SRGB_GAMMA) < 1e-3
+        is_srgb = np.allclose(primaries, BT709, atol=2e-3) and is_srgb_curve
+        if not is_srgb and gamma > 0 and min(primaries) >= 0:
+            profile = rgb_profile(primaries, SRGB_CURVE if is_srgb_curve else (1 / gamma,), colours == "L")
     losses = (*picture.losses, *([f"without {lost}"] if lost else []))
     return replace(picture, metadata=replace(picture.metadata, icc=profile), losses=losses)
 
@@ -213,13 +190,13 @@ def _coloured(picture: Picture, info: Mapping[str, Any], code: tuple[int, int] |
 def decoded(file: Image.Image, content: bytes, name: str) -> Picture:
     """Pixels of Pillow's image, of a file that is not yet loaded or without one, in the order in which it holds them.
 
-    Floats and whole numbers as `unit_floats` and `whole_numbers`.
+    Floats as `unit_floats`; InputError for whole numbers beyond 16 bits.
     """
     losses: tuple[str, ...] = ()
     bits, layout = deep.bits_of(file, content), str(next(iter(deep.layouts(file)), ("",))[0])
     if bits == 16:
         deep_ppm = deep.read_ppm(content) if file.format == "PPM" else None
-        if (picture := deep_ppm or deep.decode_twice(file, content, opened)) is not None:
+        if picture := deep_ppm or deep.decode_twice(file, content, opened):
             return _with_transparent_colour(picture, file)
     if bits > 8:
         losses = (f"{bits} bits reduced to 8",)
@@ -228,10 +205,11 @@ def decoded(file: Image.Image, content: bytes, name: str) -> Picture:
         pixels = np.array(file)[:, :, None]
         return unit_floats(Picture(1 - pixels if is_negative else pixels, "L"), name)
     if file.mode.startswith("I"):
-        picture = whole_numbers(file, name)
-        return _with_transparent_colour(
-            replace(picture, pixels=PEAKS[16] - picture.pixels) if is_negative else picture, file
-        )
+        pixels = np.array(file)[:, :, None]
+        if pixels.min() < 0 or pixels.max() > PEAKS[16]:
+            raise InputError(f"{name} holds whole numbers beyond 0 to 65535; convert it to 16 bits, or to floats")
+        picture = Picture((PEAKS[16] - pixels if is_negative else pixels).astype(np.uint16), "L")
+        return _with_transparent_colour(picture, file)
     if file.mode == "P":
         picture = file.convert("RGBA" if file.has_transparency_data else "RGB")
         pixels = np.array(picture)
@@ -266,19 +244,11 @@ def _with_transparent_colour(picture: Picture, file: Image.Image, layout: str = 
     colour = file.info.get("transparency")
     if picture.pixel_format.has_alpha or colour is None or isinstance(colour, bytes):
         return picture
-    if bits := FEW_BITS.get(layout):
-        colour = colour * PEAKS[8] // ((1 << bits) - 1)
+    if count := FEW_LEVELS.get(layout):
+        colour = colour * PEAKS[8] // (count - 1)
     opaque = (picture.pixels != np.array(colour)).any(axis=2, keepdims=True)
     alpha = opaque * picture.pixels.dtype.type(PEAKS[picture.pixel_format.depth])
     return replace(picture, pixels=np.dstack([picture.pixels, alpha]), channels=f"{picture.channels}A")
-
-
-def whole_numbers(image: Image.Image, name: str) -> Picture:
-    """Pillow's image of whole numbers as grey of 16 bits; InputError where there are others."""
-    pixels = np.array(image)[:, :, None]
-    if pixels.min() < 0 or pixels.max() > PEAKS[16]:
-        raise InputError(f"{name} holds whole numbers beyond 0 to 65535; convert it to 16 bits, or to floats")
-    return Picture(pixels.astype(np.uint16), "L")
 
 
 def unit_floats(picture: Picture, name: str) -> Picture:
@@ -311,7 +281,8 @@ def described(
         metadata = Metadata.of(info, exif, text)
     except Exception as error:  # Pillow's parsers raise anything at all on damaged EXIF; the pixels are whole
         losses = (*losses, f"metadata that cannot be read ({error})")
-    upright = UPRIGHT.get(orientation, lambda pixels: pixels)(picture.pixels)
+    mirrored, turns = UPRIGHT.get(orientation, (False, 0))
+    upright = np.rot90(picture.pixels[:, ::-1] if mirrored else picture.pixels, turns)
     return replace(picture, pixels=np.ascontiguousarray(upright), metadata=metadata, losses=losses)
 
 

@@ -20,18 +20,13 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
         ({"--input": "text.png"}, ["text.png"]),
         ({"--model": "nothere.pth"}, ["nothere.pth"]),
         ({"--model": "bicubik"}, ["bicubik", "'bicubic'"]),
-        ({"--model": "text.png"}, ["text.png", "checkpoint"]),
         ({"--scale": "0"}, ["--scale", "above 0"]),
-        ({"--scale": "two"}, ["--scale"]),
-        ({"--scale": "1000000"}, ["pixels"]),
         ({"--size": "10x10"}, ["--size", "--scale"]),
         ({"--scale": None}, ["--scale", "--size"]),
         ({"--output": "o.nonsense"}, ["o.nonsense"]),
-        ({"--fast": "maybe"}, ["--fast", "maybe"]),
         ({"--scal": "2"}, ["--scal"]),
         ({"--device": "tpu"}, ["tpu"]),
         ({"--device": "cuda:99"}, ["cuda:99"]),
-        ({"--gpu": "first"}, ["--gpu"]),
         ({"--backend": "cuda"}, ["--backend", "cuda"]),
         ({"--upsampler": "bilinear"}, ["lerf-net", "Bicubic"]),
         ({"--homography": "1,0,0,0,1,0,0,0"}, ["--homography", "--scale"]),
@@ -47,7 +42,6 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
         ({"--mask": "m.png"}, ["--mask", "--rotate"]),
         ({"--cmsr-map": "m.png"}, ["--cmsr-map", "--cmsr"]),
         ({"--cmsr_from": "3"}, ["--cmsr-from", "--cmsr"]),
-        ({"--cmsr_mse": "3"}, ["--cmsr-mse", "--cmsr"]),
         ({"--cmsr-report": ""}, ["--cmsr-report", "--cmsr"]),
         ({"--force": ""}, ["--force", "--cmsr"]),
         ({"--compare-at": "0,0,8,8"}, ["--compare-at", "--compare"]),
@@ -59,22 +53,22 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
         ({"--background": "red"}, ["--background", "o.png"]),
         ({"--suffix": "_x2"}, ["--suffix", "folder"]),
         ({"--format": "jpg"}, ["--format", "o.png"]),
-        ({"--overwrite": "", "--skip-existing": ""}, ["--overwrite", "--skip-existing"]),
         ({"--scale": None, "--size": "10x20x30"}, ["1920x"]),
         ({"--quality": "50"}, ["--quality", "PNG"]),
         ({"--quality": "0", "--output": "o.jpg"}, ["--quality", "1 to 100"]),
         ({"--model": "Lanczos"}, ["did you mean 'lanczos'"]),
         ({"--scale": None, "--rotate": "5", "--size": "10x"}, ["--size", "both"]),
         ({"--scale": None, "--rotate": "5", "--fit": "10x10"}, ["--fit", "--size"]),
-        ({"--scale": None, "--long_side": "0"}, ["--long-side"]),
         ({"--output": "o.ico"}, ["o.ico", "'.png'"]),
         ({"--scale": None, "--size": "65501x1", "--output": "o.jpg"}, ["o.jpg", "65500"]),
         ({"--scale": "260", "--output": "o.webp"}, ["o.webp", "16383"]),
         ({"--rotate": "10", "--mask": "o.png"}, ["--mask", "different"]),
-        ({"--rotate": "10", "--background": "rgb(300,0,0)"}, ["rgb(300,0,0)"]),
         ({"--scale": "1e308"}, ["pixels"]),
         ({"--scale": "1e308", "--rotate": "10"}, ["pixels"]),
         ({"--model": "text.pth"}, ["text.pth", "checkpoint"]),
+        ({"--crop": "90,0,10,10"}, ["not within 96x128"]),
+        ({"--crop": "0,0,10,10", "--compare": ""}, ["--compare"]),
+        ({"--suffix": "a/b"}, ["--suffix", "folder"]),
     ],
 )
 def test_demo_mistakes(pictures, capsys, change, words) -> None:
@@ -85,19 +79,6 @@ def test_demo_mistakes(pictures, capsys, change, words) -> None:
     line = mistake(capsys, demo, *(part for part in parts if part))
     assert all(word in line for word in words)
     assert not Path("o.png").exists()
-
-
-def test_impossible_crops(pictures, capsys) -> None:
-    common = ("--input", pictures / "a.png", "--output", "o.png", "--model", "bicubic", "--scale", "2")
-    assert "not within 96x128" in mistake(capsys, demo, *common, "--crop", "90,0,10,10")
-    assert "--compare" in mistake(capsys, demo, *common, "--crop", "0,0,10,10", "--compare")
-
-
-def test_a_suffix_names_no_folder(pictures, capsys) -> None:
-    options = ("--output", "out/", "--scale", 2, "--model", "bicubic")
-    for suffix in ("/../x", "a/b"):
-        assert "--suffix" in mistake(capsys, demo, "--input", pictures, *options, "--suffix", suffix)
-    assert not Path("out").exists()
 
 
 def test_every_option_takes_effect() -> None:

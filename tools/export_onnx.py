@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from models.checkpoints.exported import ENCODE, FORMAT, RENDER
 from models.checkpoints.loading import load_content, load_upscaler
 from models.continuous import Latent
-from models.decoders.non_local_latent import NonLocalLatent
+from models.decoders.ciaosr import NonLocalLatent
 from models.encoders.swinir import SwinIR
 from models.layers.cross_scale_attention import CROP, CrossScaleAttention
 from models.lerf.lerf_net import LeRFNetPlus

@@ -16,8 +16,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from datasets.folders import picture_size
-from datasets.warped import MATRIX_ENDINGS
+from datasets.folders import MATRIX_ENDINGS, picture_size
 from models.resampling.filters import CatmullRom
 from models.upscaler import Upscaler
 from pictures.reading import list_pictures, read_rgb

@@ -120,7 +120,7 @@ def save(run: Run) -> None:
 def train_step(run: Run, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """One step of the optimiser, over what all processes have of a batch on the device: this process's share of the
     loss, and the norm of the gradients. Nothing asks the device for a value."""
-    config, model = run.config, run.upscaler.model
+    config, model, normalization = run.config, run.upscaler.model, run.upscaler.normalization
     seed_everything(config.get("seed", 0), run.step, *([] if processes.is_first() else [processes.rank()]))
     factor = run.schedule.factor(run.step)
     for group, base_rate in zip(run.optimizer.param_groups, run.base_rates, strict=True):
@@ -133,7 +133,11 @@ def train_step(run: Run, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         last = number == len(batch_parts)
         held = nullcontext() if last or processes.count() == 1 else run.network.no_sync()
         with processes.answering(), held:
-            part_loss = share * loss_of(run, part)
+            inp = normalization.inp.apply(part["inp"]).contiguous(memory_format=speed.memory_format(config))
+            with speed.autocast(run.precision, run.upscaler.device):
+                values = run.network(inp, part["coord"], part["cell"])
+            gt = normalization.gt.apply(part["gt"], channels_last=True)
+            part_loss = share * run.loss(values.float(), gt)  # the mean over a batch's items
             run.scaler.scale(part_loss * processes.count()).backward()  # processes take the mean of their gradients
         own_loss += part_loss.detach()
     run.scaler.unscale_(run.optimizer)
@@ -147,15 +151,6 @@ def train_step(run: Run, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     if config.get("ema"):
         parts.average(run.released.model, model, config["ema"], run.step)
     return own_loss, norm
-
-
-def loss_of(run: Run, batch: Mapping[str, Tensor]) -> Tensor:
-    """The loss of the items in `batch`, their mean."""
-    normalization = run.upscaler.normalization
-    inp = normalization.inp.apply(batch["inp"]).contiguous(memory_format=speed.memory_format(run.config))
-    with speed.autocast(run.precision, run.upscaler.device):
-        values = run.network(inp, batch["coord"], batch["cell"])
-    return run.loss(values.float(), normalization.gt.apply(batch["gt"], channels_last=True))
 
 
 def finish_epoch(run: Run) -> str:

@@ -142,11 +142,13 @@ def make_optimizer(
     muon, groups = spec.get("name") == "muon", {}
     for name, parameter in trainable.items():
         part = max((part for part in factors if f"{name}.".startswith(f"{part}.")), key=len, default="")
-        groups.setdefault((part, muon and is_hidden(parameter)), []).append(parameter)
+        # Of a convolution that neither sees pictures nor makes them
+        hidden = muon and parameter.dim() == 4 and min(parameter.shape[:2]) > 4
+        groups.setdefault((part, hidden), []).append(parameter)
     # One group as a plain list: so published checkpoints hold it
-    kind = optimizers.factories.get(spec.get("name")) if isinstance(spec.get("name"), str) else None
-    if cuda and kind and "fused" in arguments_of(kind)[0] and "fused" not in (spec.get("args") or {}):
-        spec = {**spec, "args": {**(spec.get("args") or {}), "fused": True}}
+    args, kind = spec.get("args") or {}, optimizers.factories.get(str(spec.get("name")))
+    if cuda and kind and "fused" in arguments_of(kind)[0]:
+        spec = {**spec, "args": {"fused": True, **args}}
     params = [
         {"params": parameters, **({"hidden": hidden} if muon else {})} for (_, hidden), parameters in groups.items()
     ]
@@ -154,11 +156,6 @@ def make_optimizer(
     for group, (part, _) in zip(optimizer.param_groups, groups, strict=True):
         group["lr"] *= factors.get(part, 1)
     return optimizer
-
-
-def is_hidden(weight: Tensor) -> bool:
-    """Whether a weight is of a convolution that neither sees pictures nor makes them."""
-    return weight.dim() == 4 and min(weight.shape[:2]) > 4
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Any, path: str | Path) -> None:
@@ -215,13 +212,10 @@ class Schedule:
         if self.kind == "multi_step_lr":
             passed = sum(step // self.steps_per_epoch >= epoch for epoch in self.config[self.kind]["milestones"])
             return self.config[self.kind].get("gamma", 0.5) ** passed
-        if self.kind == "cosine_lr":
-            return self._cosine(step)
         if self.kind == "scheduler":
             return self.factors[min(step // self.steps_each, len(self.factors) - 1)]
-        return 1.0
-
-    def _cosine(self, step: int) -> float:
+        if self.kind is None:
+            return 1.0
         warmup, final = (self.config["cosine_lr"].get(key, 0) for key in ("warmup_steps", "final_factor"))
         if step < warmup:
             return (step + 1) / warmup

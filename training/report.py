@@ -19,7 +19,7 @@ import models
 from datasets.implicit import ImplicitDataset
 from evaluation.measure import measure_pair
 from evaluation.protocols import find_protocol
-from models.layers.lmmlp import LMMLP
+from models.layers.mlp import LMMLP
 from models.native import backends
 from models.upscaler import Upscaler
 from pictures.tensors import to_tensor

@@ -220,6 +220,15 @@ def check_types(config: Any, kinds: Mapping[str, Check], where: str) -> None:
         check(f"{where}: {dotted}", value, kind, optional=True)
 
 
+def check_complete(config: Any, kinds: Mapping[str, Check], where: str, optional: Iterable[str] = ()) -> None:
+    """InputError unless `config` has the keys of `kinds`, except `optional` ones, and no others, each of its kind."""
+    check_types(config, kinds, where)
+    check_keys(config, kinds, where)
+    for key in kinds:
+        if key not in optional:
+            require(config, key, where)
+
+
 def plain_number(value: float) -> float | int:
     """2 for 2.0, as people write scales in files and folder names."""
     return int(value) if value == int(value) else value

@@ -42,52 +42,52 @@ def check_regular(path: str | Path, what: str) -> Path:
     except FileNotFoundError:
         raise InputError(f"no {what} {path}; check the name") from None
     except (OSError, ValueError) as error:  # a loop of links, a name too long, a zero byte in it
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{what} {path} cannot be read: {reason}") from None
+        raise InputError(f"{what} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not stat.S_ISREG(mode):
         raise InputError(f"{what} {path} is no file but a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}")
     return path
 
 
-def read_text(path: str | Path, what: str, longest: int = LONGEST_TEXT) -> str:
-    """The UTF-8 text of a file of at most `longest` bytes."""
+@contextmanager
+def _parsing(path: str | Path, what: str, expected: str) -> Iterator[Path]:
+    """The regular file at `path`, parsed in the block; InputError for whatever a damaged one raises there."""
     path = check_regular(path, what)
     try:
-        with open(path, "rb") as file:
-            content = file.read(longest + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old formats: the file is read, or refused
+            yield path
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:
+        raise InputError(f"{path} is no {what} ({type(error).__name__}); expected {expected}") from None
+
+
+def read_text(path: str | Path, what: str, longest: int = LONGEST_TEXT) -> str:
+    """The UTF-8 text of a file of at most `longest` bytes."""
+    with _parsing(path, what, "UTF-8 text") as path, open(path, "rb") as file:
+        content = file.read(longest + 1)
         if len(content) > longest:
             raise InputError(f"{what} {path} is longer than {longest >> 10} KiB")
         return content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{what} {path} cannot be read: it is no text ({error.reason})") from None
-    except OSError as error:
-        raise InputError(f"{what} {path} cannot be read: {error.strerror}") from None
 
 
 def read_json(path: str | Path, what: str) -> Any:
     """The value in a JSON file."""
-    try:
+    with _parsing(path, what, "JSON"):
         return json.loads(read_text(path, what, LONGEST_JSON))
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{what} {path} is not JSON: {error}") from None
 
 
 def read_array(path: str | Path, what: str) -> np.ndarray:
     """The array of an .npy file of numbers."""
     import numpy as np
 
-    path = check_regular(path, what)
-    try:
+    with _parsing(path, what, "an .npy file") as path:
         content = np.load(path, allow_pickle=False)
         if not isinstance(content, np.ndarray):
             raise ValueError("several arrays")
-    except OSError as error:
-        raise InputError(f"{what} {path} cannot be read: {error.strerror}") from None
-    except Exception as error:  # whatever a damaged header makes NumPy raise
-        raise InputError(f"{path} is no {what} ({type(error).__name__}); expected an .npy file") from None
-    return content
+        return content
 
 
 def read_tensors(path: str | Path, what: str) -> Any:
@@ -98,38 +98,27 @@ def read_tensors(path: str | Path, what: str) -> Any:
     """
     import torch
 
-    path = check_regular(path, what)
-    check_archive(path, what)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old pickle protocols: the file loads, or is refused below
+    with _parsing(path, what, "a file written by torch.save") as path:
+        _check_archive(path)
+        try:
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise CodeInFileError(f"{path} holds more than tensors and would run code when loaded") from None
-        raise InputError(f"{path} is not a {what}; expected a file written by torch.save") from None
-    except Exception as error:  # whatever a damaged file makes PyTorch raise
-        kind = type(error).__name__
-        raise InputError(f"{path} is not a {what} ({kind}); expected a file written by torch.save") from None
+        except pickle.UnpicklingError as error:
+            if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+                raise CodeInFileError(f"{path} holds more than tensors and would run code when loaded") from None
+            raise
 
 
-def check_archive(path: Path, what: str) -> None:
+def _check_archive(path: Path) -> None:
     """InputError when a zip file, which torch.save has written since 2020, is damaged or unpacks to more than it is."""
-    try:
-        with open(path, "rb") as file:
-            if file.read(2) != b"PK":
-                return
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > path.stat().st_size:
-                raise InputError(f"{path} unpacks to {unpacked:,} bytes, more than it has; torch.save packs nothing")
-            damaged = archive.testzip()
-    except InputError:
-        raise
-    except Exception as error:  # whatever a damaged file makes zipfile raise
-        raise InputError(f"{path} is not a {what} ({type(error).__name__}); expected a file by torch.save") from None
-    if damaged:
-        raise InputError(f"{path} is damaged: the checksum of {damaged} differs; copy or download it again")
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise InputError(f"{path} unpacks to {unpacked:,} bytes, more than it has; torch.save packs nothing")
+        if damaged := archive.testzip():
+            raise InputError(f"{path} is damaged: the checksum of {damaged} differs; copy or download it again")
 
 
 TEMPORARY = re.compile(r"\.(.+\.)?[0-9a-f]{8}\.tmp")
@@ -254,23 +243,15 @@ BYTE = 1 << 30  # the one that is locked, far behind the text, which others may 
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, lockf
+except ImportError:  # Windows: folders are not locked
+    LOCK_EX = LOCK_NB = 0
 
-    def _lock(file: TextIO, wait: bool) -> None:
-        # Not flock: forked data workers would keep that after a kill
-        lockf(file, LOCK_EX | (0 if wait else LOCK_NB), 1, BYTE)
+    def lockf(*_: Any) -> None:
+        pass
 
-except ImportError:  # Windows
-    from msvcrt import LK_LOCK, LK_NBLCK, locking
 
-    def _lock(file: TextIO, wait: bool) -> None:
-        file.seek(BYTE)
-        while True:
-            try:
-                locking(file.fileno(), LK_LOCK if wait else LK_NBLCK, 1)
-                break
-            except OSError:  # LK_LOCK gives up after some seconds
-                if not wait:
-                    raise
+def _lock(file: TextIO, wait: bool) -> None:
+    lockf(file, LOCK_EX | (0 if wait else LOCK_NB), 1, BYTE)  # not flock: forked data workers keep that after a kill
 
 
 @contextmanager
@@ -293,10 +274,8 @@ def is_locked(folder: Path) -> bool:
     try:
         with open(folder / LOCK, "r+") as file:
             _lock(file, wait=False)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
     return False
 
 

@@ -25,14 +25,15 @@ def pipelined(
     """
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         upcoming = reader.submit(read, items[0]) if items else None
-        before: tuple[Item, Future | InputError] | None = None
+        before: tuple[Item, Future] | None = None
         for number, item in enumerate(items):
             content = upcoming
             upcoming = reader.submit(read, items[number + 1]) if number + 1 < len(items) else None
+            outcome: Future = Future()
             try:
                 outcome = writer.submit(write, item, work(item, content.result()))
             except InputError as error:
-                outcome = error
+                outcome.set_exception(error)
             if before:
                 yield _finished(*before)
             before = item, outcome
@@ -40,10 +41,8 @@ def pipelined(
             yield _finished(*before)
 
 
-def _finished(item: Item, outcome: Future | InputError) -> tuple[Item, Written | InputError]:
-    if isinstance(outcome, InputError):
-        return item, outcome
-    error = outcome.exception()
-    if error is not None and not isinstance(error, InputError):
-        raise error
-    return item, error or outcome.result()
+def _finished(item: Item, outcome: Future) -> tuple[Item, Written | InputError]:
+    try:
+        return item, outcome.result()
+    except InputError as error:
+        return item, error

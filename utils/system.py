@@ -18,9 +18,8 @@ from utils.processes import launched, local_count, local_rank
 if TYPE_CHECKING:
     import torch
 
-# Of a container, version 2 and version 1: microseconds of processor time in a period, and the period's length.
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+CGROUP = Path("/sys/fs/cgroup")  # of a container
+QUOTA = CGROUP / "cpu.max"  # microseconds of processor time in a period, and the period's length
 
 _chosen: list[int] = []  # what --threads says, if anything
 
@@ -69,16 +68,15 @@ def uncollected() -> Iterator[None]:
 
 
 def threads_without_torch(number: int | None = None) -> int:
-    """Thread count where PyTorch is not needed: `number`, else OMP_NUM_THREADS, else one a processor."""
+    """`settle_threads` where PyTorch is not needed; returns `threads_in_use`."""
     _choose(number)
     return threads_in_use()
 
 
 def threads_in_use() -> int:
-    """Thread count of this process beside PyTorch's: `--threads`, else as `threads_without_torch`."""
+    """Thread count of this process beside PyTorch's: `--threads`, else OMP_NUM_THREADS, else one a processor."""
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    chosen = _chosen[0] if _chosen else None
-    return chosen or (int(given) if given.isdecimal() and int(given) else available_processors())
+    return next(iter(_chosen), None) or (given.isdecimal() and int(given)) or available_processors()
 
 
 def _choose(number: int | None) -> int | None:
@@ -106,21 +104,15 @@ def data_workers(number: int | str | None = None) -> int:
 
 def _quota() -> float | None:
     """Processors' worth of time that the container may take; None without a limit."""
-    for read in (lambda: QUOTA.read_text().split(), lambda: [path.read_text() for path in QUOTA_V1]):
-        try:
-            quota, period = map(float, read())
-        except (OSError, ValueError):  # no such container, or "max"
-            continue
-        if quota > 0 and period > 0:
-            return quota / period
-    return None
+    try:
+        quota, period = map(float, QUOTA.read_text().split())
+    except (OSError, ValueError):  # no such container, or "max"
+        return None
+    return quota / period
 
 
 ENDED = re.compile("can't allocate memory|out of memory|not enough memory|bad_alloc", re.IGNORECASE)
-CGROUPS = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
-)
+LIMIT, USAGE = CGROUP / "memory.max", CGROUP / "memory.current"
 
 # Parameters of glibc's mallopt, and how they are named in the environment
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -149,21 +141,16 @@ def keep_freed() -> None:
 def available_memory() -> int | None:
     """Bytes that this process may still take without being stopped: of the machine, its container and its own limit;
     None where the system does not say."""
-    limits = [_machine(), *(_container(*files) for files in CGROUPS), _process()]
+    limits = (_machine(), _container(), _process())
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def check_memory(needed: int, what: str, allowed: int | None = None) -> None:
     """InputError when `what` needs more bytes than there are, or than are `allowed`."""
-    available = available_memory()
-    if allowed is not None and needed > allowed:
-        raise InputError(
-            f"{what} needs about {amount(needed)} of memory, --memory allows {amount(allowed)}; ask for a smaller size"
-        )
-    if available is not None and needed > available:
-        raise InputError(
-            f"{what} needs about {amount(needed)} of memory, {amount(available)} are free; ask for a smaller size"
-        )
+    for limit, words in ((allowed, "--memory allows {}"), (available_memory(), "{} are free")):
+        if limit is not None and needed > limit:
+            free = words.format(amount(limit))
+            raise InputError(f"{what} needs about {amount(needed)} of memory, {free}; ask for a smaller size")
 
 
 def amount(size: float) -> str:
@@ -204,9 +191,9 @@ def _machine() -> int | None:
         return None
 
 
-def _container(limit: Path, usage: Path) -> int | None:
+def _container() -> int | None:
     try:
-        return max(0, int(limit.read_text()) - int(usage.read_text()))
+        return max(0, int(LIMIT.read_text()) - int(USAGE.read_text()))
     except (OSError, ValueError):  # no such container, or "max"
         return None
 
@@ -235,34 +222,31 @@ def select_device(device: str = "auto", gpu: str | None = None) -> tuple[torch.d
         return _own_gpu(gpu), None
     if local_count() > 1 and device.startswith("cuda:"):
         raise InputError(f"--device {device}: each process of torchrun takes a GPU of its own; give --device cuda")
-    if gpu is not None and device == "auto":
-        number = gpu.split(",")[0].strip()
-        if not number.isdigit():
-            raise InputError(f"--gpu {gpu}: expected the number of a GPU, such as 0")
-        if int(number) < torch.cuda.device_count():
-            return torch.device("cuda", int(number)), None
-        if torch.backends.mps.is_available():
-            return torch.device("mps"), None
-        return torch.device("cpu"), f"--gpu {gpu}: no such GPU on this machine, using the CPU"
+    notice = None
     if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda"), None
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu"), None
+        there = "mps" if torch.backends.mps.is_available() else "cpu"
+        number = None if gpu is None else gpu.split(",")[0].strip()
+        if number is not None and not number.isdigit():
+            raise InputError(f"--gpu {gpu}: expected the number of a GPU, such as 0")
+        if number is None:
+            device = "cuda" if torch.cuda.is_available() else there
+        elif int(number) < torch.cuda.device_count():
+            device = f"cuda:{number}"
+        else:
+            device = there
+            if there == "cpu":
+                notice = f"--gpu {gpu}: no such GPU on this machine, using the CPU"
     try:
         chosen = torch.device(device)
     except RuntimeError:
         raise InputError(f"--device {device}: expected auto, cpu, cuda, cuda:N or mps") from None
-    if chosen.type == "cpu":
-        return chosen, None
-    if chosen.type == "cuda":
-        if (chosen.index or 0) < torch.cuda.device_count():
-            return chosen, None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
         )
-    if chosen.type == "mps" and torch.backends.mps.is_available():
-        return chosen, None
-    raise InputError(f"--device {device} is not available on this machine; use --device auto")
+    if chosen.type not in ("cpu", "cuda") and not (chosen.type == "mps" and torch.backends.mps.is_available()):
+        raise InputError(f"--device {device} is not available on this machine; use --device auto")
+    return chosen, notice
 
 
 def _own_gpu(gpu: str | None) -> torch.device:

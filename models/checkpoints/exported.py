@@ -8,18 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.capabilities import Tiling
-from models.continuous import ContinuousModel, Field, Latent
+from models.continuous import ContinuousModel, Field, Latent, Tiling
 from models.zoo import ONNX_NOTE
-from utils.config import MAPPING, NUMBERS, SWITCH, TEXT, TEXTS, check_keys, check_types, require, whole
+from utils.config import MAPPING, NUMBERS, SWITCH, TEXT, TEXTS, Check, check_complete, whole
 from utils.errors import InputError, shortened
 from utils.files import check_regular, read_json
 
 FORMAT = "continua-onnx-1"
 ENCODE, RENDER = "encode.onnx", "render.onnx"
 KINDS = {
-    "format": TEXT, "model": MAPPING, "weights_hash": TEXT, "opset": whole(1), "calls": MAPPING, "latent": TEXTS,
-    "render_inputs": TEXTS, "sha256": MAPPING, "trained_scales": NUMBERS, "averages": SWITCH, "tiling": TEXT,
+    "format": Check(f"{FORMAT}, which exports have now", lambda v: v == FORMAT),
+    "model": MAPPING, "weights_hash": TEXT, "opset": whole(1), "calls": MAPPING, "latent": TEXTS,
+    "render_inputs": TEXTS, "sha256": MAPPING, "trained_scales": NUMBERS, "averages": SWITCH,
+    "tiling": Check("how it may be tiled", lambda v: v in [tiling.value for tiling in Tiling]),
     "floats_per_query": whole(1), "smallest_side": whole(1), "largest_side": whole(1),
 }  # fmt: skip
 OPTIONAL = ("trained_scales", "largest_side")
@@ -53,13 +54,17 @@ class ExportedModel(ContinuousModel):
 
     def __init__(self, folder: str | Path):
         super().__init__()
-        folder = Path(folder)
-        note = read_note(folder)
+        path = (folder := Path(folder)) / ONNX_NOTE
+        note = read_json(path, "note of an ONNX export")
+        check_complete(note, KINDS, str(path), OPTIONAL)
+        known = [*note["latent"], "coord", "cell"]
+        if not set(note["render_inputs"]) <= set(known):
+            raise InputError(f"{path}: render_inputs is {shortened(note['render_inputs'])}, not of {shortened(known)}")
         self.latent_names, self.render_inputs = note["latent"], note["render_inputs"]
         self.floats_per_query = note["floats_per_query"]
         self.trained_scales = tuple(note["trained_scales"]) if note.get("trained_scales") else None
         self.averages = note["averages"]
-        self.kind_of_tiling = Tiling(note["tiling"])
+        self._tiling = Tiling(note["tiling"])
         self.sides = note["smallest_side"], note.get("largest_side")
         self.weights = note["weights_hash"]
         self.sessions = {name: _session(folder / name, note["sha256"].get(name)) for name in (ENCODE, RENDER)}
@@ -69,14 +74,13 @@ class ExportedModel(ContinuousModel):
 
     @property
     def tiling(self) -> Tiling:
-        return self.kind_of_tiling
+        return self._tiling
 
     def encode(self, image: Tensor) -> ExportedLatent:
         smallest, largest = self.sides
         if min(image.shape[-2:]) < smallest or (largest and max(image.shape[-2:]) > largest):
-            allowed = f"from {smallest}" + (f" to {largest}" if largest else "")
-            height, width = image.shape[-2:]
-            raise InputError(f"this ONNX export takes sides {allowed} pixels, not {width}x{height}; use the checkpoint")
+            allowed, given = f"{smallest} to {largest or 'any'}", "x".join(map(str, image.shape[:-3:-1]))
+            raise InputError(f"this ONNX export takes sides from {allowed} pixels, not {given}; use the checkpoint")
         parts = self._run(ENCODE, self.latent_names, {"image": image})
         return ExportedLatent(parts[0], image, parts)
 
@@ -84,9 +88,7 @@ class ExportedModel(ContinuousModel):
         if cell.dim() == 4 and "cell" in self.render_inputs:
             low, high = cell.amin((2, 3)), cell.amax((2, 3))
             if ((high - low) > CONSTANT * high).any():
-                raise InputError(
-                    "an ONNX export takes one size of output pixels, which varies here; use the checkpoint"
-                )
+                raise InputError("an ONNX export takes output pixels of one size; use the checkpoint")
         cell = cell.mean((2, 3)) if cell.dim() == 4 else cell
         return ExportedField(latent.image.permute(0, 2, 3, 1), parts=latent.parts, cell=cell)
 
@@ -108,25 +110,6 @@ class ExportedModel(ContinuousModel):
         except Exception as error:  # onnxruntime's errors have no common base but this
             raise InputError(f"{name} cannot be run: {shortened(str(error))}") from None
         return tuple(torch.from_numpy(part).to(device) for part in made)
-
-
-def read_note(folder: Path) -> dict[str, Any]:
-    """What the note of an export says; InputError when it is not one of ours."""
-    path = folder / ONNX_NOTE
-    note = read_json(path, "note of an ONNX export")
-    check_types(note, KINDS, str(path))
-    check_keys(note, KINDS, str(path))
-    for key in KINDS:
-        if key not in OPTIONAL:
-            require(note, key, str(path))
-    if note["format"] != FORMAT:
-        raise InputError(f"{path}: format {shortened(note['format'])} is not {FORMAT}; export the model again")
-    known = [*note["latent"], "coord", "cell"]
-    if not set(note["render_inputs"]) <= set(known):
-        raise InputError(f"{path}: render_inputs is {shortened(note['render_inputs'])}, not of {shortened(known)}")
-    if note["tiling"] not in [tiling.value for tiling in Tiling]:
-        raise InputError(f"{path}: tiling is {shortened(note['tiling'])}; export the model again")
-    return note
 
 
 def _session(path: Path, sha256: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Files of the LeRF authors' programs: pickled networks, read without running code, and folders of .npy tables."""
+"""Files of the LeRF authors' programs: pickled networks, read without running code, and folders of .npy LUTs."""
 
 import hashlib
 import json
@@ -17,11 +17,11 @@ from torch import Tensor
 from models.lerf.stages import PATTERNS, Modes
 from models.lerf.tables import ENTRIES, LookUpLeRF
 from models.registry import make
-from utils.config import MAPPING, check_keys, check_of, check_types, require
+from utils.config import MAPPING, check_complete, check_of
 from utils.errors import InputError
 from utils.files import atomic_file, read_array, read_json
 
-# What a pickled module is rebuilt from; every other name in the file becomes an Inert.
+# Pickled modules are rebuilt from these; every other name in a file becomes an Inert.
 REBUILDERS = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
@@ -30,13 +30,13 @@ REBUILDERS = {
 }
 NOTE = "tables.json"
 NOTE_KINDS = {"modes": check_of(Modes), "sha256": MAPPING}
-KERNEL_OF_VALUES = {1: "linear", 3: "gauss"}
+KERNELS = {1: "linear", 3: "gauss"}  # by how many values an entry of stage 2 holds
 
 
 class Inert:
     """Stands for whatever a file names: takes any arguments and state, does nothing with them."""
 
-    dump_patches = False  # what torch.load asks classes in files of before PyTorch 1.6
+    dump_patches = False  # torch.load asks classes in files of before PyTorch 1.6 for it
 
     def __new__(cls, *arguments: Any, **named: Any) -> "Inert":
         return super().__new__(cls)
@@ -47,17 +47,15 @@ class Inert:
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
-    def append(self, value: Any) -> None: ...
+    def _ignore(self, *arguments: Any) -> None: ...
 
-    def extend(self, values: Any) -> None: ...
-
-    def __setitem__(self, key: Any, value: Any) -> None: ...
+    append = extend = __setitem__ = _ignore
 
 
 class Unpickler(pickle._Unpickler):
     """An unpickler that knows tensors and nothing else: no name in a file is ever imported or called.
 
-    It is the one in Python, for that in C takes as much memory as the largest number of an object that a file gives.
+    It is the one in Python: that in C takes as much memory as the largest number of an object that a file gives.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -65,7 +63,7 @@ class Unpickler(pickle._Unpickler):
 
 
 class Restricted:
-    """What torch.load uses of the pickle module, with the restricted unpickler everywhere."""
+    """The functions that torch.load uses of the pickle module, with the restricted unpickler everywhere."""
 
     Unpickler = Unpickler
 
@@ -74,8 +72,9 @@ class Restricted:
         return Unpickler(file, **arguments).load()
 
 
-def read_pickled_module(path: str | Path) -> dict[str, Tensor]:
-    """The parameters of a whole module that torch.save pickled; InputError when the file holds anything else."""
+def pickled_network_spec(path: str | Path) -> dict[str, Any]:
+    """`{name, args, sd}` of the LeRF-L, LeRF-G or LeRF-Net that a `Model_*.pth` of the authors' programs holds, a whole
+    module that torch.save pickled; InputError when the file holds anything else."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about classes whose source it cannot compare
@@ -83,9 +82,10 @@ def read_pickled_module(path: str | Path) -> dict[str, Tensor]:
         parameters = dict(_parameters(module, ""))
     except Exception as error:  # a file made to be refused can fail in any way
         raise InputError(f"{path} holds no network that can be read ({type(error).__name__})") from None
-    if not parameters:
-        raise InputError(f"{path} holds no network")
-    return parameters
+    try:
+        return _network_spec(parameters)
+    except (KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path} holds a network that is no LeRF-L, LeRF-G or LeRF-Net ({error})") from None
 
 
 def _parameters(module: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
@@ -96,15 +96,6 @@ def _parameters(module: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
             yield f"{prefix}{name}", value.detach()
     for name, child in (module.state.get("_modules") or {}).items():
         yield from _parameters(child, f"{prefix}{name}.")
-
-
-def pickled_network_spec(path: str | Path) -> dict[str, Any]:
-    """`{name, args, sd}` of the LeRF-L, LeRF-G or LeRF-Net that a `Model_*.pth` of the authors' programs holds."""
-    parameters = read_pickled_module(path)
-    try:
-        return _network_spec(parameters)
-    except (KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{path} holds a network that is no LeRF-L, LeRF-G or LeRF-Net ({error})") from None
 
 
 def _network_spec(parameters: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -119,40 +110,31 @@ def _network_spec(parameters: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def tables_spec(folder: Path) -> dict[str, Any]:
-    """`{name, args, sd}` of the tables in a folder, `LUT_s1_sr0.npy` ..., or fine-tuned ones, `LUTft_s1_sr0.npy` ...,
-    which are preferred where both are there.
+    """`{name, args, sd}` of the LUTs in a folder, `LUT_s1_sr0.npy` ..., or of the fine-tuned `LUTft_s1_sr0.npy` ...
+    where they are there.
 
-    The patterns are those that `write_tables` noted beside them, else all, as published: what a model gives without
-    one of its patterns is no picture. InputError names a file that is missing, of another shape, or changed.
+    The patterns are those that `write_tables` noted beside them, else all, as published. InputError names a file that
+    is missing, of another shape, or changed.
     """
-    noted = _read_note(folder)
-    modes = noted.get("modes", "".join(PATTERNS))
+    modes, sha256 = "".join(PATTERNS), {}
+    if (note := folder / NOTE).exists():
+        noted = read_json(note, "note of tables")
+        check_complete(noted, NOTE_KINDS, str(note))
+        modes, sha256 = noted["modes"], noted["sha256"]
     prefix = "LUTft_" if any(folder.glob("LUTft_*.npy")) else "LUT_"
     values = _read_table(folder / f"{prefix}s2_{modes[0]}r0.npy").shape[1]
-    kernel = KERNEL_OF_VALUES.get(values)
-    if kernel is None:
+    if values not in KERNELS:
         raise InputError(f"{folder}: tables of stage 2 hold {values} values an entry; expected 1 or 3")
-    spec = {"name": "lerf-lut", "args": {"kernel": kernel, "modes": modes}}
+    spec = {"name": "lerf-lut", "args": {"kernel": KERNELS[values], "modes": modes}}
     tables = {}
     for name, _, _, values in make(spec).units():
         path = folder / f"{prefix}{name}.npy"
         tables[name] = _read_table(path)
         if tables[name].shape != (ENTRIES, values):
             raise InputError(f"{path} is {tuple(tables[name].shape)}; expected {(ENTRIES, values)}")
-        if noted and noted["sha256"].get(path.name, _sha256(tables[name])) != _sha256(tables[name]):
+        if path.name in sha256 and sha256[path.name] != _sha256(tables[name]):
             raise InputError(f"{path} is not the table that {NOTE} beside it notes; export it again or remove the note")
     return {**spec, "sd": tables}
-
-
-def _read_note(folder: Path) -> dict[str, Any]:
-    """What `write_tables` noted in a folder; nothing where it did not."""
-    path = folder / NOTE
-    if not path.exists():
-        return {}
-    noted = read_json(path, "note of tables")
-    check_types(noted, NOTE_KINDS, str(path))
-    check_keys(noted, NOTE_KINDS, str(path))
-    return {key: require(noted, key, str(path)) for key in NOTE_KINDS}
 
 
 def _read_table(path: Path) -> Tensor:
@@ -161,9 +143,8 @@ def _read_table(path: Path) -> Tensor:
         raise InputError(f"no table {path}; a folder of tables needs one for every stage, pattern and direction")
     table = read_array(path, "table")
     if table.dtype != np.int8 or table.ndim != 2:
-        raise InputError(
-            f"{path} holds {table.dtype} of shape {table.shape}; expected int8 of shape ({ENTRIES}, values)"
-        )
+        found = f"{table.dtype} of shape {table.shape}"
+        raise InputError(f"{path} holds {found}; expected int8 of shape ({ENTRIES}, values)")
     return torch.from_numpy(table)
 
 
@@ -172,7 +153,7 @@ def _sha256(table: Tensor) -> str:
 
 
 def write_tables(folder: Path, model: LookUpLeRF) -> None:
-    """The tables of a model as the authors' programs read them, `LUT_s1_sr0.npy` ..., and a note of their patterns and
+    """The LUTs of a model as the authors' programs read them, `LUT_s1_sr0.npy` ..., and a note of their patterns and
     hashes."""
     sha256 = {}
     for name, table in model.tables():

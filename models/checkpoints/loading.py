@@ -12,11 +12,11 @@ from models.checkpoints.lerf import pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.networks import NETWORK, SpandrelNetwork, network_spec
 from models.checkpoints.safetensors_files import is_safetensors, load_safetensors, read_metadata, reading
+from models.computing import choose
 from models.continuous import ContinuousModel
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
 from models.native import backends
 from models.normalization import Normalization
-from models.precision import choose
 from models.registry import make
 from models.upscaler import Upscaler
 from models.zoo import ModelFile, resolve
@@ -40,28 +40,35 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU; InputError when it is missing, damaged, none, or wants to run code."""
+    """The content of a checkpoint or a folder of LUTs, on the CPU; InputError when it is missing, damaged, none, or
+    wants to run code."""
     path = Path(path)
+    if path.is_dir():
+        return {"model": tables_spec(path)}
     if is_safetensors(path):
         return _load_safetensors(path)
     try:
         content = read_tensors(path, "checkpoint")
-    except CodeInFileError:
-        return {"model": _pickled_network(path)}
+    except CodeInFileError as error:  # the one kind of such files that is read, without running any of it
+        try:
+            return {"model": pickled_network_spec(path)}
+        except InputError as reason:
+            raise InputError(f"{error}, and is not one of the LeRF authors' files ({reason})") from None
+    if not isinstance(content, dict):
+        content = {"model": content}
     try:
-        if isinstance(content, dict) and HASH in content:
+        if HASH in content:
             check_hash(content, content_hash({key: value for key, value in content.items() if key != HASH}))
-        if isinstance(content, dict) and is_mmediting(content):
+        if is_mmediting(content):
             return {"model": ciaosr_spec(content)}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
         raise InputError(f"{path} holds no model that can be read: {shortened(error)}") from None
-    if isinstance(content, dict) and isinstance(content.get("model"), dict) and "name" in content["model"]:
-        return content
-    if spec := network_spec(content):
+    is_spec = isinstance(content.get("model"), dict)
+    if not (is_spec and "name" in content["model"]) and (spec := network_spec(content)):
         return {"model": spec}
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+    if not is_spec:
         raise InputError(f"{path} holds no model; expected {{model: {{name, args, sd}}}}")
     return content
 
@@ -78,33 +85,16 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
     return {**content, "model": {**content["model"], "sd": parameters}}
 
 
-def _pickled_network(path: Path) -> dict[str, Any]:
-    """The one kind of file with more than tensors in it that is read, without running any of it."""
-    try:
-        return pickled_network_spec(path)
-    except InputError as error:
-        raise InputError(
-            f"{path} is refused: it holds more than tensors and would run code when loaded, and is not one of the LeRF "
-            f"authors' files ({error})"
-        ) from None
-
-
 def load_content(model: str | Path | ModelFile) -> dict[str, Any]:
     """The content of a checkpoint of this project or its papers, or of a folder of LUTs, as `models.zoo.resolve` finds
     it; InputError for others."""
     file = resolve(model)
-    if file.path is None or file.kind == "onnx":
-        raise InputError(
-            f"{model} is {'a filter' if file.path is None else 'an ONNX export already'}; name a checkpoint"
-        )
-    content = _content(file)
+    if file.kind in ("filter", "onnx"):
+        raise InputError(f"{model} is {'a filter' if file.path is None else 'an ONNX export'}; name a checkpoint")
+    content = load_checkpoint(file.path)
     if content["model"].get("name") == NETWORK:
         raise InputError(f"{file.path} is a network of another program, which is run as it is, and not changed here")
     return content
-
-
-def _content(file: ModelFile) -> dict[str, Any]:
-    return {"model": tables_spec(file.path)} if file.kind == "luts" else load_checkpoint(file.path)
 
 
 def load_upscaler(
@@ -118,36 +108,26 @@ def load_upscaler(
 
     The normalisation is the checkpoint's own `data_norm`; files without one, as the authors', take `data_norm` (a
     config's), else the model's own; so are the trained scales. `backend` is as in `models.native.backends.choose`,
-    `precision` as in `models.precision.choose`.
+    `precision` as in `models.computing.choose`.
     """
     file, device = resolve(model), device or torch.device("cpu")
-    if file.path is None:
-        return _upscaler(make({"name": file.label}), None, device, backend, precision)
-    if file.kind == "onnx":
-        return _upscaler(ExportedModel(file.path), None, device, backend, precision)
-    content = _content(file)
-    try:
-        made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
-        return _upscaler(made, content.get("data_norm") or data_norm, device, backend, precision, file.precision)
-    except InputError as error:
-        raise InputError(f"{file.path}: {error}") from None
-    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever a file may hold
-        raise InputError(f"{file.path} describes a model that cannot be built: {shortened(error)}") from None
-
-
-def _upscaler(
-    model: ContinuousModel,
-    data_norm: Mapping[str, Any] | None,
-    device: torch.device,
-    backend: str,
-    precision: str,
-    released: str = "float32",
-) -> Upscaler:
-    """A model on a device, where `backend` and `precision` are possible for it."""
-    backends.check(backend, model.native_library)
-    precision = choose(precision, model.encodes, device, released)
-    normalization = Normalization.from_config(data_norm) if data_norm else None
-    return Upscaler(model.to(device, memory_format=torch.channels_last), normalization, device, backend, precision)
+    if file.kind == "filter":
+        made, normalization = make({"name": file.label}), None
+    elif file.kind == "onnx":
+        made, normalization = ExportedModel(file.path), None
+    else:
+        content = load_checkpoint(file.path)
+        try:
+            made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
+            data_norm = content.get("data_norm") or data_norm
+            normalization = Normalization.from_config(data_norm) if data_norm else None
+        except InputError as error:
+            raise InputError(f"{file.path}: {error}") from None
+        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever a file may hold
+            raise InputError(f"{file.path} describes a model that cannot be built: {shortened(error)}") from None
+    backends.check(backend, made.native_library)
+    precision = choose(precision, made.encodes, device, file.precision)
+    return Upscaler(made.to(device, memory_format=torch.channels_last), normalization, device, backend, precision)
 
 
 def on_upsampler(net: Upscaler, upsampler: Upscaler, precision: str = "float32") -> Upscaler:
@@ -167,8 +147,8 @@ def on_upsampler(net: Upscaler, upsampler: Upscaler, precision: str = "float32")
 def make_continuous(
     spec: Mapping[str, Any], load_sd: bool = False, trained_scales: Sequence[float] | None = None
 ) -> ContinuousModel:
-    """A complete model, trained for the scales from the first to the second of `trained_scales`, where they are given;
-    InputError when `spec` names only a part of one."""
+    """A complete model, with the smallest and largest of `trained_scales` where they are given; InputError when `spec`
+    names only a part of one."""
     made = SpandrelNetwork(spec["sd"]) if spec.get("name") == NETWORK else make(spec, load_sd)
     if not isinstance(made, ContinuousModel):
         raise InputError(f"{shortened(spec['name'])} is only a part of a model, such as an encoder; name a decoder")

@@ -1,9 +1,9 @@
 """Checkpoints as .safetensors: parameters as tensors, everything else as JSON in the metadata.
 
 Keys of the metadata: `model`, `{name, args}`; `data_norm`; `trained_scales`; `tables`, the layout of LUTs; `figures`,
-what was measured by which protocol; `licence` and `precision`, plain text, see `models.zoo.ModelFile`; `content_hash`,
-of the tensors and of all other metadata. What only training needs (optimiser, step, config) stays in the .pth. Nothing
-here imports PyTorch.
+measured by which protocol; `licence` and `precision`, plain text, see `models.zoo.ModelFile`; `content_hash`, of the
+tensors and all other metadata. Training state (optimiser, step, config) stays in the .pth. Nothing here imports
+PyTorch.
 """
 
 import json
@@ -35,7 +35,7 @@ def is_safetensors(path: str | Path) -> bool:
 
 
 def released(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a checkpoint people need who use the model: all but the state of its training."""
+    """A checkpoint without the state of its training."""
     return {"model": content["model"], **{key: content[key] for key in KEPT if content.get(key) is not None}}
 
 
@@ -49,8 +49,9 @@ def save_safetensors(path: str | Path, content: Mapping[str, Any]) -> None:
     tensors = {name: _as_array(value) for name, value in kept["model"]["sd"].items()}
     metadata = {"format": "pt", "model": _as_json("model", spec)}
     metadata |= {key: kept[key] if key in TEXTS else _as_json(key, kept[key]) for key in KEPT if key in kept}
+    metadata[HASH] = _hash(tensors, metadata)
     with atomic_file(path) as temporary:
-        temporary.write_bytes(_in_order(save(tensors, {**metadata, HASH: _hash(tensors, metadata)})))
+        temporary.write_bytes(_in_order(save(tensors, metadata)))
 
 
 def load_safetensors(path: str | Path) -> dict[str, Any]:
@@ -68,14 +69,14 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         check_hash(metadata, _hash(arrays, {key: value for key, value in metadata.items() if key != HASH}))
         if "model" not in metadata:
             raise InputError("its metadata describe no model; expected a file by train.py or tools.convert")
-        kept = {key: metadata[key] for key in KEPT if key in metadata}
-        content = {key: value if key in TEXTS else _of_json(key, value) for key, value in kept.items()}
-        spec = _of_json("model", metadata["model"])
+        kept = [key for key in ("model", *KEPT) if key in metadata]
+        content = {key: metadata[key] if key in TEXTS else _of_json(key, metadata[key]) for key in kept}
+        spec = content["model"]
         if not isinstance(spec, dict) or "sd" in spec:
             raise InputError(f"its metadata describe a model by {shortened(spec)}; expected {{name, args}}")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return {"model": {**spec, "sd": arrays}, **content}
+    return {**content, "model": {**spec, "sd": arrays}}
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -83,16 +84,6 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     path = check_regular(path, "checkpoint")
     with reading(path) as file:
         return _header(file, path)[1]
-
-
-def _in_order(content: bytes) -> bytes:
-    """A file with its metadata in order, so that the same model always gives the same bytes; aligned as before."""
-    length = int.from_bytes(content[:LENGTH_BYTES], "little")
-    header = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % LENGTH_BYTES)
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text + content[LENGTH_BYTES + length :]
 
 
 @contextmanager
@@ -121,6 +112,16 @@ def _header(file: BinaryIO, path: Path) -> tuple[bytes, dict[str, str]]:
     return length.to_bytes(LENGTH_BYTES, "little") + header, metadata
 
 
+def _in_order(content: bytes) -> bytes:
+    """A file with its metadata sorted, so that the same model always gives the same bytes; aligned as before."""
+    length = int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % LENGTH_BYTES)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text + content[LENGTH_BYTES + length :]
+
+
 def _as_array(value: "Tensor") -> np.ndarray:
     """A copy, for the format does not hold tensors that share memory; NumPy has no bfloat16."""
     value = value.detach().cpu()
@@ -134,19 +135,9 @@ def _hash(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str
 
 def _as_json(key: str, value: Any) -> str:
     try:
-        text = json.dumps(value, allow_nan=False)
-        if json.loads(text) == _with_lists(value):
-            return text
+        return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        pass
-    raise InputError(f"'{key}' of the checkpoint is {shortened(value)}, which JSON cannot hold")
-
-
-def _with_lists(value: Any) -> Any:
-    """`value` with lists in the place of tuples."""
-    if isinstance(value, Mapping):
-        return {key: _with_lists(part) for key, part in value.items()}
-    return [_with_lists(part) for part in value] if isinstance(value, list | tuple) else value
+        raise InputError(f"'{key}' of the checkpoint is {shortened(value)}, which JSON cannot hold") from None
 
 
 def _of_json(key: str, text: str) -> Any:

@@ -42,8 +42,8 @@ def painted(model: LMFDecoder, field: ModulatedField, grid: Grid) -> Tensor:
 def level_errors(upscaler: Upscaler, latent: Any, target: float, measure: str, rule: str) -> list[LevelErrors]:
     """The errors of every candidate scale below `target` on one encoded picture.
 
-    For the `published` rule levels have its truncated sizes and their own cells, not clipped at the trained scale, and
-    errors are of normalised values.
+    The `published` rule truncates levels' sizes, does not clip their cells at the trained scale, and compares
+    normalised values.
     """
     model: LMFDecoder = upscaler.model
     image, published = latent.image, rule == PUBLISHED
@@ -79,10 +79,10 @@ def published_levels(
 ) -> dict[float, float]:
     """LMF's rule: {scale: threshold} from the `level_errors` of every picture, one after another.
 
-    For each picture, intensities from 0 to `largest` in 101 steps are open. A level, from the lowest scale on, tries
-    them upwards, each with the pixels within 0.001 of it, and stops at the first whose error exceeds `mse`; those that
-    pass are closed for the levels that follow, those without pixels are skipped. A threshold is the last step that
-    passed, or stays where none did; it only falls from picture to picture, and lower levels are never above it.
+    For each picture, 101 intensities from 0 to `largest` are open. A level, from the lowest scale on, tries them
+    upwards, each with the pixels within 0.001 of it, and stops at the first whose error exceeds `mse`; those that pass
+    are closed for the levels that follow. A threshold is the last step that passed; it only falls from picture to
+    picture, and lower levels are never above it.
     """
     scales = [level.scale for level in pictures[0]]
     table = dict.fromkeys([*scales, target], 1.0)
@@ -96,9 +96,8 @@ def published_levels(
         opened = torch.linspace(0, largest, STEPS).tolist()
         for level in levels:
             best = table[level.scale]
-            near = (
-                (level.measure - torch.tensor(opened, device=level.measure.device)[:, None]).abs() <= WINDOW
-            ).double()
+            distance = level.measure - torch.tensor(opened, device=level.measure.device)[:, None]
+            near = (distance.abs() <= WINDOW).double()
             errors, counts = (near @ part.double() for part in (level.error, level.count))
             closed = set()
             for step, error, count in zip(opened, errors.tolist(), counts.tolist(), strict=True):
@@ -115,8 +114,7 @@ def published_levels(
 
 
 def pooled_threshold(pictures: Sequence[LevelErrors], mse: float) -> float:
-    """Ours: the largest measure up to which the error of all pixels of all pictures, easiest first, averages to
-    `mse`."""
+    """Largest measure up to which the error of all pixels of all pictures, easiest first, averages to `mse`."""
     measure, error, count = (torch.cat([getattr(p, name) for p in pictures]) for name in ("measure", "error", "count"))
     order = measure.argsort()
     within = error[order].double().cumsum(0) <= mse * count[order].double().cumsum(0)
@@ -129,8 +127,7 @@ def make_levels(
     """The levels of a target scale from the `level_errors` of every picture, by the `published` rule, or `pooled`, with
     one error budget for all pictures; thresholds never fall as the scale rises."""
     if rule == PUBLISHED:
-        table = published_levels(pictures, target, mse, largest)
-        return tuple(Level(scale, threshold) for scale, threshold in table.items())
+        return tuple(Level(*level) for level in published_levels(pictures, target, mse, largest).items())
     found = torch.tensor([pooled_threshold(levels, mse) for levels in zip(*pictures, strict=True)])
     smallest = found.cummax(0).values if len(found) else found
     scales = [level.scale for level in pictures[0]]

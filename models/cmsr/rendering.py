@@ -1,8 +1,7 @@
 """CMSR (LMF, CVPR 2024): controllable multi-scale rendering, which renders easy regions at a lower scale.
 
-How easy an LR pixel is, is read from its modulations (or by another of MEASURES). Thresholds say up to which value a
-lower scale will do; a picture is then rendered level by level, each enlarged bilinearly and overwritten where more is
-needed.
+One of MEASURES says how easy an LR pixel is; thresholds say up to which value a lower scale will do. A picture is then
+rendered level by level, each enlarged bilinearly and overwritten where more is needed.
 """
 
 from collections.abc import Sequence
@@ -43,16 +42,8 @@ class ControlledPicture:
         return self.queries / self.full
 
 
-def intensity(model: LMFDecoder, field: ModulatedField, image: Tensor) -> Tensor:
-    """The published measure: how much an LR pixel is modulated, (B, h, w)."""
-    return model.intensity(field)
-
-
 def curvature(model: LMFDecoder, field: ModulatedField, image: Tensor) -> Tensor:
-    """Ours: the largest second difference of the LR picture within 3x3 pixels, (B, h, w), by which interpolation errs.
-
-    Needs no query, and spends fewer at the same loss than the published measure (see the README).
-    """
+    """The largest second difference of the LR picture within 3x3 pixels, (B, h, w), by which interpolation errs."""
     p = F.pad(image, (1, 1, 1, 1), mode="replicate")
     along_x = p[..., 1:-1, :-2] + p[..., 1:-1, 2:] - 2 * image
     along_y = p[..., :-2, 1:-1] + p[..., 2:, 1:-1] - 2 * image
@@ -61,7 +52,8 @@ def curvature(model: LMFDecoder, field: ModulatedField, image: Tensor) -> Tensor
     return F.max_pool2d(largest[:, None], 3, stride=1, padding=1)[:, 0] / 2
 
 
-MEASURES = {"intensity": intensity, "curvature": curvature}
+# The published measure, and ours, which spends fewer queries at the same loss (see the README).
+MEASURES = {"intensity": lambda model, field, image: model.intensity(field), "curvature": curvature}
 
 
 def render_controlled(
@@ -74,22 +66,23 @@ def render_controlled(
 ) -> ControlledPicture:
     """Render `latent` at the target `size` (H, W), level by level; the upscaler's model is an LMF decoder.
 
-    The first level starts from the LR picture; `levels` are in order of scale, the last one taking all that is left.
-    Per axis no level is larger than the target; levels behind the first of the target's size are not needed. A last
-    level below the target is enlarged bilinearly. `truncates` as in `level_size`.
+    The first level starts from the LR picture; `levels` are in order of scale, the last one taking all that is left. A
+    last level below the target is enlarged bilinearly. `truncates` as in `level_size`.
     """
     model: LMFDecoder = upscaler.model
-    image, input_size = latent.image, tuple(latent.image.shape[-2:])
     with upscaler.computing():
         field = model.field(latent, model.cell(latent, Grid.of_size(size)))
-        levels, wanted = _wanted_levels(model, field, image, size, levels, measure, truncates)
+        levels = needed_levels(levels, latent.size, size, truncates)
+        bounds = torch.tensor([level.threshold for level in levels[:-1]], device=latent.image.device)
+        # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
+        wanted = torch.bucketize(MEASURES[measure](model, field, latent.image), bounds, right=True)
         wanted = wanted.cpu()  # the one time that a device is waited for
-        pictures, queries = list(image.split(1)), 0
+        pictures, queries = list(latent.image.split(1)), 0
         for number, level in enumerate(levels):
             here = wanted == number
             if not here.any():
                 continue
-            grid = Grid.of_size(level_size(level.scale, input_size, size, truncates))
+            grid = Grid.of_size(level_size(level.scale, latent.size, size, truncates))
             picture = enlarged(pictures, grid.size)
             model.paint(model.with_cell(field, model.cell(latent, grid)), grid, picture, here)
             queries += positions_in(here, grid)
@@ -107,37 +100,6 @@ def enlarged(pictures: Sequence[Tensor], size: Size) -> Tensor:
     """(B, 3, H, W) of B pictures (1, 3, h, w), each of a size of its own, bilinearly; a copy in any case."""
     made = [F.interpolate(each, size, mode="bilinear", align_corners=False) for each in pictures]
     return torch.cat(made) if len(made) > 1 else made[0]
-
-
-def chosen_levels(
-    upscaler: Upscaler,
-    latent: Latent,
-    size: Size,
-    levels: Sequence[Level],
-    measure: str = "intensity",
-    truncates: bool = False,
-) -> tuple[list[Level], Tensor]:
-    """Decisions of `render_controlled`, without rendering: the levels that are needed, and which of them each LR pixel
-    is rendered at, (B, h, w)."""
-    model: LMFDecoder = upscaler.model
-    with upscaler.computing():
-        field = model.field(latent, model.cell(latent, Grid.of_size(size)))
-        return _wanted_levels(model, field, latent.image, size, levels, measure, truncates)
-
-
-def _wanted_levels(
-    model: LMFDecoder,
-    field: ModulatedField,
-    image: Tensor,
-    size: Size,
-    levels: Sequence[Level],
-    measure: str,
-    truncates: bool,
-) -> tuple[list[Level], Tensor]:
-    levels = needed_levels(levels, tuple(image.shape[-2:]), size, truncates)
-    bounds = torch.tensor([level.threshold for level in levels[:-1]], device=image.device)
-    # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
-    return levels, torch.bucketize(MEASURES[measure](model, field, image), bounds, right=True)
 
 
 def positions_in(chosen: Tensor, grid: Grid) -> int:

@@ -49,17 +49,13 @@ class ScaleTable:
     def notice(self, scale: float) -> str | None:
         """A line to show when no target reaches `scale`, so that the largest one is enlarged bilinearly."""
         largest = max(self.levels)
-        if scale <= largest + 1e-6:
-            return None
-        return (
-            f"the scale2mod table ends at x{largest:g}: x{scale:g} is enlarged from that; extend it with init_cmsr.py"
-        )
+        ends = f"the scale2mod table ends at x{largest:g}: x{scale:g} is enlarged from that"
+        return f"{ends}; extend it with init_cmsr.py" if scale > largest + 1e-6 else None
 
 
 def load_table(path: str | Path, model_hash: str | None = None, force: bool = False) -> ScaleTable:
     """Read a table; InputError when it is missing, malformed, or made for other weights than `model_hash` (unless
     `force`)."""
-    path = Path(path)
     if not os.path.exists(path):
         raise InputError(f"no scale2mod table {path}; make it with init_cmsr.py or give --cmsr_path")
     try:
@@ -68,16 +64,14 @@ def load_table(path: str | Path, model_hash: str | None = None, force: bool = Fa
         raise InputError(f"{path} is no scale2mod table: it is not YAML") from None
     about: dict[str, Any] = {}
     if isinstance(content, dict) and "scale2mod" in content:
-        about = {key: value for key, value in content.items() if key != "scale2mod"}
+        about, content = content, content.pop("scale2mod")
         check_keys(about, ABOUT, str(path))
-        content = content["scale2mod"]
     measure = str(about.get("measure", "intensity"))
     if measure not in MEASURES:
         raise InputError(f"{path}: unknown measure '{measure}'; {nearest_name(measure, MEASURES)}")
     if model_hash and about.get("model", model_hash) != model_hash and not force:
-        raise InputError(
-            f"{path} was made for the weights {about['model']}, not {model_hash}; make another or give --force"
-        )
+        made = f"made for the weights {about['model']}, not {model_hash}"
+        raise InputError(f"{path} was {made}; make another or give --force")
     try:
         levels = {float(target): _levels(entries) for target, entries in content.items()}
     except (AttributeError, TypeError, ValueError, OverflowError):
@@ -99,16 +93,14 @@ def save_table(path: str | Path, table: ScaleTable) -> None:
 
 def _levels(entries: Mapping[Any, Any]) -> tuple[Level, ...]:
     """Levels in order of scale, whatever the order of the file; at least one."""
-    levels = sorted(
-        (Level(float(scale), float(threshold)) for scale, threshold in entries.items()), key=lambda v: v.scale
-    )
+    levels = [Level(*pair) for pair in sorted((float(scale), float(value)) for scale, value in entries.items())]
     if not levels or not all(0 < level.scale < math.inf and level.threshold >= 0 for level in levels):
         raise ValueError
     return tuple(levels)
 
 
 def check_controllable(upscaler: Upscaler, name: str | Path) -> None:
-    """InputError for a model that has no modulations to control by."""
+    """InputError for a model without modulations."""
     if not isinstance(upscaler.model, LMFDecoder):
         raise InputError(f"{name} is no LM-LIIF, LM-LTE or LM-CiaoSR; CMSR needs one of these")
 

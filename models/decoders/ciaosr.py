@@ -1,19 +1,56 @@
 """CiaoSR (Cao et al., CVPR 2023): attention to the latents around a position, with cross-scale non-local features."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from models.continuous import ContinuousModel, Field
-from models.decoders.non_local_latent import NonLocalEncoder, NonLocalLatent
+from models import computing
+from models.continuous import ContinuousModel, Field, Latent, Tiling
+from models.encoders import encode_in_chunks, make_encoder
+from models.layers.cross_scale_attention import CrossScaleAttention
 from models.layers.mlp import MLP, linear_on_map, unfolded, unfolded_linear
 from models.registry import make, register
 from utils.config import Counts, Positive
 from utils.geometry.grids import attention_reach, cell_at, cell_in_pixels, sample_nearest
 from utils.geometry.neighbours import Neighbours
+
+
+@dataclass(frozen=True)
+class NonLocalLatent(Latent):
+    """A latent with its `non_local` features (B, 64 per scale, h, w), or None."""
+
+    non_local: Tensor | None = None
+
+    def part(self, rows: slice, columns: slice) -> "NonLocalLatent":
+        non_local = None if self.non_local is None else self.non_local[:, :, rows, columns]
+        return replace(super().part(rows, columns), non_local=non_local)
+
+
+class NonLocalEncoder(nn.Module):
+    """Base of CiaoSR and LM-CiaoSR: an encoder followed by cross-scale attention, which reads the whole picture."""
+
+    context = None
+
+    def make_parts(self, encoder: Mapping[str, Any], non_local_attn: bool, multi_scale: Sequence[int]) -> None:
+        """Set `encoder`, `cs_attn` and `non_local_dim`."""
+        self.encoder = make_encoder(encoder)
+        self.cs_attn = CrossScaleAttention(self.encoder.out_dim, multi_scale) if non_local_attn else None
+        self.non_local_dim = self.encoder.out_dim * len(multi_scale) if non_local_attn else 0
+
+    @property
+    def tiling(self) -> Tiling:
+        return super().tiling if self.cs_attn is None else Tiling.DISCOURAGED
+
+    def encode(self, image: Tensor) -> NonLocalLatent:
+        features = encode_in_chunks(self.encoder, image)
+        if self.cs_attn is None:
+            return NonLocalLatent(features, image)
+        with computing.reduced(image.device) as rounded:
+            attended = self.cs_attn(features)
+        return NonLocalLatent(features, image, attended.float() if rounded else attended)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +68,7 @@ class CiaoSR(NonLocalEncoder, ContinuousModel):
     """Softmax attention of the latent at a position (query) to the four around it; the bilinear LR picture is added.
 
     Keys and values are multiplied by `imnet_k` and `imnet_v` of [key or value, offset, cell]; `imnet_q` turns the
-    attended value into rgb. `feat_unfold` false: latents are single pixels; `non_local_attn` false: no non-local
-    features.
+    attended value into rgb. `feat_unfold` false: latents are single pixels.
     """
 
     def __init__(
@@ -81,7 +117,7 @@ class CiaoSR(NonLocalEncoder, ContinuousModel):
         query = sample_nearest(field.table, coord)[..., : self.key_dim]
         keys = field.table[..., : self.key_dim]
         scores = []
-        for one in neighbours.each():  # one after the other, for four values of every position would fill the memory
+        for one in neighbours.each():  # four values of every position at once would fill the memory
             key = one.gather(keys)[0, 0] * self._modulation(self.imnet_k, field.hidden_key, one)
             scores.append((query * key).sum(-1, keepdim=True))
         attention = (torch.stack(scores) / self.softmax_scale).softmax(0)  # (4, B, Q, 1)

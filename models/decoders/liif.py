@@ -1,17 +1,18 @@
 """LIIF (Chen et al., CVPR 2021): one large MLP gives the value at a position from the nearest latents."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models.continuous import ContinuousModel, Field, Latent
-from models.decoders.fixed_scale import FixedScale
 from models.encoders import make_encoder
 from models.layers.mlp import linear_on_map, unfolded_linear
 from models.local_ensemble import LocalEnsembleModel
 from models.registry import make, register
-from utils.geometry.grids import cell_in_pixels
+from utils.geometry.grids import cell_in_pixels, sample_nearest
 from utils.geometry.neighbours import Neighbours
 
 
@@ -57,6 +58,28 @@ class LIIF(LocalEnsembleModel):
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         return [(self.imnet, self.neighbours * queries)]
+
+
+class FixedScale(ContinuousModel):
+    """The encoder's upsampled picture, sampled at the nearest pixel (LIIF's baselines `edsr-baseline-x2` and so on)."""
+
+    whole_types = (torch.float16, torch.bfloat16)
+
+    def __init__(self, encoder_spec: Mapping[str, Any]):
+        super().__init__()
+        self.encoder = make_encoder(encoder_spec, upsamples=True)
+        factors = [layer.upscale_factor for layer in self.encoder.modules() if isinstance(layer, nn.PixelShuffle)]
+        if factors:
+            self.trained_scales = (float(math.prod(factors)),) * 2
+
+    def field(self, latent: Latent, cell: Tensor) -> Field:
+        return Field(latent.features.permute(0, 2, 3, 1))
+
+    def sample(self, field: Field, coord: Tensor) -> Tensor:
+        return sample_nearest(field.table, coord)
+
+    def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
+        return []
 
 
 @register("liif")

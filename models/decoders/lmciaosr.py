@@ -6,13 +6,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from models import precision
+from models import computing
+from models.decoders.ciaosr import NonLocalEncoder, NonLocalLatent
 from models.decoders.lmf import LMFDecoder, hidden_width
-from models.decoders.non_local_latent import NonLocalEncoder, NonLocalLatent
-from models.layers.exporting import is_exporting
-from models.layers.lmmlp import LMMLP
-from models.layers.mlp import unfolded
-from models.memory import chunk_bytes
+from models.layers.mlp import LMMLP, unfolded
 from models.registry import make, register
 from utils.config import Counts, Positive
 from utils.errors import InputError
@@ -77,14 +74,13 @@ class LMCiaoSR(NonLocalEncoder, LMFDecoder):
         neighbourhood = neighbourhood.flatten(0, 2)  # (B * h * w, 576)
         non_local = None if latent.non_local is None else inner.of(latent.non_local).permute(0, 2, 3, 1).flatten(0, 2)
         cells = cell.expand(-1, -1, height, width).permute(0, 2, 3, 1).flatten(0, 2)
-        outputs = []
-        exported = is_exporting()  # graphs have no loops
-        device = latent.image.device
-        step = CHUNK_PIXELS if device.type == "cpu" else chunk_bytes(device) // PIXEL_BYTES
-        for start in (0,) if exported else range(0, len(neighbourhood), step):
-            chunk = slice(None) if exported else slice(start, start + step)
+        device, outputs = cells.device, []
+        step = CHUNK_PIXELS if device.type == "cpu" else computing.chunk_bytes(device) // PIXEL_BYTES
+        starts = range(0, len(neighbourhood), step)
+        whole = computing.is_exporting()  # graphs have no loops
+        for chunk in [slice(None)] if whole else (slice(start, start + step) for start in starts):
             extra = None if non_local is None else non_local[chunk]
-            with precision.reduced(cells.device) as rounded:
+            with computing.reduced(device) as rounded:
                 attended = self._attend(neighbourhood[chunk], extra, cells[chunk], size)
             outputs.append([part.float() for part in attended] if rounded else attended)
         modulation, code = (torch.cat(parts).reshape(batch, height, width, -1) for parts in zip(*outputs, strict=True))

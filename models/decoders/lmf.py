@@ -1,8 +1,7 @@
-"""LMF (He and Jin, CVPR 2024): what LM-LIIF, LM-LTE and LM-CiaoSR share.
+"""LMF (He and Jin, CVPR 2024): the base of LM-LIIF, LM-LTE and LM-CiaoSR.
 
 A *latent MLP* (`hypernet`) runs once per LR pixel and emits the modulations of a tiny *render MLP* (`imnet`) that
-runs per output pixel, and a compressed latent code that the render MLP reads. A decoder says how the modulations come
-about (`modulate`); one whose render MLP reads more than [code, offset, cell] also says what its first layer sees.
+runs per output pixel, and a compressed latent code that the render MLP reads.
 """
 
 from collections.abc import Mapping
@@ -11,11 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from models.computing import chunk_bytes
 from models.continuous import Field, Latent
-from models.layers.lmmlp import LMMLP
-from models.layers.mlp import linear_on_map
+from models.layers.mlp import LMMLP, linear_on_map
 from models.local_ensemble import LocalEnsembleModel
-from models.memory import chunk_bytes
 from models.native import backends
 from models.native.fused import MOST_UNITS, MOST_WAVES, FusedStage
 from models.native.lmf import RenderStage
@@ -36,28 +34,22 @@ def hidden_width(imnet_spec: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class ModulatedField(Field):
-    """A field whose `table` is what an LR pixel gives the render MLP's first layer, made of `code` (B, c, h, w), the
-    compressed latent, and the cell; `modulation` (B, h, w, mod_dim) as the render MLP takes it."""
+    """`table` is an LR pixel's part of the render MLP's first layer, of `code` (B, c, h, w), the compressed latent, and
+    the cell; `modulation` (B, h, w, mod_dim) as the render MLP takes it."""
 
     code: Tensor
     modulation: Tensor
 
 
 class LMFDecoder(LocalEnsembleModel):
-    """Base of the LMF decoders.
+    """Base of the LMF decoders: a subclass makes its `encoder`, calls `make_render_mlp`, and implements `modulate`."""
 
-    A subclass makes its `encoder`, calls `make_render_mlp`, and implements `modulate`.
-    """
-
-    intensity_range = 0.5
-    """Up to where intensities are scanned when a scale2mod table is made."""
-
-    imnet: LMMLP
     native_library = "lmf"
     warps_parts = True
-    waves = 0
-    """How many Fourier features of the position the render MLP reads; 0: it reads [code, offset, cell]."""
+    intensity_range = 0.5  # up to where intensities are scanned when a scale2mod table is made
+    waves = 0  # Fourier features of the position that the render MLP reads; 0: it reads [code, offset, cell]
 
+    imnet: LMMLP
     code_dim: int
     cell_decode: bool
     lr_skip: bool
@@ -77,16 +69,13 @@ class LMFDecoder(LocalEnsembleModel):
     def modulate(self, latent: Latent, inner: PixelWindow, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         """Latent -> modulations (B, mod_dim, h, w) and code (B, code_dim, h, w) of its pixels `inner`.
 
-        The latent may be a part of a picture of `size`, in which all 3x3 pixels around `inner` are; `cell` (B, 2, h or
-        1, w or 1), that of `inner`, is in LR pixels.
+        The latent may be a part of a picture of `size`, with all 3x3 pixels around `inner`; `cell` (B, 2, h or 1, w or
+        1), that of `inner`, is in LR pixels.
         """
         raise NotImplementedError
 
     def tabulate(self, code: Tensor, cell: Tensor) -> Tensor:
-        """The render MLP's first layer on [code, cell], (B, h, w, hidden_dim): all of it but the offset columns.
-
-        `cell` as `modulate` takes it.
-        """
+        """The render MLP's first layer but for the offset columns, (B, h, w, hidden_dim); `cell` as in `modulate`."""
         first = self.imnet.layers[0]
         of_code, _, of_cell = first.weight.tensor_split([self.code_dim, self.code_dim + 2], dim=1)
         hidden = linear_on_map(code, of_code, first.bias)
@@ -112,14 +101,8 @@ class LMFDecoder(LocalEnsembleModel):
         varies, cell = cell.dim() == 4, cell_in_pixels(cell, size)
         cell = pixels.of(cell) if varies else cell
         modulation, code = self.modulate(latent.part(here.rows, here.columns), inner, cell, size)
-        return ModulatedField(
-            table=self.tabulate(code, cell),
-            skip=latent.image if self.lr_skip else None,
-            skip_window=held,
-            window=pixels,
-            code=code,
-            modulation=modulation.permute(0, 2, 3, 1),
-        )
+        skip, modulation = latent.image if self.lr_skip else None, modulation.permute(0, 2, 3, 1)
+        return ModulatedField(self.tabulate(code, cell), skip, pixels, held, code=code, modulation=modulation)
 
     @property
     def context(self) -> int | None:
@@ -133,8 +116,7 @@ class LMFDecoder(LocalEnsembleModel):
         return min(rows, BLOCK) if on_cpu else rows, across
 
     def intensity(self, field: ModulatedField) -> Tensor:
-        """How much each LR pixel modulates, (B, h, w): mean magnitude of the second half of its modulations (the
-        shifts)."""
+        """Mean magnitude of the second half of each LR pixel's modulations (the shifts), (B, h, w)."""
         return field.modulation[..., self.imnet.mod_dim // 2 :].abs().mean(-1)
 
     def with_cell(self, field: ModulatedField, cell: Tensor) -> ModulatedField:
@@ -143,7 +125,7 @@ class LMFDecoder(LocalEnsembleModel):
 
     def latent_runs(self, pixels: int) -> list[tuple[nn.Module | int, int]]:
         """The latent MLP's part of `network_runs`."""
-        raise NotImplementedError
+        return [(self.hypernet, pixels)]
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         return [*self.latent_runs(pixels), (self.imnet, self.neighbours * queries)]
@@ -162,10 +144,8 @@ class LMFDecoder(LocalEnsembleModel):
 
     def fused_stage(self, field: ModulatedField) -> FusedStage | None:
         tensors, parameters = (field.table, field.modulation, field.skip), self.imnet.parameters()
-        too_wide = self.imnet.hidden_dim > MOST_UNITS or self.waves > MOST_WAVES
-        if not backends.fuses(*tensors, *parameters) or too_wide:
-            return None
-        return self.fused(field)
+        fits = self.imnet.hidden_dim <= MOST_UNITS and self.waves <= MOST_WAVES
+        return self.fused(field) if backends.fuses(*tensors, *parameters) and fits else None
 
     def fused(self, field: ModulatedField) -> FusedStage:
         """The render stage of a field as Triton's kernels take it, wherever the field is."""

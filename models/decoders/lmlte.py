@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from models.continuous import Latent
 from models.decoders.lmf import LMFDecoder, ModulatedField, hidden_width
+from models.decoders.lte import fourier_features, fourier_table
 from models.encoders import make_encoder
 from models.layers.convolution import Convolution
-from models.layers.fourier import fourier_features, fourier_table
 from models.layers.mlp import linear_on_map
 from models.registry import make, register
 from utils.config import Even

@@ -1,10 +1,10 @@
 """EDSR (Lim et al., CVPRW 2017): residual blocks without normalisation, with or without an upsampling tail."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from models.encoders.blocks import Residual, conv3x3, upsampler
-from models.layers.convolution import in_turn
+from models.encoders.blocks import Residual, ResidualEncoder
+from models.layers.convolution import Convolution
 from models.registry import register
 from utils.config import Count
 
@@ -21,13 +21,13 @@ def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
 
 
 def residual_block(channels: int, res_scale: float) -> Residual:
-    first, second = (conv3x3(channels, channels) for _ in range(2))
+    first, second = (Convolution(channels, channels, 3) for _ in range(2))
     return Residual(first, nn.ReLU(inplace=True), second, res_scale=res_scale)
 
 
 @register("edsr-baseline")
-class EDSR(nn.Module):
-    """(B, 3, h, w) normalised -> (B, n_feats, h, w) features, or with its tail (B, 3, scale*h, scale*w).
+class EDSR(ResidualEncoder):
+    """EDSR-baseline, by default 16 blocks of 64 channels.
 
     `sub_mean` and `add_mean` only exist because published state dicts contain them: the forward pass does not use
     them, since pictures come normalised.
@@ -45,18 +45,9 @@ class EDSR(nn.Module):
         super().__init__()
         self.sub_mean = mean_shift(-1, rgb_range)
         self.add_mean = mean_shift(1, rgb_range)
-        self.head = nn.Sequential(conv3x3(3, n_feats))
-        blocks = [residual_block(n_feats, res_scale) for _ in range(n_resblocks)]
-        self.body = nn.Sequential(*blocks, conv3x3(n_feats, n_feats))
-        self.upsamples = not no_upsampling
-        self.out_dim = n_feats if no_upsampling else 3
+        blocks = (residual_block(n_feats, res_scale) for _ in range(n_resblocks))
+        self.make_layers(blocks, n_feats, scale, no_upsampling)
         self.reach = 2 + 2 * n_resblocks if no_upsampling else None  # one pixel per consecutive 3x3 convolution
-        self.tail = None if no_upsampling else nn.Sequential(upsampler(n_feats, scale), conv3x3(n_feats, 3))
-
-    def forward(self, image: Tensor) -> Tensor:
-        head = self.head(image)
-        features = in_turn(self.body, head, head)
-        return features if self.tail is None else self.tail(features)
 
 
 @register("edsr")

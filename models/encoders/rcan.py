@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from models.encoders.blocks import Residual, conv, conv3x3, upsampler
-from models.layers.convolution import in_turn
+from models.encoders.blocks import Residual, ResidualEncoder
+from models.layers.convolution import Convolution
 from models.registry import register
 from utils.config import Count
 
@@ -17,9 +17,8 @@ class ChannelAttention(nn.Module):
     def __init__(self, channels: int, reduction: int):
         super().__init__()
         hidden = max(1, channels // reduction)
-        self.conv_du = nn.Sequential(
-            conv(channels, hidden, 1), nn.ReLU(inplace=True), conv(hidden, channels, 1), nn.Sigmoid()
-        )
+        squeeze, excite = Convolution(channels, hidden, 1), Convolution(hidden, channels, 1)
+        self.conv_du = nn.Sequential(squeeze, nn.ReLU(inplace=True), excite, nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.conv_du(x.mean((2, 3), keepdim=True))
@@ -27,17 +26,13 @@ class ChannelAttention(nn.Module):
 
 def attention_block(channels: int, reduction: int) -> Residual:
     """The paper's residual channel attention block, RCAB."""
-    return Residual(
-        conv3x3(channels, channels),
-        nn.ReLU(inplace=True),
-        conv3x3(channels, channels),
-        ChannelAttention(channels, reduction),
-    )
+    first, second = (Convolution(channels, channels, 3) for _ in range(2))
+    return Residual(first, nn.ReLU(inplace=True), second, ChannelAttention(channels, reduction))
 
 
 @register("rcan")
-class RCAN(nn.Module):
-    """(B, 3, h, w) normalised -> (B, n_feats, h, w) features, or with its tail (B, 3, scale*h, scale*w)."""
+class RCAN(ResidualEncoder):
+    """RCAN: `n_resgroups` groups of `n_resblocks` attention blocks and a convolution, each with a skip connection."""
 
     def __init__(
         self,
@@ -49,17 +44,9 @@ class RCAN(nn.Module):
         no_upsampling: bool = False,
     ):
         super().__init__()
-        self.head = nn.Sequential(conv3x3(3, n_feats))
-        groups = []
-        for _ in range(n_resgroups):
-            blocks = [attention_block(n_feats, reduction) for _ in range(n_resblocks)]
-            groups.append(Residual(*blocks, conv3x3(n_feats, n_feats)))
-        self.body = nn.Sequential(*groups, conv3x3(n_feats, n_feats))
-        self.upsamples = not no_upsampling
-        self.out_dim = n_feats if no_upsampling else 3
-        self.tail = None if no_upsampling else nn.Sequential(upsampler(n_feats, scale), conv3x3(n_feats, 3))
 
-    def forward(self, image: Tensor) -> Tensor:
-        head = self.head(image)
-        features = in_turn(self.body, head, head)
-        return features if self.tail is None else self.tail(features)
+        def group() -> Residual:
+            blocks = [attention_block(n_feats, reduction) for _ in range(n_resblocks)]
+            return Residual(*blocks, Convolution(n_feats, n_feats, 3))
+
+        self.make_layers((group() for _ in range(n_resgroups)), n_feats, scale, no_upsampling)

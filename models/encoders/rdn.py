@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.encoders.blocks import conv, upsampler
-from models.layers.convolution import in_turn
+from models.encoders.blocks import upsampler
+from models.layers.convolution import Convolution, in_turn
 from models.registry import register
 from utils.config import Count
 from utils.errors import InputError, nearest_name
@@ -15,11 +15,11 @@ CONFIGURATIONS = {"A": (20, 6, 32), "B": (16, 8, 64)}
 
 
 class DenseLayer(nn.Module):
-    """[x, relu(conv(x))] along the channels: (B, c, h, w) -> (B, c + growth, h, w)."""
+    """[x, relu(Convolution(x))] along the channels: (B, c, h, w) -> (B, c + growth, h, w)."""
 
     def __init__(self, channels: int, growth: int, kernel_size: int):
         super().__init__()
-        self.conv = nn.Sequential(conv(channels, growth, kernel_size), nn.ReLU(inplace=True))
+        self.conv = nn.Sequential(Convolution(channels, growth, kernel_size), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x, in_turn(self.conv, x)], dim=1)
@@ -35,7 +35,7 @@ class ResidualDenseBlock(nn.Module):
         super().__init__()
         dense = [DenseLayer(channels + i * growth, growth, kernel_size) for i in range(layers)]
         self.convs = nn.Sequential(*dense)
-        self.LFF = conv(channels + layers * growth, channels, 1)
+        self.LFF = Convolution(channels + layers * growth, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.LFF(self.convs(x))
@@ -59,17 +59,17 @@ class RDN(nn.Module):
         if RDNkSize % 2 == 0:
             raise InputError(f"RDNkSize {RDNkSize} would change the size of the picture; give an odd number")
         blocks, layers, growth = CONFIGURATIONS[RDNconfig]
-        self.SFENet1 = conv(3, G0, RDNkSize)
-        self.SFENet2 = conv(G0, G0, RDNkSize)
+        self.SFENet1 = Convolution(3, G0, RDNkSize)
+        self.SFENet2 = Convolution(G0, G0, RDNkSize)
         self.RDBs = nn.ModuleList([ResidualDenseBlock(G0, growth, layers, RDNkSize) for _ in range(blocks)])
-        self.GFF = nn.Sequential(conv(blocks * G0, G0, 1), conv(G0, G0, RDNkSize))
+        self.GFF = nn.Sequential(Convolution(blocks * G0, G0, 1), Convolution(G0, G0, RDNkSize))
         self.upsamples = not no_upsampling
         self.out_dim = G0 if no_upsampling else 3
         convolutions = 3 + blocks * layers  # consecutive ones, without those of 1x1
         self.reach = convolutions * (RDNkSize // 2) if no_upsampling else None
         self.UPNet = None
         if not no_upsampling:
-            self.UPNet = upsampler(growth, scale, G0, RDNkSize).append(conv(growth, 3, RDNkSize))
+            self.UPNet = upsampler(growth, scale, G0, RDNkSize).append(Convolution(growth, 3, RDNkSize))
 
     def forward(self, image: Tensor) -> Tensor:
         shallow = self.SFENet1(image)

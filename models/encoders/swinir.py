@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.encoders.blocks import conv3x3
-from models.layers.exporting import is_exporting
-from models.memory import chunk_bytes
+from models.computing import chunk_bytes, is_exporting
+from models.layers.convolution import Convolution
 from models.registry import register
 from utils.config import Count, Counts, Positive, whole
 from utils.errors import InputError
@@ -31,23 +30,13 @@ def relative_position_index(window: int) -> Tensor:
     return distance[..., 0] * (2 * window - 1) + distance[..., 1]
 
 
-def window_masks(window: int, shift: int, like: Tensor) -> Tensor:
-    """(4, N, N) of the type of `like`: what to add to the logits within each kind of window of a map rolled by `shift`.
+def regions(height: int, width: int, shift: int, device: torch.device) -> Tensor:
+    """(H, W) int64: numbers of the regions of a map rolled by `shift` whose pixels are neighbours in the picture.
 
-    Kinds: 0 inner windows, 1 the last column, 2 the last row, 3 both. Rolling brings the first rows of the map into the
-    last row of windows, where they are not neighbours of the rows above them; likewise for columns.
+    Rolling brings the first rows of the map behind the last ones, where they are no neighbours; likewise columns.
     """
-    wrapped = torch.arange(window, device=like.device) >= window - shift
-    rows, columns = wrapped.repeat_interleave(window), wrapped.repeat(window)  # (N,)
-    apart_y, apart_x = (part[:, None] != part for part in (rows, columns))  # (N, N)
-    apart = torch.stack([torch.zeros_like(apart_y), apart_x, apart_y, apart_x | apart_y])
-    return like.new_zeros(apart.shape).masked_fill(apart, MASKED)
-
-
-def window_kinds(batch: int, rows: int, columns: int, device: torch.device) -> Tensor:
-    """(batch * rows * columns,) int64 kind of each window, see `window_masks`."""
-    last_row, last_column = (torch.arange(n, device=device) == n - 1 for n in (rows, columns))
-    return (2 * last_row[:, None] + last_column).flatten().repeat(batch)
+    wrapped_y, wrapped_x = (torch.arange(n, device=device) >= n - shift for n in (height, width))
+    return 2 * wrapped_y[:, None] + wrapped_x.long()
 
 
 def pad_to_windows(image: Tensor, window: int) -> Tensor:
@@ -109,25 +98,30 @@ class SwinBlock(nn.Module):
             x = x.roll((-self.shift, -self.shift), (1, 2))
         batch, height, width, channels = x.shape
         side, rows, columns = self.window, height // self.window, width // self.window
+        region = regions(height, width, self.shift, x.device) if self.shift else None
+        if region is not None:
+            region = region.reshape(rows, side, columns, side).transpose(1, 2).reshape(-1, side * side)
+            region = region.repeat(batch, 1)  # (B * rows * columns, N)
         x = x.reshape(batch, rows, side, columns, side, channels).transpose(2, 3)  # (B, rows, columns, W, W, C)
-        x = x.reshape(-1, side * side, channels)  # (B * rows * columns, N, C)
-        x = self._each_window(x, window_kinds(batch, rows, columns, x.device))
+        x = self._each_window(x.reshape(-1, side * side, channels), region)  # (B * rows * columns, N, C)
         x = x.reshape(batch, rows, columns, side, side, channels)
         x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)  # (B, H, W, C)
         return x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
 
-    def _each_window(self, x: Tensor, kinds: Tensor) -> Tensor:
-        """Apply the block to windows (K, N, C), on a CPU WINDOWS_AT_A_TIME of them."""
-        masks = window_masks(self.window, self.shift, x) if self.shift else None
-        done = []
-        if is_exporting():  # graphs have no loops
-            attended = x + self.attn(self.norm1(x), None if masks is None else masks[kinds])
-            return attended + self.mlp(self.norm2(attended))
+    def _each_window(self, x: Tensor, region: Tensor | None) -> Tensor:
+        """Apply the block to windows (K, N, C), on a CPU WINDOWS_AT_A_TIME of them, with their `region` (K, N)."""
         count = WINDOWS_AT_A_TIME if x.is_cpu else max(1, chunk_bytes(x.device) // (4 * self.floats_per_window))
-        for windows, kind in zip(x.split(count), kinds.split(count), strict=True):
-            attended = windows + self.attn(self.norm1(windows), None if masks is None else masks[kind])
-            done.append(attended + self.mlp(self.norm2(attended)))
-        return torch.cat(done)
+        if is_exporting():  # graphs have no loops
+            return self._attended(x, region)
+        parts = x.split(count)
+        of_parts = [None] * len(parts) if region is None else region.split(count)
+        return torch.cat([self._attended(*part) for part in zip(parts, of_parts, strict=True)])
+
+    def _attended(self, x: Tensor, region: Tensor | None) -> Tensor:
+        apart = None if region is None else region[:, :, None] != region[:, None]
+        mask = None if apart is None else x.new_zeros(apart.shape).masked_fill(apart, MASKED)  # (K, N, N)
+        x = x + self.attn(self.norm1(x), mask)
+        return x + self.mlp(self.norm2(x))
 
 
 class ResidualSwinGroup(nn.Module):
@@ -137,18 +131,11 @@ class ResidualSwinGroup(nn.Module):
         super().__init__()
         blocks = [SwinBlock(channels, window, heads, mlp_ratio, i % 2 * (window // 2)) for i in range(depth)]
         self.residual_group = nn.Sequential(OrderedDict(blocks=nn.Sequential(*blocks)))
-        self.conv = conv3x3(channels, channels)
+        self.conv = Convolution(channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return channels_last(self.conv(channels_first(self.residual_group(x)), skip=channels_first(x)))
-
-
-def channels_first(x: Tensor) -> Tensor:
-    return x.permute(0, 3, 1, 2)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    return x.permute(0, 2, 3, 1)
+        deep = self.residual_group(x).permute(0, 3, 1, 2)
+        return self.conv(deep, skip=x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 @register("swinir")
@@ -181,7 +168,7 @@ class SwinIR(nn.Module):
         self.window = window_size
         self.upsamples = False
         self.out_dim = out_dim
-        self.conv_first = conv3x3(3, embed_dim)
+        self.conv_first = Convolution(3, embed_dim, 3)
         self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(embed_dim)))
         groups = [
             ResidualSwinGroup(embed_dim, window_size, heads, mlp_ratio, depth)
@@ -189,8 +176,8 @@ class SwinIR(nn.Module):
         ]
         self.layers = nn.Sequential(*groups)
         self.norm = nn.LayerNorm(embed_dim)
-        self.conv_after_body = conv3x3(embed_dim, embed_dim)
-        self.conv_before_upsample = nn.Sequential(conv3x3(embed_dim, out_dim), nn.LeakyReLU(0.01, inplace=True))
+        self.conv_after_body = Convolution(embed_dim, embed_dim, 3)
+        self.conv_before_upsample = nn.Sequential(Convolution(embed_dim, out_dim, 3), nn.LeakyReLU(0.01, inplace=True))
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -199,6 +186,6 @@ class SwinIR(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
         first = self.conv_first(pad_to_windows(image, self.window))
-        deep = self.norm(self.layers(self.patch_embed(channels_last(first))))
-        features = self.conv_before_upsample(self.conv_after_body(channels_first(deep), skip=first))
+        deep = self.norm(self.layers(self.patch_embed(first.permute(0, 2, 3, 1)))).permute(0, 3, 1, 2)
+        features = self.conv_before_upsample(self.conv_after_body(deep, skip=first))
         return features[:, :, :height, :width]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.exporting import is_exporting
+from models.computing import is_exporting
 from models.native import backends
 from models.native.calls import Library
 from models.native.convolution import convolve

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from models.capabilities import Tiling
-from models.continuous import ContinuousModel
+from models.continuous import ContinuousModel, Tiling
 from models.lerf.stages import LeRF, Support, make_kernel
 from models.registry import make, register
 from utils.config import Check

@@ -4,9 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.exporting import is_exporting
+from models.computing import chunk_bytes, is_exporting
 from models.lerf.stages import PATTERNS, ROTATIONS, EnsembleLeRF, Modes, Support, round_through
-from models.memory import chunk_bytes
 from models.registry import register
 from utils.config import Count
 

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.computing import chunk_bytes, is_exporting
 from models.continuous import Latent
-from models.layers.exporting import is_exporting
 from models.lerf.networks import LeRFNetwork
 from models.lerf.stages import PATTERNS, ROTATIONS, EnsembleLeRF, Modes, Support, round_through, turned
-from models.memory import chunk_bytes
 from models.native import backends
 from models.native.calls import Library
 from models.native.lerf import add_rests, lay_out, table_stage, to_levels, write_values

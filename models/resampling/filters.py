@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.capabilities import Tiling
-from models.continuous import ContinuousModel, Field, Latent
+from models.continuous import ContinuousModel, Field, Latent, Tiling
 from models.registry import register
 from models.resampling.kernels import Cubic, Triangle, WindowedSinc
 from models.resampling.resampler import Resampler

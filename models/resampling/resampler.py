@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.capabilities import Tiling
-from models.continuous import ContinuousModel, Field, Latent
+from models.continuous import ContinuousModel, Field, Latent, Tiling
 from models.native import backends
 from models.native.calls import Library
 from models.native.fused import grid_positions, points

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pictures.films.reading import ffmpeg, import_av, opened
+from pictures.films.reading import everything, ffmpeg, import_av, opened
 from pictures.films.writing import Encoder, FilmJob, Segments
 from utils.errors import InputError
 
@@ -61,7 +61,7 @@ def survey(job: FilmJob, encoder: Encoder, segments: Segments) -> Survey:
                 lost.append(f"without {name} ({codec}), which {job.target.suffix} cannot hold")
         cut_short = source.format.name == "avi" and _is_short(source, source.streams[index])
         moving = [number for number in kept if number != index and source.streams[number].type != "attachment"]
-    done = _run("-i", job.source, *((*_maps(0, moving), *to_trial) if moving else ()), *_everything(0))
+    done = _run("-i", job.source, *((*_maps(0, moving), *to_trial) if moving else ()), *everything(0))
     if done.returncode:
         raise InputError(f"{job.source} cannot be copied ({_reason(done)}); write a .mkv")
     trial.unlink()
@@ -97,7 +97,7 @@ def join(job: FilmJob, encoder: Encoder, segments: Segments, plan: Survey, path:
         said += ["-movflags", "+faststart", "-movie_timescale", "90000"]
     if is_box and job.codec == "h265":
         said += [f"-tag:{place}", "hvc1"]  # hev1 does not play on Apple's devices
-    done = _run(*given, *said, "-f", job.container, path, *_everything(1))
+    done = _run(*given, *said, "-f", job.container, path, *everything(1))
     if done.returncode:
         raise InputError(f"cannot write {job.target}: {_reason(done)}")
 
@@ -110,11 +110,6 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess:
 
 def _maps(number: int, streams: Sequence[int]) -> list[str]:
     return [argument for stream in streams for argument in ("-map", f"{number}:{stream}")]
-
-
-def _everything(number: int) -> tuple[str, ...]:
-    """Read all streams of an input: FFmpeg carries on a clock that jumps by the streams that it reads."""
-    return ("-map", f"{number}", "-ignore_unknown", "-c", "copy", "-f", "null", "-")
 
 
 def _reason(done: subprocess.CompletedProcess) -> str:

@@ -118,6 +118,11 @@ def opened(path: Path) -> Iterator[Any]:
         raise InputError(f"{path} cannot be read as a film ({reason}); the file is none, broken or cut short") from None
 
 
+def everything(number: int) -> tuple[str, ...]:
+    """Read all streams of an input: FFmpeg carries on a clock that jumps by the streams that it reads."""
+    return ("-map", f"{number}", "-ignore_unknown", "-c", "copy", "-f", "null", "-")
+
+
 def describe(path: Path) -> Description:
     """Read off the first frame; InputError as `opened`, and for a film without frames."""
     av = import_av()
@@ -179,8 +184,7 @@ def read_frames(path: Path, description: Description, first: int, last: int | No
             if number < first:
                 continue
             if graph is None:
-                matrix = 0 if frame.format.name.startswith(RGB_FORMATS) else colours.matrix
-                options = f"in_color_matrix={matrix}:in_range={colours.span}:in_chroma_loc={colours.chroma}"
+                options = f"in_color_matrix={colours.matrix}:in_range={colours.span}:in_chroma_loc={colours.chroma}"
                 graph = converting(frame, ARRAYS[description.channels, description.depth], f"{options}:out_range=full")
             duration, turns = frame.duration * frame.time_base / description.time_base, _turns(frame)
             array = converted(graph, frame).to_ndarray()
@@ -218,10 +222,9 @@ def _clocked(path: Path, description: Description) -> Iterator[tuple[Any, int, F
         with opened(path) as container:
             yield container, description.index, description.start
         return
-    every = ("-map", "0", "-ignore_unknown", "-c", "copy", "-f", "null", "-")
     pictures = ("-map", f"0:{description.index}", "-c", "copy", "-avoid_negative_ts", "disabled", "-f", "nut", "pipe:1")
     try:
-        with _piped("-fflags", "+genpts", "-i", path, *pictures, *every) as container:
+        with _piped("-fflags", "+genpts", "-i", path, *pictures, *everything(0)) as container:
             yield container, 0, Fraction(0)
     except import_av().FFmpegError as error:
         raise InputError(f"{path} cannot be read as a film ({error.strerror}); the file is broken") from None
@@ -274,13 +277,14 @@ def _losses(frame: Any, colours: Colours) -> Iterator[str]:
 def _colours(path: Path, index: int, frame: Any) -> Colours:
     """What a frame says of its colours, made explicit: an enlarged film that says nothing would be taken for another
     standard, as players judge by the height. PyAV does not tell where chroma lies; FFmpeg's report does."""
-    standard = BT709 if frame.height >= HIGH else BT601
     matrix, span = int(frame.colorspace), int(frame.color_range)
+    if frame.format.name.startswith(RGB_FORMATS):
+        matrix = 0
+    elif matrix == UNSPECIFIED:
+        matrix = BT709 if frame.height >= HIGH else BT601
     if span not in (LIMITED, FULL):
         span = FULL if frame.format.name.startswith(FULL_RANGE_FORMATS) else LIMITED
     said = subprocess.run(ffmpeg("-i", path, verbosity="verbose"), capture_output=True, text=True, errors="replace")
     line = next((line for line in said.stderr.splitlines() if f"Stream #0:{index}" in line), "")
     found = CHROMA.search(line)
-    matrix = standard if matrix == UNSPECIFIED else matrix
-    primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
-    return Colours(matrix, span, primaries, transfer, found[1] if found else "left")
+    return Colours(matrix, span, int(frame.color_primaries), int(frame.color_trc), found[1] if found else "left")

@@ -34,6 +34,7 @@ from utils.files import atomic_file, read_json
 ENCODER_THREADS = 2  # fixed, as x264 and x265 give other bytes with other numbers
 FASTEST = Fraction(240)  # frames a second, for the encoders' planning alone: SVT-AV1 refuses more; times are exact
 TICK = Fraction(1, 1000)  # of Matroska
+EARLY = 1 << 40  # ticks before which all frames of a segment are decoded
 LARGEST_SHAPE = 1 << 15  # of the numbers that say the shape of a pixel
 # Containers that are written, and what PyAV calls them
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -47,12 +48,12 @@ class Codec:
     encoder: str
     quality: int | None
     worst: int
-    options: Mapping[str, str]
+    options: dict[str, str]
 
     def options_for(self, quality: int | None) -> dict[str, str]:
         """As options of the encoder."""
         chosen = self.quality if quality is None else quality
-        return {**self.options, **({} if chosen is None else {"crf": str(chosen)})}
+        return self.options | ({} if chosen is None else {"crf": str(chosen)})
 
 
 CODECS = {
@@ -118,8 +119,8 @@ class Encoder:
         self.channels, self.depth = picture.channels, picture.pixel_format.depth
         self.layout = self._layout()
         made, given = map(import_av().VideoFormat, (self.layout, description.layout))
-        height, width = picture.size
-        self.size = _multiple(height, 16 // made.chroma_height(16)), _multiple(width, 16 // made.chroma_width(16))
+        rows, columns = 16 // made.chroma_height(16), 16 // made.chroma_width(16)
+        self.size = picture.size[0] // rows * rows, picture.size[1] // columns * columns
         if 0 in self.size:
             raise InputError(f"{job.target}: films are at least 2x2; choose a larger size")
         across, down = picture.metadata.dpi or (1.0, 1.0)
@@ -175,20 +176,23 @@ class Encoder:
         durations: dict[int, int] = {}
         with import_av().open(str(path), "w", format="matroska") as container:
             stream = self.add_stream(container)
-            for pixels, time, duration in frames:
-                durations[time] = duration
-                container.mux(self._ticking(stream.encode(self._frame(pixels, time)), durations))
-            if durations:
-                container.mux(self._ticking(stream.encode(None), durations))
+            for number, packet in enumerate(self._packets(stream, frames, durations)):
+                time = round(packet.pts * packet.time_base / self.description.time_base)
+                # Matroska holds no decoding times, but FFmpeg wants some that ascend, which x265 does not always give
+                packet.pts, packet.dts = time, number - EARLY
+                packet.duration, packet.time_base = durations.get(time, 0), TICK
+                container.mux(packet)
         return len(durations)
 
-    def _ticking(self, packets: Sequence[Any], durations: Mapping[int, int]) -> list[Any]:
-        """Packets with the film's unit as if it were milliseconds."""
-        for packet in packets:
-            factor = packet.time_base / self.description.time_base
-            packet.pts, packet.dts = round(packet.pts * factor), round(packet.dts * factor)
-            packet.duration, packet.time_base = durations.get(packet.pts, 0), TICK
-        return list(packets)
+    def _packets(
+        self, stream: Any, frames: Iterator[tuple[np.ndarray, int, int]], durations: dict[int, int]
+    ) -> Iterator[Any]:
+        """Frames, encoded; their durations by their times go into `durations`."""
+        for pixels, time, duration in frames:
+            durations[time] = duration
+            yield from stream.encode(self._frame(pixels, time))
+        if durations:
+            yield from stream.encode(None)
 
     def _frame(self, pixels: np.ndarray, time: int) -> Any:
         height, width = self.size
@@ -203,10 +207,6 @@ class Encoder:
         self._colour(frame)
         frame.pts, frame.time_base = time, self.description.time_base
         return frame
-
-
-def _multiple(side: int, unit: int) -> int:
-    return side // unit * unit
 
 
 def available() -> list[str]:

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils import _pytree as trees
 
 import models
-from models import memory
+from models import computing
 from models.cmsr.rendering import Level, render_controlled
 from models.layers.cross_scale_attention import CrossScaleAttention
 from models.safeguards import reduces_nowhere
@@ -124,7 +124,7 @@ def test_grids_and_warps_are_rendered_without_asking_the_device(name) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_a_picture_is_rendered_in_few_launches(name, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the sizes of published models, on a card of 140 GB; the positions of a picture are not copied in chunks."""
-    monkeypatch.setattr(memory, "UNTOLD_BYTES", 139 << 30)
+    monkeypatch.setattr(computing, "UNTOLD_BYTES", 139 << 30)
     monkeypatch.setattr(CrossScaleAttention, "forward", lambda self, features: features)  # a part of encoding
     plus = {"name": name, "args": {"upsampler_spec": PUBLISHED["liif"]}}
     default = plus if name == "lerf-net-plus" else {"name": name, "args": {}}
@@ -147,7 +147,7 @@ def test_less_memory_is_more_chunks_without_more_copies(name) -> None:
     warp = Homography.rotation(20, (90, 80), (150, 160), (2, 2)).grid((90, 80), (150, 160))
     for bound in (1 << 30, 8 << 20):
         for grid in (Grid.of_size((360, 320)), warp):
-            with FakeDevice() as device, memory.bounded(bound):
+            with FakeDevice() as device, computing.bounded(bound):
                 latent = upscaler.encode(torch.rand(1, 3, 90, 80))
                 before = device.launches, device.copies
                 upscaler.render(latent, grid)
@@ -157,25 +157,25 @@ def test_less_memory_is_more_chunks_without_more_copies(name) -> None:
 
 
 def test_where_memory_ends_chunks_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "UNTOLD_BYTES", 100 << 20)
+    monkeypatch.setattr(computing, "UNTOLD_BYTES", 100 << 20)
     tried = []
 
     def compute() -> None:
-        tried.append(memory.chunk_bytes(DEVICE))
+        tried.append(computing.chunk_bytes(DEVICE))
         if len(tried) < 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    memory.in_memory_of(DEVICE, compute)
+    computing.in_memory_of(DEVICE, compute)
     assert tried == [25 << 20, 25 << 19, 25 << 18]
-    assert memory.chunk_bytes(DEVICE) == 25 << 20
-    with memory.bounded(20 << 20):
-        assert memory.chunk_bytes(DEVICE) == 5 << 20
+    assert computing.chunk_bytes(DEVICE) == 25 << 20
+    with computing.bounded(20 << 20):
+        assert computing.chunk_bytes(DEVICE) == 5 << 20
 
     def hopeless() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        memory.in_memory_of(DEVICE, hopeless)
+        computing.in_memory_of(DEVICE, hopeless)
 
 
 @pytest.mark.parametrize("name", ["lmliif", "lmlte", "lmciaosr"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import models
-from models.capabilities import ANY_SCALE, SizeRequirements, Tiling
+from models.continuous import SizeRequirements, Tiling
 from models.layers.cross_scale_attention import CrossScaleAttention
 from models.upscaler import Upscaler
 from tests.registered import DECODERS, FILTERS, small_spec
@@ -26,6 +26,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "lerf-net-plus": {"name": "lerf-net-plus", "args": {"nf": 8, "upsampler_spec": LMLIIF}},
     "lerf-net-plus on ciaosr": {"name": "lerf-net-plus", "args": {"nf": 8, "upsampler_spec": small_spec("ciaosr")}},
 }
+ANY = (0.0, float("inf"))
 FARTHEST = 56  # LR pixels that any of these reaches and a 4x4 kernel: LeRF-Net 2 * 22, on an upsampler a quarter less
 
 
@@ -53,11 +54,11 @@ def test_half_types(upscaler) -> None:
         assert works == supported, dtype
 
 
-def test_every_size_and_number_of_channels_that_is_said(upscaler) -> None:
-    assert upscaler.size_requirements == SizeRequirements(minimum=1, multiple_of=1, square=False)
+def test_pictures_of_every_size(upscaler) -> None:
+    assert (upscaler.input_channels, upscaler.size_requirements) == (3, SizeRequirements(1, 1, False))
     for size in ((1, 1), (1, 6), (7, 2)):
-        made = upscaler(torch.rand(2, upscaler.input_channels, *size), (2 * size[0] + 1, 3 * size[1]))
-        assert made.shape == (2, upscaler.input_channels, 2 * size[0] + 1, 3 * size[1])
+        made = upscaler(torch.rand(2, 3, *size), (2 * size[0] + 1, 3 * size[1]))
+        assert made.shape == (2, 3, 2 * size[0] + 1, 3 * size[1])
         assert made.isfinite().all()
 
 
@@ -84,7 +85,7 @@ def test_what_is_said_of_each() -> None:
     assert said("ciaosr") == (Tiling.DISCOURAGED, (1.0, 4.0))
     assert said("lmliif on swinir") == (Tiling.DISCOURAGED, (1.0, 4.0))
     assert said("edsr x3")[1] == (3.0, 3.0)
-    assert said("lerf-net") == (Tiling.SUPPORTED, ANY_SCALE)
-    assert said("lerf-net-plus") == (Tiling.SUPPORTED, ANY_SCALE)
-    assert said("lerf-net-plus on ciaosr") == (Tiling.DISCOURAGED, ANY_SCALE)
-    assert said("nearest") == said("lerf-lut") == (Tiling.INTERNAL, ANY_SCALE)
+    assert said("lerf-net") == (Tiling.SUPPORTED, ANY)
+    assert said("lerf-net-plus") == (Tiling.SUPPORTED, ANY)
+    assert said("lerf-net-plus on ciaosr") == (Tiling.DISCOURAGED, ANY)
+    assert said("nearest") == said("lerf-lut") == (Tiling.INTERNAL, ANY)

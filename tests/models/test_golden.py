@@ -16,7 +16,6 @@ def test_output_and_parameters(name: str) -> None:
     case, stored = CASES[name], arrays("models", name)
     model = fill(models.make(case["model"]))
     assert {n: list(p.shape) for n, p in model.named_parameters()} == dict(case["parameters"])
-
     size, batch = tuple(case["output_size"]), len(stored["image"])
     cell = (cell_of(size) * case["cell_factor"]).expand(batch, 2)
     grid = Grid.of_size(size)
@@ -24,9 +23,10 @@ def test_output_and_parameters(name: str) -> None:
         field = model.field(model.encode(stored["image"]), cell)
         for backend in backends_of(model):
             with backends.using(backend):
-                rendered = painted(model, field, grid)
+                assert_close(painted(model, field, grid), stored["output"], 1e-4)
+                if type(model).paint is models.ContinuousModel.paint:  # which samples
+                    continue
                 sampled = model.sample(field, grid.coord().flatten(0, 1).expand(batch, -1, -1))
-            assert_close(rendered, stored["output"], 1e-4)
             assert_close(sampled.transpose(1, 2).unflatten(2, size), stored["output"], 1e-4)
 
 
@@ -36,10 +36,9 @@ def backends_of(model: models.ContinuousModel) -> list[str]:
     return ["torch"] if name is None or backends.library(name) is None else ["torch", "native"]
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("asym")])
-def test_golden_output_depends_on_weights(name: str) -> None:
+def test_golden_output_depends_on_weights() -> None:
     """The comparison above is not vacuous: one bias changed by a little is seen."""
-    case, stored = CASES[name], arrays("models", name)
+    case, stored = CASES["edsr-baseline-lmliif"], arrays("models", "edsr-baseline-lmliif")
     model = fill(models.make(case["model"]))
     named = dict(model.named_parameters())
     named[[n for n in named if n.startswith("imnet") and n.endswith("bias")][-1]].data.add_(0.1)

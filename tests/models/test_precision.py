@@ -4,17 +4,17 @@ import pytest
 import torch
 
 import models
-from models import Upscaler, precision
+from models import Upscaler, computing
 from models.checkpoints.loading import load_content, load_upscaler, save_checkpoint
 from models.checkpoints.safetensors_files import save_safetensors
 from models.zoo import resolve
-from tests.registered import DECODERS, small_spec
+from tests.registered import small_spec
 from utils.errors import InputError
 
 PICTURE = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", ["liif", "lmliif", "lmciaosr"])
 def test_encoders_compute_in_bfloat16_and_rendering_does_not(name) -> None:
     torch.manual_seed(0)
     exact = Upscaler(models.make(small_spec(name)).eval())
@@ -37,14 +37,14 @@ def test_auto_is_what_was_released_where_the_processor_multiplies_it(monkeypatch
     for native, released, chosen in (
         (True, "bfloat16", "bfloat16"), (True, "float32", "float32"), (False, "bfloat16", "float32")
     ):  # fmt: skip
-        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device, native=native: native)
-        assert precision.choose("auto", True, device, released) == chosen
-        assert precision.choose("auto", False, device, released) == "float32"
-        assert precision.choose("bfloat16", True, device) == "bfloat16"  # who asks for it gets it
+        monkeypatch.setattr(computing, "multiplies_bfloat16", lambda device, native=native: native)
+        assert computing.choose("auto", True, device, released) == chosen
+        assert computing.choose("auto", False, device, released) == "float32"
+        assert computing.choose("bfloat16", True, device) == "bfloat16"  # who asks for it gets it
 
 
 def test_weights_say_what_they_were_released_for(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr(computing, "multiplies_bfloat16", lambda device: True)
     content = load_content("s")
     for released, chosen in (("bfloat16", "bfloat16"), ("float32", "float32"), (None, "float32"), ("x", "float32")):
         save_safetensors(tmp_path / "m.safetensors", {**content, "precision": released})

@@ -1,14 +1,16 @@
 """Pictures of every kind in, the same kind out."""
 
 import io
+import os
 import pickle
+import signal
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from models.capabilities import Tiling
+from models.continuous import Tiling
 from painting.in_memory import PictureUpscaler, Upscale, load
 from tests.commands import ROOT
 from tests.pictures.making import noise
@@ -180,22 +182,32 @@ def test_a_broken_picture_of_a_batch(pixels) -> None:
 
 
 @pytest.mark.slow
-def test_batches_in_workers_of_ray() -> None:
-    """Mixed sizes, a broken picture, and the values of one process."""
+def test_batches_in_workers_of_ray(tmp_path) -> None:
+    """Mixed sizes, a broken picture among 1,000, a worker that is killed in the middle, and the values of one
+    process."""
     ray = pytest.importorskip("ray", reason="needs ray")
-    pictures = [noise(8 + number % 3, 9, 3) for number in range(24)]
+    pictures = [noise(8 + number % 3, 9, 3) for number in range(1000)]
     rows = [{"image": picture, "number": number} for number, picture in enumerate(pictures)]
     rows[5]["image"] = np.zeros((2, 3, 9), np.uint8)
+    killed = tmp_path / "killed"
+
+    def kill_once(batch: dict) -> dict:
+        if 500 in batch["number"] and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return batch
+
     ray.init(num_cpus=1, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
     try:
-        made = ray.data.from_items(rows).map(Upscale("bicubic", scale=2, raises=False)).take_all()
+        data = ray.data.from_items(rows).map_batches(kill_once, batch_size=16)
+        made = data.map_batches(Upscale("bicubic", scale=2, raises=False), batch_size=16).take_all()
     finally:
         ray.shutdown()
+    assert killed.exists()
+    assert sorted(row["number"] for row in made) == [*range(1000)]
     expected = load("bicubic")
     for row in made:
-        number = row["number"]
-        if number == 5:
+        if row["number"] == 5:
             assert "no picture" in row["error"]
         else:
-            assert np.array_equal(row["image"], expected(pictures[number], scale=2))
-    assert len(made) == 24
+            assert np.array_equal(row["image"], expected(pictures[row["number"]], scale=2))

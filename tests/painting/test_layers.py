@@ -121,7 +121,7 @@ def test_native_models_draw_alpha_by_a_filter_that_has_no_routines() -> None:
     assert torch.equal(painted.alpha, paint(upscaler("catmull-rom"), layers, LARGER).alpha)
 
 
-FINE = 16  # samples along a side of a pixel
+FINE = 8  # samples along a side of a pixel
 
 
 def sampled(matrix: np.ndarray, input_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

@@ -16,6 +16,7 @@ from tests.pictures.making import noise
 from utils.errors import InputError
 
 OpenEXR = pytest.importorskip("OpenEXR")
+TWICE = ("--model", "nearest", "--scale", "2")
 
 
 def make(path: Path, channels: dict[str, np.ndarray], **header: object) -> Path:
@@ -25,18 +26,19 @@ def make(path: Path, channels: dict[str, np.ndarray], **header: object) -> Path:
 
 
 def planes(path: Path) -> dict[str, np.ndarray]:
-    return {
-        name: channel.pixels for name, channel in OpenEXR.File(str(path), separate_channels=True).channels().items()
-    }
+    channels = OpenEXR.File(str(path), separate_channels=True).channels()
+    return {name: channel.pixels for name, channel in channels.items()}
 
 
 def test_files_hold_light_times_alpha(tmp_path) -> None:
     path = tmp_path / "p.exr"
     write_picture(path, Picture(np.full((2, 3, 4), 0.5, np.float32), "RGBA"))
-    written = planes(path)
-    assert written["R"] == pytest.approx(0.2140411 / 2, abs=1e-6)
-    assert written["A"] == pytest.approx(0.5)
+    assert planes(path)["R"] == pytest.approx(0.2140411 / 2, abs=1e-6)
+    assert planes(path)["A"] == pytest.approx(0.5)
     assert read_picture(path).pixels == pytest.approx(0.5, abs=1e-6)
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    write_picture(path, levels)
+    assert np.array_equal(read_rgb(path), levels)
 
 
 def test_the_curve_goes_on_beyond_its_ends() -> None:
@@ -47,71 +49,56 @@ def test_the_curve_goes_on_beyond_its_ends() -> None:
     assert exr.to_light(values) == pytest.approx(light, rel=1e-5)
 
 
-def test_levels_of_8_bits_come_back(tmp_path) -> None:
-    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
-    write_picture(tmp_path / "p.exr", pixels)
-    assert np.array_equal(read_rgb(tmp_path / "p.exr"), pixels)
-
-
 @pytest.mark.usefixtures("empty_folder")
 def test_demo_keeps_bright_light(capsys) -> None:
     light = np.linspace(0, 12, 60, dtype=np.float32).reshape(6, 10)
     make(Path("in.exr"), dict.fromkeys("RGB", light.astype(np.float16)), comments="by hand", xDensity=10.0)
     assert is_picture(Path("in.exr"))
-    call(demo, "--input", "in.exr", "--output", "o.exr", "--model", "nearest", "--scale", 2)
-    made = planes(Path("o.exr"))
-    assert made["G"].dtype == np.float32
-    assert made["G"] == pytest.approx(light.repeat(2, 0).repeat(2, 1), rel=1e-3)
+    call(demo, "--input", "in.exr", "--output", "o.exr", *TWICE)
+    made = planes(Path("o.exr"))["G"]
+    assert made.dtype == np.float32
+    assert made == pytest.approx(light.repeat(2, 0).repeat(2, 1), rel=1e-3)
     header = OpenEXR.File("o.exr").header()
     assert (header["comments"], header["xDensity"]) == ("by hand", 20)
-    line = mistake(capsys, demo, "--input", "in.exr", "--output", "o.png", "--model", "nearest", "--scale", 2)
-    assert "floats from 0 to" in line
+    assert "floats from 0 to" in mistake(capsys, demo, "--input", "in.exr", "--output", "o.png", *TWICE)
 
 
 def test_what_is_left_out_is_said(tmp_path) -> None:
     grey = np.full((2, 3), 0.25, np.float32)
-    part = {"Y": grey, "Z": grey}
     wide = (np.array([0, 0], np.int32), np.array([7, 7], np.int32))
-    make(tmp_path / "p.exr", part, displayWindow=wide, chromaticities=(0.7, 0.3, 0.2, 0.7, 0.1, 0.1, 0.3, 0.3))
-    losses = read_picture(tmp_path / "p.exr").losses
+    about = {"displayWindow": wide, "chromaticities": (0.7, 0.3, 0.2, 0.7, 0.1, 0.1, 0.3, 0.3)}
+    losses = read_picture(make(tmp_path / "p.exr", {"Y": grey, "Z": grey}, **about)).losses
     assert losses == ("without channel Z", "without its chromaticities", "without its display window")
-    two = [OpenEXR.Part({}, {"Y": grey}, "one"), OpenEXR.Part({}, {"Y": grey}, "two")]
-    OpenEXR.File(two).write(str(tmp_path / "two.exr"))
+    OpenEXR.File([OpenEXR.Part({}, {"Y": grey}, name) for name in ("one", "two")]).write(str(tmp_path / "two.exr"))
     assert read_picture(tmp_path / "two.exr").losses == ("only the first of its parts used",)
-
-
-def test_texts_that_are_attributes_of_the_format_are_left_out(tmp_path) -> None:
     metadata = Metadata(text={"Author": "somebody", "compression": "none", "a b": "c"})
     write_picture(tmp_path / "p.exr", Picture(noise(2, 3, 1).astype(np.float32) / 255, "L", metadata))
     assert read_picture(tmp_path / "p.exr").metadata.text == {"Author": "somebody"}
 
 
-def test_files_that_cannot_be_read(tmp_path, capsys, monkeypatch) -> None:
+def test_files_that_cannot_be_read(tmp_path, monkeypatch) -> None:
     grey = noise(90, 70, 1).astype(np.float32)[..., 0] / 255
-    path = make(tmp_path / "p.exr", {"Y": grey})
-    cut = tmp_path / "cut.exr"
+    content = make(tmp_path / "p.exr", {"Y": grey}).read_bytes()
     for length in (-20, 5000, 200, 4):
-        cut.write_bytes(path.read_bytes()[:length])
-        with pytest.raises(InputError, match=r"cut\.exr cannot be read"):
-            read_picture(cut)
-    with pytest.raises(InputError, match="channels U, V"):
-        read_picture(make(tmp_path / "motion.exr", {"U": grey, "V": grey}))
-    with pytest.raises(InputError, match="whole numbers"):
-        read_picture(make(tmp_path / "ids.exr", {"Y": np.ones((2, 2), np.uint32)}))
-    make(tmp_path / "nan.exr", {"Y": np.full_like(grey, np.nan)})
-    with pytest.raises(InputError, match="no numbers"):
-        read_picture(tmp_path / "nan.exr")
+        with pytest.raises(InputError, match="cannot be read"):
+            read_picture(content[:length])
+    for channels, words in (
+        ({"U": grey, "V": grey}, "channels U, V"),
+        ({"Y": np.ones((2, 2), np.uint32)}, "whole numbers"),
+        ({"Y": np.full_like(grey, np.nan)}, "no numbers"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read_picture(make(tmp_path / "other.exr", channels))
     monkeypatch.setattr("utils.system.available_memory", lambda: 1000)
     with pytest.raises(InputError, match="of memory"):
-        read_picture(path)
+        read_picture(content)
 
 
 @pytest.mark.usefixtures("empty_folder")
-def test_without_the_package(capsys, monkeypatch, tmp_path) -> None:
-    path = make(tmp_path / "p.exr", {"Y": np.ones((2, 2), np.float32)})
-    monkeypatch.setattr(exr, "find_spec", lambda _: None)
-    options = ("--model", "nearest", "--scale", "2")
-    assert "pip install OpenEXR" in mistake(capsys, demo, "--input", path, "--output", "o.png", *options)
+def test_without_the_package(capsys, monkeypatch) -> None:
+    make(Path("p.exr"), {"Y": np.ones((2, 2), np.float32)})
     write_picture("in.png", noise(4, 4, 3))
-    assert "pip install OpenEXR" in mistake(capsys, demo, "--input", "in.png", "--output", "o.exr", *options)
+    monkeypatch.setattr(exr, "find_spec", lambda _: None)
+    for source, target in (("p.exr", "o.png"), ("in.png", "o.exr")):
+        assert "pip install OpenEXR" in mistake(capsys, demo, "--input", source, "--output", target, *TWICE)
     assert not Path("o.exr").exists()

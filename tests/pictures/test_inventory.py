@@ -2,20 +2,15 @@
 
 import io
 import struct
-import subprocess
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-import demo
 from pictures.metadata import Metadata
 from pictures.png import PNG_SIGNATURE, png_chunk, png_chunks
 from pictures.reading import read_picture
-from tests.commands import call
 from tests.pictures.making import noise
 
 PIXELS = noise(6, 5, 3)
@@ -87,35 +82,3 @@ def test_tags_of_a_tiff(tag, tmp_path) -> None:
     value = (1.0, 1.0, 0.0) if kind == 12 else b"8BIM"
     tifffile.imwrite(tmp_path / "p.tif", PIXELS, extratags=[(tag, kind, len(value), value, True)], metadata=None)
     assert read_picture(tmp_path / "p.tif").losses
-
-
-def test_texts_and_profiles_stay(tmp_path) -> None:
-    info = PngInfo()
-    info.add_text("Title", "a")
-    Image.fromarray(PIXELS).save(tmp_path / "p.png", pnginfo=info, dpi=(300, 300))
-    metadata = read_picture(tmp_path / "p.png").metadata
-    assert (metadata.text, round(metadata.dpi[0])) == ({"Title": "a"}, 300)
-
-
-@pytest.mark.usefixtures("empty_folder")
-@pytest.mark.parametrize("ending", ["mkv", "mp4", "webm"])
-def test_streams_of_a_film(ending, capsys) -> None:
-    """Pictures, sound, subtitles, a font, a cover, further pictures and chapters: in the output, or in a line."""
-    av = pytest.importorskip("av", reason="films need PyAV")
-    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="films need FFmpeg's binary").get_ffmpeg_exe()
-    Path("s.srt").write_text("1\n00:00:00,100 --> 00:00:00,500\nwords\n")
-    Path("f.ttf").write_bytes(b"\0\1\0\0" + bytes(60))
-    Path("c.txt").write_text(";FFMETADATA1\ntitle=name\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=500\ntitle=one\n")
-    Image.fromarray(PIXELS).save("c.png")
-    inputs = "-f lavfi -i testsrc=s=32x32:d=1 -f lavfi -i sine=d=1 -i s.srt -f lavfi -i testsrc2=s=32x32:d=1 -i c.txt"
-    maps = "-map 0 -map 1 -map 2 -map 3 -map_metadata 4 -c:v libx264 -c:a aac -attach f.ttf -attach c.png"
-    tags = "-metadata:s:4 mimetype=font/ttf -metadata:s:5 mimetype=image/png"
-    subprocess.run([ffmpeg, "-v", "error", *f"{inputs} {maps} {tags} in.mkv".split()], check=True)
-    call(demo, "--input", "in.mkv", "--output", f"o.{ending}", "--model", "nearest", "--scale", "2")
-    said = [line for line in capsys.readouterr().out.splitlines() if ": without " in line]
-    with av.open("in.mkv") as given, av.open(f"o.{ending}") as made:
-        assert len(given.streams) == 6
-        kept = [stream for stream in made.streams if stream.type != "data"]  # in MP4, chapters are
-        assert len(kept) + len(said) == len(given.streams), said
-        assert made.metadata.get("title", made.metadata.get("TITLE")) == "name"
-        assert len(made.chapters()) == 1

@@ -1,11 +1,14 @@
-"""zlib streams made of parts."""
+"""PNG: zlib streams made of parts, and tiles, which other programs read as they were."""
 
+import io
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pictures.png import WINDOW, compressed
+from pictures.png import WINDOW, compressed, quick_png
+from tests.pictures.making import noise
 
 
 def parts_of(*sizes: int) -> list[memoryview]:
@@ -34,13 +37,8 @@ def test_parts_know_what_was_before_them() -> None:
 
 def test_few_parts_are_held() -> None:
     made = []
-
-    def endless():
-        for number in range(50):
-            made.append(number)
-            yield b"part"
-
-    for number, _ in enumerate(compressed(endless(), 4, 3)):
+    parts = (made.append(number) or b"part" for number in range(50))
+    for number, _ in enumerate(compressed(parts, 4, 3)):
         assert len(made) <= number + 3
 
 
@@ -51,3 +49,19 @@ def test_what_parts_raise_is_raised() -> None:
 
     with pytest.raises(OSError, match="gone"):
         list(compressed(broken(), 4, 2))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (37, 52)])
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
+def test_pillow_reads_quick_pngs(size, channels, mode) -> None:
+    pixels = noise(*size, channels)
+    for small in (False, True):
+        image = Image.open(io.BytesIO(quick_png(pixels, small)))
+        assert image.mode == mode
+        assert np.array_equal(np.array(image).reshape(pixels.shape), pixels)
+
+
+def test_quick_pngs_of_photographs_are_small() -> None:
+    pixels = np.array(Image.fromarray(noise(6, 7, 3)).resize((256, 256), Image.Resampling.BICUBIC))
+    assert len(quick_png(pixels)) < 0.5 * pixels.nbytes < len(quick_png(pixels, small=False))
+    assert quick_png(pixels[:, ::-1]) == quick_png(pixels[:, ::-1].copy())

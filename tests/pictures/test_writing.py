@@ -14,7 +14,6 @@ from pictures.reading import read_picture, read_rgb
 from pictures.writing import write_picture
 from tests.pictures.making import noise
 from utils.errors import InputError
-from utils.files import atomic_file
 
 
 @pytest.fixture(autouse=True)
@@ -24,25 +23,23 @@ def _has_package(request: pytest.FixtureRequest) -> None:
         pytest.importorskip("OpenEXR")
 
 
-LOSSLESS = [ending for ending in WRITTEN if ending not in (".jpg", ".jpeg", ".gif", ".pgm", ".pnm", ".tiff")]
+LOSSLESS = {*WRITTEN} - {".jpg", ".jpeg", ".gif", ".pgm", ".pnm", ".tiff", ".avif"}
 
 
-@pytest.mark.parametrize("ending", LOSSLESS)
+@pytest.mark.parametrize("ending", sorted(LOSSLESS))
 def test_what_a_format_holds_survives_exactly(tmp_path, ending) -> None:
-    for depth, held in WRITTEN[ending].channels.items():
-        for channels in held:
-            pixels = noise(5, 7, len(channels), dtype=np.uint8 if depth == 8 else np.uint16)
-            if depth == 32:
-                pytest.importorskip("tifffile")
-                pixels = (pixels / 65535).astype(np.float32)
-            written = Picture(pixels, channels)
-            assert write_picture(tmp_path / f"new/p{ending}", written) == []
-            read = read_picture(tmp_path / f"new/p{ending}")
-            assert (read.pixel_format, read.losses) == (PixelFormat(channels, depth), ())
-            if ending == ".exr":  # through a curve and back, and colours times alpha
-                assert read.pixels == pytest.approx(pixels, abs=2e-6)
-            else:
-                assert np.array_equal(read.pixels, pixels)
+    for depth, channels in ((depth, kind) for depth, held in WRITTEN[ending].channels.items() for kind in held):
+        pixels = noise(5, 7, len(channels), dtype=np.uint8 if depth == 8 else np.uint16)
+        if depth == 32:
+            pytest.importorskip("tifffile")
+            pixels = (pixels / 65535).astype(np.float32)
+        assert write_picture(tmp_path / f"new/p{ending}", Picture(pixels, channels)) == []
+        read = read_picture(tmp_path / f"new/p{ending}")
+        assert (read.pixel_format, read.losses) == (PixelFormat(channels, depth), ())
+        # EXR goes through a curve and back, colours times alpha
+        assert np.array_equal(read.pixels, pixels) or read.pixels == pytest.approx(
+            pixels, abs=2e-6 * (ending == ".exr")
+        )
 
 
 def test_floats_are_written_in_their_span(tmp_path) -> None:
@@ -61,73 +58,68 @@ def test_many_rows_of_16_bits(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("ending", WRITTEN)
-@pytest.mark.parametrize("shape", [(5, 300, 3), (1, 1, 3), (300, 5), (1, 1)])
+@pytest.mark.parametrize("shape", [(5, 300, 3), (1, 1)])
 def test_every_written_format_keeps_the_size(tmp_path, ending, shape) -> None:
     write_picture(tmp_path / f"p{ending}", noise(*shape))
     assert read_rgb(tmp_path / f"p{ending}").shape == (*shape[:2], 3)
 
 
-def test_lossy_formats_lose_little(tmp_path) -> None:
+@pytest.mark.parametrize(("ending", "most"), [("webp", 0), ("jpg", 4), ("avif", 4)])
+def test_lossy_formats_lose_little(tmp_path, ending, most) -> None:
     pixels = noise(64, 64, 3)
-    write_picture(tmp_path / "p.webp", pixels)
-    assert np.array_equal(read_rgb(tmp_path / "p.webp"), pixels)
-    write_picture(tmp_path / "p.jpg", pixels)
-    error = np.abs(read_rgb(tmp_path / "p.jpg").astype(int) - pixels).mean()
-    assert error < 4  # 15 at Pillow's quality of 75, 55 with its halved colours
+    write_picture(tmp_path / f"p.{ending}", pixels)
+    error = np.abs(read_rgb(tmp_path / f"p.{ending}").astype(int) - pixels).mean()
+    assert error <= most  # a JPEG of Pillow's quality 15, with its halved colours 55
+
+
+def test_quality(tmp_path) -> None:
+    sizes = []
+    for form in (format_of("p.avif").of_quality(20), format_of("p.avif"), format_of("p.webp").of_quality(100)):
+        write_picture(tmp_path / "p.avif", noise(64, 64, 3), form=form)
+        sizes.append((tmp_path / "p.avif").stat().st_size)
+    assert 2 * sizes[0] < sizes[1]
+    with pytest.raises(InputError, match="has no loss"):
+        format_of("p.png").of_quality(90)
 
 
 @pytest.mark.parametrize(
     ("ending", "kind", "held", "losses"),
     [
-        (
-            ".png",
-            PixelFormat("CMYK", 16),
-            PixelFormat("RGB", 8),
-            ["CMYK converted to RGB", "16 bits reduced to 8 bits"],
-        ),
-        (".png", PixelFormat("L", 32), PixelFormat("L", 16), ["floats reduced to 16 bits"]),
-        (".webp", PixelFormat("LA", 8), PixelFormat("RGBA", 8), []),
-        (".jpg", PixelFormat("RGBA", 16), PixelFormat("RGB", 8), ["transparency filled", "16 bits reduced to 8 bits"]),
-        (".jpg", PixelFormat("CMYK", 8), PixelFormat("CMYK", 8), []),
-        (".jp2", PixelFormat("LA", 16), PixelFormat("LA", 8), ["16 bits reduced to 8 bits"]),
-        (".tif", PixelFormat("LA", 16), PixelFormat("RGBA", 16), []),
+        (".png", ("CMYK", 16), ("RGB", 8), ["CMYK converted to RGB", "16 bits reduced to 8 bits"]),
+        (".png", ("L", 32), ("L", 16), ["floats reduced to 16 bits"]),
+        (".webp", ("LA", 8), ("RGBA", 8), []),
+        (".jpg", ("RGBA", 16), ("RGB", 8), ["transparency filled", "16 bits reduced to 8 bits"]),
+        (".jpg", ("CMYK", 8), ("CMYK", 8), []),
+        (".jp2", ("LA", 16), ("LA", 8), ["16 bits reduced to 8 bits"]),
+        (".tif", ("LA", 16), ("RGBA", 16), []),
     ],
 )
 def test_what_a_format_cannot_hold_is_said(ending, kind, held, losses) -> None:
-    assert format_of(f"p{ending}").pixel_format_for(kind) == (held, losses)
+    assert format_of(f"p{ending}").pixel_format_for(PixelFormat(*kind)) == (PixelFormat(*held), losses)
 
 
 @pytest.mark.parametrize(("ending", "side"), [("jpg", 65500), ("webp", 16383)])
 def test_limits_of_formats_are_those_of_the_encoders(tmp_path, ending, side) -> None:
     form = format_of(f"p.{ending}")
-    form.check_size("p", (1, side), PixelFormat("RGB", 8))
-    write_picture(tmp_path / f"p.{ending}", np.zeros((1, side, 3), np.uint8))
+    form.check_size("p", (1, side), PixelFormat("L", 8))
+    write_picture(tmp_path / f"p.{ending}", np.zeros((1, side), np.uint8))
     with pytest.raises(InputError, match=f"{side} pixels"):
-        form.check_size("p", (1, side + 1), PixelFormat("RGB", 8))
+        form.check_size("p", (1, side + 1), PixelFormat("L", 8))
     with pytest.raises(InputError):
-        write_picture(tmp_path / f"q.{ending}", np.zeros((1, side + 1, 3), np.uint8))
+        write_picture(tmp_path / f"q.{ending}", np.zeros((1, side + 1), np.uint8))
 
 
 def test_files_of_4_gib_are_refused_where_offsets_end() -> None:
-    for name in ("p.tif", "p.bmp"):
-        format_of(name).check_size(name, (30000, 30000), PixelFormat("RGB", 8))
-        with pytest.raises(InputError, match="GiB"):
-            format_of(name).check_size(name, (40000, 40000), PixelFormat("RGB", 8))
+    format_of("p.tif").check_size("p.tif", (30000, 30000), PixelFormat("RGB", 8))
+    with pytest.raises(InputError, match="GiB"):
+        format_of("p.tif").check_size("p.tif", (40000, 40000), PixelFormat("RGB", 8))
 
 
-@pytest.mark.parametrize("name", ["p.icns", "p.ico", "p.pdf", "p.eps", "p.xbm", "p"])
+@pytest.mark.parametrize("name", ["p.ico", "p.pdf", "p"])
 def test_formats_that_change_pictures_are_refused(tmp_path, name) -> None:
     with pytest.raises(InputError, match=f"'{Path(name).suffix}' is no format"):
         check_writable(tmp_path / name)
     assert check_writable(tmp_path / "p.JPG") == tmp_path / "p.JPG"
-
-
-@pytest.mark.parametrize(
-    ("given", "meant"), [(".jpgg", ".jpg"), (".ico", ".png"), (".avif", ".jpg"), (".hdr", ".tif"), (".j2k", ".jp2")]
-)
-def test_the_ending_that_is_proposed_is_near_in_kind(given, meant) -> None:
-    with pytest.raises(InputError, match=rf"did you mean '\{meant}'\?"):
-        check_writable(f"p{given}")
 
 
 def test_folder_of_a_target_is_checked_and_not_made(tmp_path, monkeypatch) -> None:
@@ -162,16 +154,6 @@ def test_unwritable_targets_leave_nothing_behind(tmp_path) -> None:
         with pytest.raises(InputError, match=name):
             write_picture(tmp_path / name, np.zeros((1, 70000, 3), np.uint8))  # JPEG ends at 65500
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "old"]
-
-
-def test_failure_leaves_the_files_of_others(tmp_path) -> None:
-    def lose_the_file() -> None:
-        with atomic_file(tmp_path / "new/deeper/x.png") as temporary:
-            temporary.rename(tmp_path / "new/y.png")
-
-    with pytest.raises(FileNotFoundError):
-        lose_the_file()
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["new", "y.png"]
 
 
 def test_links_are_followed(tmp_path) -> None:

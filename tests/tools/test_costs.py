@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import models
-from models.layers.lmmlp import LMMLP
+from models.layers.mlp import LMMLP
 from models.lerf.networks import SRUnit
 from models.native import backends
 from tests.registered import DECODERS, small_spec

@@ -18,35 +18,20 @@ from utils.system import select_device
 
 @pytest.fixture
 def quota(tmp_path, monkeypatch):
-    """Writes the files of a container's quota, version 2 as one text, version 1 as two; of 8 processors."""
+    """Writes the file of a container's quota, of 8 processors."""
     monkeypatch.setattr(system, "QUOTA", tmp_path / "cpu.max")
-    monkeypatch.setattr(system, "QUOTA_V1", (tmp_path / "quota", tmp_path / "period"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
-
-    def write(*texts: str) -> None:
-        for path, text in zip((system.QUOTA,) if len(texts) == 1 else system.QUOTA_V1, texts, strict=True):
-            path.write_text(f"{text}\n")
-
-    return write
+    return system.QUOTA.write_text
 
 
 @pytest.mark.parametrize(
-    ("texts", "processors"),
-    [
-        (["200000 100000"], 2),
-        (["250000 100000"], 3),
-        (["10000 100000"], 1),
-        (["max 100000"], 8),
-        (["9900000 100000"], 8),
-        (["300000", "100000"], 3),
-        (["-1", "100000"], 8),
-        (["damaged"], 8),
-        ([], 8),
-    ],
-)
-def test_the_quota_of_the_container_counts(quota, texts, processors) -> None:
-    if texts:
-        quota(*texts)
+    ("text", "processors"),
+    [("200000 100000", 2), ("250000 100000", 3), ("10000 100000", 1), ("max 100000", 8), ("9900000 100000", 8),
+     ("damaged", 8), (None, 8)],
+)  # fmt: skip
+def test_the_quota_of_the_container_counts(quota, text, processors) -> None:
+    if text:
+        quota(text)
     assert system.available_processors() == processors
 
 
@@ -101,20 +86,6 @@ def test_data_workers_leave_a_processor_to_the_training(quota, monkeypatch) -> N
     assert system.data_workers() == 3, "processes of one machine share its processors"
 
 
-def test_imports_are_not_collected() -> None:
-    """Nor is what they made, ever after; what follows is."""
-    code = (
-        "import gc; from utils import system;"
-        "before = gc.get_freeze_count();\n"
-        "with system.uncollected(): made = [[] for _ in range(9999)]; inside = gc.isenabled()\n"
-        "assert not inside and gc.isenabled() and gc.get_freeze_count() > before + 9999;"
-        "gc.disable();\n"
-        "with system.uncollected(): pass\n"
-        "assert not gc.isenabled(), 'who has switched it off wants it off'"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT)})
-
-
 def test_threads_beside_pytorch(quota, monkeypatch) -> None:
     quota("max 100000")
     monkeypatch.setattr(system, "_chosen", [])
@@ -138,7 +109,8 @@ def test_openmp_reads_that_its_threads_sleep() -> None:
 
 def test_the_smallest_limit_counts(tmp_path, monkeypatch) -> None:
     limit, usage = tmp_path / "limit", tmp_path / "usage"
-    monkeypatch.setattr(system, "CGROUPS", ((limit, usage),))
+    monkeypatch.setattr(system, "LIMIT", limit)
+    monkeypatch.setattr(system, "USAGE", usage)
     free = system.available_memory()
     assert free is None or free > 0
     usage.write_text("1000\n")
@@ -195,13 +167,6 @@ def test_freed_memory_is_used_again(environment, kept) -> None:
         env={"PYTHONPATH": str(ROOT), **environment},
     )
     assert (int(ended.stdout) < 100) == kept, ended.stdout
-
-
-def test_other_c_libraries_are_left_alone(monkeypatch) -> None:
-    for name in system.ALLOCATION:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(system.ctypes, "CDLL", lambda _: object())
-    system.keep_freed()
 
 
 @pytest.fixture

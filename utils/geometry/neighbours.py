@@ -132,10 +132,6 @@ class AxisSpans:
         """(R,) LR pixel of n that holds each span's first position, given all positions (N,) of the axis."""
         return pixel_index(position[self.start], n)
 
-    def members(self) -> Tensor:
-        """(R, L) positions of the spans, padding included."""
-        return span_members(self.start, self.length, self.longest)
-
     def blocks(self, spans: int, device: torch.device) -> Iterator[tuple[slice, Tensor, AxisLookup]]:
         """At most `spans` spans at a time: (output positions, which padded positions of the block they are, lookup), on
         a device, to which all are copied together."""
@@ -168,13 +164,9 @@ def look_up_spans(position: Tensor, n: int, local_ensemble: bool, within_pixels:
     if total < 0.5 * longest * len(start):  # mostly padding: positions on their own are cheaper
         start, longest = torch.arange(total, device=position.device), 1
         length = torch.ones_like(start)
-    member = span_members(start, length, longest)
+    # (R, L) positions of the spans, padded to the longest by repeating a span's last one
+    member = start[:, None] + torch.minimum(torch.arange(longest, device=start.device), length[:, None] - 1)
     return AxisSpans(AxisLookup(lookup.index[:, start], lookup.offset[:, member]), start, length)
-
-
-def span_members(start: Tensor, length: Tensor, longest: int) -> Tensor:
-    """(R, L) positions of spans, padded to the longest by repeating a span's last one."""
-    return start[:, None] + torch.minimum(torch.arange(longest, device=start.device), length[:, None] - 1)
 
 
 @dataclass(frozen=True)
@@ -287,14 +279,6 @@ class Neighbours:
         row, column = y.index[:, None, None, :, None, None, None], x.index[None, :, None, None, :, None, None]
         index = pixels.index(row, column, picture)
         return cls._of(index, y.offset[:, None, None, :, None, :, None], x.offset[None, :, None, None, :, None, :])
-
-    @classmethod
-    def of_chosen_spans(cls, y: AxisLookup, x: AxisLookup, pixels: PixelWindow, chosen: Tensor) -> "Neighbours":
-        """Neighbours of N pairs of spans of one picture, `chosen` (N, 2) as (span of y, span of x); B = N, S = (1, 1),
-        T = (Ly, Lx)."""
-        span_y, span_x = chosen.unbind(1)
-        index = pixels.index(y.index[:, None, span_y], x.index[None, :, span_x], torch.zeros_like(span_y))
-        return cls._of(index[..., None, None], y.offset[:, None, span_y, :, None], x.offset[None, :, span_x, None, :])
 
     def each(self) -> Iterator["Neighbours"]:
         """One of K x K neighbours after the other, y first."""

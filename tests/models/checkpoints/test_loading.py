@@ -1,7 +1,8 @@
-"""Checkpoints: round trip, authors' format, refusals."""
+"""Checkpoints: round trip, authors' format; those that run code, ask for more than they hold, or were changed."""
 
 import pickle
-from pathlib import Path
+import re
+import zipfile
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from models.checkpoints.loading import load_checkpoint, load_upscaler, save_chec
 from models.normalization import Normalization
 from models.registry import weights_hash
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
+from tests.models.checkpoints.refusing import TOO_LARGE, Malicious, refusal
+from utils.config import merge
 from utils.errors import InputError
 
 
@@ -26,81 +29,40 @@ def test_round_trip_gives_the_same_picture(tmp_path, spec) -> None:
     assert weights_hash(loaded) != weights_hash(model)
 
 
-def test_normalisation_travels_with_the_checkpoint(tmp_path) -> None:
-    norm = {"inp": {"sub": [0.1, 0.2, 0.3], "div": [1.0]}, "gt": {"sub": [0.0], "div": [0.5]}}
-    model = models.make(SMALL_LMLIIF)
-    content = {"model": {**SMALL_LMLIIF, "sd": model.state_dict()}}
+def test_normalisation_travels_with_the_checkpoint_and_inverts_itself(tmp_path) -> None:
+    norm = {"inp": {"sub": [0.1, 0.2, 0.3], "div": [2, 4, 5]}, "gt": {"sub": [0.0], "div": [0.5]}}
+    expected = Normalization.from_config(norm)
+    content = {"model": {**SMALL_LMLIIF, "sd": models.make(SMALL_LMLIIF).state_dict()}}
     save_checkpoint(tmp_path / "ours.pth", {**content, "data_norm": norm})
     save_checkpoint(tmp_path / "theirs.pth", content)
-    assert load_upscaler(tmp_path / "ours.pth").normalization == Normalization.from_config(norm)
-    assert load_upscaler(tmp_path / "theirs.pth", data_norm=norm).normalization == Normalization.from_config(norm)
+    assert load_upscaler(tmp_path / "ours.pth").normalization == expected
+    assert load_upscaler(tmp_path / "theirs.pth", data_norm=norm).normalization == expected
     assert load_upscaler(tmp_path / "theirs.pth").normalization == Normalization()
-
-
-def test_normalisation_inverts_itself() -> None:
-    norm = Normalization.from_config({"inp": {"sub": [0.1, 0.2, 0.3], "div": [2, 4, 5]}}).inp
-    picture = torch.rand(2, 3, 4, 5)
-    assert torch.allclose(norm.invert(norm.apply(picture)), picture)
-    assert torch.allclose(norm.apply(picture)[:, 1], (picture[:, 1] - 0.2) / 4)
+    affine, picture = expected.inp, torch.rand(2, 3, 4, 5)
+    assert torch.allclose(affine.invert(affine.apply(picture)), picture)
+    assert torch.allclose(affine.apply(picture)[:, 1], (picture[:, 1] - 0.2) / 4)
     colours = picture.permute(0, 2, 3, 1)
-    assert torch.allclose(norm.apply(colours, channels_last=True).permute(0, 3, 1, 2), norm.apply(picture))
+    assert torch.allclose(affine.apply(colours, channels_last=True).permute(0, 3, 1, 2), affine.apply(picture))
 
 
-def test_derived_buffers_of_published_files_are_ignored(tmp_path) -> None:
+def test_derived_buffers_of_published_files_are_ignored() -> None:
     sd = {**models.make(SMALL_LIIF).state_dict(), "encoder.layers.0.attn_mask": torch.zeros(2)}
     assert models.make({**SMALL_LIIF, "sd": sd}, load_sd=True)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda sd: sd.pop("imnet.layers.0.bias"), ["imnet.layers.0.bias", "lacks"]),
-        (lambda sd: sd.update(extra=torch.zeros(1)), ["extra"]),
-        (lambda sd: sd.update({"imnet.layers.0.bias": torch.zeros(5)}), ["imnet.layers.0.bias", "(32,)", "(5,)"]),
-    ],
-)
-def test_parameters_that_do_not_fit_are_named(change, words) -> None:
-    sd = models.make(SMALL_LIIF).state_dict()
-    change(sd)
-    with pytest.raises(InputError) as caught:
-        models.make({**SMALL_LIIF, "sd": sd}, load_sd=True)
-    assert all(word in str(caught.value) for word in words)
-
-
-class Malicious:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
-
-
-@pytest.mark.parametrize("save", ["torch", "pickle"])
-def test_files_that_want_to_run_code_are_refused(tmp_path, save) -> None:
-    evil, victim = tmp_path / "evil.pth", tmp_path / "victim"
-    if save == "torch":
-        torch.save({"model": Malicious(victim)}, evil)
-    else:
-        evil.write_bytes(pickle.dumps({"model": Malicious(victim)}))
-    with pytest.raises(InputError, match=r"evil\.pth"):
-        load_checkpoint(evil)
-    assert not victim.exists()
+@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+@pytest.mark.parametrize("content", [{"model": Malicious("victim")}, Malicious("victim"), [1, Malicious("victim")]])
+def test_files_that_want_to_run_code_are_refused(tmp_path, monkeypatch, content, save) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(content, tmp_path / "evil.pth")
+    refusal(tmp_path / "evil.pth")
+    assert not (tmp_path / "victim").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"just text\n", b"\x80\x04nonsense", b"PK\x03\x04 cut short"])
 def test_files_that_are_no_checkpoints(tmp_path, content) -> None:
     (tmp_path / "x.pth").write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.pth"):
-        load_checkpoint(tmp_path / "x.pth")
-
-
-def test_unknown_names_get_a_hint(tmp_path) -> None:
-    with pytest.raises(InputError, match="did you mean 'bicubic'"):
-        load_upscaler("bicubik")
-    with pytest.raises(InputError, match=r"nothere\.pth"):
-        load_upscaler(tmp_path / "nothere.pth")
+    refusal(tmp_path / "x.pth")
 
 
 def test_a_failed_save_keeps_the_old_file(tmp_path) -> None:
@@ -110,3 +72,103 @@ def test_a_failed_save_keeps_the_old_file(tmp_path) -> None:
         save_checkpoint(path, {"model": {"name": lambda: None}})
     assert load_checkpoint(path)["model"]["name"] == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["m.pth"]
+
+
+def small_spec() -> dict:
+    """A small LM-LIIF with its parameters, which may be changed."""
+    return {**merge(SMALL_LMLIIF, {}), "sd": dict(models.make(SMALL_LMLIIF).state_dict())}
+
+
+def with_args(part: str, **args):
+    """Other arguments of a part of the model."""
+    return lambda spec: spec.update(args=merge(spec["args"], {part: {"args": args}}))
+
+
+def with_parameter(value: torch.Tensor, name: str = "x"):
+    return lambda spec: spec["sd"].update({name: value})
+
+
+def huge_encoder(spec) -> None:
+    """An encoder of 4096 features whose parameters all lie at one place."""
+    with_args("encoder_spec", n_feats=4096)(spec)
+    for name, value in spec["sd"].items():
+        shape = tuple({8: 4096, 74: 9 * 4096 + 2}.get(n, n) for n in value.shape)
+        spec["sd"][name] = torch.zeros(1).expand(shape)
+
+
+def nested(spec) -> None:
+    for _ in range(150):
+        inner = dict(spec)
+        spec.clear()
+        spec.update({"name": "lerf-net-plus", "args": {"upsampler_spec": inner}, "sd": {}})
+
+
+def shared_lists(spec) -> None:
+    """A list that holds itself 2**60 times."""
+    value = [1]
+    for _ in range(60):
+        value = [value, value]
+    spec["args"] = {**spec["args"], "local_ensemble": value}
+
+
+BIAS = "imnet.layers.0.bias"
+SWINIR = {"encoder_spec": {"name": "swinir", "args": {"window_size": 10**6}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (with_args("encoder_spec", n_resblocks=10**9), TOO_LARGE),
+        (with_args("encoder_spec", n_feats=10**8), TOO_LARGE),
+        (with_args("imnet_spec", hidden_depth=10**12), TOO_LARGE),
+        (with_args("imnet_spec", hidden_depth=2**70), "hidden_depth is 11805916"),
+        (with_args("hypernet_spec", hidden_list=[9] * 10**4), TOO_LARGE),
+        (lambda spec: spec.update(args=merge(spec["args"], SWINIR)), "window_size"),
+        (huge_encoder, "larger than what it holds"),
+        (nested, "the checkpoint fills|cannot be"),
+        (shared_lists, "local_ensemble is \\[\\["),
+        (with_parameter(torch.zeros(3).to_sparse()), "'x' is no plain tensor"),
+        (with_parameter(torch.zeros(3, device="meta")), "'x' is no plain tensor"),
+        (with_parameter(torch.zeros(3, dtype=torch.complex64)), "'x' is no plain tensor"),
+        (with_parameter(torch.full((16,), torch.nan), BIAS), f"'{BIAS}' holds NaN"),
+        (with_parameter(torch.full((16,), torch.inf), BIAS), f"'{BIAS}' holds NaN or inf"),
+        (with_parameter(torch.full((16,), 1e300, dtype=torch.float64), BIAS), f"'{BIAS}' holds NaN or inf"),
+        (with_parameter(torch.zeros(1), "extra"), "'extra'"),
+        (with_parameter(torch.zeros(5), BIAS), rf"'{BIAS}' .*\(16,\) .*\(5,\)"),
+        (lambda spec: spec["sd"].pop(BIAS), f"lacks .*'{BIAS}'"),
+        (lambda spec: spec.update(sd=[3]), "no mapping of parameter names"),
+        (lambda spec: spec.update(name=["lmliif"]), "unknown model \\['lmliif'\\]"),
+        (lambda spec: spec.update(name="x" * 100_000), "unknown model 'xxx"),
+        (lambda spec: spec.update(args=None), "needs the argument"),
+    ],
+)
+def test_checkpoints_that_describe_what_they_do_not_hold(tmp_path, change, words) -> None:
+    spec = small_spec()
+    change(spec)
+    torch.save({"model": spec}, tmp_path / "m.pth")
+    assert re.search(words, refusal(tmp_path / "m.pth"))
+
+
+def test_data_norm_without_values(tmp_path) -> None:
+    for data_norm in ({"inp": None}, {"inp": {"sub": None}}, {"inp": {"sub": [float("nan")]}}, [3]):
+        torch.save({"model": small_spec(), "data_norm": data_norm}, tmp_path / "m.pth")
+        assert "data_norm" in refusal(tmp_path / "m.pth")
+
+
+def test_content_that_was_changed_behind_its_checksums(tmp_path) -> None:
+    save_checkpoint(tmp_path / "m.pth", {"model": small_spec(), "epoch": 3})
+    assert load_upscaler(tmp_path / "m.pth")
+    with zipfile.ZipFile(tmp_path / "m.pth") as archive:
+        entries = {entry: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(tmp_path / "m.pth", "w") as archive:
+        changed = next(entry for entry in entries if entry.filename.endswith("data/5"))
+        for entry, content in entries.items():
+            archive.writestr(entry, bytes([content[0] ^ 1]) + content[1:] if entry is changed else content)
+    assert "another hash" in refusal(tmp_path / "m.pth")
+
+
+def test_unknown_names_get_a_hint(tmp_path) -> None:
+    with pytest.raises(InputError, match="did you mean 'bicubic'"):
+        load_upscaler("bicubik")
+    with pytest.raises(InputError, match=r"nothere\.pth"):
+        load_upscaler(tmp_path / "nothere.pth")

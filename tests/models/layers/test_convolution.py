@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import models
-from models import precision
-from models.encoders import chunks, rdn
-from models.encoders.chunks import encode_in_chunks
+from models import computing
+from models.encoders import encode_in_chunks, rdn
 from models.layers import convolution
 from models.layers.convolution import Convolution, in_turn
 from models.native import backends
@@ -112,19 +111,10 @@ def test_weights_are_never_stale() -> None:
             assert_close(layer(x), nn.Conv2d.forward(layer, x), 2e-5)
 
 
-def test_parameters_are_those_of_pytorchs_layer() -> None:
-    torch.manual_seed(0)
-    layer = Convolution(16, 20, 3)
-    torch.manual_seed(0)
-    expected = nn.Conv2d(16, 20, 3, padding=1).state_dict()
-    assert list(layer.state_dict()) == list(expected)
-    assert all(torch.equal(value, expected[name]) for name, value in layer.state_dict().items())
-
-
 @needs_native
 def test_bfloat16(calls, monkeypatch) -> None:
     layer, x = Convolution(16, 16, 3), image(1, 16, 6, 7)
-    with torch.no_grad(), precision.using("bfloat16"), precision.reduced(torch.device("cpu")):
+    with torch.no_grad(), computing.using("bfloat16"), computing.reduced(torch.device("cpu")):
         expected = nn.Conv2d.forward(layer, x)
         output = layer(x, skip=x.bfloat16())
         assert (output - x - expected).abs().max() < 0.02
@@ -136,13 +126,12 @@ def test_bfloat16(calls, monkeypatch) -> None:
 
 
 @needs_native
-@pytest.mark.parametrize("number", ["float32", "bfloat16"])
-@pytest.mark.parametrize("backend", ["auto", "torch"])
+@pytest.mark.parametrize(("number", "backend"), [("float32", "auto"), ("float32", "torch"), ("bfloat16", "auto")])
 def test_a_part_with_the_reach_around_it_is_enough(encoder, number, backend) -> None:
     """At every cut, in both directions; one pixel less is not enough."""
     whole_image = image(1, 3, 70, 73)
     differences = {encoder.reach: 0.0, encoder.reach - 1: 0.0}
-    with torch.inference_mode(), backends.using(backend), precision.using(number):
+    with torch.inference_mode(), backends.using(backend), computing.using(number):
         whole = encode_in_chunks(encoder, whole_image)
         for row, column in ((0, 0), (1, 2), (2, 3), (3, 1)):
             kept = PixelWindow((70, 73), 31 + row, 30 + column, 11, 9)
@@ -153,17 +142,6 @@ def test_a_part_with_the_reach_around_it_is_enough(encoder, number, backend) -> 
     enough, less = differences.values()
     assert enough < (1e-5 if number == "float32" else 0.05)
     assert less > 2 * enough or number == "bfloat16"
-
-
-@needs_native
-@pytest.mark.parametrize("rows", [1, 30])
-def test_chunks_are_the_whole(encoder, monkeypatch, rows) -> None:
-    monkeypatch.setattr(chunks, "CHUNK_REACHES", 0)
-    tall = image(2, 3, 83, 9)
-    with torch.inference_mode():
-        whole = encode_in_chunks(encoder, tall)
-        monkeypatch.setattr(chunks, "CHUNK_PIXELS", rows * 2 * 9)
-        assert_close(encode_in_chunks(encoder, tall), whole, 1e-5)
 
 
 @needs_native

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import models
+from models.computing import CHUNK_BYTES
 from models.lerf.stages import PATTERNS, neighbourhood
 from models.lerf.tables import ENTRIES, interpolate, sampled_levels, tabulated
-from models.memory import CHUNK_BYTES
 
 
 def simplex_reference(table: np.ndarray, pixels: list[int]) -> np.ndarray:
