@@ -113,7 +113,7 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: P
     if not processes.is_first():
         return None
     if not single:
-        print(f"wrote {written} {'tars' if any(job.is_tar for job in jobs) else 'pictures'}", file=output)
+        print(f"wrote {written} {'files' if any(job.is_tar for job in jobs) else 'pictures'}", file=output)
     if not failures:
         return None
     said = f"{len(failures)} of {written + len(failures)} pictures failed:"
