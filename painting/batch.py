@@ -49,7 +49,7 @@ def stage_bars(make: Callable[..., Any] = tqdm) -> Listener:
 
 
 def paint_all(painter: Painter, job: Job, content: Picture | Animation | None) -> Painted:
-    """What is made of a still, an animation or a tar; pictures beside an animation show the first frame. InputError as
+    """Paint a still, an animation or a tar; pictures beside an animation show the first frame. InputError as
     `Painter.paint`, and when the format cannot hold the times or all frames take more memory than there is."""
     if content is None:
         return paint_tar(painter, job)

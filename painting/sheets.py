@@ -1,4 +1,4 @@
-"""Sheets of crops that show what models have made of pictures, side by side."""
+"""Sheets of crops: input, bicubic, a model's result and its difference to bicubic, side by side."""
 
 from collections.abc import Sequence
 
