@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -162,10 +161,10 @@ def _request(given: Size, scale: Any, size: Any, homography: Any, background: st
     if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
         raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
     if homography is not None:
-        given_matrix = getattr(homography, "matrix", homography)  # of utils.geometry's Homography
+        matrix = getattr(homography, "matrix", homography)  # of utils.geometry's Homography
         try:
-            homography = np.asarray(torch.as_tensor(given_matrix).detach().cpu(), np.float64)
-        except (TypeError, ValueError, RuntimeError):
+            homography = np.asarray(matrix.detach().cpu() if isinstance(matrix, Tensor) else matrix, np.float64)
+        except (TypeError, ValueError):
             raise InputError("a homography is 3x3 finite numbers") from None
         size = given if size is None else size
     factors = None if scale is None else parse_scale(scale)
