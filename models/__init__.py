@@ -8,15 +8,10 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "ContinuousModel": "continuous",
-    "Field": "continuous",
-    "Latent": "continuous",
+    **dict.fromkeys(("ContinuousModel", "Field", "Latent"), "continuous"),
+    **dict.fromkeys(("load_parameters", "make", "names", "register"), "registry"),
     "Upscaler": "upscaler",
-    "load_parameters": "registry",
     "load_upscaler": "checkpoints.loading",
-    "make": "registry",
-    "names": "registry",
-    "register": "registry",
 }
 __all__ = list(_HOMES)
 

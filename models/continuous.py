@@ -98,34 +98,16 @@ class ContinuousModel(nn.Module):
     a grid allows something faster.
     """
 
-    trained_scales: tuple[float, float] | None = (1.0, 4.0)
-    """Smallest and largest scale of training: no cell is smaller than at the largest. None: any."""
-
-    normalization: tuple[float, float] = (0.5, 0.5)
-    """(sub, div) of pictures in [0, 1], unless a config's `data_norm` or a checkpoint says otherwise."""
-
-    floats_per_query: int = 64
-    """Size of the widest intermediate for one position: decides how many positions a chunk holds."""
-
-    cell_on_cpu: bool = False
-    """Whether `cell` is on the CPU whatever computes, for `field` and `paint` decide by it."""
-
-    reduces: bool = False
-    """Whether the model itself averages over output pixels that are larger than LR pixels (or is meant not to)."""
-
-    averages: bool = False
-    """Whether values are weighted means of pixels, channel by channel: they cannot overshoot, and grey stays grey."""
-
-    warps_parts: bool = False
-    """Whether a part of a picture may also be painted on warped grids."""
-
-    whole_types: tuple[torch.dtype, ...] = ()
-    """Types beside float32 in which the whole model may be (`model.half()`); few, for positions are float32."""
-
-    native_library: str | None = None
-    """Name of the native routines that the model can use, see `backends.choose`."""
-
     encoder: nn.Module
+    trained_scales: tuple[float, float] | None = (1.0, 4.0)  # cells are clipped at the second; None: any scale
+    normalization: tuple[float, float] = (0.5, 0.5)  # (sub, div) of pictures in [0, 1], unless a checkpoint has its own
+    floats_per_query: int = 64  # of the widest intermediate for one position: decides how many a chunk holds
+    cell_on_cpu: bool = False  # `cell` is there whatever computes: `field` and `paint` decide by it
+    reduces: bool = False  # averages over output pixels that are larger than LR pixels, or is meant not to
+    averages: bool = False  # values are weighted means of pixels, channel by channel: no overshoot, grey stays grey
+    warps_parts: bool = False  # a part of a picture may also be painted on warped grids
+    whole_types: tuple[torch.dtype, ...] = ()  # beside float32, of `model.half()`; few, for positions are float32
+    native_library: str | None = None  # name of the native routines, see `backends.choose`
 
     @property
     def encodes(self) -> bool:

@@ -5,7 +5,6 @@ Pillow's bicubic, reduces the picture there. Grey pictures stay grey, and on pla
 LR pixels around them (Set5 and the samples lose at most 0.001 dB by it).
 """
 
-from dataclasses import dataclass
 from functools import reduce
 
 import torch
@@ -54,26 +53,19 @@ def filter_share(size: Tensor, grid: OutputGrid) -> Tensor:
     return Bilinear(antialias=False).render(Latent(share, share), grid)
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """What a model has seen: the LR pixels in a `window` of pictures, (B, C, height, width) in [0, 1]."""
-
-    pixels: Tensor
-    window: PixelWindow
-
-    @classmethod
-    def near(cls, latent: Latent, normalised: Affine, grid: OutputGrid) -> "Encoded":
-        """The pixels that safeguards look at for a grid: few for a window of a large picture."""
-        held = window = latent.pixels
-        if isinstance(grid, Grid):
-            window = PixelWindow.around(held.size, grid.pixels(held.size), NEIGHBOURHOOD // 2 + 1).clipped(held)
-        return cls(normalised.invert(window.within(held).of(latent.image)), window)
+def near(latent: Latent, normalised: Affine, grid: OutputGrid) -> Latent:
+    """The LR pixels, in [0, 1], that safeguards read for a grid: few for a window of a large picture."""
+    held = window = latent.pixels
+    if isinstance(grid, Grid):
+        window = PixelWindow.around(held.size, grid.pixels(held.size), NEIGHBOURHOOD // 2 + 1).clipped(held)
+    pixels = normalised.invert(window.within(held).of(latent.image))
+    return Latent(pixels, pixels, window=window)
 
 
-def keep_grey(painted: Tensor, encoded: Encoded, grid: OutputGrid) -> None:
+def keep_grey(painted: Tensor, encoded: Latent, grid: OutputGrid) -> None:
     """Make `painted` (B, C, H, W) in [0, 1] grey, in place, where the 5x5 LR pixels around each of the four around a
     position are; from there the colours of the model return within one LR pixel."""
-    pixels, window = encoded.pixels, encoded.window
+    pixels, window = encoded.image, encoded.pixels
     grey = 1 - _highest(1 - ((pixels - pixels[:, :1]).abs().amax(1, keepdim=True) < GREY).to(pixels.dtype))
     if grey.is_cpu and not grey.any():  # asking a device means to wait for it
         return
@@ -88,10 +80,10 @@ def keep_grey(painted: Tensor, encoded: Encoded, grid: OutputGrid) -> None:
     painted.lerp_(painted.mean(1, keepdim=True), share.mul_(1 + 1e-6).clamp_(max=1))
 
 
-def limit_overshoot(painted: Tensor, encoded: Encoded, grid: Grid) -> None:
+def limit_overshoot(painted: Tensor, encoded: Latent, grid: Grid) -> None:
     """Clip `painted` (B, C, H, W) in [0, 1], in place, to the range of the LR pixels around each position, widened by
     that range and OVERSHOOT, in one pass over the output: bounds are looked up once per LR row."""
-    pixels, window = encoded.pixels, encoded.window
+    pixels, window = encoded.image, encoded.pixels
     height, width = window.size
     columns = (pixel_index(grid.columns, width) - window.left).to(pixels.device)
     highest, negated = _highest(torch.cat([pixels, -pixels])).split(len(pixels))

@@ -144,7 +144,7 @@ class Upscaler:
             paint_positions(self.model, self.model.field(latent, self.model.cell(latent, grid)), grid, picture, queries)
         self.normalization.gt.invert_(picture).clamp_(0, 1)
         if self.safeguards and not self.model.averages:
-            encoded = safeguards.Encoded.near(latent, self.normalization.inp, grid)
+            encoded = safeguards.near(latent, self.normalization.inp, grid)
             if isinstance(grid, Grid):
                 safeguards.limit_overshoot(picture, encoded, grid)
             safeguards.keep_grey(picture, encoded, grid)

@@ -1,4 +1,4 @@
-"""Which model is meant: a shipped one by its short name, a filter, a file or a folder; without PyTorch."""
+"""Short names, filters, files and folders to models, without PyTorch."""
 
 import functools
 import hashlib

@@ -49,7 +49,7 @@ def test_a_decoder_is_one_new_file(tmp_path) -> None:
     example = python_block('@register("bilinear-mlp")')
     assert len(example.splitlines()) < 40
     (tmp_path / "models/decoders/bilinear_mlp.py").write_text(example)
-    pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/models/test_registered.py"]
+    pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/models/test_upscaler.py"]
     ended = subprocess.run(
         [*pytest_command, "-k", "bilinear-mlp or cost_table"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -17,7 +17,7 @@ from painting.layers import whole_grid
 from painting.plan import needed_memory, plan, window_of
 from painting.request import Request
 from pictures.formats import format_of
-from pictures.picture import Picture
+from pictures.picture import Picture, PixelFormat
 from pictures.writing import encode
 from utils.errors import InputError, one_line
 from utils.geometry.grids import Size
@@ -101,7 +101,10 @@ class Export:
         self._studio, self._worker, self._lock = studio, worker, Lock()
         job = Job(Path(upload.name), Path(self.file), format_of(f"x{order.ending}"))
         self._plan = plan(order.request, job, upload.picture)
-        self._kind = self._plan.transparent_format
+        self._kind = self._plan.pixel_format
+        if order.request.is_transparent_warp:
+            clear = PixelFormat(f"{self._kind.colours}A", self._kind.depth)
+            self._kind, _ = job.form.pixel_format_for(clear)
         check_memory(needed_memory(upload.picture.size, order.size, self._kind), self._plan.work)
         self._reserved = needed_memory((0, 0), order.size, self._kind)  # encoding reserves what it needs by itself
         studio.budget.reserve(self._reserved)

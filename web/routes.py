@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -16,16 +17,18 @@ from fastapi.responses import FileResponse, Response
 from pictures.formats import WRITTEN
 from pictures.reading import list_pictures
 from utils.geometry.homographies import parse_homography
+from utils.geometry.sizes import parse_scale
 from utils.system import is_memory_error
 from web.drawing import DEFAULT
 from web.exports import ENDINGS, Export, Order, start
+from web.films import FILM_IDLE, MOST_FILMS, Film
 from web.settings import SAMPLES, STATIC, Refused, is_loopback, missing
 from web.studio import LARGEST_LEVEL, REFERENCE, Session, Studio
 from web.uploads import MOST_DECODERS, MOST_JSON, Bodies, Upload, decode_apart
 from web.worker import ENCODE, SCORE, WARP, Worker
 from web.worker import TILE as TILE_WORK
 
-MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".tif": "image/tiff"}
+MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".tif": "image/tiff", ".mp4": "video/mp4"}
 SHRINKS = (1, 2, 3, 4, 6, 8)
 KEPT = {"Cache-Control": "private, max-age=3600, immutable"}
 
@@ -34,6 +37,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     """Routes of the page; every one under /api works on the pictures of the request's session only."""
     router = APIRouter()
     settings, bodies = studio.settings, Bodies(studio.budget)
+    films: list[Film] = []
     decoders = anyio.CapacityLimiter(MOST_DECODERS)
 
     def session_of(request: Request) -> Session:
@@ -47,13 +51,13 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
 
     Shown = Annotated[Upload, Depends(shown)]
 
-    async def ordered(request: Request, export: str) -> Export:
+    async def ordered(request: Request, export: str) -> Export | Film:
         exports = session_of(request).exports
         if export not in exports:
             raise missing("download")
         return exports[export]
 
-    Ordered = Annotated[Export, Depends(ordered)]
+    Ordered = Annotated[Export | Film, Depends(ordered)]
 
     def begin(request: Request) -> Session:
         session = studio.session(request.session.get("visitor"))
@@ -222,6 +226,22 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
         order = Order.of(picture, await asked(request))
         studio.models.check(order.request.model)
         return {"command": order.command(upload, order.file_name(upload))}
+
+    @router.post("/api/films")
+    async def start_film(request: Request, name: str, model: str = DEFAULT, scale: str = "2") -> dict[str, Any]:
+        studio.models.check(model)
+        factors = parse_scale(scale)
+        async with bodies.received(request, settings.file_bytes) as content:
+            for film in films:
+                if film.state == "painting" and monotonic() - film.asked > FILM_IDLE:
+                    film.cancel()
+            films[:] = [film for film in films if film.state == "painting"]
+            if len(films) >= MOST_FILMS:
+                raise Refused("another film is being made; try again when it is done", 429)
+            film = Film(content, name, model, factors, settings.memory)
+        films.append(film)
+        begin(request).exports[film.name] = film
+        return film.describe()
 
     @router.get("/api/exports/{export}")
     def export_state(export: Ordered) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        studio.end()
         worker.stop()
 
     app = FastAPI(title="Continua", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)

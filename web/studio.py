@@ -98,9 +98,15 @@ class Studio:
                 _, left = self._sessions.popitem(last=False)
                 for picture in left.pictures:
                     self.budget.drop((picture,))
-                for export in left.exports:
-                    self.budget.drop(("export", export))
+                for export in left.exports.values():
+                    export.cancel()
         return name, session
+
+    def end(self) -> None:
+        """Cancel all that is being made."""
+        for session in self._sessions.values():
+            for export in session.exports.values():
+                export.cancel()
 
     def add(self, session: Session, upload: Upload) -> str:
         """Keep a picture of a session; its name. The oldest of very many is closed."""

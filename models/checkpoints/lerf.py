@@ -21,7 +21,7 @@ from utils.config import MAPPING, check_complete, check_of
 from utils.errors import InputError
 from utils.files import atomic_file, read_array, read_json
 
-# What a pickled module is rebuilt from; every other name in the file becomes an Inert.
+# Pickled modules are rebuilt from these; every other name in a file becomes an Inert.
 REBUILDERS = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,

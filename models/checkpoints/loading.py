@@ -40,8 +40,11 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU; InputError when it is missing, damaged, none, or wants to run code."""
+    """The content of a checkpoint or a folder of LUTs, on the CPU; InputError when it is missing, damaged, none, or
+    wants to run code."""
     path = Path(path)
+    if path.is_dir():
+        return {"model": tables_spec(path)}
     if is_safetensors(path):
         return _load_safetensors(path)
     try:
@@ -88,14 +91,10 @@ def load_content(model: str | Path | ModelFile) -> dict[str, Any]:
     file = resolve(model)
     if file.kind in ("filter", "onnx"):
         raise InputError(f"{model} is {'a filter' if file.path is None else 'an ONNX export'}; name a checkpoint")
-    content = _content(file)
+    content = load_checkpoint(file.path)
     if content["model"].get("name") == NETWORK:
         raise InputError(f"{file.path} is a network of another program, which is run as it is, and not changed here")
     return content
-
-
-def _content(file: ModelFile) -> dict[str, Any]:
-    return {"model": tables_spec(file.path)} if file.kind == "luts" else load_checkpoint(file.path)
 
 
 def load_upscaler(
@@ -117,7 +116,7 @@ def load_upscaler(
     elif file.kind == "onnx":
         made, normalization = ExportedModel(file.path), None
     else:
-        content = _content(file)
+        content = load_checkpoint(file.path)
         try:
             made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
             data_norm = content.get("data_norm") or data_norm

@@ -9,7 +9,6 @@ from models import computing
 from models.continuous import Latent
 from models.decoders.lmf import LMFDecoder, hidden_width
 from models.encoders import make_encoder
-from models.layers.mlp import linear_on_map, unfolded_linear
 from models.registry import make, register
 from utils.geometry.grids import Size
 from utils.geometry.neighbours import PixelWindow
@@ -44,19 +43,16 @@ class LMLIIF(LMFDecoder):
         self.mod_input = mod_input
         self.lr_skip = lr_skip
         self.encoder = make_encoder(encoder_spec)
-        self.latent_dim = self.encoder.out_dim * (9 if feat_unfold else 1)
+        latent_dim = self.encoder.out_dim * (9 if feat_unfold else 1)
         cell_dim = 2 if cell_decode else 0
         self.code_dim = hidden_width(imnet_spec) if mod_input else self.encoder.out_dim
         self.imnet = self.make_render_mlp(imnet_spec, in_dim=self.code_dim + 2 + cell_dim)
         emitted = self.imnet.mod_dim + (self.code_dim if mod_input else 0)
-        self.hypernet = make(hypernet_spec, in_dim=self.latent_dim + cell_dim, out_dim=emitted)
+        self.hypernet = make(hypernet_spec, in_dim=latent_dim + cell_dim, out_dim=emitted)
 
     def modulate(self, latent: Latent, inner: PixelWindow, cell: Tensor, size: Size) -> tuple[Tensor, Tensor]:
-        first = self.hypernet.layers[0]
-        of_latent, of_cell = first.weight.split([self.latent_dim, first.in_features - self.latent_dim], dim=1)
+        read = cell if self.cell_decode else None
         with computing.reduced(cell.device) as rounded:
-            hidden = inner.of(unfolded_linear(latent.features, of_latent, first.bias, self.feat_unfold))
-            hidden = hidden + linear_on_map(cell, of_cell) if self.cell_decode else hidden.clone()  # in one piece
-            output = self.hypernet.after_first_on_map(hidden)
+            output = self.hypernet.on_latents(latent.features, inner, read, self.feat_unfold)
         modulation, code = self.split_output(output.float() if rounded else output)
         return modulation, code if self.mod_input else inner.of(latent.features)

@@ -88,9 +88,5 @@ def pad_to_multiple(features: Tensor, multiple: int) -> Tensor:
     """Pad below and at the right to a multiple of pixels, by reflection where the picture is large enough for it."""
     height, width = features.shape[-2:]
     below, right = -height % multiple, -width % multiple
-    if is_exporting():
-        return F.pad(features, (0, right, 0, below), mode="reflect")
-    if below or right:
-        mode = "reflect" if below < height and right < width else "replicate"
-        features = F.pad(features, (0, right, 0, below), mode=mode)
-    return features
+    reflects = is_exporting() or (below < height and right < width)
+    return F.pad(features, (0, right, 0, below), mode="reflect" if reflects else "replicate")

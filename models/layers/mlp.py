@@ -11,6 +11,7 @@ from models.layers.convolution import convolved
 from models.registry import register
 from utils.config import Count
 from utils.errors import InputError
+from utils.geometry.neighbours import PixelWindow
 
 
 def linear_layers(in_dim: int, hidden: Iterable[int], out_dim: int) -> nn.Sequential:
@@ -37,8 +38,14 @@ class MLP(nn.Module):
         """The rest of the network on the first layer's output before its ReLU, (..., hidden) -> (..., out_dim)."""
         return self.layers[1:](hidden)
 
-    def after_first_on_map(self, hidden: Tensor) -> Tensor:
-        """`after_first` for a feature map, (B, hidden, h, w), which is overwritten -> (B, out_dim, h, w)."""
+    def on_latents(self, features: Tensor, inner: PixelWindow, cell: Tensor | None, feat_unfold: bool = True) -> Tensor:
+        """The network on [features, unfolded 3x3 or plain; cell] of the pixels `inner`: (B, c, h, w) and, in LR pixels,
+        (B, 2, h or 1, w or 1), or None for a network that reads no cell -> (B, out_dim, h, w)."""
+        first = self.layers[0]
+        of_cell = 0 if cell is None else 2
+        of_latent, of_cell = first.weight.split([first.in_features - of_cell, of_cell], dim=1)
+        hidden = inner.of(unfolded_linear(features, of_latent, first.bias, feat_unfold))
+        hidden = hidden.clone() if cell is None else hidden + linear_on_map(cell, of_cell)  # in one piece
         for layer in self.layers[1:]:
             is_linear = isinstance(layer, nn.Linear)
             hidden = linear_on_map(hidden, layer.weight, layer.bias) if is_linear else F.relu_(hidden)
@@ -114,7 +121,7 @@ def _known(kernel: Tensor) -> Tensor:
 def unfolded(features: Tensor) -> Tensor:
     """Each pixel's 3x3 neighbourhood, zero padding, in the order of `F.unfold`: (B, c, h, w) -> (B, h, w, 9c)."""
     columns = F.unfold(features, 3, padding=1)  # (B, 9c, h * w)
-    return columns.unflatten(2, features.shape[-2:]).permute(0, 2, 3, 1)
+    return columns.reshape(features.shape[0], -1, *features.shape[-2:]).permute(0, 2, 3, 1)
 
 
 def unfolded_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None, feat_unfold: bool = True) -> Tensor:

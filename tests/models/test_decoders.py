@@ -1,4 +1,4 @@
-"""What is special in single decoders: CiaoSR at any size, MetaSR's shared filters; batches and tiny pictures in all."""
+"""Decoders: specs that are refused, batches and cell maps in all, and what is special in single ones."""
 
 import pytest
 import torch
@@ -7,24 +7,67 @@ import models
 from models.decoders import metasr, subpixel
 from models.layers.cross_scale_attention import CROP, CrossScaleAttention, spans
 from models.upscaler import Upscaler
-from tests.golden_cases import arrays, assert_close, fill, manifest, painted
+from tests.conftest import SMALL_LMLIIF
+from tests.golden_cases import assert_close, painted
 from tests.registered import DECODERS, small_spec
 from utils.config import merge
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
 from utils.geometry.neighbours import PixelWindow
+from utils.registry import Registry
 
 
-@pytest.mark.parametrize("name", ["edsr-baseline-lmciaosr", "edsr-baseline-lmlte", "original_edsr-baseline-ciaosr"])
-def test_training_and_evaluation_are_one_forward(name) -> None:
-    """The LR skip is there in both: the published LM-CiaoSR adds it in evaluation only."""
-    case, stored = manifest("models")[name], arrays("models", name)
-    model = fill(models.make(case["model"]))
-    grid, cell = Grid.of_size(tuple(case["output_size"])), cell_of(tuple(case["output_size"]))[None]
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"name": "lmlif"}, ["lmlif", "did you mean 'lmliif'"]),
+        ({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], "feat_unfod": True}}, ["feat_unfod", "'feat_unfold'"]),
+        ({"name": "lmliif", "args": {}}, ["lmliif", "encoder_spec"]),
+        ({"args": {}}, ["name"]),
+        (
+            {"name": "liif", "args": {"encoder_spec": {"name": "edsr-baseline", "args": {"no_upsampling": True}}}},
+            ["upsampl"],
+        ),
+        ({"name": "edsr-baseline", "args": {"scale": 5}}, ["scale 5"]),
+        ({"name": "lmmlp", "args": {"in_dim": 4, "mod_scale": False, "mod_shift": False}}, ["mod_scale", "mod_shift"]),
+    ],
+)
+def test_wrong_specs_are_explained(spec, words) -> None:
+    with pytest.raises(InputError) as caught:
+        models.make(spec)
+    assert all(word in str(caught.value) for word in words)
+    assert "\n" not in str(caught.value)
+
+
+def test_registry_rejects_duplicates() -> None:
+    registry = Registry("thing")
+    registry.register("one")(dict)
+    with pytest.raises(KeyError, match="one"):
+        registry.register("one")(list)
+
+
+@pytest.mark.parametrize(("out_dim", "refused"), [(7, True), (16 * 3 * 2 + 16, False), (208, False)])
+def test_sizes_that_follow_may_only_be_stated_as_they_are(out_dim, refused) -> None:
+    """208 is what published specs state for every latent MLP, whatever it is."""
+    latent_mlp = {"name": "mlp", "args": {"out_dim": out_dim, "hidden_list": [24]}}
+    spec = {"name": "lmliif", "args": {**SMALL_LMLIIF["args"], "hypernet_spec": latent_mlp}}
+    if refused:
+        with pytest.raises(InputError, match="out_dim is 7, but 112 follows"):
+            models.make(spec)
+    else:
+        assert models.make(spec).hypernet.layers[-1].out_features == 16 * 3 * 2 + 16
+
+
+def test_lr_skip_adds_the_bilinear_picture() -> None:
+    torch.manual_seed(0)
+    with_skip = models.make(SMALL_LMLIIF).eval()
+    without = models.make({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], "lr_skip": False}}).eval()
+    without.load_state_dict(with_skip.state_dict())
+    image, coord, cell = torch.rand(1, 3, 6, 7), torch.rand(1, 30, 2) * 2 - 1, torch.full((1, 2), 0.1)
+    bilinear = models.make({"name": "bilinear"})
     with torch.inference_mode():
-        values = model.train()(stored["image"], grid.coord().flatten(0, 1)[None], cell)
-        rendered = painted(model.eval(), model.field(model.encode(stored["image"]), cell), grid)
-    assert_close(values.transpose(1, 2).unflatten(2, grid.size), rendered, 1e-5)
+        expected = without(image, coord, cell) + bilinear(image, coord, cell)
+        assert_close(with_skip(image, coord, cell), expected, 1e-5)
 
 
 @pytest.mark.parametrize("size", [(97, 131), (1, 1), (1, 50), (5, 3)])

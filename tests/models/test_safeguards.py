@@ -10,6 +10,7 @@ from PIL import Image
 
 import models
 from models import load_upscaler, safeguards
+from models.continuous import Latent
 from models.safeguards import filter_share, pixel_size
 from models.upscaler import Upscaler
 from pictures.similarity import psnr
@@ -17,7 +18,6 @@ from pictures.tensors import to_tensor
 from tests.registered import DECODERS, small_spec
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
-from utils.geometry.neighbours import PixelWindow
 from utils.geometry.sizes import output_size
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +29,9 @@ def photo() -> Image.Image:
     return Image.open(ROOT / "load/samples/coffee.png").convert("RGB").crop((100, 100, 300, 260))
 
 
-@pytest.mark.parametrize("model", SHIPPED)
-@pytest.mark.parametrize("scale", [0.1, 0.25, 0.45, 0.8, 0.95, (0.3, 0.6)])
+@pytest.mark.parametrize(
+    ("model", "scale"), [("s", 0.1), ("s", 0.45), ("s", 0.95), ("s", (0.3, 0.6)), ("lerf-g", 0.25), ("lerf-l", 0.8)]
+)
 def test_shrinking_is_pillow_s_bicubic(photo, model, scale) -> None:
     upscaler, picture = load_upscaler(model), to_tensor(np.array(photo))
     size = output_size(tuple(picture.shape[1:]), scale if isinstance(scale, tuple) else (scale, scale))
@@ -54,17 +55,11 @@ def test_shrinking_one_axis_keeps_what_the_model_does_along_the_other(photo) -> 
     assert torch.allclose(upscaler(picture, window), wide[:, :, 17:67, 9:49], atol=1e-5)
 
 
-def test_a_turn_that_shrinks_is_the_filter_s(photo) -> None:
-    upscaler, picture = load_upscaler(SHIPPED[0]), to_tensor(np.array(photo))
-    grid = Homography.rotation(10, (160, 200), (60, 70), (0.3, 0.3)).grid((160, 200), (60, 70))
-    assert psnr(upscaler(picture, grid)[0], load_upscaler("catmull-rom")(picture, grid)[0]) > 60
-
-
 def test_a_perspective_goes_over_from_model_to_filter_without_a_border(photo) -> None:
     """Left the picture is enlarged, right it is reduced."""
     picture = to_tensor(np.array(photo))
     matrix = torch.tensor([[3.0, 0, 0], [0, 3, 0], [0.02, 0, 1]], dtype=torch.float64)
-    grid = Homography(matrix).grid((160, 200), (96, 120))
+    grid = Homography(matrix).grid((160, 200), (40, 120))
     upscaler, filtered = load_upscaler(SHIPPED[0]), load_upscaler("catmull-rom")(picture, grid)[0]
     with upscaler.computing():
         model = upscaler.model.render(upscaler.encode(picture), grid)[0].mul(0.5).add(0.5).clamp(0, 1)
@@ -127,13 +122,6 @@ def test_a_flat_pattern_stays_within_what_its_surroundings_support(model) -> Non
     assert (painted - 0.5).abs().max() < 0.06
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 9), (13, 11)])
-def test_the_highest_around_is_that_of_5x5_pixels(size) -> None:
-    picture = torch.rand(2, 3, *size)
-    padded = F.pad(picture, (2, 2, 2, 2), mode="replicate")
-    assert torch.equal(safeguards._highest(picture), F.max_pool2d(padded, 5, stride=1))
-
-
 @pytest.mark.parametrize("scale", [1, 3])
 def test_values_are_clipped_on_both_sides_to_what_their_surroundings_support(scale) -> None:
     picture = torch.rand(2, 3, 7, 9) * 0.1 + 0.4
@@ -145,7 +133,5 @@ def test_values_are_clipped_on_both_sides_to_what_their_surroundings_support(sca
     assert bool((painted < bounds[0]).any())
     assert bool((painted > bounds[1]).any())
     expected = painted.clamp(*bounds)
-    safeguards.limit_overshoot(
-        painted, safeguards.Encoded(picture, PixelWindow.whole((7, 9))), Grid.of_size((7 * scale, 9 * scale))
-    )
+    safeguards.limit_overshoot(painted, Latent(picture, picture), Grid.of_size((7 * scale, 9 * scale)))
     torch.testing.assert_close(painted, expected)

@@ -36,13 +36,6 @@ def test_a_value_is_not_taken_for_an_option() -> None:
     assert parser.parse_args(["--long_side=3"]).long_side == "3"
 
 
-def test_a_module_is_named_as_it_was_called() -> None:
-    command = [sys.executable, "-m", "tools.runs", "nowhere"]
-    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
-    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-    assert ended.stderr.startswith("tools.runs: ")
-
-
 def test_a_package_that_is_missing_is_one_line_and_a_module_of_ours_a_bug() -> None:
     said = cli.explained(ModuleNotFoundError("No module named 'torch'", name="torch.nn"))
     assert said == "the Python package torch is not installed; pip install -r requirements.txt"

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -76,8 +77,12 @@ def test_work_is_shared_in_order_and_mistakes_end_all() -> None:
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
 def test_a_signal_ends_work_with_its_status(number, name) -> None:
-    with pytest.raises(Stopped, match=f"stopped by {name}") as stopped, watch():
-        signal.raise_signal(number)
+    def work() -> None:
+        with suppress(Exception), watch():  # what takes any error for a damaged file does not take it
+            signal.raise_signal(number)
+
+    with pytest.raises(Stopped, match=f"stopped by {name}") as stopped:
+        work()
     assert stopped.value.status == 128 + number
 
 
@@ -106,17 +111,6 @@ def test_a_second_signal_does_not_wait() -> None:
             pytest.fail("the second signal was deferred")
 
     with pytest.raises(Stopped):
-        work()
-
-
-def test_no_handler_of_damaged_files_takes_it() -> None:
-    def work() -> None:
-        try:
-            signal.raise_signal(signal.SIGINT)
-        except Exception:
-            pytest.fail("caught as if a file were damaged")
-
-    with pytest.raises(Stopped), watch():
         work()
 
 

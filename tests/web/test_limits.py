@@ -7,6 +7,7 @@ import re
 import struct
 import zlib
 from collections.abc import AsyncIterator, Callable
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from starlette.testclient import TestClient
 
 import web.drawing
 import web.exports
+import web.routes
 import web.studio
 import web.uploads
 import web.worker
@@ -25,13 +27,6 @@ from utils.geometry.sizes import LARGEST_OUTPUT
 from web.exports import Export
 from web.server import create_app
 from web.settings import Settings
-
-Reach = Callable[[pytest.MonkeyPatch], tuple[int, str]]
-REACHED: dict[str, Reach] = {}
-
-
-def reaches(name: str) -> Callable[[Reach], Reach]:
-    return lambda function: REACHED.setdefault(name, function)
 
 
 def sent(content: bytes, settings: Settings | None = None, path: str = "/api/pictures?name=x.png") -> tuple[int, str]:
@@ -60,65 +55,6 @@ def png_with(chunks: list[bytes]) -> bytes:
     return content[:33] + b"".join(made) + content[33:]
 
 
-@reaches("--max-megapixels")
-def _(_) -> tuple[int, str]:
-    return sent(png_of(blobs(40, 52)), Settings(pixels=2000))
-
-
-@reaches("--max-megabytes")
-def _(_) -> tuple[int, str]:
-    return sent(bytes(2000), Settings(file_bytes=1000))
-
-
-@reaches("--memory")
-def _(_) -> tuple[int, str]:
-    return sent(png_of(np.zeros((100, 200, 3), np.uint8)), Settings(memory=50_000))
-
-
-@reaches("LONGEST_SIDE")
-def _(_) -> tuple[int, str]:
-    return sent(png_of(np.zeros((2, web.uploads.LONGEST_SIDE + 1), np.uint8)))
-
-
-@reaches("SMALLEST_SIDE")
-def _(_) -> tuple[int, str]:
-    return sent(png_of(np.zeros((9, 1), np.uint8)))
-
-
-@reaches("MOST_SCANS")
-def _(_) -> tuple[int, str]:
-    return sent(jpeg_of_scans(web.uploads.MOST_SCANS))
-
-
-@reaches("MOST_CHUNKS")
-def _(_) -> tuple[int, str]:
-    return sent(png_with([b""] * web.uploads.MOST_CHUNKS))
-
-
-@reaches("MOST_ASIDE")
-def _(_) -> tuple[int, str]:
-    return sent(png_with([bytes(web.uploads.MOST_ASIDE)]))
-
-
-@reaches("MOST_PPM_HEADER")
-def _(_) -> tuple[int, str]:
-    return sent(b"P6\n#" + b"x" * web.uploads.MOST_PPM_HEADER + b"\n8 8\n255\n" + bytes(192))
-
-
-@reaches("DECODING_SECONDS")
-def _(monkeypatch) -> tuple[int, str]:
-    monkeypatch.setattr(web.uploads, "DECODING_SECONDS", 0)
-    return sent(png_of(blobs(40, 52)))
-
-
-@reaches("DECODER_MEMORY")
-def _(monkeypatch) -> tuple[int, str]:
-    if web.uploads.resource is None:
-        pytest.skip("no such limits on this system")
-    monkeypatch.setattr(web.uploads, "DECODER_MEMORY", -(1 << 30))
-    return sent(png_of(np.zeros((4000, 4000, 3), np.uint8)), Settings(memory=(1 << 30) + (200 << 20)))
-
-
 async def _trickle(first: bytes, seconds: float) -> AsyncIterator[bytes]:
     while True:
         yield first
@@ -140,29 +76,6 @@ def trickled(settings: Settings, seconds: float, size: int = 10, beside: int = 1
     return asyncio.run(visit())
 
 
-@reaches("IDLE_SECONDS")
-def _(monkeypatch) -> tuple[int, str]:
-    monkeypatch.setattr(web.uploads, "IDLE_SECONDS", 0.05)
-    return trickled(Settings(), 5)
-
-
-@reaches("BODY_SECONDS")
-def _(monkeypatch) -> tuple[int, str]:
-    monkeypatch.setattr(web.uploads, "BODY_SECONDS", 0.3)
-    return trickled(Settings(), 0.01)
-
-
-@reaches("ARRIVING_SHARE")
-def _(monkeypatch) -> tuple[int, str]:
-    monkeypatch.setattr(web.uploads, "IDLE_SECONDS", 0.5)
-    return trickled(Settings(memory=400_000), 5, 40_000, 4)
-
-
-@reaches("MOST_JSON")
-def _(_) -> tuple[int, str]:
-    return asked({"matrix": "1" * web.uploads.MOST_JSON})
-
-
 def asked(order: dict, times: int = 1) -> tuple[int, str]:
     """The last answer to orders of downloads."""
     with TestClient(create_app(Settings()), base_url=HOME) as client:
@@ -172,73 +85,72 @@ def asked(order: dict, times: int = 1) -> tuple[int, str]:
         return answers[-1].status_code, answers[-1].text
 
 
-@reaches("LARGEST_OUTPUT")
-def _(_) -> tuple[int, str]:
-    return asked({"width": LARGEST_OUTPUT // 10, "height": 11})
-
-
-@reaches("MOST_RUNNING")
-def _(monkeypatch) -> tuple[int, str]:
-    monkeypatch.setattr(Export, "_step", lambda self: None)
-    return asked({}, web.exports.MOST_RUNNING + 1)
-
-
 def got(path: str) -> tuple[int, str]:
     with TestClient(create_app(Settings()), base_url=HOME) as client:
         answer = client.get(f"/api/pictures/{opened(client, png_of(blobs(40, 52)))}/{path}")
         return answer.status_code, answer.text
 
 
-@reaches("LARGEST_WINDOW")
-def _(_) -> tuple[int, str]:
-    return got("warp.png?matrix=1,0,0,0,1,0,0,0,1&width=4097&height=4096")
-
-
-@reaches("LARGEST_LEVEL")
-def _(_) -> tuple[int, str]:
-    return got(f"tiles/{web.studio.LARGEST_LEVEL + 1}/0/0?model=nearest")
-
-
-@reaches("SMALLEST_LEVEL")
-def _(_) -> tuple[int, str]:
-    return got(f"tiles/{web.studio.SMALLEST_LEVEL - 1}/0/0?model=nearest")
-
-
-@reaches("MOST_WAITING")
-def _(monkeypatch) -> tuple[int, str]:
-    monkeypatch.setattr(web.worker, "MOST_WAITING", 0)
-    return got("tiles/0/0/0?model=nearest")
-
-
-def forgotten(monkeypatch: pytest.MonkeyPatch, constant: str) -> tuple[int, str]:
+def forgotten(other_visitor: bool) -> tuple[int, str]:
     """The answer to a tile of a picture after one more picture, of the same or of another visitor."""
-    monkeypatch.setattr(web.studio, constant, 1)
     with TestClient(create_app(Settings()), base_url=HOME) as client:
         name = opened(client, png_of(blobs(40, 52)))
-        other = client if constant == "MOST_PICTURES" else TestClient(client.app, base_url=HOME)
-        opened(other, png_of(blobs(40, 52)))
+        opened(TestClient(client.app, base_url=HOME) if other_visitor else client, png_of(blobs(40, 52)))
         answer = client.get(f"/api/pictures/{name}/tiles/0/0/0?model=nearest")
         return answer.status_code, answer.text
 
 
-@reaches("MOST_SESSIONS")
-def _(monkeypatch) -> tuple[int, str]:
-    return forgotten(monkeypatch, "MOST_SESSIONS")
-
-
-@reaches("MOST_PICTURES")
-def _(monkeypatch) -> tuple[int, str]:
-    return forgotten(monkeypatch, "MOST_PICTURES")
-
-
-@reaches("MOST_KEPT")
-def _(monkeypatch) -> tuple[int, str]:
-    monkeypatch.setattr(web.exports, "MOST_KEPT", 1)
+def second_download() -> tuple[int, str]:
+    """The answer to the file of the first of two downloads."""
     with TestClient(create_app(Settings()), base_url=HOME) as client:
         name, order = opened(client, png_of(blobs(40, 52))), {"width": 9, "height": 9, "ending": ".png"}
         first, _ = (finished(client, client.post(f"/api/pictures/{name}/exports", json=order).json()) for _ in "ab")
         answer = client.get(f"/api/exports/{first['name']}/file")
         return answer.status_code, answer.text
+
+
+def another_while_one_waits() -> tuple[int, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Export, "_step", lambda self: None)
+        return asked({}, 2)
+
+
+def large_in_little_memory() -> tuple[int, str]:
+    if web.uploads.resource is None:
+        pytest.skip("no such limits on this system")
+    return sent(png_of(np.zeros((4000, 4000, 3), np.uint8)), Settings(memory=(1 << 30) + (200 << 20)))
+
+
+SMALL = png_of(blobs(40, 52))
+Reach = tuple[Callable[[], tuple[int, str]], ModuleType | None, float]
+# What reaches a limit, and the module whose constant is smaller meanwhile, where it is too large for a test
+REACHED: dict[str, Reach] = {
+    "--max-megapixels": (lambda: sent(SMALL, Settings(pixels=2000)), None, 0),
+    "--max-megabytes": (lambda: sent(bytes(2000), Settings(file_bytes=1000)), None, 0),
+    "--memory": (lambda: sent(png_of(np.zeros((100, 200, 3), np.uint8)), Settings(memory=50_000)), None, 0),
+    "LONGEST_SIDE": (lambda: sent(png_of(np.zeros((2, web.uploads.LONGEST_SIDE + 1), np.uint8))), None, 0),
+    "SMALLEST_SIDE": (lambda: sent(png_of(np.zeros((9, 1), np.uint8))), None, 0),
+    "MOST_SCANS": (lambda: sent(jpeg_of_scans(web.uploads.MOST_SCANS)), None, 0),
+    "MOST_CHUNKS": (lambda: sent(png_with([b""] * web.uploads.MOST_CHUNKS)), None, 0),
+    "MOST_ASIDE": (lambda: sent(png_with([bytes(web.uploads.MOST_ASIDE)])), None, 0),
+    "MOST_PPM_HEADER": (lambda: sent(b"P6\n#" + b"x" * (1 << 16) + b"\n8 8\n255\n" + bytes(192)), None, 0),
+    "DECODING_SECONDS": (lambda: sent(SMALL), web.uploads, 0),
+    "DECODER_MEMORY": (large_in_little_memory, web.uploads, -(1 << 30)),
+    "IDLE_SECONDS": (lambda: trickled(Settings(), 5), web.uploads, 0.05),
+    "BODY_SECONDS": (lambda: trickled(Settings(), 0.01), web.uploads, 0.3),
+    "ARRIVING_SHARE": (lambda: trickled(Settings(memory=400_000), 0.1, 40_000, 4), None, 0),
+    "MOST_JSON": (lambda: asked({"matrix": "1" * web.uploads.MOST_JSON}), None, 0),
+    "LARGEST_OUTPUT": (lambda: asked({"width": LARGEST_OUTPUT // 10, "height": 11}), None, 0),
+    "MOST_RUNNING": (another_while_one_waits, web.exports, 1),
+    "MOST_FILMS": (lambda: sent(b"x", path="/api/films?name=a.mp4"), web.routes, 0),
+    "LARGEST_WINDOW": (lambda: got("warp.png?matrix=1,0,0,0,1,0,0,0,1&width=4097&height=4096"), None, 0),
+    "LARGEST_LEVEL": (lambda: got("tiles/7/0/0?model=nearest"), None, 0),
+    "SMALLEST_LEVEL": (lambda: got("tiles/-9/0/0?model=nearest"), None, 0),
+    "MOST_WAITING": (lambda: got("tiles/0/0/0?model=nearest"), web.worker, 0),
+    "MOST_SESSIONS": (lambda: forgotten(True), web.studio, 1),
+    "MOST_PICTURES": (lambda: forgotten(False), web.studio, 1),
+    "MOST_KEPT": (second_download, web.exports, 1),
+}
 
 
 def rows() -> list[tuple[str, str]]:
@@ -249,7 +161,10 @@ def rows() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("limit", REACHED)
 def test_what_is_beyond_a_limit_is_one_line(monkeypatch, limit) -> None:
-    status, text = REACHED[limit](monkeypatch)
+    reach, module, smaller = REACHED[limit]
+    if module:
+        monkeypatch.setattr(module, limit, smaller)
+    status, text = reach()
     assert status == int(dict(rows())[limit]), text
     assert "\n" not in text
     assert "Traceback" not in text

@@ -65,7 +65,13 @@ def proxied(tmp_path: Path) -> Iterator[Callable[[str], str]]:
         process.wait(LONG)
 
 
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+@pytest.mark.parametrize(
+    "arrangement",
+    [
+        pytest.param(name, marks=[pytest.mark.thorough] if path == "/" or name == "below a path" else [])
+        for name, (path, _) in ARRANGEMENTS.items()
+    ],
+)
 def test_all_is_answered_behind_nginx(proxied, arrangement) -> None:
     public = httpx.URL(proxied(arrangement))
     origin = f"http://{public.netloc.decode()}"

@@ -23,7 +23,6 @@ from web.studio import Studio, level_size, tile_side
 from web.uploads import open_upload
 
 SHIPPED = "s"
-MODELS = ("s", "lerf-g", "bicubic")
 
 
 def picture_of(content: bytes) -> np.ndarray:
@@ -44,9 +43,9 @@ def painted(folder: Path, photo: Path, *options: object) -> np.ndarray:
     return np.array(Image.open(folder / "out.png"))
 
 
-@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
-    ("level", "column", "row"), [(-1, 0, 0), (0, 0, 0), (2, 0, 0), (3, 1, 0), (4, 1, 1), (5, 2, 1), (6, 0, 4)]
+    ("model", "level", "column", "row"),
+    [("s", -1, 0, 0), ("s", 3, 1, 0), ("s", 5, 2, 1), ("lerf-g", 0, 0, 0), ("lerf-g", 4, 1, 1), ("bicubic", 6, 0, 4)],
 )
 def test_a_tile_is_the_crop_of_the_whole_result(client, photo, tmp_path, model, level, column, row) -> None:
     name = opened(client, photo.read_bytes())
@@ -68,14 +67,11 @@ def test_tiles_of_a_picture_that_is_prepared_in_blocks_too(client, tmp_path) -> 
         assert np.array_equal(tile, whole[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256])
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("channels", [1, 4])
 def test_grey_and_transparent_pictures_too(client, tmp_path, channels) -> None:
     pixels = blobs(40, 52, 4 if channels == 4 else 3)
     photo = tmp_path / "photo.png"
-    image = Image.fromarray(pixels).convert({1: "L", 2: "LA", 4: "RGBA"}[channels])
-    if channels == 2:
-        image.putalpha(Image.fromarray(blobs(40, 52)[:, :, 0]))
-    image.save(photo)
+    Image.fromarray(pixels).convert({1: "L", 4: "RGBA"}[channels]).save(photo)
     name = opened(client, photo.read_bytes())
     tile = picture_of(client.get(f"/api/pictures/{name}/tiles/3/1/0?model=s").content)
     whole = painted(tmp_path, photo, "--scale", "8", "--model", SHIPPED)
@@ -122,7 +118,7 @@ def test_16_bits_stay(client) -> None:
     assert picture_of(client.get(f"/api/exports/{export['name']}/file").content).dtype == np.uint16
 
 
-@pytest.mark.parametrize("level", [-3, -1, 0, 1, 2])
+@pytest.mark.parametrize("level", [-3, 1])
 def test_sizes_that_no_power_of_2_divides_are_rounded_up(client, tmp_path, level) -> None:
     photo = tmp_path / "photo.png"
     photo.write_bytes(png_of(blobs(41, 53)))
@@ -133,8 +129,7 @@ def test_sizes_that_no_power_of_2_divides_are_rounded_up(client, tmp_path, level
     assert np.array_equal(tile, whole[:256, :256])
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("level", [-2, -1, 0, 1, 3])
+@pytest.mark.parametrize(("level", "channels"), [(-2, 3), (-1, 4), (0, 1), (1, 3), (3, 4)])
 def test_pictures_too_large_to_be_encoded_whole_are_drawn_in_parts(monkeypatch, tmp_path, level, channels) -> None:
     """As those of a phone: each tile is encoded from the pixels around it, and is the same within a level of 8 bits."""
     monkeypatch.setattr(web.studio, "WHOLE_SHARE", 0.0)

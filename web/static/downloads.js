@@ -9,8 +9,13 @@ const MOST_KEPT = 16; // files that can be saved again
 /** {blob, file, notes} of what is `wanted` of a picture; null when it was `stopped`. `started` is told its description. */
 export async function made(picture, wanted, { started = () => {}, progress = () => {}, stopped = () => false }) {
   const export_ = await sendJson(`api/pictures/${picture.picture}/exports`, wanted);
-  const path = `api/exports/${export_.name}`;
   started(export_);
+  return watched(export_, { progress, stopped });
+}
+
+/** The same of what the server has begun to make. */
+export async function watched(export_, { progress, stopped }) {
+  const path = `api/exports/${export_.name}`;
   try {
     for (;;) {
       await new Promise((resolve) => setTimeout(resolve, POLL));

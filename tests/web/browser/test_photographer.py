@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.web.browser.conftest import open_picture, screen, settle, until
 from tests.web.conftest import blobs, png_of
+from tests.web.test_films import film
 
 pytestmark = pytest.mark.browser
 
@@ -188,4 +189,30 @@ def test_a_photograph_of_12_megapixels_opens_without_a_question(page, size) -> N
     until(page, "Math.abs(continua.panes.scale() - 2) < 0.01")
     settle(page)
     assert page.inner_text("#status") == ""
-    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    for mode in ("slider", "four", "warp"):
+        choose(page, mode)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_a_film_is_made_and_compared_with_what_was_sent(page) -> None:
+    content = film(frames=30, height=96, width=128)
+    page.set_input_files("#file", [{"name": "a.mp4", "mimeType": "video/mp4", "buffer": content}])
+    page.select_option("#film-model", "bicubic")
+    page.click("#film-start")
+    page.wait_for_selector("#film-views:not([hidden])")
+    until(page, "['film-before', 'film-after'].every(id => document.getElementById(id).readyState >= 2)")
+    assert page.evaluate("document.getElementById('film-after').videoWidth") == 256
+    page.evaluate("document.getElementById('film-after').currentTime = 0.5")
+    until(page, "Math.abs(document.getElementById('film-before').currentTime - 0.5) < 0.05")
+    page.locator("#film-split input").fill("20")
+    clipped = page.evaluate("getComputedStyle(document.getElementById('film-before')).clipPath")
+    assert clipped.startswith("inset(0px 80%")
+    page.click("#film-play")
+    until(page, "!document.getElementById('film-before').paused")
+    page.click("#film-play")
+    until(page, "document.getElementById('film-before').paused")
+    with page.expect_download() as download:
+        page.click("#film-save")
+    assert download.value.suggested_filename == "a_x2.mp4"
+    page.click("#film-close")
+    assert page.evaluate("document.activeElement.id") == "choose"
