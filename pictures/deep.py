@@ -26,7 +26,6 @@ _SPACE = rb"(?:\s|#[^\n\r]*[\n\r])+"
 PPM_HEADER = re.compile(rb"P6" + 3 * (_SPACE + rb"(\d+)") + rb"\s")
 # Where a file says how many bits a channel has: JPEG 2000's codestream those of the first, less one; AVIF by flags
 DEPTHS = {"JPEG2000": (b"\xff\x4f\xff\x51", 42), "AVIF": (b"av1C", 6)}
-HEAD = 1 << 16  # bytes of a file in which these are
 PNG_HEADER = 33  # bytes of a PNG's signature and first chunk
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how TIFF files begin
 TIFF_LONG = 4
@@ -50,7 +49,7 @@ def bits_of(file: Image.Image, content: bytes = b"") -> int:
         return 8
     if file.format in DEPTHS:
         mark, offset = DEPTHS[file.format]
-        place = content.find(mark, 0, HEAD) + offset
+        place = content.find(mark) + offset
         if not offset <= place < len(content):
             return 8
         if file.format == "JPEG2000":
@@ -63,9 +62,15 @@ def bits_of(file: Image.Image, content: bytes = b"") -> int:
     return 16 if is_deep else 8
 
 
-def is_misread(file: Image.Image) -> bool:
-    """Whether Pillow misreads an opened TIFF file: channels one after the other that are of 16 bits or not RGB alone,
-    16 bits multiplied with alpha or beside bands that are no alpha, packed floats of the other byte order."""
+def is_misread(file: Image.Image, content: bytes) -> bool:
+    """Whether Pillow misreads an opened file: a TIFF whose channels come one after the other and are of 16 bits or not
+    RGB alone, one of 16 bits multiplied with alpha or beside bands that are no alpha, or of packed floats of the other
+    byte order; a JPEG 2000 of reduced chroma whose sides are no multiples of the reduction."""
+    if file.format == "JPEG2000":
+        mark, offset = DEPTHS["JPEG2000"]
+        place = content.find(mark) + offset
+        reductions = content[place : place + 3 * len(file.getbands())]
+        return any(file.width % x or file.height % y for x, y in zip(reductions[1::3], reductions[2::3], strict=True))
     if file.format != "TIFF":
         return False
     tags = file.tag_v2

@@ -22,7 +22,8 @@ PNG_WORDS = {"sBIT": "significant bits", "bKGD": "the background colour", "mDCV"
 JPEG_WORDS = {b"Photoshop 3.0": "IPTC and Photoshop's data", b"MPF": "further pictures (MPF)",
               b"JP": "content credentials", b"http://ns.adobe.com/xmp/extension": "the extension of XMP"}  # fmt: skip
 JPEG_KEPT = (b"JFIF", b"JFXX", b"Exif", b"http://ns.adobe.com/xap", b"ICC_PROFILE", b"Adobe", b"Ducky")
-TIFF_WORDS = {34377: "Photoshop's data", 33723: "IPTC", 33550: "the place on a map", 34735: "the place on a map"}
+TIFF_WORDS = {34377: "Photoshop's data", 33723: "IPTC", 33550: "the place on a map", 34735: "the place on a map",
+              330: "further pictures, such as what a camera took"}  # fmt: skip
 BOXES = {b"mdcv": "the mastering display", b"clli": "light levels", b"tmap": "the gain map"}
 IMAGE_END = b"\xff\xd9"
 MOTION = re.compile(IMAGE_END + rb".{0,64}?\0\0\0.ftyp", re.DOTALL)

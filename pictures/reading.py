@@ -32,6 +32,8 @@ PHONES = {
     **dict.fromkeys((".heic", ".heif", ".hif"), ("pillow-heif", "pillow_heif")),
     ".jxl": ("pillow-jxl-plugin", "pillow_jxl"),
 }
+# Pictures that are not read, or, of cameras, as the preview alone: in a folder they are not left out in silence
+NAMED = (EXR, *PHONES, ".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2", ".pam")
 HEIC = re.compile(rb"....ftyp(hei[cxms]|hev[cxm]|mif1|msf1)", re.DOTALL)
 JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 FEW_LEVELS = {"L;2": 4, "L;4": 16}  # of grey by Pillow's layouts
@@ -52,7 +54,7 @@ def is_picture(path: Path) -> bool:
     files, such as macOS' `._x.png`."""
     ending = path.suffix.lower()
     form = Image.registered_extensions().get(ending)
-    known = ending in (EXR, *PHONES) or (form in Image.OPEN and form not in UNDECODED)
+    known = ending in NAMED or (form in Image.OPEN and form not in UNDECODED)
     return known and not path.name.startswith(".")
 
 
@@ -150,7 +152,7 @@ def _read(content: bytes, name: str) -> Picture:
                 opened(content).verify()  # decoding alone leaves out the last checksums
             count = file.width * file.height * max(3, len(file.getbands()))
             check_memory(COPIES * count, f"{name}: reading {file.width}x{file.height} pixels")
-            if deep.is_misread(file):
+            if deep.is_misread(file, content):
                 raise UnidentifiedImageError
             picture = decoded(file, content, name)
             losses = [*picture.losses, *left_out(content, file)]

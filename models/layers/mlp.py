@@ -121,7 +121,7 @@ def _known(kernel: Tensor) -> Tensor:
 def unfolded(features: Tensor) -> Tensor:
     """Each pixel's 3x3 neighbourhood, zero padding, in the order of `F.unfold`: (B, c, h, w) -> (B, h, w, 9c)."""
     columns = F.unfold(features, 3, padding=1)  # (B, 9c, h * w)
-    return columns.unflatten(2, features.shape[-2:]).permute(0, 2, 3, 1)
+    return columns.reshape(features.shape[0], -1, *features.shape[-2:]).permute(0, 2, 3, 1)
 
 
 def unfolded_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None, feat_unfold: bool = True) -> Tensor:

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from pictures import deep
 from pictures.animations import read_animation
 from pictures.picture import PixelFormat
-from pictures.reading import list_pictures, read_picture, read_rgb
+from pictures.reading import is_picture, list_pictures, read_picture, read_rgb
 from tests.pictures.making import deep_png, noise, small_cmyk_profile
 from utils.errors import InputError
 
@@ -124,6 +124,17 @@ def test_depths_that_pillow_does_not_tell(ending, mark, offset, bits) -> None:
         changed[changed.index(mark) + offset] = value
         with Image.open(content) as file:
             assert deep.bits_of(file, bytes(changed)) == depth
+
+
+def test_jpeg_2000_of_reduced_chroma_needs_sides_that_divide() -> None:
+    content = io.BytesIO()
+    Image.fromarray(noise(20, 31, 3)).save(content, "JPEG2000")
+    changed = bytearray(content.getvalue())
+    place = changed.index(b"\xff\x4f\xff\x51") + 42
+    with Image.open(content) as file:
+        for offset, misread in ((0, False), (5, False), (4, True)):  # nothing, rows, columns of the second channel
+            changed[place + offset] = 2 if offset else 7
+            assert deep.is_misread(file, bytes(changed)) == misread
 
 
 def test_ppm_of_16_bits() -> None:
@@ -251,6 +262,7 @@ def test_folders(tmp_path, pictures) -> None:
         (pictures / name).write_text("no picture")
     (pictures / "folder.png").mkdir()
     (tmp_path / "empty").mkdir()
+    assert is_picture(tmp_path / "of_a_camera.NEF")  # which is named instead of being left out
     for folder in (pictures, tmp_path):  # or below
         assert [path.name for path in list_pictures(folder)] == ["a.png", "b.png", "c.png"]
     for folder in (tmp_path / "nothere", tmp_path / "empty"):
