@@ -4,6 +4,7 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,15 @@ def test_notes_that_lie(export, change, words) -> None:
         load_upscaler(export)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+def test_a_graph_that_gives_another_number_of_values(export) -> None:
+    upscaler = load_upscaler(export)
+    whole = upscaler.model.sessions[RENDER]
+    shorter = SimpleNamespace(run=lambda *call: [values[:, :-1] for values in whole.run(*call)])
+    upscaler.model.sessions[RENDER] = shorter
+    with pytest.raises(InputError, match=r"render\.onnx gives \(1, \d+, 3\) at"):
+        upscaler(torch.rand(3, 6, 7), (12, 14))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\x07damaged", None])
