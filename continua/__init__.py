@@ -20,7 +20,7 @@ __all__ = ["Upscale", "descriptor", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """What is asked for is imported then, and PyTorch with it."""
+    """Import a name when it is first used, and PyTorch with it."""
     if name not in __all__:
         raise AttributeError(f"module 'continua' has no attribute '{name}'")
     from painting import in_memory

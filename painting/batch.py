@@ -49,7 +49,7 @@ def stage_bars(make: Callable[..., Any] = tqdm) -> Listener:
 
 
 def paint_all(painter: Painter, job: Job, content: Picture | Animation | None) -> Painted:
-    """What is made of a still, an animation or a tar; pictures beside an animation show the first frame. InputError as
+    """Paint a still, an animation or a tar; pictures beside an animation show the first frame. InputError as
     `Painter.paint`, and when the format cannot hold the times or all frames take more memory than there is."""
     if content is None:
         return paint_tar(painter, job)
@@ -113,7 +113,7 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: P
     if not processes.is_first():
         return None
     if not single:
-        print(f"wrote {written} {'tars' if any(job.is_tar for job in jobs) else 'pictures'}", file=output)
+        print(f"wrote {written} {'files' if any(job.is_tar for job in jobs) else 'pictures'}", file=output)
     if not failures:
         return None
     said = f"{len(failures)} of {written + len(failures)} pictures failed:"

@@ -114,7 +114,7 @@ def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, i
 
 
 def _settings(film: FilmJob, request: Request) -> dict[str, Any]:
-    """What decides how frames look."""
+    """The options and files that decide how frames look."""
     settings = {name: value for name, value in asdict(request).items() if name not in WITHOUT_EFFECT}
     files = {"input": film.source, "model": request.model, "upsampler": request.upsampler}
     for name, path in files.items():

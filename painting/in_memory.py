@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -114,7 +113,7 @@ class Upscale:
         raises: bool = True,
     ):
         """Options as of `load` and `PictureUpscaler`; pictures are under `key`. Unless it `raises`, what is no picture
-        becomes None, and why stands under "error", which is None for all others."""
+        becomes an empty one, (0, 0, 3), and why stands under "error", which is None for all others."""
         self.model, self.device, self.backend = model, device, backend
         self.scale, self.size, self.key, self.raises = scale, size, key, raises
         self._upscaler: PictureUpscaler | None = None
@@ -141,7 +140,7 @@ class Upscale:
         except InputError as error:
             if self.raises:
                 raise
-            return None, str(error)
+            return np.zeros((0, 0, 3), np.uint8), str(error)  # None would make Ray's columns of two types
 
 
 def _column(values: Sequence[Any]) -> np.ndarray:
@@ -154,7 +153,7 @@ def _column(values: Sequence[Any]) -> np.ndarray:
 
 
 def _request(given: Size, scale: Any, size: Any, homography: Any, background: str | None = None) -> Request:
-    """What is asked for of an (h, w) picture."""
+    """The request for an (h, w) picture; InputError for arguments that do not go together."""
     if (scale is None) == (size is None) and homography is None:
         raise InputError("give a scale, or a size (height, width), and not both")
     if homography is not None and scale is not None:
@@ -162,10 +161,10 @@ def _request(given: Size, scale: Any, size: Any, homography: Any, background: st
     if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
         raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
     if homography is not None:
-        given_matrix = getattr(homography, "matrix", homography)  # of utils.geometry's Homography
+        matrix = getattr(homography, "matrix", homography)  # of utils.geometry's Homography
         try:
-            homography = np.asarray(torch.as_tensor(given_matrix).detach().cpu(), np.float64)
-        except (TypeError, ValueError, RuntimeError):
+            homography = np.asarray(matrix.detach().cpu() if isinstance(matrix, Tensor) else matrix, np.float64)
+        except (TypeError, ValueError):
             raise InputError("a homography is 3x3 finite numbers") from None
         size = given if size is None else size
     factors = None if scale is None else parse_scale(scale)

@@ -1,4 +1,4 @@
-"""Which pictures, or which film, are meant, and where their results go."""
+"""The pictures, or the film, that a request names, and where their results go."""
 
 import glob
 import io
@@ -157,7 +157,7 @@ def find_jobs(request: Request) -> list[Job]:
 
 
 def _ending(source: str | Path, request: Request) -> str:
-    """What the name of a result ends with where it does not follow from `output`."""
+    """The ending of a result whose name does not follow from `output`."""
     return TAR if Path(source).suffix.lower() == TAR else f".{request.format or 'png'}"
 
 

@@ -67,9 +67,9 @@ def whole_grid(request: Request, size: Size) -> OutputGrid:
 
 
 def drawn_on(grid: OutputGrid, draw: Callable[[OutputGrid], Layers]) -> tuple[Layers, Tensor | None]:
-    """What `draw` gives on a grid, and for a warp which share of each pixel (H, W) lies inside the picture: edges are
-    antialiased by it. Pixels whose centre is outside take a neighbour's colour, for which one more is drawn on each
-    side, so that parts of an output equal the whole."""
+    """Draw on a grid; for a warp, also the share of each pixel (H, W) that lies inside the picture, for antialiased
+    edges. Pixels whose centre is outside take a neighbour's colour; one more pixel is drawn on each side, so that
+    parts of an output equal the whole."""
     if isinstance(grid, Grid):
         return draw(grid), None
     grown = grid.grown()
@@ -100,8 +100,8 @@ def filled(plan: Plan, layers: Layers, covered: Tensor | None = None) -> tuple[L
 
 
 def with_outside(layers: Layers, covered: Tensor, colour: Tensor | None) -> Layers:
-    """What is not `covered` (H, W), shares in [0, 1], in `colour` (C, 1, 1), opaque, or transparent; unchanged where
-    everything is."""
+    """Fill the uncovered part of each pixel with `colour` (C, 1, 1), or leave it transparent without one; `covered`
+    (H, W) holds shares in [0, 1]."""
     if covered.min() == 1:
         return layers
     alpha = covered[None] if layers.alpha is None else layers.alpha * covered
@@ -135,7 +135,7 @@ def _draw_part(upscaler: Upscaler, part: Tensor, draw: Draw) -> Tensor:
 
 
 def alpha_upscaler(upscaler: Upscaler) -> Upscaler:
-    """What alpha is drawn with beside an upscaler, see `paint`."""
+    """The upscaler that draws alpha beside an upscaler of colours, see `paint`."""
     if isinstance(upscaler.model, Filter | Nearest):
         return upscaler
     backend = "auto" if upscaler.backend == "native" else upscaler.backend  # what the filter may not have

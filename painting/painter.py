@@ -108,5 +108,5 @@ def load_torch_engine(request: Request, output: TextIO = sys.stdout) -> "TorchEn
 
 
 def _lost(job: Job, lost: Sequence[str]) -> list[str]:
-    """What to say of the metadata that could not be written."""
+    """A line about metadata that could not be written."""
     return [f"{job.target}: written without {', '.join(lost)}"] if lost else []

@@ -1,4 +1,4 @@
-"""What becomes of one picture under a Request: sizes, pixel format, metadata, losses, memory. Without PyTorch."""
+"""Plan one picture of a Request: sizes, pixel format, metadata, losses, memory. Without PyTorch."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Window = tuple[int, int, Size]  # top, left, size
 
 @dataclass(frozen=True)
 class Painted:
-    """What is made of one picture: itself, None where it is written already; pictures (H, W) or (H, W, 3) uint8 beside
+    """The result of one picture, None where it is written already; pictures (H, W) or (H, W, 3) uint8 to write beside
     it, by their files; lines to say."""
 
     picture: Picture | Animation | None
@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def work(self) -> str:
-        """What is made, for messages."""
+        """The output, for messages."""
         height, width = self.window[2]
         return f"{self.job.source}: an output of {width}x{height}"
 
@@ -60,7 +60,7 @@ class Plan:
         return parse_colour(self.request.background or "white") or (255, 255, 255)
 
     def painted(self, pixels: np.ndarray, pixel_format: PixelFormat, **others: Any) -> Painted:
-        """What an engine has made: pixels (H, W, C) of the window in a format, and what else `Painted` holds."""
+        """The result of an engine: pixels (H, W, C) of the window in a format; `others` as in `Painted`."""
         return Painted(Picture(pixels, pixel_format.channels, self.metadata, self.picture.span), **others)
 
     def needed(self, encoded: Size) -> int:

@@ -1,4 +1,4 @@
-"""What is asked for: every option of demo.py, typed, and which of them exclude or need one another.
+"""Every option of demo.py, typed, and which of them exclude or need one another.
 
 demo.py, the page, films and `torch.hub` make a Request; nothing below reads a command line. An option is one field
 here, with its help, and the place where it takes effect.
@@ -214,12 +214,12 @@ class Request:
 
     @property
     def is_warp(self) -> bool:
-        """Whether the output may show more than the picture."""
+        """Whether the output may show more than the picture, as turned or skewed ones do."""
         return self.rotate is not None or self.homography is not None
 
     @property
     def is_transparent_warp(self) -> bool:
-        """Whether what it may show more is transparent."""
+        """Whether the part outside of the picture is transparent."""
         return self.is_warp and self.background in (None, "transparent")
 
     @property

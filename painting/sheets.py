@@ -1,4 +1,4 @@
-"""Sheets of crops that show what models have made of pictures, side by side."""
+"""Sheets of crops: input, bicubic, a model's result and its difference to bicubic, side by side."""
 
 from collections.abc import Sequence
 
@@ -23,15 +23,12 @@ def textured_crops(lr: np.ndarray, size: Size) -> list[Crop]:
     height, width = (min(CROP, side) for side in size)
     grey = lr.astype(np.float32).mean(axis=2)
     change = np.abs(np.diff(grey, axis=0, append=grey[-1:])) + np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
-    scales = [n / side for n, side in zip(lr.shape, size, strict=False)]
-    found = []
+    down, across, found = lr.shape[0] / size[0], lr.shape[1] / size[1], []
     for y in range(0, size[0] - height + 1, height):
         for x in range(0, size[1] - width + 1, width):
-            rows, columns = (
-                slice(int(start * scale), max(int(start * scale) + 1, round((start + side) * scale)))
-                for start, side, scale in zip((y, x), (height, width), scales, strict=True)
-            )
-            found.append((change[rows, columns].mean(), (x, y, width, height)))
+            top, bottom = int(y * down), max(int(y * down) + 1, round((y + height) * down))
+            left, right = int(x * across), max(int(x * across) + 1, round((x + width) * across))
+            found.append((change[top:bottom, left:right].mean(), (x, y, width, height)))
     return [crop for _, crop in sorted(found, key=lambda entry: -entry[0])[:CROPS]]
 
 
@@ -52,10 +49,7 @@ def comparison_sheet(lr: np.ndarray, result: np.ndarray, name: str, crops: Seque
         for column, tile in enumerate(row):
             sheet.paste(tile, (GAP + column * pitch, top))
         top += row[0].height + LABEL
-        caption = f"{width}x{height} from {x},{y}"
-        while font.getlength(caption) > pitch - GAP:
-            caption = caption[:-1]
-        draw.text((GAP, top - LABEL + GAP // 2), caption, "black", font)
+        draw.text((GAP, top - LABEL + GAP // 2), f"{width}x{height} from {x},{y}", "black", font)
     return np.array(sheet)
 
 

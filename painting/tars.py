@@ -29,7 +29,7 @@ def paint_tar(painter: Painter, job: Job) -> Painted:
     InputError for a tar that cannot be read to its end, of which nothing is written; and, after the others are written,
     for pictures that failed, whose samples are left out.
     """
-    started, count, lines, failures = time.perf_counter(), 0, [], []
+    started, count, pictures, lines, failures = time.perf_counter(), 0, 0, [], []
     try:
         with (
             tarfile.open(job.source) as given,
@@ -43,17 +43,22 @@ def paint_tar(painter: Painter, job: Job) -> Painted:
                 except InputError as error:
                     failures.append(error)
                     continue
-                for entry, content in files:
+                for entry, content, is_painted in files:
                     made.addfile(entry, BytesIO(content))
+                    pictures += is_painted
                 count += 1
             given.fileobj.seek(given.offset)
             if given.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes any damage for the end
                 raise tarfile.ReadError("damaged in the middle")
+            if not (pictures or failures):
+                raise InputError(f"{job.source} holds no pictures such as key.jpg or key.png; check the names in it")
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise InputError(f"{job.source} cannot be read as a tar: {error}; make it again") from None
+        what = str(error).partition(":")[0]  # behind it follows what each way to open it says
+        raise InputError(f"{job.source} cannot be read as a tar: {what}; make it again") from None
     if failures:
         raise InputError(f"{job.source}: {len(failures)} of {count + len(failures)} samples left out: {failures[0]}")
-    lines.append(f"{job.source.name}: {count} samples in {time.perf_counter() - started:.2f} s{painter.note}")
+    said, seconds = f"{count} samples, {pictures} pictures", time.perf_counter() - started
+    lines.append(f"{job.source.name}: {said} in {seconds:.2f} s{painter.note}")
     return Painted(None, lines=lines)
 
 
@@ -66,12 +71,12 @@ def _parts(name: str) -> tuple[str, str]:
 
 def _made(
     painter: Painter, job: Job, given: tarfile.TarFile, entry: tarfile.TarInfo, lines: list[str]
-) -> tuple[tarfile.TarInfo, bytes]:
-    """An entry of the new tar, and its content; what there is to say about it is added to `lines`."""
+) -> tuple[tarfile.TarInfo, bytes, bool]:
+    """An entry of the new tar, its content, and whether it was painted; what there is to say is added to `lines`."""
     name = f"{job.source}/{entry.name}"
     check_memory(entry.size, name, painter.request.memory)
     content, (key, ending) = given.extractfile(entry).read(), _parts(entry.name)
-    if is_picture(Path(f"x{ending}")) and ending.count(".") == 1:
+    if is_painted := is_picture(Path(f"x{ending}")) and ending.count(".") == 1:
         ending = next(ending for ending, form in WRITTEN.items() if form.name == job.form.name)
         inner, stream = Job(Path(name), Path(STREAM), job.form), BytesIO()
         painted = painter.paint(inner, read_picture(content, name))
@@ -80,4 +85,4 @@ def _made(
         content = stream.getvalue()
     made = tarfile.TarInfo(key + ending)
     made.size, made.mtime = len(content), entry.mtime
-    return made, content
+    return made, content, is_painted

@@ -45,7 +45,7 @@ class TorchEngine:
         self.upscaler, self.table, self.is_fixed = upscaler, table, is_fixed
 
     def note(self, depth: int) -> str:
-        """What is said of how outputs of so many bits are computed, behind the time."""
+        """The precision of outputs of so many bits a channel, as it is said behind the time."""
         return f" ({self._upscaler_for(depth).precision})" if self.upscaler.model.encodes else ""
 
     def _upscaler_for(self, depth: int) -> Upscaler:

@@ -76,6 +76,7 @@ def render_controlled(
         bounds = torch.tensor([level.threshold for level in levels[:-1]], device=latent.image.device)
         # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
         wanted = torch.bucketize(MEASURES[measure](model, field, latent.image), bounds, right=True)
+        wanted = wanted.cpu()  # the one time that a device is waited for
         pictures, queries = list(latent.image.split(1)), 0
         for number, level in enumerate(levels):
             here = wanted == number
@@ -102,12 +103,12 @@ def enlarged(pictures: Sequence[Tensor], size: Size) -> Tensor:
 
 
 def positions_in(chosen: Tensor, grid: Grid) -> int:
-    """How many positions of a grid lie in the `chosen` LR pixels (B, h, w), bool."""
+    """How many positions of a grid lie in the `chosen` LR pixels (B, h, w), bool, on the CPU."""
     in_rows, in_columns = (
         torch.bincount(pixel_index(positions, n), minlength=n)
         for positions, n in zip((grid.rows, grid.columns), chosen.shape[1:], strict=True)
     )
-    return int((chosen.cpu() * (in_rows[:, None] * in_columns)).sum())
+    return int((chosen * (in_rows[:, None] * in_columns)).sum())
 
 
 def needed_levels(levels: Sequence[Level], input_size: Size, size: Size, truncates: bool = False) -> list[Level]:

@@ -24,13 +24,11 @@ PARTS = 256  # sums of weights' gradients, added at the end: programs seldom mee
 class FusedStage(Stage):
     """A stage on a GPU. `pixels` are those of the whole picture that `table` and `modulation` hold.
 
-    Without `local_ensemble` a position reads the nearest LR pixel alone. `precision` is that of matrix products, as
-    `tl.dot` takes it: "ieee" is exact, "tf32x3" runs on tensor cores.
+    Without `local_ensemble` a position reads the nearest LR pixel alone.
     """
 
     pixels: PixelWindow
     local_ensemble: bool
-    precision: str = "ieee"
 
     def paint(self, grid: Grid, output: Tensor, chosen: Tensor | None = None) -> None:
         """Fill `output` (B, 3, H, W), of any strides; with `chosen` (B, h, w), bool, of the whole picture, only where
@@ -76,7 +74,7 @@ class FusedStage(Stage):
             "TILE_Y": tile[0], "TILE_X": tile[1], "NEIGHBOURS": 4 if self.local_ensemble else 1,
             "HIDDEN": self.hidden, "UNITS": padded(self.hidden), "DEPTH": self.depth, "WAVES": self.waves,
             "PADDED": padded(self.waves), "HAS_SCALE": self.has_scale, "HAS_SHIFT": self.has_shift,
-            "PRECISION": self.precision, "num_warps": 4, "num_stages": 1, "enable_fp_fusion": False,
+            "num_warps": 4, "num_stages": 1, "enable_fp_fusion": False,
         }  # fmt: skip
 
     def _network(self) -> tuple[Any, ...]:

@@ -61,36 +61,35 @@ def _fourier(row, live, oy, ox, WAVES: tl.constexpr, PADDED: tl.constexpr):
 
 @triton.jit
 def _linear(
-    hidden, weights, FROM: tl.constexpr, PADDED_FROM: tl.constexpr, TO: tl.constexpr, PADDED_TO: tl.constexpr,
-    PRECISION: tl.constexpr,
+    hidden, weights, FROM: tl.constexpr, PADDED_FROM: tl.constexpr, TO: tl.constexpr, PADDED_TO: tl.constexpr
 ):  # fmt: skip
     """A Linear layer, whose weights (TO, FROM) are followed by its biases: (tile, PADDED_FROM) -> (tile, PADDED_TO)."""
     column, unit = tl.arange(0, PADDED_FROM), tl.arange(0, PADDED_TO)
     mask = (column < FROM)[:, None] & (unit < TO)[None, :]
     weight = tl.load(weights + unit[None, :] * FROM + column[:, None], mask, 0.0)
     bias = tl.load(weights + FROM * TO + unit, unit < TO, 0.0)
-    return tl.dot(hidden, weight, input_precision=PRECISION) + bias[None, :]
+    return tl.dot(hidden, weight, input_precision="ieee") + bias[None, :]
 
 
 @triton.jit
 def _linear_gradient(
     d_hidden, given, weights, part, FROM: tl.constexpr, PADDED_FROM: tl.constexpr, TO: tl.constexpr,
-    PADDED_TO: tl.constexpr, PRECISION: tl.constexpr,
+    PADDED_TO: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a Linear layer's input; those of its weights and biases are added to `part`."""
     column, unit = tl.arange(0, PADDED_FROM), tl.arange(0, PADDED_TO)
     mask = (unit < TO)[:, None] & (column < FROM)[None, :]
     place = unit[:, None] * FROM + column[None, :]
-    tl.atomic_add(part + place, tl.dot(tl.trans(d_hidden), given, input_precision=PRECISION), mask)
+    tl.atomic_add(part + place, tl.dot(tl.trans(d_hidden), given, input_precision="ieee"), mask)
     tl.atomic_add(part + FROM * TO + unit, tl.sum(d_hidden, 0), unit < TO)
-    return tl.dot(d_hidden, tl.load(weights + place, mask, 0.0), input_precision=PRECISION)
+    return tl.dot(d_hidden, tl.load(weights + place, mask, 0.0), input_precision="ieee")
 
 
 @triton.jit
 def _layers(
     row, mod, weights, live, oy, ox,
     HIDDEN: tl.constexpr, UNITS: tl.constexpr, DEPTH: tl.constexpr, WAVES: tl.constexpr, PADDED: tl.constexpr,
-    HAS_SCALE: tl.constexpr, HAS_SHIFT: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_SCALE: tl.constexpr, HAS_SHIFT: tl.constexpr,
 ):  # fmt: skip
     """Hidden units after the last modulated layer, (tile, UNITS); of each layer, its output before modulation and its
     input."""
@@ -113,10 +112,10 @@ def _layers(
                 hidden = coef * trigonometric
             inputs = inputs + (hidden,)  # noqa: RUF005 - Triton has no unpacking
             if depth == 0:
-                hidden = _linear(hidden, weights + at, WAVES, PADDED, HIDDEN, UNITS, PRECISION)
+                hidden = _linear(hidden, weights + at, WAVES, PADDED, HIDDEN, UNITS)
                 at += (WAVES + 1) * HIDDEN
             else:
-                hidden = _linear(hidden, weights + at, HIDDEN, UNITS, HIDDEN, UNITS, PRECISION)
+                hidden = _linear(hidden, weights + at, HIDDEN, UNITS, HIDDEN, UNITS)
                 at += (HIDDEN + 1) * HIDDEN
         before = before + (hidden,)  # noqa: RUF005
         at_unit = mod[:, None] + (depth * HIDDEN + unit)[None, :]
@@ -143,6 +142,36 @@ def _tile(ys, xs, ys_b, ys_r, ys_c, xs_b, xs_r, xs_c, height, width, TILE_Y: tl.
 
 
 @triton.jit
+def _around(y, x, n_y, n_x, low_y, high_y, first_y, step_y, low_x, high_x, first_x, step_x):
+    """Pixels before and after positions and the offsets from them, along y and x, and the sum of all areas."""
+    y0, oy0 = _look_up(y, low_y, n_y, first_y, step_y)
+    x0, ox0 = _look_up(x, low_x, n_x, first_x, step_x)
+    y1, oy1 = _look_up(y, high_y, n_y, first_y, step_y)
+    x1, ox1 = _look_up(x, high_x, n_x, first_x, step_x)
+    total = (tl.abs(oy0 * ox0) + LEAST_AREA) + (tl.abs(oy0 * ox1) + LEAST_AREA)
+    total += (tl.abs(oy1 * ox0) + LEAST_AREA) + (tl.abs(oy1 * ox1) + LEAST_AREA)
+    return y0, oy0, y1, oy1, x0, ox0, x1, ox1, total
+
+
+@triton.jit
+def _neighbour(around, number, top, left):
+    """Pixel and offset of one of the LR pixels around positions."""
+    y0, oy0, y1, oy1, x0, ox0, x1, ox1, _ = around
+    below, right = number // 2 == 1, number % 2 == 1
+    pixel_y = (tl.where(below, y1, y0) - top).to(tl.int64)
+    pixel_x = (tl.where(right, x1, x0) - left).to(tl.int64)
+    return pixel_y, pixel_x, tl.where(below, oy1, oy0), tl.where(right, ox1, ox0)
+
+
+@triton.jit
+def _share(around, number, NEIGHBOURS: tl.constexpr):
+    """The share of a neighbour, the area opposite to it; asked for when its units are known, to hold no register."""
+    _, oy0, _, oy1, _, ox0, _, ox1, total = around
+    opposite = tl.abs(tl.where(number // 2 == 1, oy0, oy1) * tl.where(number % 2 == 1, ox0, ox1)) + LEAST_AREA
+    return (opposite / (total if NEIGHBOURS > 1 else opposite))[:, None]
+
+
+@triton.jit
 def _bilinear(position, n, first):
     """The two pixels, counted from `first`, between which `geometry.sample_bilinear` reads, and the second's share."""
     centre = tl.minimum(tl.maximum((position + 1.0) * (n * 0.5) - 0.5, 0.0), n - 1.0)
@@ -163,7 +192,7 @@ def paint(
     skip, skip_b, skip_c, skip_y, skip_x, skip_top, skip_left, chosen,
     TILE_Y: tl.constexpr, TILE_X: tl.constexpr, NEIGHBOURS: tl.constexpr, HAS_SKIP: tl.constexpr,
     HAS_CHOICE: tl.constexpr, HIDDEN: tl.constexpr, UNITS: tl.constexpr, DEPTH: tl.constexpr, WAVES: tl.constexpr,
-    PADDED: tl.constexpr, HAS_SCALE: tl.constexpr, HAS_SHIFT: tl.constexpr, PRECISION: tl.constexpr,
+    PADDED: tl.constexpr, HAS_SCALE: tl.constexpr, HAS_SHIFT: tl.constexpr,
 ):  # fmt: skip
     """Values at a tile of positions into `output`; with a choice, only where `chosen` (B, n_y, n_x) LR pixels hold
     them."""
@@ -175,28 +204,16 @@ def paint(
         live = live & (tl.load(chosen + holder, live, 0) != 0)
         if tl.sum(live.to(tl.int32)) == 0:
             return
-    y0, oy0 = _look_up(y, low_y, n_y, first_y, step_y)
-    x0, ox0 = _look_up(x, low_x, n_x, first_x, step_x)
-    y1, oy1 = _look_up(y, high_y, n_y, first_y, step_y)
-    x1, ox1 = _look_up(x, high_x, n_x, first_x, step_x)
-    total = (tl.abs(oy0 * ox0) + LEAST_AREA) + (tl.abs(oy0 * ox1) + LEAST_AREA)
-    total += (tl.abs(oy1 * ox0) + LEAST_AREA) + (tl.abs(oy1 * ox1) + LEAST_AREA)
+    around = _around(y, x, n_y, n_x, low_y, high_y, first_y, step_y, low_x, high_x, first_x, step_x)
     blended = tl.zeros([TILE_Y * TILE_X, UNITS], tl.float32)
     for number in range(NEIGHBOURS):
-        below, right = number // 2 == 1, number % 2 == 1
-        pixel_y = (tl.where(below, y1, y0) - top).to(tl.int64)
-        pixel_x = (tl.where(right, x1, x0) - left).to(tl.int64)
-        oy, ox = tl.where(below, oy1, oy0), tl.where(right, ox1, ox0)
+        pixel_y, pixel_x, oy, ox = _neighbour(around, number, top, left)
         hidden, _, _ = _layers(
             table + picture * table_b + pixel_y * table_y + pixel_x * table_x,
             modulation + picture * mod_b + pixel_y * mod_y + pixel_x * mod_x,
-            weights, live, oy, ox, HIDDEN, UNITS, DEPTH, WAVES, PADDED, HAS_SCALE, HAS_SHIFT, PRECISION,
+            weights, live, oy, ox, HIDDEN, UNITS, DEPTH, WAVES, PADDED, HAS_SCALE, HAS_SHIFT,
         )  # fmt: skip
-        if NEIGHBOURS == 1:
-            blended += hidden
-        else:
-            opposite = tl.abs(tl.where(below, oy0, oy1) * tl.where(right, ox0, ox1)) + LEAST_AREA
-            blended += (opposite / total)[:, None] * hidden
+        blended += _share(around, number, NEIGHBOURS) * hidden
     last: tl.constexpr = ((WAVES + 1) if WAVES else 2) * HIDDEN + (DEPTH - 1) * (HIDDEN + 1) * HIDDEN
     unit = tl.arange(0, UNITS)
     if HAS_SKIP:
@@ -224,19 +241,13 @@ def gradients(
     d_table, d_modulation, d_weights, parts, held_y, held_x, size_weights,
     TILE_Y: tl.constexpr, TILE_X: tl.constexpr, NEIGHBOURS: tl.constexpr, HIDDEN: tl.constexpr, UNITS: tl.constexpr,
     DEPTH: tl.constexpr, WAVES: tl.constexpr, PADDED: tl.constexpr, HAS_SCALE: tl.constexpr, HAS_SHIFT: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Adds a tile's gradients to `d_table` and `d_modulation` (both (B, held_y, held_x, C)), and to one of the `parts`
     of `d_weights`: units are computed again, so that nothing of a position is kept."""
     _, column, live, picture, y, x = _tile(
         ys, xs, ys_b, ys_r, ys_c, xs_b, xs_r, xs_c, height, width, TILE_Y, TILE_X
     )  # fmt: skip
-    y0, oy0 = _look_up(y, low_y, n_y, first_y, step_y)
-    x0, ox0 = _look_up(x, low_x, n_x, first_x, step_x)
-    y1, oy1 = _look_up(y, high_y, n_y, first_y, step_y)
-    x1, ox1 = _look_up(x, high_x, n_x, first_x, step_x)
-    total = (tl.abs(oy0 * ox0) + LEAST_AREA) + (tl.abs(oy0 * ox1) + LEAST_AREA)
-    total += (tl.abs(oy1 * ox0) + LEAST_AREA) + (tl.abs(oy1 * ox1) + LEAST_AREA)
+    around = _around(y, x, n_y, n_x, low_y, high_y, first_y, step_y, low_x, high_x, first_x, step_x)
     part = d_weights + ((tl.program_id(0) + tl.program_id(1) * tl.num_programs(0)) % parts).to(tl.int64) * size_weights
     unit = tl.arange(0, UNITS)
     units = unit < HIDDEN
@@ -253,20 +264,16 @@ def gradients(
         tl.atomic_add(part + last + 3 * HIDDEN + channel, tl.sum(d_value))
     blended = tl.zeros([TILE_Y * TILE_X, UNITS], tl.float32)
     for number in range(NEIGHBOURS):
-        below, right = number // 2 == 1, number % 2 == 1
-        pixel_y = (tl.where(below, y1, y0) - top).to(tl.int64)
-        pixel_x = (tl.where(right, x1, x0) - left).to(tl.int64)
-        oy, ox = tl.where(below, oy1, oy0), tl.where(right, ox1, ox0)
+        pixel_y, pixel_x, oy, ox = _neighbour(around, number, top, left)
         row_at = table + picture * table_b + pixel_y * table_y + pixel_x * table_x
         mod_at = modulation + picture * mod_b + pixel_y * mod_y + pixel_x * mod_x
         hidden, before, inputs = _layers(
             row_at, mod_at, weights, live, oy, ox,
-            HIDDEN, UNITS, DEPTH, WAVES, PADDED, HAS_SCALE, HAS_SHIFT, PRECISION,
+            HIDDEN, UNITS, DEPTH, WAVES, PADDED, HAS_SCALE, HAS_SHIFT,
         )  # fmt: skip
-        opposite = tl.abs(tl.where(below, oy0, oy1) * tl.where(right, ox0, ox1)) + LEAST_AREA
-        share = opposite / total if NEIGHBOURS > 1 else opposite / opposite
-        blended += share[:, None] * hidden
-        d_hidden = share[:, None] * d_blended
+        share = _share(around, number, NEIGHBOURS)
+        blended += share * hidden
+        d_hidden = share * d_blended
         pixel = (picture * held_y + pixel_y) * held_x + pixel_x
         d_row, d_mod = d_table + pixel * channels, d_modulation + pixel * modulations
         for step in tl.static_range(DEPTH):
@@ -288,14 +295,12 @@ def gradients(
                 tl.atomic_add(part + 2 * unit, tl.sum(d_hidden * oy[:, None], 0), units)
                 tl.atomic_add(part + 2 * unit + 1, tl.sum(d_hidden * ox[:, None], 0), units)
             elif step == DEPTH - 1:
-                d_hidden = _linear_gradient(
-                    d_hidden, inputs[0], weights, part, WAVES, PADDED, HIDDEN, UNITS, PRECISION
-                )  # fmt: skip
+                d_hidden = _linear_gradient(d_hidden, inputs[0], weights, part, WAVES, PADDED, HIDDEN, UNITS)
             else:
                 at = first_size + (DEPTH - 2 - step) * (HIDDEN + 1) * HIDDEN
                 given = inputs[DEPTH - 1 - step if WAVES else DEPTH - 2 - step]
                 d_hidden = _linear_gradient(
-                    d_hidden, given, weights + at, part + at, HIDDEN, UNITS, HIDDEN, UNITS, PRECISION
+                    d_hidden, given, weights + at, part + at, HIDDEN, UNITS, HIDDEN, UNITS
                 )  # fmt: skip
         if WAVES:
             wave = tl.arange(0, PADDED)

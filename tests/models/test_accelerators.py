@@ -12,6 +12,7 @@ from torch.utils import _pytree as trees
 
 import models
 from models import computing
+from models.cmsr.rendering import Level, render_controlled
 from models.layers.cross_scale_attention import CrossScaleAttention
 from models.safeguards import reduces_nowhere
 from models.upscaler import Upscaler
@@ -175,6 +176,25 @@ def test_where_memory_ends_chunks_are_halved(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(torch.OutOfMemoryError):
         computing.in_memory_of(DEVICE, hopeless)
+
+
+@pytest.mark.parametrize("name", ["lmliif", "lmlte", "lmciaosr"])
+def test_cmsr_asks_the_device_once(name, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At which level each LR pixel is rendered."""
+    asked = []
+
+    def cpu(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, FakeTensor):
+            return tensor
+        asked.append(tensor)
+        return torch.arange(tensor.numel()).view(tensor.shape) % 3
+
+    upscaler, levels = on_device(SPECS[name]), [Level(1, 0.1), Level(2, 0.2), Level(4, 1)]
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    with FakeDevice():
+        made = render_controlled(upscaler, upscaler.encode(torch.rand(2, 3, *INPUT)), (20, 16), levels)
+    assert is_on_device(made.picture, (2, 3, 20, 16))
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from models.continuous import Tiling
-from painting.in_memory import PictureUpscaler, Upscale, load
+from painting.in_memory import PictureUpscaler, Upscale, _request, load
 from tests.commands import ROOT
 from tests.pictures.making import noise
 from utils.errors import InputError
@@ -105,6 +105,9 @@ def test_homographies(upscaler, pixels) -> None:
     assert not with_alpha[:, 21:, 3].any()
     assert with_alpha[:, 5:18, 3].any()
     assert upscaler(torch.rand(1, 3, 8, 9), homography=shift)[..., :3].abs().max() == 0
+    exact = [[1, 0, 4.123456789012], [0, 1, 0], [0, 0, 1]]  # float32 holds seven digits
+    for given in (exact, torch.tensor(exact, dtype=torch.float64)):
+        assert _request((9, 9), None, None, given).homography[0][2] == 4.123456789012
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,7 @@ def test_a_broken_picture_of_a_batch(pixels) -> None:
     with pytest.raises(InputError, match="no picture"):
         Upscale("bicubic", scale=2)({"image": broken})
     made = Upscale("bicubic", scale=2, raises=False)({"image": broken})
-    assert [image is None for image in made["image"]] == [False, True, False, True]
+    assert [image.size == 0 for image in made["image"]] == [False, True, False, True]
     assert [error is None for error in made["error"]] == [True, False, True, False]
     assert np.array_equal(made["image"][0], made["image"][2])
 

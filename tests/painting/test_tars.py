@@ -71,12 +71,15 @@ def test_a_broken_picture_takes_its_sample_alone(capsys) -> None:
     assert "samples left out" in json.loads(Path("o/manifest-1-of-1.jsonl").read_text())["error"]
 
 
-@pytest.mark.parametrize("damage", ["text", "cut", "header"])
+@pytest.mark.parametrize("damage", ["text", "cut", "header", "empty"])
 def test_damaged_tars_are_one_line(capsys, damage) -> None:
     make("in.tar", {f"{number}.png": png(noise(9, 9, 3)) for number in range(3)})
     content = bytearray(Path("in.tar").read_bytes())
     size = 512 + -(-len(png(noise(9, 9, 3))) // 512) * 512  # of an entry
     content[size : size + 9] = b"\xff" * 9 if damage == "header" else content[size : size + 9]
-    Path("in.tar").write_bytes({"text": b"no tar", "cut": content[: size + 600], "header": content}[damage])
-    assert "in.tar cannot be read as a tar" in mistake(capsys, demo, "--input", "in.tar", *TWICE)
+    Path("in.tar").write_bytes(
+        {"text": b"no tar", "cut": content[: size + 600], "header": content, "empty": bytes(10240)}[damage]
+    )
+    words = "holds no pictures" if damage == "empty" else "cannot be read as a tar"
+    assert f"in.tar {words}" in mistake(capsys, demo, "--input", "in.tar", *TWICE)
     assert [path.name for path in Path().iterdir()] == ["in.tar"]

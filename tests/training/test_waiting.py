@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import default_collate
 
+from models.native import backends, fused
 from tests.commands import ROOT
 from tests.models.test_accelerators import DEVICE, FakeDevice
 from tests.trainings import train_config
@@ -26,6 +27,14 @@ from utils.config import load_config
 
 CONFIG = ROOT / "configs/train-lmf/train_edsr-baseline-lmliif.yaml"
 OPTIONS = Namespace(config="config", resume=False, save_every=(None, 1e9))
+
+
+# Views, memory, and what the interpreter itself does
+UNLAUNCHED = (
+    "view", "permute", "transpose", "t", "expand", "slice", "select", "unsqueeze", "squeeze", "detach", "split",
+    "split_with_sizes", "unbind", "empty", "empty_like", "new_empty", "empty_strided", "as_strided", "alias", "set_",
+    "_unsafe_view", "_record_function_enter_new", "_record_function_exit",
+)  # fmt: skip
 
 
 class Counting(TorchDispatchMode):
@@ -63,6 +72,25 @@ def test_the_published_config_trains_on_tensors_without_values(tmp_path) -> None
     assert counting.found["convolution_backward"] == 2 * 39
     with pytest.raises(RuntimeError):
         loss.item()
+
+
+def test_the_fused_render_stage_halves_the_operations_of_a_step(tmp_path, monkeypatch) -> None:
+    """As on CUDA, with Triton's kernels and a fused optimiser; 459 without both."""
+    pytest.importorskip("triton")
+    monkeypatch.setattr(fused, "SAMPLED_TILE", (1, 512))  # few programs for Triton's interpreter
+    monkeypatch.setattr(fused, "GRADIENT_TILE", (1, 128))
+    Image.effect_noise((64, 64), 60).convert("RGB").save(tmp_path / "a.png")
+    wrapper = {"inp_size": 12, "sample_q": 64}
+    sets = [f"train_dataset.wrapper.args.{key}={value}" for key, value in wrapper.items()]
+    sets += [f"train_dataset.dataset.args.root_path={tmp_path}", "train_dataset.dataset.args.cache=none"]
+    config = load_config(CONFIG, [*sets, "train_dataset.batch_size=2", "val_dataset=null", "num_workers=0"])
+    run, batch = prepared(config, torch.device("cpu"))
+    run.optimizer = torch.optim.Adam(run.upscaler.model.parameters(), fused=True)
+    with backends.using("triton"):
+        loop.train_step(run, batch)  # makes the optimiser's state
+        with Counting() as counting:
+            loop.train_step(run, batch)
+    assert sum(counting.found[name] for name in counting.found if name not in UNLAUNCHED) <= 229
 
 
 @pytest.mark.usefixtures("empty_folder")

@@ -45,7 +45,6 @@ _ROUTINES = {
     "make": (ctypes.c_char_p, ctypes.c_char_p, _INT, _INT, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(_TABLES)),
     "upscale_part": (_TABLES, _PICTURE, *4 * [_LONG], _PICTURE, _INT),
     "warp": (_TABLES, _PICTURE, ctypes.c_void_p, _PICTURE, ctypes.c_void_p, _LONG, _INT),
-    "largest_pixel": (ctypes.c_void_p, _LONG, _LONG, ctypes.POINTER(ctypes.c_double)),
 }
 
 
@@ -137,12 +136,6 @@ class Tables:
         pictures = _Picture.of(pixels), matrix.ctypes.data, _Picture.of(output)
         self._call("warp", self._tables, *pictures, inside.ctypes.data, inside.strides[0], threads)
         return output, inside
-
-    def largest_pixel(self, homography: np.ndarray, size: Size) -> float:
-        """The size of the largest output pixel of a warp, in pixels of the (h, w) picture, at most 8."""
-        found, matrix = ctypes.c_double(), np.ascontiguousarray(homography, np.float64)
-        self._call("largest_pixel", matrix.ctypes.data, *size, found)
-        return found.value
 
     def _take(self, library: Path | None, routine: str, *arguments: object) -> None:
         self._library, tables = load_library(library), _TABLES()

@@ -386,12 +386,3 @@ const char *continua_lerf_warp(const continua_lerf *tables, const continua_pictu
         warp(*tables, *picture, homography, *output, inside, inside_stride, threads);
     });
 }
-
-const char *continua_lerf_largest_pixel(const double *homography, int64_t height, int64_t width, double *size) {
-    return completed([&] {
-        require(homography && size, "there is no homography, or no place for the size");
-        require(height > 0 && width > 0 && height <= INT32_MAX && width <= INT32_MAX, EMPTY);
-        const std::vector<float> sizes = Homography(homography, height, width).pixel_sizes();
-        *size = *std::max_element(sizes.begin(), sizes.end());
-    });
-}

@@ -70,11 +70,6 @@ CONTINUA_LERF_API const char *continua_lerf_warp(const continua_lerf *tables, co
                                                  const double *homography, continua_picture *output, uint8_t *inside,
                                                  int64_t inside_stride, int32_t threads);
 
-/* The size of the largest output pixel, in pixels of the height x width picture that a homography warps, along y or x
- * and at most 8: above 1 a warp reduces the picture somewhere. */
-CONTINUA_LERF_API const char *continua_lerf_largest_pixel(const double *homography, int64_t height, int64_t width,
-                                                          double *size);
-
 #ifdef __cplusplus
 }
 #endif

@@ -47,52 +47,28 @@ def test_two_processes_on_an_empty_cache(forgetful, sources, caplog, tmp_path) -
     assert not caplog.messages  # nothing is compiled
 
 
-def no_compiler(folder: Path) -> dict[str, str]:
-    return {"CXX": "", "PATH": str(folder)}
-
-
-def broken_compiler(folder: Path) -> dict[str, str]:
-    return {"CXX": "false"}
-
-
-def unknown_flag(folder: Path) -> dict[str, str]:
-    return {"CONTINUA_CXXFLAGS": "--no-such-flag"}
-
-
-def unwritable_cache(folder: Path) -> dict[str, str]:
+def no_folder(folder: Path) -> str:
     (folder / "file").touch()
-    return {"CONTINUA_CACHE": str(folder / "file" / "cache")}
+    return str(folder / "file" / "cache")
 
 
-def impossible_cache(folder: Path) -> dict[str, str]:
-    return {"CONTINUA_CACHE": str(folder / (300 * "x"))}
+COPIES = 'for word; do [ "$last" = -o ] && echo broken > "$word"; last=$word; done'
+BREAKAGES = {  # environment of a folder, and what is told
+    "no compiler": (lambda folder: {"CXX": "", "PATH": str(folder)}, "name it in CXX"),
+    "broken compiler": (lambda folder: {"CXX": "false"}, "compiler false fails"),
+    "unknown flag": (lambda folder: {"CONTINUA_CXXFLAGS": "--no-such-flag"}, "no-such-flag"),
+    "unwritable cache": (lambda folder: {"CONTINUA_CACHE": no_folder(folder)}, "CONTINUA_CACHE"),
+    "impossible cache": (lambda folder: {"CONTINUA_CACHE": str(folder / (300 * "x"))}, "CONTINUA_CACHE"),
+    "no library": (lambda folder: {"CXX": script(folder, "exit 0")}, "made no library"),
+    "broken library": (lambda folder: {"CXX": script(folder, COPIES)}, "CONTINUA_CACHE"),
+}
 
 
-def no_library(folder: Path) -> dict[str, str]:
-    """The compiler tells its macros but makes nothing."""
-    return {"CXX": script(folder, "exit 0")}
-
-
-def broken_library(folder: Path) -> dict[str, str]:
-    """The compiler writes text where the library should be."""
-    return {"CXX": script(folder, 'for word; do [ "$last" = -o ] && echo broken > "$word"; last=$word; done')}
-
-
-@pytest.mark.parametrize(
-    ("breakage", "words"),
-    [
-        (no_compiler, "name it in CXX"),
-        (broken_compiler, "compiler false fails"),
-        (unknown_flag, "no-such-flag"),
-        (unwritable_cache, "CONTINUA_CACHE"),
-        (impossible_cache, "CONTINUA_CACHE"),
-        (no_library, "made no library"),
-        (broken_library, "CONTINUA_CACHE"),
-    ],
-)
-def test_breakage_is_told_once_and_pytorch_computes(forgetful, caplog, tmp_path, breakage, words) -> None:
-    for name, value in breakage(tmp_path).items():
-        forgetful.setenv(name, value)
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_breakage_is_told_once_and_pytorch_computes(forgetful, caplog, tmp_path, name) -> None:
+    breakage, words = BREAKAGES[name]
+    for variable, value in breakage(tmp_path).items():
+        forgetful.setenv(variable, value)
     with caplog.at_level(logging.WARNING, logger="continua"):
         assert backends.library("lmf") is None
         assert backends.choose("lmf") is None

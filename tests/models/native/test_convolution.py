@@ -79,31 +79,6 @@ def test_errors_are_small() -> None:
         )
 
 
-@examples(30)
-@given(
-    size=st.tuples(st.integers(3, 40), st.integers(3, 40)),
-    top=st.integers(0, 20),
-    left=st.integers(0, 20),
-    threads=st.integers(1, 3),
-    channels=st.sampled_from([(16, 16), (17, 40), (64, 64)]),
-    seed=st.integers(0, 1000),
-)
-def test_parts_are_the_whole(size, top, left, threads, channels, seed) -> None:
-    """All pixels of a part but those at its border, wherever tiles lie in the whole."""
-    image = random(seed, 2, channels[0], 60, 60)
-    weight, bias = random(seed + 1, channels[1], channels[0], 3, 3), random(seed + 2, channels[1])
-    rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
-    whole = convolve(library(), image, weight, bias)[:, :, rows, columns]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        part = convolve(library(), image[:, :, rows, columns], weight, bias)
-    finally:
-        torch.set_num_threads(before)
-    difference = (part - whole)[:, :, 1:-1, 1:-1].abs()
-    assert difference.max() < 1e-5 * whole.abs().max().clamp(min=1)
-
-
 def test_nan_is_passed_on() -> None:
     image, weight = random(0, 1, 16, 12, 12), random(1, 16, 16, 3, 3)
     image[0, 3, 5, 5] = torch.nan
