@@ -1,13 +1,14 @@
 """Make a scale2mod table: `python init_cmsr.py --config configs/cmsr/init-div2k-x2.yaml --model M.pth --save_path
 T.yaml`."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from models.zoo import resolve
 from utils import cli, processes, system
-from utils.config import check_keys, load_config, require
+from utils.config import MAPPING, check_keys, check_types, load_config, require
 from utils.errors import InputError
 from utils.names import MEASURES, RULES
 
@@ -37,7 +38,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    if arguments.mse_threshold < 0:
+    if not 0 <= arguments.mse_threshold < math.inf:
         raise InputError(f"--mse_threshold {arguments.mse_threshold:g}: expected a number from 0")
     config = as_ours(load_config(arguments.config, arguments.set), arguments.config)
     arguments.scales = arguments.scales or config.get("scales") or cli.numbers(TARGETS)
@@ -56,6 +57,8 @@ def as_ours(config: dict[str, Any], where: str) -> dict[str, Any]:
         check_keys(config, ("dataset", "data_norm"), where)
         return config
     check_keys(config, ("test_dataset", "data_norm", "eval_type", "eval_bsize"), where)
+    parts = ("test_dataset", "test_dataset.wrapper", "test_dataset.wrapper.args")
+    check_types(config, dict.fromkeys(parts, MAPPING), where)
     wrapper = require(config["test_dataset"], "wrapper", f"{where}: test_dataset")
     scale = require(wrapper.get("args") or {}, "scale_min", f"{where}: test_dataset.wrapper.args")
     return {"dataset": config["test_dataset"], "data_norm": config.get("data_norm"), "scales": [scale]}

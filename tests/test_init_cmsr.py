@@ -125,8 +125,17 @@ def test_mistakes_with_tables(table, pictures, checkpoint, capsys) -> None:
     for change, word in cases:
         given = {key: value for key, value in {**options, **change}.items() if value is not None}
         assert word in mistake(capsys, demo, *(part for pair in given.items() for part in pair), "--cmsr")
+    for content, words in (
+        ({"test_dataset": 3}, "test_dataset is 3"),
+        ({"test_dataset": {"wrapper": 4}}, "wrapper is 4"),
+    ):
+        Path("wrong.yaml").write_text(yaml.safe_dump(content))
+        line = mistake(capsys, init_cmsr, "--config", "wrong.yaml", "--model", checkpoint, "--save_path", "n.yaml")
+        assert words in line
     init = ("--config", "init.yaml", "--model", checkpoint, "--scales", "6")
-    assert "--mse_threshold" in mistake(capsys, init_cmsr, *init, "--save_path", "n.yaml", "--mse_threshold", "-1")
+    for wrong in ("-1", "nan", "inf"):
+        line = mistake(capsys, init_cmsr, *init, "--save_path", "n.yaml", "--mse_threshold", wrong)
+        assert f"--mse_threshold {wrong}: expected a number from 0" in line
     assert "--force" in mistake(capsys, init_cmsr, *init, "--save_path", table, "--mse_threshold", "2e-3")
     assert not Path("o.png").exists()
     assert not Path("n.yaml").exists()

@@ -78,14 +78,20 @@ class LookUpLeRF(EnsembleLeRF):
         columns = chunk_bytes(pixels.device) // COLUMN_BYTES
         return torch.cat([interpolate(lut, part) for part in pixels.split(columns, dim=1)], dim=1)
 
+    def _library(self, *images: Tensor) -> Library | None:
+        """The native routines, which read patterns that their last pixel sees in reverse order; None for PyTorch."""
+        ends = ((PATTERNS[mode], PATTERNS[mode][::-1], PATTERNS[mode][3]) for mode in self.modes)
+        symmetric = all((y + v, x + u) == end for p, q, end in ends for (y, x), (v, u) in zip(p, q, strict=True))
+        return backends.choose("lerf", *images, *self.parameters()) if symmetric else None
+
     @property
     def pixel_bytes(self) -> int:
-        return super().pixel_bytes if backends.choose("lerf", *self.parameters()) is None else 150
+        return super().pixel_bytes if self._library() is None else 150
 
     def encode(self, image: Tensor) -> Latent:
         if not torch.is_grad_enabled() and backends.fuses(image, *self.parameters()):
             return Latent(self._fused_stages(image), image)
-        library = backends.choose("lerf", image, *self.parameters())
+        library = self._library(image)
         if library is None:
             return super().encode(image)
         batch, channels, height, width = image.shape

@@ -10,6 +10,7 @@ import models
 from models.computing import CHUNK_BYTES
 from models.lerf.stages import PATTERNS, neighbourhood
 from models.lerf.tables import ENTRIES, interpolate, sampled_levels, tabulated
+from models.upscaler import Upscaler
 
 
 def simplex_reference(table: np.ndarray, pixels: list[int]) -> np.ndarray:
@@ -45,6 +46,19 @@ def test_look_up_equals_the_literal_reference(values, pattern, rotation) -> None
         expected[y, x] = simplex_reference(table, [int(padded[y + dy, x + dx]) for dy, dx in PATTERNS[pattern]])
     expected = np.rot90(expected, -rotation).reshape(-1, values).T
     assert np.array_equal(ours.numpy(), expected)
+
+
+@pytest.mark.parametrize("offsets", [((0, 0), (0, 3), (3, 0), (2, 2)), ((0, 0), (0, 5), (3, 0), (3, 5))])
+def test_patterns_of_ones_own_are_looked_up_alike_by_every_backend(monkeypatch, offsets) -> None:
+    """Native routines read a pattern from its last pixel, too, which only symmetric ones allow."""
+    monkeypatch.setitem(PATTERNS, "q", offsets)
+    model = models.make({"name": "lerf-lut", "args": {"modes": "sq"}}).eval()
+    torch.manual_seed(0)
+    for table in model.parameters():
+        table.data.random_(-60, 60)
+    auto, portable = (Upscaler(model, backend=backend) for backend in ("auto", "torch"))
+    picture = torch.rand(1, 3, 20, 24)
+    assert (auto(picture, (50, 60)) - portable(picture, (50, 60))).abs().max() < 1e-5
 
 
 def test_look_up_in_parts_equals_that_of_all_points(monkeypatch) -> None:
