@@ -128,7 +128,7 @@ def test_export_and_demo(checkpoint, pictures, capsys) -> None:
     assert "--overwrite" in mistake(capsys, export_onnx, "--model", checkpoint, "--output", "onnx")
     assert "name a checkpoint" in mistake(capsys, export_onnx, "--model", "bicubic", "--output", "x")
     assert "shipped models" in mistake(capsys, export_onnx, "--model", "nothing", "--output", "x")
-    assert "export already" in mistake(capsys, export_onnx, "--model", "onnx", "--output", "x")
+    assert "is an ONNX export" in mistake(capsys, export_onnx, "--model", "onnx", "--output", "x")
     assert "CMSR needs" in mistake(
         capsys, demo, "--input", pictures / "a.png", "--scale", "8", "--model", "onnx", "--cmsr", "--output", "d.png"
     )
