@@ -7,6 +7,8 @@ import gc
 import math
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ QUOTA = CGROUP / "cpu.max"  # microseconds of processor time in a period, and th
 
 _chosen: list[int] = []  # what --threads says, if anything
 
+LEAST_FREE = 1 << 27  # bytes that a limit has to leave beside PyTorch
 MOST_THREADS = 64  # or two for each processor
 MOST_WORKERS = 8  # more rarely help one training, and each takes memory
 
@@ -34,16 +37,20 @@ def settle_threads(number: int | None = None) -> None:
     Threads of OpenMP that have no work sleep, unless OMP_WAIT_POLICY or GOMP_SPINCOUNT say otherwise: by default they
     spin, and beside another busy process a short encode then takes many times as long.
 
-    InputError where PyTorch does not load.
+    InputError where PyTorch does not load. Within a limit (`ulimit -v`), where it may end the process, another one
+    tries that first.
     """
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
         os.environ["OMP_WAIT_POLICY"] = "passive"  # read by OpenMP when PyTorch loads it
+    if _process() is not None:
+        tried = subprocess.run([sys.executable, "-c", f"import torch; bytearray({LEAST_FREE})"], capture_output=True)
+        if tried.returncode:
+            raise InputError("PyTorch does not load within the limit of this process; allow it more memory (ulimit -v)")
     with uncollected():
         try:
             import torch
         except ImportError as error:
-            remedy = "install requirements.txt, and see that there is memory enough (ulimit -v)"
-            raise InputError(f"PyTorch cannot be loaded: {error}; {remedy}") from None
+            raise InputError(f"PyTorch cannot be loaded: {error}; install requirements.txt") from None
 
     number = _choose(number)
     if number is None and "OMP_NUM_THREADS" not in os.environ:
@@ -111,7 +118,11 @@ def _quota() -> float | None:
     return quota / period
 
 
-ENDED = re.compile("can't allocate memory|out of memory|not enough memory|bad_alloc", re.IGNORECASE)
+ENDED = re.compile(
+    "can't allocate memory|out of memory|not enough memory|bad_alloc|could not create a primitive"
+    "|can't start new thread|failed to map segment",
+    re.IGNORECASE,
+)
 LIMIT, USAGE = CGROUP / "memory.max", CGROUP / "memory.current"
 
 # Parameters of glibc's mallopt, and how they are named in the environment
@@ -169,7 +180,8 @@ def usable_memory(allowed: int | None = None) -> int | None:
 
 def is_memory_error(error: Exception) -> bool:
     """Whether Python or PyTorch raises `error` because memory ends."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(ENDED.search(str(error))))
+    known = isinstance(error, RuntimeError | OSError | ImportError) and ENDED.search(str(error))
+    return isinstance(error, MemoryError) or bool(known)
 
 
 @contextmanager

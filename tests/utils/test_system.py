@@ -69,8 +69,17 @@ def test_options_before_environment_before_quota(quota, monkeypatch, number, env
 
 def test_a_pytorch_that_does_not_load_is_an_error_of_the_user(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"PyTorch cannot be loaded: .*ulimit"):
+    with pytest.raises(InputError, match=r"PyTorch cannot be loaded: .*install"):
         system.settle_threads()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_a_limit_in_which_pytorch_does_not_load_is_one_line() -> None:
+    """Somewhat larger ones end the process while it loads, which another one has found before."""
+    command = f"ulimit -v 900000; exec {sys.executable} demo.py --input load/samples/coffee.png --scale 2 --model s"
+    ended = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
+    assert "ulimit -v" in ended.stderr
 
 
 def test_data_workers_leave_a_processor_to_the_training(quota, monkeypatch) -> None:
@@ -140,6 +149,9 @@ def test_too_much_is_an_error(monkeypatch) -> None:
 
 
 def test_the_end_of_memory_is_an_error_of_the_user() -> None:
+    for words in ("can't allocate memory: you tried ...", "could not create a primitive", "can't start new thread"):
+        assert system.is_memory_error(RuntimeError(words))
+    assert system.is_memory_error(ImportError("libx.so: failed to map segment from shared object"))
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")):
         with pytest.raises(InputError, match="that needs more memory"), system.memory_errors("that"):
             raise error
