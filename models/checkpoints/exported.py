@@ -94,7 +94,10 @@ class ExportedModel(ContinuousModel):
 
     def sample(self, field: ExportedField, coord: Tensor) -> Tensor:
         given = {**dict(zip(self.latent_names, field.parts, strict=True)), "coord": coord, "cell": field.cell}
-        return self._run(RENDER, ["rgb"], {name: given[name] for name in self.render_inputs})[0]
+        rgb = self._run(RENDER, ["rgb"], {name: given[name] for name in self.render_inputs})[0]
+        if rgb.shape != (*coord.shape[:2], 3):
+            raise InputError(f"{RENDER} gives {tuple(rgb.shape)} at {tuple(coord.shape)}; export the model again")
+        return rgb
 
     def network_runs(self, pixels: int, queries: int) -> list[tuple[nn.Module | int, int]]:
         raise InputError("the cost of an ONNX export is that of its checkpoint; name that")

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.lerf.stages import PATTERNS, Modes
+from models.lerf import PATTERNS
+from models.lerf.stages import Modes
 from models.lerf.tables import ENTRIES, LookUpLeRF
 from models.registry import make
 from utils.config import MAPPING, check_complete, check_of

@@ -11,7 +11,7 @@ from models.checkpoints.exported import ExportedModel
 from models.checkpoints.lerf import pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.networks import NETWORK, SpandrelNetwork, network_spec
-from models.checkpoints.safetensors_files import is_safetensors, load_safetensors, read_metadata, reading
+from models.checkpoints.safetensors_files import check_layout, is_safetensors, load_safetensors, read_metadata, reading
 from models.computing import choose
 from models.continuous import ContinuousModel
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
@@ -61,6 +61,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             check_hash(content, content_hash({key: value for key, value in content.items() if key != HASH}))
         if is_mmediting(content):
             return {"model": ciaosr_spec(content)}
+        if isinstance(content.get("model"), dict):
+            check_layout(content)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
@@ -90,7 +92,8 @@ def load_content(model: str | Path | ModelFile) -> dict[str, Any]:
     it; InputError for others."""
     file = resolve(model)
     if file.kind in ("filter", "onnx"):
-        raise InputError(f"{model} is {'a filter' if file.path is None else 'an ONNX export'}; name a checkpoint")
+        kind = "a filter" if file.kind == "filter" else "an ONNX export already"
+        raise InputError(f"{model} is {kind}; name a checkpoint")
     content = load_checkpoint(file.path)
     if content["model"].get("name") == NETWORK:
         raise InputError(f"{file.path} is a network of another program, which is run as it is, and not changed here")

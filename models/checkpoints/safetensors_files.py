@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from models.lerf import layout
 from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
 from utils.files import atomic_file, check_regular
@@ -74,9 +75,17 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         spec = content["model"]
         if not isinstance(spec, dict) or "sd" in spec:
             raise InputError(f"its metadata describe a model by {shortened(spec)}; expected {{name, args}}")
+        check_layout(content)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return {**content, "model": {**spec, "sd": arrays}}
+
+
+def check_layout(content: Mapping[str, Any]) -> None:
+    """InputError where a checkpoint's LUTs are not laid out as they are read here, by what it says in `tables`."""
+    args = content["model"].get("args") or {}
+    if content.get("tables") not in (None, layout(args.get("modes", "sct"), args.get("kernel", "gauss"))):
+        raise InputError("its LUTs have another layout ('tables') than LeRF's; export them by tools.export_lut")
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.continuous import ContinuousModel, Latent
 from models.encoders import make_encoder
 from models.native import backends
-from models.native.subpixel import paint
+from models.native.resampler import paint_subpixel
 from models.registry import make, register
 from models.resampling.filters import Bicubic
 from models.resampling.resampler import ResamplingField
@@ -99,7 +99,7 @@ class SubPixel(ContinuousModel):
             axes = zip((band.rows, band.columns), enlarged.size, (enlarged.top, enlarged.left), strict=True)
             taps = [self._taps(*axis) for axis in axes]
             details = self.details(latent, cell, pixels).contiguous()
-            paint(library, details, surrounded(latent, pixels).contiguous(), self.factor, taps, output[place])
+            paint_subpixel(library, details, surrounded(latent, pixels).contiguous(), self.factor, taps, output[place])
             progress.advance(band.size[0] * band.size[1])
 
     def _taps(self, positions: Tensor, n: int, first: int) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.computing import chunk_bytes, is_exporting
-from models.lerf.stages import PATTERNS, ROTATIONS, EnsembleLeRF, Modes, Support, round_through
+from models.lerf import PATTERNS, ROTATIONS
+from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through
 from models.registry import register
 from utils.config import Count
 

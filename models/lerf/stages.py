@@ -8,18 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.continuous import Latent
+from models.lerf import PATTERNS, ROTATIONS
 from models.resampling.kernels import AmplifiedLinear, Kernel, SteerableGaussian
 from models.resampling.resampler import Resampler
 from utils.config import Check
 from utils.errors import InputError
 
-# (dy, dx) from the pixel itself, in the order in which networks and LUTs take them.
-PATTERNS: dict[str, tuple[tuple[int, int], ...]] = {
-    "s": ((0, 0), (0, 1), (1, 0), (1, 1)),
-    "c": ((0, 0), (0, 1), (0, 2), (0, 3)),
-    "t": ((0, 0), (1, 1), (2, 2), (3, 3)),
-}
-ROTATIONS = 4
 KERNELS: dict[str, type[Kernel]] = {"linear": AmplifiedLinear, "gauss": SteerableGaussian}
 Support = Literal[2, 4]  # pixels
 SMALLEST_REST = 1e-3  # of a level: numbers of 8 bits are no farther from one, those of 16 bits at least 1 / 257

@@ -9,15 +9,14 @@ from torch import Tensor, nn
 
 from models.computing import chunk_bytes, is_exporting
 from models.continuous import Latent
+from models.lerf import INTERVAL, PATTERNS, ROTATIONS, SAMPLES, layout
 from models.lerf.networks import LeRFNetwork
-from models.lerf.stages import PATTERNS, ROTATIONS, EnsembleLeRF, Modes, Support, round_through, turned
+from models.lerf.stages import EnsembleLeRF, Modes, Support, round_through, turned
 from models.native import backends
 from models.native.calls import Library
 from models.native.lerf import add_rests, lay_out, table_stage, to_levels, write_values
 from models.registry import register
 
-INTERVAL = 16  # grey levels between samples
-SAMPLES = 256 // INTERVAL + 1  # the last sample is taken at 255 and stands in the place of 256
 STEPS = tuple(SAMPLES**axis for axis in (3, 2, 1, 0))  # index steps along each of the four pixels
 ENTRIES = SAMPLES**4
 COLUMN_BYTES = 160  # that `interpolate` takes for one point, about
@@ -62,13 +61,8 @@ class LookUpLeRF(EnsembleLeRF):
         self._laid_out: dict[int, tuple[Any, ...]] = {}  # of a stage: states, LUTs and entries
 
     def layout(self) -> dict[str, Any]:
-        """Layout of the LUTs for other programs: sampled every `interval` grey levels, for the pixels (dy, dx) of
-        `patterns`, turned `rotations` times, for a `kernel`."""
-        return {
-            "interval": INTERVAL, "shape": [SAMPLES] * 4, "modes": self.modes, "rotations": ROTATIONS,
-            "kernel": self.arguments()["kernel"],
-            "patterns": {mode: [list(offset) for offset in PATTERNS[mode]] for mode in self.modes},
-        }  # fmt: skip
+        """`models.lerf.layout` of these LUTs."""
+        return layout(self.modes, self.arguments()["kernel"])
 
     def respond(self, unit: str, pixels: Tensor) -> Tensor:
         lut = round_through(getattr(self, unit).clamp(-127, 127))

@@ -77,4 +77,10 @@ def test_a_file_that_is_another_is_not_taken(tmp_path, monkeypatch) -> None:
         zoo.zoo.cache_clear()
         with pytest.raises(InputError, match=words):
             zoo.resolve("a")
+    for broken, words in (("a: [1", "not YAML"), ("a: 3", "a is 3; expected a mapping"), ("a: {file: x}", "'sha256'")):
+        (tmp_path / "zoo.yaml").write_text(broken)
+        zoo.zoo.cache_clear()
+        with pytest.raises(InputError, match=words) as caught:
+            zoo.resolve("a")
+        assert "zoo.yaml" in str(caught.value)
     zoo.zoo.cache_clear()

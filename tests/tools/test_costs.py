@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import models
+from models.decoders.lte import PixelLinear
 from models.layers.mlp import LMMLP
 from models.lerf.networks import SRUnit
 from models.native import backends
@@ -63,8 +64,9 @@ def test_every_network_is_counted_as_pytorch_counts_it(name) -> None:
             continue
         # Modulation multiplies, too, but no matrices
         layers = network.layers if isinstance(network, LMMLP) else network
-        weight = next(layer for layer in layers.modules() if hasattr(layer, "weight")).weight
-        rows = (1, weight.shape[1], 5, 7) if weight.dim() == 4 else (35, weight.shape[1])
+        first = next(layer for layer in layers.modules() if hasattr(layer, "weight"))
+        on_maps = isinstance(first, torch.nn.Conv2d) and not isinstance(first, PixelLinear)
+        rows = (1, first.weight.shape[1], 5, 7) if on_maps else (35, first.weight.shape[1])
         rows = (4, 35) if isinstance(network, SRUnit) else rows
         assert costs.counted_macs(layers, torch.empty(rows, device="meta")) == 35 * costs.macs_per_run(network)
 

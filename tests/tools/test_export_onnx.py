@@ -4,6 +4,7 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,7 @@ def test_export_and_demo(checkpoint, pictures, capsys) -> None:
     assert "--overwrite" in mistake(capsys, export_onnx, "--model", checkpoint, "--output", "onnx")
     assert "name a checkpoint" in mistake(capsys, export_onnx, "--model", "bicubic", "--output", "x")
     assert "shipped models" in mistake(capsys, export_onnx, "--model", "nothing", "--output", "x")
-    assert "export already" in mistake(capsys, export_onnx, "--model", "onnx", "--output", "x")
+    assert "is an ONNX export" in mistake(capsys, export_onnx, "--model", "onnx", "--output", "x")
     assert "CMSR needs" in mistake(
         capsys, demo, "--input", pictures / "a.png", "--scale", "8", "--model", "onnx", "--cmsr", "--output", "d.png"
     )
@@ -165,6 +166,15 @@ def test_notes_that_lie(export, change, words) -> None:
         load_upscaler(export)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+def test_a_graph_that_gives_another_number_of_values(export) -> None:
+    upscaler = load_upscaler(export)
+    whole = upscaler.model.sessions[RENDER]
+    shorter = SimpleNamespace(run=lambda *call: [values[:, :-1] for values in whole.run(*call)])
+    upscaler.model.sessions[RENDER] = shorter
+    with pytest.raises(InputError, match=r"render\.onnx gives \(1, \d+, 3\) at"):
+        upscaler(torch.rand(3, 6, 7), (12, 14))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\x07damaged", None])

@@ -9,7 +9,8 @@ import torch
 
 import models
 from models.checkpoints.lerf import write_tables
-from models.checkpoints.loading import load_upscaler
+from models.checkpoints.loading import load_upscaler, save_checkpoint
+from models.checkpoints.safetensors_files import save_safetensors
 from tests.models.checkpoints.refusing import Malicious, refusal
 from utils.errors import InputError
 
@@ -46,6 +47,19 @@ def test_networks_that_want_to_run_code_do_not(tmp_path, zipped) -> None:
     loaded = load_upscaler(path).model  # what is no tensor is left out
     assert torch.equal(loaded.s1_sr0.model.conv1.conv.bias, model.s1_sr0.model.conv1.conv.bias)
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("name", ["m.pth", "m.safetensors"])
+def test_luts_of_another_layout_are_refused(tmp_path, name) -> None:
+    model = models.make({"name": "lerf-lut", "args": {"kernel": "linear", "modes": "s"}})
+    content = {"model": {"name": "lerf-lut", "args": model.arguments(), "sd": dict(model.tables())}}
+    save = save_checkpoint if name == "m.pth" else save_safetensors
+    for change in ({}, {"interval": 8}, {"kernel": "gauss"}, {"patterns": {"s": [[0, 0], [0, 1], [1, 1], [1, 0]]}}):
+        save(tmp_path / name, {**content, "tables": {**model.layout(), **change}})
+        if change:
+            assert "another layout" in refusal(tmp_path / name)
+        else:
+            assert load_upscaler(tmp_path / name)
 
 
 def test_other_pickled_networks_are_refused(tmp_path) -> None:

@@ -8,7 +8,8 @@ import torch
 
 import models
 from models.computing import CHUNK_BYTES
-from models.lerf.stages import PATTERNS, neighbourhood
+from models.lerf import PATTERNS
+from models.lerf.stages import neighbourhood
 from models.lerf.tables import ENTRIES, interpolate, sampled_levels, tabulated
 from models.upscaler import Upscaler
 

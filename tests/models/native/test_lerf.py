@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.lerf.stages import PATTERNS
+from models.lerf import PATTERNS
 from models.native import backends
 from models.native.lerf import lay_out, table_stage, write_values
 from tests.models.native.cases import KERNELS, examples, make, with_tables

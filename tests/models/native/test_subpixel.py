@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import models
 from models.native import backends
-from models.native.subpixel import paint
+from models.native.resampler import paint_subpixel
 from models.upscaler import Upscaler
 from tests.golden_cases import assert_close
 from tests.models.native.cases import examples
@@ -39,7 +39,7 @@ def test_an_output_of_any_strides() -> None:
     plain, turned = torch.empty(1, 3, 6, 6), torch.empty(1, 6, 6, 3).permute(0, 3, 1, 2)
     details, image = torch.rand(1, 12, 3, 3), torch.rand(1, 3, 5, 5)
     for output in (plain, turned):
-        paint(library, details, image, 2, (taps, taps), output)
+        paint_subpixel(library, details, image, 2, (taps, taps), output)
     assert torch.equal(plain, turned)
     expected = (
         details[0, ::4, 0, 0] + torch.nn.functional.interpolate(image, scale_factor=2, mode="bilinear")[0, :, 2, 2]
@@ -54,14 +54,14 @@ def test_taps_outside_are_refused(index) -> None:
     arrays, output = (torch.rand(1, 12, 3, 3), torch.rand(1, 3, 5, 5), 2), torch.empty(1, 3, 2, 2)
     for taps in ((inside, outside), (outside, inside)):
         with pytest.raises(ValueError, match="outside"):
-            paint(library, *arrays, taps, output)
+            paint_subpixel(library, *arrays, taps, output)
 
 
 @pytest.mark.parametrize("image", [(1, 3, 5, 6), (1, 3, 1, 1), (2, 3, 5, 5), (1, 2, 5, 5)])
 def test_other_shapes_are_refused(image) -> None:
     taps = torch.zeros(4, 2, dtype=torch.int32), torch.ones(4, 2)
     with pytest.raises(ValueError, match="expected"):
-        paint(
+        paint_subpixel(
             backends.library("subpixel"), torch.rand(1, 12, 3, 3), torch.rand(image), 2, (taps, taps),
             torch.empty(1, 3, 2, 2),
         )  # fmt: skip
