@@ -21,7 +21,7 @@ from painting.painter import Painter
 from painting.plan import PILLOW_PIXEL, Painted
 from painting.request import Request
 from painting.tars import paint_tar
-from pictures.animations import check_times, merged
+from pictures.animations import merged
 from pictures.picture import Animation, Picture
 from utils import processes
 from utils.errors import InputError, one_line, printable
@@ -50,12 +50,11 @@ def stage_bars(make: Callable[..., Any] = tqdm) -> Listener:
 
 def paint_all(painter: Painter, job: Job, content: Picture | Animation | None) -> Painted:
     """Paint a still, an animation or a tar; pictures beside an animation show the first frame. InputError as
-    `Painter.paint`, and when the format cannot hold the times or all frames take more memory than there is."""
+    `Painter.paint`, and when all frames take more memory than there is."""
     if content is None:
         return paint_tar(painter, job)
     if isinstance(content, Picture):
         return painter.paint(job, content)
-    check_times(job.target, job.form, content)
     job = replace(job, form=job.form.of_frames())
     first, count = content.frames[0], len(content.frames)
     height, width = painter.output_size(first)

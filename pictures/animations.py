@@ -1,7 +1,7 @@
 """Animated GIF, PNG and WebP: frames as they are shown, disposal and blending resolved by Pillow, and their times."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +15,6 @@ from pictures.formats import Format
 from pictures.metadata import Metadata
 from pictures.picture import PEAKS, Animation, Picture, levels
 from pictures.reading import described, has_more_frames, name_of, opened, reading_errors
-from utils.errors import InputError
 from utils.system import check_memory
 
 ANIMATED = ("GIF", "PNG", "WEBP")  # formats whose further frames are no pages, layers or sizes
@@ -25,20 +24,8 @@ COPIES = 3  # of all frames, while they are read
 DISPOSE = 2  # GIF: frames begin on empty ground
 
 
-@dataclass(frozen=True)
-class Times:
-    """Of frames in a format: multiples of `unit` ms, 0 for any, up to `longest` ms; shown up to `plays` times."""
-
-    unit: int
-    longest: float
-    plays: int
-
-
-TIMES = {
-    "GIF": Times(10, 10 * 65535, 65536),
-    "PNG": Times(0, 1000 * 65535, 2**32 - 1),
-    "WEBP": Times(1, 2**24 - 1, 65535),
-}
+# Of frames in a format: the unit of times in ms, 0 for any, and how often all may be shown
+TIMES = {"GIF": (10, 65536), "PNG": (0, 2**32 - 1), "WEBP": (1, 65535)}
 
 
 def read_animation(source: str | Path | bytes) -> Animation | None:
@@ -103,14 +90,6 @@ def _plays(file: Image.Image) -> int:
     return 1 if loop is None else loop and loop + 1
 
 
-def check_times(path: str | Path, form: Format, animation: Animation) -> None:
-    """InputError when the format cannot hold the times of the animation."""
-    times = TIMES[form.name]
-    if max(animation.durations) > times.longest:
-        longest = f"{max(animation.durations) / 1000:.0f} s"
-        raise InputError(f"cannot write {path}: a frame of {longest} is beyond {form.name}; write a .png")
-
-
 def rounded(durations: Iterable[float], unit: int) -> list[float]:
     """Durations in ms as multiples of `unit` whose sums stay the nearest to the given ones; none above 0 gets 0."""
     if not unit:
@@ -125,7 +104,8 @@ def rounded(durations: Iterable[float], unit: int) -> list[float]:
 def save_animation(stream: BinaryIO, form: Format, animation: Animation, metadata: Metadata, compression: int) -> None:
     """Write with Pillow. Neighbouring frames that the format holds as the same become one that lasts as long as both;
     more loops than the format counts are as many as it counts."""
-    plays = min(animation.plays, TIMES[form.name].plays)
+    unit, most = TIMES[form.name]
+    plays = min(animation.plays, most)
     options: dict[str, Any] = {**form.options, **metadata.options(form.name), "loop": plays}
     if form.name == "PNG":
         options["compress_level"] = compression
@@ -136,7 +116,7 @@ def save_animation(stream: BinaryIO, form: Format, animation: Animation, metadat
         if animation.frames[0].pixel_format.has_alpha:
             options |= {"transparency": TRANSPARENT, "disposal": DISPOSE}
         options["optimize"] = False  # else Pillow writes what does not change as transparent, over what is disposed of
-    durations = rounded(animation.durations, TIMES[form.name].unit)
+    durations = rounded(animation.durations, unit)
     first, *others = map(palette_image if form.name == "GIF" else image_of, animation.frames)
     first.save(stream, form.name, save_all=True, append_images=others, duration=durations, **options)
 

@@ -71,7 +71,7 @@ def encode(
             if picture.metadata == Metadata():
                 raise
             write, lost = _writer(picture, form, Metadata(), level), [f"all metadata ({error})"]
-    except (OSError, ValueError, MemoryError, struct.error) as error:
+    except (OSError, ValueError, MemoryError, OverflowError, struct.error) as error:
         raise InputError(f"cannot write {path}: {error or 'too large for this format'}") from None
     write(stream)
     return lost

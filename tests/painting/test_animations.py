@@ -102,13 +102,6 @@ def test_times_that_a_gif_rounds_do_not_drift() -> None:
     assert np.abs(np.cumsum(times)[:-1] - 33 * np.arange(1, 24)).max() <= 5
 
 
-def test_times_beyond_a_format_are_found_before_painting(capsys) -> None:
-    animate("in.png", shapes(), [40, 700_000, 40, 40])
-    line = mistake(capsys, demo, "--input", "in.png", "--output", "o.gif", *TWICE)
-    assert "write o.gif: a frame of 700 s is beyond GIF; write a .png" in line
-    assert not Path("o.gif").exists()
-
-
 def test_other_formats_get_the_first_frame(capsys) -> None:
     animate("in.gif", shapes(transparent=False))
     options = ("--input", "in.gif", "--output", "o.tif", *TWICE)
