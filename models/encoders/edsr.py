@@ -69,14 +69,16 @@ def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
     return shift
 
 
-def residual_block(channels: int, res_scale: float) -> Residual:
+def residual_block(channels: int, res_scale: float, slope: float) -> Residual:
     first, second = (Convolution(channels, channels, 3) for _ in range(2))
-    return Residual(first, nn.ReLU(inplace=True), second, res_scale=res_scale)
+    activation = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+    return Residual(first, activation, second, res_scale=res_scale)
 
 
 @register("edsr-baseline")
 class EDSR(ResidualEncoder):
-    """EDSR-baseline, by default 16 blocks of 64 channels.
+    """EDSR-baseline, by default 16 blocks of 64 channels. `slope`: of values below zero after each block's first
+    convolution; 0, as in the paper, is ReLU, whose units die at high learning rates (docs/trials.md).
 
     `sub_mean` and `add_mean` only exist because published state dicts contain them: the forward pass does not use
     them, since pictures come normalised.
@@ -90,11 +92,12 @@ class EDSR(ResidualEncoder):
         scale: int = 2,
         no_upsampling: bool = False,
         rgb_range: float = 1,
+        slope: float = 0,
     ):
         super().__init__()
         self.sub_mean = mean_shift(-1, rgb_range)
         self.add_mean = mean_shift(1, rgb_range)
-        blocks = (residual_block(n_feats, res_scale) for _ in range(n_resblocks))
+        blocks = (residual_block(n_feats, res_scale, slope) for _ in range(n_resblocks))
         self.make_layers(blocks, n_feats, scale, no_upsampling)
         self.reach = 2 + 2 * n_resblocks if no_upsampling else None  # one pixel per consecutive 3x3 convolution
 
