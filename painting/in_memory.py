@@ -156,8 +156,6 @@ def _request(given: Size, scale: Any, size: Any, homography: Any, background: st
     """The request for an (h, w) picture; InputError for arguments that do not go together."""
     if (scale is None) == (size is None) and homography is None:
         raise InputError("give a scale, or a size (height, width), and not both")
-    if homography is not None and scale is not None:
-        raise InputError("a homography sets the scale itself; give a size (height, width), or neither")
     if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
         raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
     if homography is not None:
