@@ -184,7 +184,7 @@ def test_a_broken_picture_of_a_batch(pixels) -> None:
     assert np.array_equal(made["image"][0], made["image"][2])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_batches_in_workers_of_ray(tmp_path) -> None:
     """Mixed sizes, a broken picture among 1,000, a worker that is killed in the middle, and the values of one
     process."""
