@@ -44,7 +44,7 @@ def test_selection(pictures, tmp_path) -> None:
         ('{"test": ["a.png", "x.png"]}', ["x.png", "pictures"]),
         ('{"test": ["../pictures/a.png"]}', ["../pictures/a.png", "not in"]),
         ('["a.png"]', ["no key 'test'"]),
-        ("a.png", ["expected JSON"]),
+        ("a.png", ["JSON"]),
     ],
 )
 def test_split_files_that_name_no_pictures(pictures, tmp_path, content, words) -> None:
