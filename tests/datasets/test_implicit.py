@@ -5,6 +5,7 @@ import io
 import random
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 import datasets
-from datasets.implicit import augmented
+from datasets.implicit import augmented, random_corner
 from pictures.tensors import resize_bicubic
 from tests.commands import ROOT
 from tests.datasets.making import folder, mistake, paired, wrapper, write_pictures
@@ -307,3 +308,11 @@ def test_the_example_of_the_docs_is_a_data_set(tmp_path, monkeypatch) -> None:
         datasets.registry.factories.pop("lmdb-images", None)
     item = wrapper(DOWNSAMPLED, dataset, inp_size=8, sample_q=16)[2]
     assert item["inp"].shape == (3, 8, 8)
+
+
+def test_crops_come_from_everywhere(pictures) -> None:
+    """Also where a crop is more than half, and where it is less than half of a picture."""
+    random.seed(0)
+    found = {random_corner((7, 9), (4, 2), Path("a.png")) for _ in range(500)}
+    assert found == {(y, x) for y in range(4) for x in range(8)}
+    assert not wrapper(DOWNSAMPLED, folder(pictures), inp_size=8).augment
