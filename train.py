@@ -83,7 +83,7 @@ def work(config: dict[str, Any], arguments: Any) -> None:
 
 
 def about(run: Any) -> str:
-    """What a run trains, for its log."""
+    """The first line of a run's log: model, steps and device."""
     parameters = sum(parameter.numel() for parameter in run.upscaler.model.parameters() if parameter.requires_grad)
     steps = f"{len(run.batches)} steps an epoch, {run.config['epoch_max']} epochs"
     several = f" in {processes.count()} processes" if processes.count() > 1 else ""

@@ -1,28 +1,21 @@
 """`continua upscale | train | test | app`: demo.py, train.py, test.py and app.py of the installed package."""
 
+import importlib
 import sys
 
 from utils import cli
 
-COMMANDS = ("upscale", "train", "test", "app")
+COMMANDS = {"upscale": "demo", "train": "train", "test": "test", "app": "app"}
+PLACE = cli.__name__.removesuffix("utils.cli")  # of the programs, which an installed package holds below itself
 
 
 def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command not in COMMANDS:
-        wanted = command in ("-h", "--help")
         print(f"usage: continua {' | '.join(COMMANDS)} ...; continua COMMAND --help says more", file=sys.stderr)
-        sys.exit(0 if wanted else 2)
+        sys.exit(0 if command in ("-h", "--help") else 2)
     del sys.argv[1]
-    if command == "upscale":
-        from demo import main as program
-    elif command == "train":
-        from train import main as program
-    elif command == "test":
-        from test import main as program
-    else:
-        from app import main as program
-    cli.run(program)
+    cli.run(importlib.import_module(PLACE + COMMANDS[command]).main)
 
 
 if __name__ == "__main__":

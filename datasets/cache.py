@@ -47,20 +47,20 @@ class PixelMap:
         return self.folder / f"{path.relative_to(self.root)}.npy"
 
     def _stale(self, paths: Sequence[Path]) -> list[Path]:
-        """The pictures of which there is no array, or one of another time."""
-        return [path for path in paths if not self._array(path).exists() or _time(path) != _time(self._array(path))]
+        """The pictures of which there is no array, a damaged one, or one of another time."""
+
+        def is_current(path: Path) -> bool:
+            try:
+                same_time = os.stat(path).st_mtime_ns == os.stat(self._array(path)).st_mtime_ns
+                return same_time and self.read(path).ndim == 3
+            except (OSError, ValueError, EOFError):
+                return False
+
+        return [path for path in paths if not is_current(path)]
 
     def _write(self, path: Path) -> None:
-        changed = _time(path)
+        changed = os.stat(path).st_mtime_ns if path.exists() else 0
         with atomic_file(self._array(path)) as temporary:
             with open(temporary, "wb") as file:
                 np.save(file, read_rgb(path))
             os.utime(temporary, ns=(changed, changed))
-
-
-def _time(path: Path) -> int:
-    """Time of a file in ns; InputError where it cannot be read."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,5 +1,5 @@
-"""Whether pictures can be read and are large enough: `python -m datasets.check load/train --config
-configs/train-lmf/X.yaml`; train.py asks the same by their headers."""
+"""Finds pictures that cannot be read or are too small: `python -m datasets.check load/train --config
+configs/train-lmf/X.yaml`; train.py checks the same by their headers."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parts_of(arguments: Any) -> dict[str, list[tuple[list[Path], Size]]]:
-    """What to examine, by name: pictures with the size that they need."""
+    """Pictures to examine with the size that they need, by the name of their part."""
     if not arguments.config:
         if not arguments.folder or arguments.set:
             raise InputError("needs a folder of pictures, --config, or both; --set changes a config")

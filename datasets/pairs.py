@@ -1,4 +1,4 @@
-"""Which LR picture belongs to which HR picture, by their names."""
+"""Pairs LR and HR pictures by their names."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -29,11 +29,12 @@ class Taught(ImplicitDataset):
 
     `folder` holds what `datasets.teach` has made. `share`: a number from 0 to 1, or `{first, last, until}`, which goes
     evenly from `first` to `last` while the part `until` (1) of all steps is done: a function of the step. Scales are
-    drawn as for other items, up to the teacher's, whose picture is reduced by bicubic. InputError for a folder that is
+    drawn as for other items, up to the teacher's, whose picture is reduced by bicubic. `cache` as in `PictureFiles`.
+    InputError for a folder that is
     not complete or has changed.
     """
 
-    def __init__(self, samples: Downsampled, folder: Path, share: float | Mapping[str, float] = 1):
+    def __init__(self, samples: Downsampled, folder: Path, share: float | Mapping[str, float] = 1, cache: str = "none"):
         if not isinstance(samples, Downsampled) or samples.inp_size is None:
             raise InputError("teacher: needs the crops of sr-implicit-downsampled; set its inp_size")
         super().__init__(**{each.name: getattr(samples, each.name) for each in fields(ImplicitDataset)})
@@ -41,16 +42,18 @@ class Taught(ImplicitDataset):
         manifest = read_manifest(folder)
         self.hash, self.times = content_hash(folder, manifest), manifest["times"]
         self.pairs = [
-            PairedImageFolders(folder / scale / "lr", folder / scale / "hr") for scale in sorted(manifest["scales"])
+            PairedImageFolders(folder / scale / "lr", folder / scale / "hr", cache=cache)
+            for scale in sorted(manifest["scales"])
         ]
         self.first, self.last, self.until = _schedule(share)
         self.steps, self.share = 1, self.first
 
     @classmethod
     def of(cls, samples: ImplicitDataset, settings: Mapping[str, Any]) -> "Taught":
-        """From the `teacher` of a config: `{folder, share, hash}`."""
-        check_keys(settings, ("folder", "share", "hash"), "teacher")
-        taught = cls(samples, find_folder(require(settings, "folder", "teacher")), settings.get("share", 1))
+        """From the `teacher` of a config: `{folder, share, cache, hash}`."""
+        check_keys(settings, ("folder", "share", "cache", "hash"), "teacher")
+        folder = find_folder(require(settings, "folder", "teacher"))
+        taught = cls(samples, folder, settings.get("share", 1), settings.get("cache", "none"))
         if settings.get("hash") not in (None, taught.hash):
             raise InputError(f"teacher: {settings['folder']} has other targets than teacher.hash says; restore it")
         return taught

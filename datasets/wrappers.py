@@ -158,7 +158,7 @@ class Paired(ImplicitDataset):
 
 
 def covered_size(lr: Size, scale: Scale, hr: Size) -> Size:
-    """What an LR picture enlarged by `scale` covers of an HR picture, both from their upper left corner."""
+    """(H, W) of the part of an HR picture that an LR picture covers, both from their upper left corner."""
     height, width = (min(n, math.ceil(m * f - 1e-6)) for n, m, f in zip(hr, lr, scale, strict=True))
     return height, width
 

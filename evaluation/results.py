@@ -68,8 +68,8 @@ class Results:
 
 
 def results_path(arguments: Any, command: Sequence[str]) -> Path:
-    """Where the results go: `--json`, or save/results/CONFIG.json, or, where that holds another call's, a name of its
-    own beside it. InputError for a `--json` that holds another call's, without `--overwrite`."""
+    """The results file: `--json`, or save/results/CONFIG.json, or, where that holds another call's, a new name beside
+    it. InputError for a `--json` that holds another call's, without `--overwrite`."""
     named = Path(arguments.json or f"save/results/{Path(arguments.config).stem}.json")
     path, number = check_target(named), 2
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from painting.jobs import Job
 from painting.painter import Painter
-from painting.plan import PILLOW_PIXEL, Painted
+from painting.plan import PILLOW_PIXEL, Painted, plan
 from painting.request import Request
 from painting.tars import paint_tar
 from pictures.animations import merged
@@ -57,7 +57,7 @@ def paint_all(painter: Painter, job: Job, content: Picture | Animation | None) -
         return painter.paint(job, content)
     job = replace(job, form=job.form.of_frames())
     first, count = content.frames[0], len(content.frames)
-    height, width = painter.output_size(first)
+    height, width = plan(painter.request, job, first).window[2]
     needed = COPIES * count * height * width * PILLOW_PIXEL
     check_memory(needed, f"{job.source}: an output of {count} frames of {width}x{height}", painter.request.memory)
     made, lines, computed, started = [], [], 0, time.perf_counter()

@@ -71,7 +71,7 @@ class PictureUpscaler:
             return self._of_tensor(picture, scale, size, homography)
         if not isinstance(picture, Image.Image | np.ndarray):
             expected = "an image of Pillow, an array (H, W, C) or a tensor (B, 3, h, w)"
-            raise InputError(f"a {type(picture).__name__} is no picture; give {expected}")
+            raise InputError(f"a {type(picture).__name__} is not a picture; give {expected}")
         source = picture_of(picture)
         request = _request(source.size, scale, size, homography, None if source.pixel_format.has_alpha else "black")
         return as_given(TorchEngine(self.upscaler).paint(plan(request, MEMORY, source)).picture, picture)
@@ -80,9 +80,9 @@ class PictureUpscaler:
         pictures = tensor[None] if tensor.dim() == 3 else tensor
         what = f"a tensor of {tensor.dtype}, {tuple(tensor.shape)},"
         if pictures.dim() != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
-            raise InputError(f"{what} is no picture; expected (B, 3, h, w) or (3, h, w)")
+            raise InputError(f"{what} is not a picture; expected (B, 3, h, w) or (3, h, w)")
         if not tensor.is_floating_point():
-            raise InputError(f"{what} is no picture; expected floats in [0, 1]: x.float() / 255")
+            raise InputError(f"{what} is not a picture; expected floats in [0, 1]: x.float() / 255")
         pictures = pictures.detach().float()
         check_unit(pictures.min().item(), pictures.max().item())
         given = tuple(pictures.shape[-2:])
@@ -156,8 +156,6 @@ def _request(given: Size, scale: Any, size: Any, homography: Any, background: st
     """The request for an (h, w) picture; InputError for arguments that do not go together."""
     if (scale is None) == (size is None) and homography is None:
         raise InputError("give a scale, or a size (height, width), and not both")
-    if homography is not None and scale is not None:
-        raise InputError("a homography sets the scale itself; give a size (height, width), or neither")
     if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
         raise InputError(f"size {size} is not possible; expected two whole numbers, (height, width)")
     if homography is not None:

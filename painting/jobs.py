@@ -33,7 +33,6 @@ ARRAYS = (
     ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
     ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", ""),
 )
-COMPARED = "_compare.png"  # ends the name of what `compare` writes
 TAR = ".tar"
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -57,9 +56,10 @@ class Job:
         """Whether it is of all pictures in a tar, see `painting.tars`."""
         return self.source.suffix.lower() == TAR
 
-    def beside(self, suffix: str) -> Path:
-        """A name beside the target's: `out_compare.png` of `out.jpg` for `_compare.png`."""
-        return self.target.with_name(self.target.stem + suffix)
+    @property
+    def compared(self) -> Path:
+        """The file that `compare` writes, `out_compare.png` of `out.jpg`."""
+        return self.target.with_name(f"{self.target.stem}_compare.png")
 
     def read(self, rows: Callable[[Size], slice | None] | None = None) -> Picture | Animation | None:
         """An animation where the source is one and the format holds such; None of a tar, which is read while it is
@@ -194,7 +194,7 @@ def check_outputs(jobs: Sequence[Job], request: Request) -> None:
     if beside and (len(jobs) > 1 or jobs[0].is_tar):
         raise InputError("--mask and --cmsr-map are for one picture; give --input a picture")
     if request.compare:
-        beside |= {f"what --compare shows of {job.source}": job.beside(COMPARED) for job in jobs}
+        beside |= {f"what --compare shows of {job.source}": job.compared for job in jobs}
     sources = {os.path.realpath(job.source): job.source for job in jobs}
     taken = {}
     for what, path in [*((job.source, job.target) for job in jobs if not job.streams), *beside.items()]:

@@ -12,12 +12,12 @@ from PIL import Image
 
 from painting.jobs import Job
 from painting.lut_engine import LutEngine
-from painting.plan import Painted, full_size, plan, window_of
+from painting.plan import Painted, plan
 from painting.request import Request
 from pictures.picture import Animation, Picture
 from pictures.writing import BandedPicture, write_picture
 from utils import progress, system
-from utils.geometry.sizes import Size, stretch_notice
+from utils.geometry.sizes import stretch_notice
 from utils.names import FILTERS
 
 if TYPE_CHECKING:
@@ -78,10 +78,6 @@ class Painter:
         *lines, done = painted.lines
         written = " and ".join(map(str, [job.target, *painted.beside]))
         return "\n".join([*lines, *_lost(job, lost), f"{done}, wrote {written}"])
-
-    def output_size(self, picture: Picture) -> Size:
-        """(H, W) of what is written of a picture."""
-        return window_of(self.request, full_size(self.request, picture.size))[2]
 
 
 def hints(request: Request, job: Job, picture: Picture) -> list[str]:

@@ -15,7 +15,6 @@ from models.cmsr.report import control, level_map, map_legend
 from models.cmsr.tables import ScaleTable, find_table
 from models.safeguards import reduces_nowhere
 from models.upscaler import MARGIN, Ensemble, Upscaler
-from painting.jobs import COMPARED
 from painting.layers import alpha_upscaler, drawing, drawn_on, filled, paint, whole_grid
 from painting.plan import Painted, Plan, Window, full_size, window_of
 from painting.request import Request
@@ -94,7 +93,7 @@ class TorchEngine:
         if request.compare:
             lr, name = Layers.of(plan.picture).rgb(), Path(str(request.model)).stem
             sheet = comparison_sheet(lr, layers.rgb(), name, request.compare_at or ())
-            beside[plan.job.beside(COMPARED)] = sheet
+            beside[plan.job.compared] = sheet
         pixels = layers.pixels(pixel_format.depth, pixel_format.channels)
         return plan.painted(pixels, pixel_format, beside=beside, lines=lines)
 

@@ -45,11 +45,11 @@ def as_given(made: Picture, given: Image.Image | np.ndarray) -> Any:
 def _of_array(array: np.ndarray) -> Picture:
     pixels = array[:, :, None] if array.ndim == 2 else array
     if pixels.ndim != 3 or pixels.shape[2] not in CHANNELS or 0 in pixels.shape:
-        raise InputError(f"an array of shape {array.shape} is no picture; expected (H, W) or (H, W, C), C from 1 to 4")
+        raise InputError(f"an array {array.shape} is not a picture; expected (H, W) or (H, W, C), C from 1 to 4")
     if array.dtype in RANGES:
         return Picture(np.ascontiguousarray(pixels), CHANNELS[pixels.shape[2]])
     if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(f"an array of {array.dtype} is no picture; expected uint8, uint16 or floats in [0, 1]")
+        raise InputError(f"an array of {array.dtype} is not a picture; expected uint8, uint16 or floats in [0, 1]")
     check_unit(float(pixels.min()), float(pixels.max()))
     return Picture(np.ascontiguousarray(pixels, np.float32).clip(0, 1), CHANNELS[pixels.shape[2]])
 

@@ -59,7 +59,7 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
         ({"--model": "Lanczos"}, ["did you mean 'lanczos'"]),
         ({"--scale": None, "--rotate": "5", "--size": "10x"}, ["--size", "both"]),
         ({"--scale": None, "--rotate": "5", "--fit": "10x10"}, ["--fit", "--size"]),
-        ({"--output": "o.ico"}, ["o.ico", "'.png'"]),
+        ({"--output": "o.ico"}, ["o.ico", ".png"]),
         ({"--scale": None, "--size": "65501x1", "--output": "o.jpg"}, ["o.jpg", "65500"]),
         ({"--scale": "260", "--output": "o.webp"}, ["o.webp", "16383"]),
         ({"--rotate": "10", "--mask": "o.png"}, ["--mask", "different"]),

@@ -25,8 +25,7 @@ def test_size_beyond_the_memory_is_one_line(pictures, checkpoint, tmp_path) -> N
     common = ("--input", pictures / "a.png", "--output", tmp_path / "o.jpg", "--size", "30000x30000", "--device", "cpu")
     calls = [
         [*map(str, common), "--model", str(model), "--fast", fast]
-        for model in ("bicubic", checkpoint)
-        for fast in ("True", "False")
+        for model, fast in (("bicubic", "True"), (checkpoint, "False"))
     ]
     command = [sys.executable, "-c", LIMITED, json.dumps(calls)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -5,7 +5,6 @@ import pytest
 from tests.published import make_pictures, outcome
 
 FEW = (
-    "lmf/configs/train-lmf/train_edsr-baseline-lmciaosr.yaml",
     "lmf/configs/train-original/train_edsr-baseline-x3.yaml",
     "lte/configs/train-div2k/train_edsr-baseline-lte-fast.yaml",
     "liif/configs/train-celebAHQ/train_celebAHQ-32-256_liif.yaml",

@@ -57,7 +57,7 @@ def test_overwrite_refuses_folders_with_other_files(pictures, capsys, foreign) -
     path.write_text("keep me")
     before = sorted(Path("save/r").rglob("*"))
     named = foreign.split("/")[0]
-    assert f"save/r/{named} is no file of a run" in mistake(
+    assert f"save/r/{named} does not belong to a run" in mistake(
         capsys, train, "--config", config, "--name", "r", "--overwrite"
     )
     assert sorted(Path("save/r").rglob("*")) == before

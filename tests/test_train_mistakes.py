@@ -69,7 +69,7 @@ def test_mistakes_show_before_anything_is_written(pictures, capsys, changes, wor
         ("epoch_max=010", "epoch_max is '010'; expected a whole number"),
         ("num_workers=atuo", "num_workers is 'atuo'; expected auto or a whole number"),
         ("loss={l1: 1, fft: 0.1}", "loss 'fft' compares neighbouring pixels"),
-        ("data_norm={inp: null}", "data_norm: the key 'inp' is missing"),
+        ("data_norm={inp: null}", "data_norm.inp is null"),
         ("model.args.lr_skip='\"false\"'", "lr_skip is"),
         ("train_dataset.dataset.args.repeat=1180591620717411303424", "repeat is 1180591620717411303424"),
     ],

@@ -6,8 +6,6 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
-import yaml
 from torch.nn.functional import dropout
 
 import train
@@ -20,6 +18,7 @@ from tests.several import in_processes, kill_at
 from tests.trainings import checkpoint_of, train_config, trained
 from training import loop
 from training.state import Run
+from utils.config import load_config
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -55,26 +54,21 @@ def test_resume_names_every_other_setting(pictures, capsys) -> None:
 @pytest.mark.slow
 def test_resume_takes_changes_on_record(pictures, capsys) -> None:
     config = train_config(pictures, epoch_max=1, multi_step_lr=None, val_dataset=None)
-    call(train, "--config", config, "--name", "r", "--device", "cpu")
-    resume = ("--config", config, "--name", "r", "--resume", "--set", "epoch_max=2")
-    changes = ("--set", "seed=5", "--set", "optimizer.args={lr: 0, weight_decay: 0.1}")
-    line = mistake(capsys, train, *resume, *changes, "--allow-changes", "seed", "optimizer.args.l")
-    assert "seed" not in line
-    before = load_checkpoint("save/r/epoch-last.pth")
-    call(train, *resume, *changes, "--allow-changes", "seed", "optimizer.args")
+    before = trained(config, "r")["model"]["sd"]
+    changes = ("epoch_max=2", "seed=5", "optimizer.args={lr: 0, weight_decay: 0.1}")
+    resume = ("--config", config, "--name", "r", "--resume", "--set", *changes)
+    assert "seed" not in mistake(capsys, train, *resume, "--allow-changes", "seed", "optimizer.args.l")
+    call(train, *resume, "--allow-changes", "seed", "optimizer.args")
     log = Path("save/r/log.txt").read_text()
     assert "seed: None -> 5" in log
     assert "optimizer.args.lr: 0.001 -> 0" in log
-    former, now = (
-        yaml.safe_load(Path("save/r", name).read_text()) for name in ("config-until-step-3.yaml", "config.yaml")
-    )
+    former, now = (load_config(f"save/r/{name}.yaml") for name in ("config-until-step-3", "config"))
     assert (former["optimizer"]["args"], former.get("seed")) == ({"lr": 0.001}, None)
     assert (now["optimizer"]["args"], now["seed"]) == ({"lr": 0, "weight_decay": 0.1}, 5)
-    state = load_checkpoint("save/r/epoch-last.pth")
+    state = checkpoint_of("r")
     assert state["optimizer"]["sd"]["param_groups"][0]["weight_decay"] == 0.1
-    for name, value in before["model"]["sd"].items():
-        assert torch.equal(state["model"]["sd"][name], value)  # at a learning rate of 0
-    call(train, *resume, *changes, "--set", "epoch_max=3")  # they are the run's own now
+    assert equal(state["model"]["sd"], before)  # at a learning rate of 0
+    call(train, *resume, "epoch_max=3")  # they are the run's own now
 
 
 @pytest.mark.slow
@@ -132,10 +126,8 @@ def test_runs_that_a_signal_stops_go_on_exactly(pictures, monkeypatch, capsys, w
             call(train, *options)
     assert ended.value.code == 128 + number
     assert not multiprocessing.active_children()  # they would hold up the end of the program
-    assert (
-        f"step 5: stopped by {word}; save/parts/epoch-last.pth holds step 5, from which --resume"
-        in capsys.readouterr().err
-    )
+    said = f"step 5: stopped by {word}; save/parts/epoch-last.pth holds step 5, from which --resume"
+    assert said in capsys.readouterr().err
     assert load_checkpoint("save/parts/epoch-last.pth")["step"] == 5
     call(train, *options, "--resume")
     for file in ("epoch-last.pth", "epoch-best.pth", "epoch-2.pth"):
@@ -178,10 +170,7 @@ def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("batch_size", "workers", "precision"),
-    [(4, 2, "bfloat16"), (3, 0, "float32")],
-)
+@pytest.mark.parametrize(("batch_size", "workers", "precision"), [(4, 2, "bfloat16"), (3, 0, "float32")])
 def test_killed_runs_go_on_exactly_from_what_was_saved(pictures, batch_size, workers, precision) -> None:
     """After an epoch, of 3 steps, and within one, of 4, where every second step is saved."""
     changes = {"precision": precision, "ema": 0.9, "val_dataset": None, "epoch_save": None}

@@ -101,7 +101,7 @@ class Render(Encode):
 
 
 class FixedTaps:
-    """In the place of `Resampler.taps`: always as many as the largest kernel has, for a graph has no other."""
+    """Replaces `Resampler.taps`: always as many taps as the kernel has, since a graph cannot vary their number."""
 
     def __init__(self, model: Resampler):
         self.radius, self.taps = model.kernel.radius, round(2 * model.kernel.radius)

@@ -94,7 +94,7 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         return
     for path in entries:
         if not _is_of_run(path):
-            raise InputError(f"{path} is no file of a run, so {folder} is left alone; use another --name")
+            raise InputError(f"{path} does not belong to a run, so {folder} is left alone; use another --name")
     if not overwrite and any(CHECKPOINT.fullmatch(path.name) for path in entries):
         raise InputError(f"{folder} holds a run; --resume continues it, --overwrite deletes it, --tag names a new one")
 

@@ -61,7 +61,7 @@ def train(run: Run, log: logging.Logger) -> None:
 
 
 def agree(run: Run) -> tuple[bool, bool]:
-    """Whether one of the job's processes should stop, so that all of them do, and whether the first one is to save."""
+    """(all processes stop, because one of them should; all save, because the first one should)."""
     states, due = zip(*processes.gathered((run.stop.state, run.save_every.due(run.step))), strict=True)
     return run.stop.agreed(states), due[0]
 

@@ -15,11 +15,12 @@ from utils.registry import Registry, arguments_of
 
 Momentum = Annotated[float, between(0, 1)]
 Rate = Annotated[float, between(0, 1e15)]  # 0 trains nothing, which shows what else changes
-# Arguments by what they mean in every optimiser; of others PyTorch says what is wrong.
+# Arguments by what they mean in every optimiser; others by their type, of which PyTorch says what is wrong.
 MEANINGS = {
     "lr": Rate, "adam_lr": Rate, "momentum": Momentum, "betas": tuple[Momentum, Momentum],
-    "weight_decay": Annotated[float, between(0, 1e6)],
+    "weight_decay": Annotated[float, between(0, 1e6)], "fused": bool | None,
 }  # fmt: skip
+BY_TYPE = {"bool": bool, "int": float, "float": float}
 INTERNAL = ("foreach", "maximize", "capturable", "differentiable", "last_epoch")
 
 optimizers = Registry("optimizer")
@@ -32,10 +33,13 @@ def _register(registry: Registry, cls: type) -> None:
     def make(**args: Any) -> Any:
         return cls(**args)
 
+    make.__annotations__ = {}
     known = [p for p in inspect.signature(cls).parameters.values() if p.name not in INTERNAL]
     known = [p.replace(default=p.empty) if p.name == "lr" else p for p in known]
     make.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in known])
-    make.__annotations__ = {p.name: MEANINGS[p.name] for p in known if p.name in MEANINGS}
+    for p in known:
+        kind = p.annotation if p.default is p.empty else type(p.default)
+        make.__annotations__[p.name] = MEANINGS.get(p.name, BY_TYPE.get(getattr(kind, "__name__", kind), Any))
     registry.register(cls.__name__.lower())(make)
 
 

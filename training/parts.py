@@ -127,7 +127,7 @@ def average(mean: nn.Module, model: nn.Module, decay: float, step: int) -> None:
 
 
 class Interval:
-    """Whether something is due again: every so many `steps`, or `minutes`."""
+    """Tells when something is due again: every so many `steps`, or `minutes`."""
 
     def __init__(self, steps: int | None, minutes: float | None):
         self.steps = steps

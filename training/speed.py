@@ -1,4 +1,4 @@
-"""How a model is computed in training: precision, memory format, compiled, and in several processes."""
+"""Precision, memory format, compilation and several processes of a training."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ def precision_of(config: Mapping[str, Any], device: torch.device) -> torch.dtype
 
 
 def make_scaler(precision: torch.dtype, device: torch.device) -> torch.amp.GradScaler:
-    """What keeps float16 gradients from vanishing, by a factor that it adapts; for other precisions it does nothing."""
+    """Scales float16 losses so that gradients do not vanish; does nothing for other precisions."""
     return torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
 
 

@@ -113,7 +113,7 @@ def explained(error: Exception) -> str | None:
         # A data worker's mistake arrives with the worker's traceback as its text, the message in its last line.
         return str(error).rpartition(f"{InputError.__name__}: ")[2]
     if is_memory_error(error):
-        return "the memory does not suffice for this; choose a smaller size or scale, or fewer models at once"
+        return "there is not enough memory for this; choose a smaller size or scale, or fewer models at once"
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         if not any((PROJECT / name).exists() for name in (package, f"{package}.py")):  # else it is a bug

@@ -174,7 +174,7 @@ class Loader(yaml.SafeLoader):
         for entry, _ in node.value:
             key = None if entry.tag.endswith(":merge") else self.construct_object(entry, deep=True)
             if isinstance(key, dict | list) or key in keys:
-                reason = f"{shortened(key)} {'is no key' if isinstance(key, dict | list) else 'stands twice'}"
+                reason = f"{shortened(key)} {'is not a key' if isinstance(key, dict | list) else 'stands twice'}"
                 raise yaml.constructor.ConstructorError(None, None, reason, entry.start_mark)
             keys.add(key)
         return super().construct_mapping(node, deep)
@@ -302,6 +302,8 @@ def _change(config: Any, path: Sequence[str], value: Any) -> Any:
     if not isinstance(config, list):
         return {key: _change(config.get(key) if isinstance(config, Mapping) else None, below, value)}
     if not key.isdecimal() or int(key) >= len(config):
-        raise InputError(f"--set ...{'.'.join(path)}: '{key}' is no element of a list of {len(config)}; count from 0")
+        raise InputError(
+            f"--set ...{'.'.join(path)}: '{key}' is not an element of a list of {len(config)}; count from 0"
+        )
     number = int(key)
     return [*config[:number], merge(config[number], _change(config[number], below, value)), *config[number + 1 :]]

@@ -44,7 +44,7 @@ def check_regular(path: str | Path, what: str) -> Path:
     except (OSError, ValueError) as error:  # a loop of links, a name too long, a zero byte in it
         raise InputError(f"{what} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not stat.S_ISREG(mode):
-        raise InputError(f"{what} {path} is no file but a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}")
+        raise InputError(f"{what} {path} is a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}, not a file")
     return path
 
 
@@ -61,7 +61,7 @@ def _parsing(path: str | Path, what: str, expected: str) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read: {error.strerror or error}") from None
     except Exception as error:
-        raise InputError(f"{path} is no {what} ({type(error).__name__}); expected {expected}") from None
+        raise InputError(f"{path} is not a {what} ({type(error).__name__}); expected {expected}") from None
 
 
 def read_text(path: str | Path, what: str, longest: int = LONGEST_TEXT) -> str:
@@ -75,8 +75,12 @@ def read_text(path: str | Path, what: str, longest: int = LONGEST_TEXT) -> str:
 
 def read_json(path: str | Path, what: str) -> Any:
     """The value in a JSON file."""
-    with _parsing(path, what, "JSON"):
+    try:
         return json.loads(read_text(path, what, LONGEST_JSON))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{what} {path} is not JSON: {error}") from None
 
 
 def read_array(path: str | Path, what: str) -> np.ndarray:
@@ -216,7 +220,7 @@ def check_new_target(path: str | Path, overwrite: bool) -> Path:
 def refuse_devices(path: Path) -> None:
     """InputError for a device or a pipe, which a file would replace."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        raise InputError(f"cannot write {path}: it is no file but a pipe or a device; name a file")
+        raise InputError(f"cannot write {path}: it is a pipe or a device; name a file")
 
 
 def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:

@@ -105,8 +105,8 @@ class Export:
         if order.request.is_transparent_warp:
             clear = PixelFormat(f"{self._kind.colours}A", self._kind.depth)
             self._kind, _ = job.form.pixel_format_for(clear)
-        check_memory(needed_memory(upload.picture.size, order.size, self._kind), self._plan.work)
         self._reserved = needed_memory((0, 0), order.size, self._kind)  # encoding reserves what it needs by itself
+        check_memory(self._reserved, self._plan.work)
         studio.budget.reserve(self._reserved)
         self._pixels: np.ndarray | None = None
         self._next = 0
@@ -176,7 +176,7 @@ class Export:
             self._end("failed", one_line(str(error)))
         except Exception as error:
             if is_memory_error(error):
-                self._end("failed", "the memory does not suffice; choose a smaller picture or size")
+                self._end("failed", "there is not enough memory; choose a smaller picture or size")
                 return
             logging.getLogger("uvicorn.error").exception("a download failed")
             self._end("failed", "an internal error; see the server's log")

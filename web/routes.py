@@ -70,7 +70,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             return await worker.run(priority, call, lambda: left(request))
         except Exception as error:
             if is_memory_error(error):
-                raise Refused("the memory does not suffice; choose a smaller picture or size", 507) from None
+                raise Refused("there is not enough memory; choose a smaller picture or size", 507) from None
             raise
 
     async def decode(content: bytes, name: str, shrink: int = 1) -> Upload:

@@ -1,5 +1,6 @@
 """The server: who may ask, how answers and mistakes are sent, and listening until it is interrupted."""
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -19,6 +20,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from utils.errors import InputError, one_line
 from web.routes import make_router
@@ -33,6 +35,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+HEADER_SECONDS = 10  # in which the headers of a request arrive
+MOST_CONNECTIONS = 1000
 UNREAD = (408, 413, 503)  # statuses that may leave some of a body unread: what still comes is not waited for
 LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Continua</title>
 <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="static/style.css">
@@ -162,11 +166,50 @@ def serve(settings: Settings, say: Callable[[str], None], open_browser: bool = F
             f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}; choose another --port or --host"
         ) from None
     settings = replace(settings, port=listening.getsockname()[1])
-    config = uvicorn.Config(
-        create_app(settings), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
-    )
     public = f", behind a proxy {settings.public_url}" if settings.public_url else ""
     say(f"Continua: {settings.address} (Ctrl-C ends it{public})")
     if open_browser:
         webbrowser.open(settings.address + (f"?token={settings.token}" if settings.token else ""))
-    uvicorn.Server(config).run(sockets=[listening])
+    server_of(create_app(settings)).run(sockets=[listening])
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """What answers for the application on sockets."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=TimedProtocol,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            limit_concurrency=MOST_CONNECTIONS,
+        )
+    )
+
+
+class TimedProtocol(H11Protocol):
+    """HTTP/1.1, closed where a request's headers do not arrive within HEADER_SECONDS."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._await_headers()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._late:
+            self._late.cancel()
+
+    def _await_headers(self) -> None:
+        awaited = self.cycle is None or self.cycle.response_complete
+        if awaited and not self._late:
+            self._late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+        elif self._late and not awaited:
+            self._late.cancel()
+            self._late = None

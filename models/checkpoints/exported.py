@@ -131,4 +131,4 @@ def _session(path: Path, sha256: Any) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base but this
-        raise InputError(f"{path} is no ONNX model that can be run: {shortened(str(error))}") from None
+        raise InputError(f"{path} is not an ONNX model that can be run: {shortened(str(error))}") from None

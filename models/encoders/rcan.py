@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from models.encoders.blocks import Residual, ResidualEncoder
+from models.encoders.edsr import Residual, ResidualEncoder
 from models.layers.convolution import Convolution
 from models.registry import register
 from utils.config import Count

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.encoders.blocks import upsampler
+from models.encoders.edsr import upsampler
 from models.layers.convolution import Convolution, in_turn
 from models.registry import register
 from utils.config import Count

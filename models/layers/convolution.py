@@ -21,12 +21,12 @@ def convolved(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
-    relu: bool = False,
+    slope: float = 1.0,
     skip: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    """relu(convolution) that keeps the size, zero padding, and with `skip` (B, out, h, w) that * scale + skip:
-    (B, in, h, w) -> (B, out, h, w).
+    """Convolution that keeps the size, zero padding, times `slope` where negative (1: nothing, 0: ReLU), and with
+    `skip` (B, out, h, w) that * scale + skip: (B, in, h, w) -> (B, out, h, w).
 
     `weight` is (out, in, k, k), k odd, `bias` (out,). InputError where backend "native" was asked for and the tensors
     do not allow it.
@@ -34,10 +34,11 @@ def convolved(
     library = native_library(weight, bias, x, skip)
     if library is not None:
         skip = None if skip is None else skip.float()
-        options = {"relu": relu, "skip": skip, "scale": scale, "bfloat16": _in_bfloat16()}
+        options = {"slope": slope, "skip": skip, "scale": scale, "bfloat16": _in_bfloat16()}
         return convolve(library, x.float(), weight, bias, **options)
     x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-    x = F.relu_(x) if relu else x
+    if slope != 1:
+        x = F.leaky_relu_(x, slope) if slope else F.relu_(x)
     return x if skip is None else torch.add(skip, x, alpha=scale)
 
 
@@ -57,8 +58,8 @@ class Convolution(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
-    def forward(self, x: Tensor, relu: bool = False, skip: Tensor | None = None, scale: float = 1.0) -> Tensor:
-        return convolved(x, self.weight, self.bias, relu=relu, skip=skip, scale=scale)
+    def forward(self, x: Tensor, slope: float = 1.0, skip: Tensor | None = None, scale: float = 1.0) -> Tensor:
+        return convolved(x, self.weight, self.bias, slope=slope, skip=skip, scale=scale)
 
 
 def in_turn(layers: Iterable[nn.Module], x: Tensor, skip: Tensor | None = None, scale: float = 1.0) -> Tensor:
@@ -70,11 +71,12 @@ def in_turn(layers: Iterable[nn.Module], x: Tensor, skip: Tensor | None = None, 
         if not isinstance(layer, Convolution):
             x = layer(x)
             continue
-        relu = bool(rest) and isinstance(rest[0], nn.ReLU)
-        rest = rest[relu:]
+        slope = 1.0
+        if rest and isinstance(rest[0], (nn.ReLU, nn.LeakyReLU)):
+            slope = getattr(rest.pop(0), "negative_slope", 0.0)
         if not rest and skip is not None:
-            return layer(x, relu, skip, scale)
-        x = layer(x, relu)
+            return layer(x, slope, skip, scale)
+        x = layer(x, slope)
     return x if skip is None else torch.add(skip, x, alpha=scale)
 
 

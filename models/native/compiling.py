@@ -72,7 +72,7 @@ def compiled(name: str, folder: Path | None = None, own_flags: Sequence[str] = (
     flags = (*flags, *FLAGS_OF.get(name, ()), *own_flags)
     source, headers = (folder or SOURCES) / f"{name}.cpp", sorted(SOURCES.glob("*.h"))
     if folder:
-        headers, flags = [*headers, *sorted(folder.glob("*.h"))], (*flags, f"-I{SOURCES}")
+        headers += sorted(folder.glob("*.h"))
     # The macros that a compiler defines name its version and every instruction set it compiles for.
     parts = [*(file.read_bytes() for file in (source, *headers)), " ".join([*compiler, *flags]).encode(), macros]
     key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
@@ -87,7 +87,8 @@ def compiled(name: str, folder: Path | None = None, own_flags: Sequence[str] = (
     _tell_of_compiling()
     with tempfile.TemporaryDirectory(prefix=BUILDING, dir=cache) as place:
         made = Path(place) / f"{name}.so"
-        run([*compiler, *flags, "-shared", "-o", str(made), str(source)])
+        # Folders are no part of the key: an installed package and a checkout share what they compile
+        run([*compiler, *flags, f"-I{SOURCES}", "-shared", "-o", str(made), str(source)])
         if not made.is_file() or not made.stat().st_size:
             raise BuildError(f"the C++ compiler {compiler[0]} made no library")
         made.chmod(made.stat().st_mode & ~OTHERS_MAY_WRITE)

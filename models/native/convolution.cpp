@@ -29,11 +29,10 @@ struct Shape {
     int64_t tiles() const { return height && width ? batch * tiles_y() * tiles_x() : 0; }
 };
 
-// What is done with a sum: relu(sum + bias), and where there is a `skip`, * scale + skip.
+// What is done with a sum: leaky ReLU of sum + bias, and where there is a `skip`, * scale + skip.
 struct Ending {
     const float *bias, *skip;
-    bool relu;
-    float scale;
+    float slope, scale;  // slope of values below zero: 1 nothing, 0 ReLU
 };
 
 // Multiplies in the format of `Numbers`.
@@ -169,7 +168,7 @@ private:
     }
 
     void finish(Floats value, int64_t place, int channels) const {
-        if (ending.relu) value = value < 0 ? Floats{} : value;  // NaN stays NaN
+        value = value < 0 ? value * ending.slope : value;  // NaN stays NaN
         if (ending.skip) value = value * ending.scale + load_some<Floats>(ending.skip + place, channels);
         store_some(output + place, value, channels);
     }
@@ -242,14 +241,14 @@ extern "C" const char *lay_out(const float *weights, const int64_t *strides, int
     return completed([&] { lay_out_for<Single>(weights, strides, outputs, inputs, to, threads); });
 }
 
-// relu(convolution + bias) of pictures (batch, height, width, inputs) -> (.., outputs), and with a `skip` of the output's
-// shape that * scale + skip. `bias`, `skip` and `relu` may be null.
+// Convolution + bias of pictures (batch, height, width, inputs) -> (.., outputs), times `slope` where that is negative, and
+// with a `skip` of the output's shape that * scale + skip. `bias` and `skip` may be null.
 extern "C" const char *convolve(const float *input, const float *weights, const float *bias, const float *skip,
                                 float *output, int64_t batch, int64_t height, int64_t width, int64_t inputs,
-                                int64_t outputs, int32_t relu, float scale, int32_t threads) {
+                                int64_t outputs, float slope, float scale, int32_t threads) {
     return completed([&] {
         const Shape shape{batch, height, width, inputs, outputs};
-        convolve_with<Single>(shape, weights, {bias, skip, relu != 0, scale}, input, output, threads);
+        convolve_with<Single>(shape, weights, {bias, skip, slope, scale}, input, output, threads);
     });
 }
 
@@ -264,11 +263,11 @@ extern "C" const char *lay_out_bfloat16(const float *weights, const int64_t *str
 
 extern "C" const char *convolve_bfloat16(const float *input, const int32_t *weights, const float *bias,
                                          const float *skip, float *output, int64_t batch, int64_t height, int64_t width,
-                                         int64_t inputs, int64_t outputs, int32_t relu, float scale, int32_t threads) {
+                                         int64_t inputs, int64_t outputs, float slope, float scale, int32_t threads) {
     return completed([&] {
         const Shape shape{batch, height, width, inputs, outputs};
         const auto numbers = reinterpret_cast<const uint16_t *>(weights);
-        convolve_with<Brief>(shape, numbers, {bias, skip, relu != 0, scale}, input, output, threads);
+        convolve_with<Brief>(shape, numbers, {bias, skip, slope, scale}, input, output, threads);
     });
 }
 #endif

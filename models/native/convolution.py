@@ -32,12 +32,13 @@ def convolve(
     weight: Tensor,
     bias: Tensor | None,
     *,
-    relu: bool = False,
+    slope: float = 1.0,
     skip: Tensor | None = None,
     scale: float = 1.0,
     bfloat16: bool = False,
 ) -> Tensor:
-    """relu(convolution + bias), and with `skip` that * scale + skip: (B, in, h, w) -> (B, out, h, w), channels last.
+    """Convolution + bias, times `slope` where that is negative (1: nothing, 0: ReLU), and with `skip` that * scale +
+    skip: (B, in, h, w) -> (B, out, h, w), channels last.
 
     `weight` (out, in, 3, 3), `bias` (out,), `skip` (B, out, h, w), all float32 on the CPU, in any memory format; zero
     padding. Products are float32, or `bfloat16` where the library has such a routine. Tiles of 4x4 pixels are rounded
@@ -65,7 +66,7 @@ def convolve(
         skip,
         output,
         *(batch, height, width, inputs, outputs),
-        relu,
+        slope,
         scale,
         threads,
     )

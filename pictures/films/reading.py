@@ -97,6 +97,9 @@ def ffmpeg(*arguments: str | Path, verbosity: str = "error") -> list[str]:
     return [get_ffmpeg_exe(), "-nostdin", "-y", "-hide_banner", "-v", verbosity, *given]
 
 
+LISTS = {"concat", "dash", "hls", "imf", "sdp"}  # FFmpeg's formats that name other files or addresses
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """A film's container; InputError for a file that is none, or that is damaged.
@@ -109,13 +112,14 @@ def opened(path: Path) -> Iterator[Any]:
             with _piped("-i", path, "-c:v", "ffv1", "-pix_fmt", "bgra", "-f", "matroska", "pipe:1") as container:
                 yield container
             return
-        with av.open(f"file:{path}") as container:
+        options = {"format_whitelist": ",".join(av.formats_available - LISTS), "protocol_whitelist": "file,pipe"}
+        with av.open(f"file:{path}", options=options) as container:
             yield container
     except (av.FFmpegError, UnicodeError) as error:
         if getattr(error, "errno", None) in UNWRITABLE:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read as a film ({reason}); the file is none, broken or cut short") from None
+        raise InputError(f"{path} cannot be read as a film ({reason}); it is not a film, or damaged") from None
 
 
 def everything(number: int) -> tuple[str, ...]:

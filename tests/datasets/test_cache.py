@@ -60,6 +60,14 @@ def test_only_what_has_changed_is_decoded_again(pictures, place, monkeypatch) ->
     assert not left.exists()
 
 
+@pytest.mark.parametrize("length", [0, 60, 200])
+def test_damaged_arrays_are_made_again(pictures, place, length) -> None:
+    time = (pictures / "b.png").stat().st_mtime_ns
+    (place / "b.png.npy").write_bytes((place / "b.png.npy").read_bytes()[:length])
+    os.utime(place / "b.png.npy", ns=(time, time))
+    assert same(pictures, read(pictures))
+
+
 def test_crops_and_whole_pictures_become_tensors_without_warnings(pictures) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -44,7 +44,7 @@ def test_selection(pictures, tmp_path) -> None:
         ('{"test": ["a.png", "x.png"]}', ["x.png", "pictures"]),
         ('{"test": ["../pictures/a.png"]}', ["../pictures/a.png", "not in"]),
         ('["a.png"]', ["no key 'test'"]),
-        ("a.png", ["not JSON"]),
+        ("a.png", ["JSON"]),
     ],
 )
 def test_split_files_that_name_no_pictures(pictures, tmp_path, content, words) -> None:
@@ -63,7 +63,7 @@ def test_split_files_that_name_no_pictures(pictures, tmp_path, content, words) -
         ("root_path", [], "folder or a list"),
         ("root_path", ["pictures", 5], "folder or a list"),
         ("split_file", 5, "a path"),
-        ("split_file", ".", "no file but a folder"),
+        ("split_file", ".", "is a folder, not a file"),
     ],
 )
 def test_wrong_arguments_of_folders(pictures, argument, value, expected) -> None:

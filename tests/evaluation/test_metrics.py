@@ -9,8 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+import models
+from evaluation.measure import rendered
 from evaluation.metrics import make_metrics
-from evaluation.protocols import find_protocol, parse_eval_type
+from evaluation.protocols import PROTOCOLS, find_protocol, parse_eval_type
+from models.upscaler import Upscaler
 from pictures.similarity import EXACT, psnr, ssim
 from tests.commands import ROOT
 from tests.datasets.making import mistake
@@ -172,3 +175,19 @@ def test_names_of_pyiqa(monkeypatch) -> None:
     assert scores == {"dists": 0.25}
     mistake(lambda: make_metrics(["dist"]), "'dist'", "'dists'")
     mistake(lambda: make_metrics([{"dists": {"x": 1}}]), "dists", "unexpected")
+
+
+def test_values_outside_of_a_picture_are_clipped_on_both_sides() -> None:
+    outside = torch.tensor([-0.5, 0.5, 1.5]).expand(3, 4, 3)
+    for protocol in PROTOCOLS.values():
+        assert protocol.values(outside)[0, 0].tolist() == pytest.approx([0, 0.5, 1], abs=1 / 255)
+
+
+def test_an_lr_picture_of_another_scale_is_refused() -> None:
+    bilinear = Upscaler(models.make({"name": "bilinear"}))
+    lr = torch.rand(3, 20, 30)
+    for height, width in ((40, 60), (43, 60), (40, 64)):
+        assert rendered(bilinear, lr, torch.rand(3, height, width), (2, 2), None).shape == (3, height, width)
+    for height, width in ((47, 60), (40, 80), (33, 60), (40, 40)):
+        with pytest.raises(InputError, match=f"scale 2: LR is 30x20, HR {width}x{height}"):
+            rendered(bilinear, lr, torch.rand(3, height, width), (2, 2), None)

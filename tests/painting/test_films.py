@@ -57,28 +57,24 @@ def test_what_a_film_keeps(codec, output) -> None:
         assert container.streams.video[0].codec_context.name.startswith({"h265": "hevc", "av1": ""}.get(codec, codec))
 
 
-@pytest.mark.parametrize("colours", [(1, 1), (6, 1), (1, 2), (9, 1)], ids=["709", "601", "full-range", "2020"])
+COLOURS = {"709": (1, 1), "601": (6, 1), "full range": (1, 2), "2020": (9, 1), "not said": (2, 0)}
+
+
+@pytest.mark.parametrize("colours", COLOURS.values(), ids=COLOURS)
 def test_colours_stay(colours) -> None:
+    """Those of a film that says none are what players take for it, 601."""
     patches = np.zeros((32, 64, 3), np.uint8)
     for number, colour in enumerate([(200, 30, 40), (20, 180, 60), (40, 60, 210), (250, 250, 250)]):
         patches[:, 16 * number : 16 * (number + 1)] = colour
     make_film(Path("in.mp4"), [patches] * 3, colours=colours, sound=False)
     enlarge("--output", "o.mp4", "--quality", "2")
-    for path in ("in.mp4", "o.mp4"):
-        with av.open(path) as container:
-            frame = next(container.decode(video=0))
-        assert (int(frame.colorspace), int(frame.color_range)) == colours
+    with av.open("o.mp4") as container:
+        frame = next(container.decode(video=0))
+    assert (int(frame.colorspace), int(frame.color_range)) == (colours if colours[1] else (6, 1))
     made = shown("o.mp4")[1][0]
-    for number in range(4):
+    for number in range(4 if colours[1] else 0):
         centre = made[32, 32 * number + 16].astype(int)
         assert np.abs(centre - patches[16, 16 * number + 8]).max() <= 4
-
-
-def test_a_film_that_says_no_colours_keeps_those_that_players_take() -> None:
-    make_film(Path("in.mp4"), patterns(2), colours=(2, 0), sound=False)
-    call(demo, "--input", "in.mp4", "--output", "o.mp4", "--model", "nearest", "--size", "1280x720")
-    with av.open("o.mp4") as container:
-        assert int(next(container.decode(video=0)).colorspace) == 6
 
 
 def test_times_that_vary_and_frames_that_repeat(capsys) -> None:
@@ -105,18 +101,20 @@ def test_part_of_a_film() -> None:
 def test_a_stopped_film_goes_on_and_equals_the_uninterrupted_one(monkeypatch, capsys) -> None:
     monkeypatch.setattr(films, "SEGMENT", 8)
     make_film(Path("in.mp4"), patterns(30))
-    enlarge("--output", "whole.mp4")
+    way = ("--codec", "ffv1", "--output")  # libx264's bytes may differ from run to run
+    enlarge(*way, "whole.mkv")
     fail_at(monkeypatch, 22, RuntimeError("as if killed"))  # the first is painted before all others, to know the size
     with pytest.raises(RuntimeError, match="as if killed"):
-        enlarge("--output", "o.mp4")
-    assert not Path("o.mp4").exists()
-    options = ("--input", "in.mp4", "--output", "o.mp4", "--model", "nearest")
+        enlarge(*way, "o.mkv")
+    assert not Path("o.mkv").exists()
+    options = ("--input", "in.mp4", *way, "o.mkv", "--model", "nearest")
     assert "--resume goes on" in mistake(capsys, demo, *options, "--scale", 2)
     assert "other scale" in mistake(capsys, demo, *options, "--scale", 3, "--resume")
-    enlarge("--output", "o.mp4", "--resume")
+    enlarge(*way, "o.mkv", "--resume")
     assert "30 frames, 14 computed, 16 from before" in capsys.readouterr().out
-    assert Path("o.mp4").read_bytes() == Path("whole.mp4").read_bytes()
-    assert sorted(path.name for path in Path().glob("*o.mp4*")) == ["o.mp4"]
+    for made, whole in zip(shown("o.mkv"), shown("whole.mkv"), strict=True):
+        assert np.array_equal(made, whole)
+    assert sorted(path.name for path in Path().glob("*o.mkv*")) == ["o.mkv"]
 
 
 def test_films_are_turned_upright() -> None:

@@ -176,7 +176,7 @@ def test_a_broken_picture_of_a_batch(pixels) -> None:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     broken = [pixels, None, stream.getvalue(), b"broken"]
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="not a picture"):
         Upscale("bicubic", scale=2)({"image": broken})
     made = Upscale("bicubic", scale=2, raises=False)({"image": broken})
     assert [image.size == 0 for image in made["image"]] == [False, True, False, True]
@@ -184,7 +184,7 @@ def test_a_broken_picture_of_a_batch(pixels) -> None:
     assert np.array_equal(made["image"][0], made["image"][2])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_batches_in_workers_of_ray(tmp_path) -> None:
     """Mixed sizes, a broken picture among 1,000, a worker that is killed in the middle, and the values of one
     process."""
@@ -211,6 +211,6 @@ def test_batches_in_workers_of_ray(tmp_path) -> None:
     expected = load("bicubic")
     for row in made:
         if row["number"] == 5:
-            assert "no picture" in row["error"]
+            assert "not a picture" in row["error"]
         else:
             assert np.array_equal(row["image"], expected(pictures[row["number"]], scale=2))

@@ -138,16 +138,6 @@ def test_torch_is_never_imported() -> None:
     assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
 
 
-@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_the_runtime_looks_up_what_a_part_needs(depth) -> None:
-    tables, pixels = load_tables(MODEL), noise(60, 71, 3, dtype=depth)
-    for size in ((150, 120), (30, 200)):
-        whole = tables.upscale(pixels, size)
-        for top, left, part in ((0, 0, (9, 7)), (21, 113, (9, 7)), (7, 40, (20, 11)), (0, 3, (30, 1))):
-            crop = tables.upscale(pixels, size, (top, left, part))
-            assert np.array_equal(crop, whole[top : top + part[0], left : left + part[1]])
-
-
 def test_who_paints() -> None:
     source = make("rgb")
 

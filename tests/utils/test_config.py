@@ -123,7 +123,7 @@ def test_elements_of_lists_are_changed_by_their_number(tmp_path) -> None:
     config = load_config(tmp_path / "c.yaml", ["parts.0.args.n=5", "parts.1.name=c", "sides.1=7"])
     assert config == {"parts": [{"name": "a", "args": {"n": 5, "m": 2}}, {"name": "c"}], "sides": [1, 7]}
     for path in ("parts.2.name", "parts.name", "parts.-1", "sides.1e0"):
-        with pytest.raises(InputError, match="no element of a list of 2"):
+        with pytest.raises(InputError, match="not an element of a list of 2"):
             load_config(tmp_path / "c.yaml", [f"{path}=x"])
 
 
@@ -139,7 +139,7 @@ def test_settings_that_are_no_settings(tmp_path) -> None:
     [
         ("a: 1\nb: 2\na: 3", "'a' stands twice"),
         ("x: {a: 1, a: 1}", "'a' stands twice"),
-        ("? [1, 2]\n: 3", "is no key"),
+        ("? [1, 2]\n: 3", "is not a key"),
         ("a: " + "[" * 1500 + "]" * 1500, "not YAML"),
         ("a: " + "9" * 5000, "cannot be read"),
         ("a: " + "x" * (1 << 18), "longer than 128 KiB"),

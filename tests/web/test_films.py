@@ -56,6 +56,7 @@ def test_a_film_is_made_by_a_model_at_a_scale_and_only_for_its_visitor(client, o
     ("content", "query", "words"),
     [
         (b"no film", {}, "in.mp4 cannot be read as a film"),
+        (b"ffconcat version 1.0\nfile in.mp4\n", {}, "in.mp4 cannot be read as a film"),
         (b"x", {"name": "x.sh"}, "x.sh is not a film"),
         (b"x", {"scale": "-1"}, "expected a number above 0"),
         (b"x", {"model": "nothere"}, "no model 'nothere'"),

@@ -134,7 +134,7 @@ REACHED: dict[str, Reach] = {
     "MOST_CHUNKS": (lambda: sent(png_with([b""] * web.uploads.MOST_CHUNKS)), None, 0),
     "MOST_ASIDE": (lambda: sent(png_with([bytes(web.uploads.MOST_ASIDE)])), None, 0),
     "MOST_PPM_HEADER": (lambda: sent(b"P6\n#" + b"x" * (1 << 16) + b"\n8 8\n255\n" + bytes(192)), None, 0),
-    "DECODING_SECONDS": (lambda: sent(SMALL), web.uploads, 0),
+    "DECODING_SECONDS": (lambda: sent(png_of(np.zeros((5000, 4000, 3), np.uint8))), web.uploads, 0),
     "DECODER_MEMORY": (large_in_little_memory, web.uploads, -(1 << 30)),
     "IDLE_SECONDS": (lambda: trickled(Settings(), 5), web.uploads, 0.05),
     "BODY_SECONDS": (lambda: trickled(Settings(), 0.01), web.uploads, 0.3),

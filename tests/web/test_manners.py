@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 import web.exports
 import web.routes
+import web.server
 import web.studio
 from tests.web.conftest import HOME, LONG, blobs, finished, opened, png_of
 from utils.errors import InputError
@@ -242,6 +243,29 @@ def test_the_address_is_said_when_it_can_be_connected_to() -> None:
 
     with pytest.raises(Connected):
         serve(Settings(port=0), say)
+
+
+def test_headers_that_do_not_arrive_end_the_connection(monkeypatch) -> None:
+    """Of the first request and of later ones; what has arrived in time is answered."""
+    monkeypatch.setattr(web.server, "HEADER_SECONDS", 0.3)
+
+    async def visit() -> list[bytes]:
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = web.server.server_of(create_app(Settings()))
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        answers, whole = [], b"HEAD /static/main.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for sent in (b"", b"GET / HT", whole + b"GET"):
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            writer.write(sent)
+            answers.append(await asyncio.wait_for(reader.read(), LONG))
+            writer.close()
+        server.should_exit = True
+        await task
+        return answers
+
+    none, part, answered = asyncio.run(visit())
+    assert (none, part) == (b"", b"")
+    assert answered.startswith(b"HTTP/1.1 200")
 
 
 def test_nothing_comes_from_elsewhere() -> None:

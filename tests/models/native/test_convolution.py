@@ -42,22 +42,23 @@ def of_order(image: Tensor, order: str) -> Tensor:
     batch=st.integers(1, 2),
     channels=st.tuples(CHANNELS, CHANNELS),
     order=st.sampled_from(["last", "last", "first", "strided"]),
-    has=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    has=st.tuples(st.booleans(), st.booleans()),
+    slope=st.sampled_from([0.0, 0.2, 1.0]),
     seed=st.integers(0, 1000),
 )
-def test_native_equals_portable(size, batch, channels, order, has, seed) -> None:
+def test_native_equals_portable(size, batch, channels, order, has, slope, seed) -> None:
     inputs, outputs = channels
     image = of_order(random(seed, batch, inputs, *size), order)
     weight = of_order(random(seed + 1, outputs, inputs, 3, 3) / (9 * inputs) ** 0.5, order)
-    bias, relu = random(seed + 2, outputs) if has[0] else None, has[1]
-    skip = of_order(random(seed + 3, batch, outputs, *size), order) if has[2] else None
+    bias = random(seed + 2, outputs) if has[0] else None
+    skip = of_order(random(seed + 3, batch, outputs, *size), order) if has[1] else None
     expected = F.conv2d(image.double(), weight.double(), None if bias is None else bias.double(), padding=1)
     # Rounding is that of what the transforms sum, also where the output is small by chance
     summed = float(image.abs().max() * weight.abs().sum((1, 2, 3)).max())
     spread = max(float(expected.abs().max()), 0.05 * summed)
-    expected = F.relu(expected) if relu else expected
+    expected = F.leaky_relu(expected, slope)
     expected = expected if skip is None else expected * 0.3 + skip
-    options = {"relu": relu, "skip": skip, "scale": 0.3}
+    options = {"slope": slope, "skip": skip, "scale": 0.3}
     for rounded, tolerance in ((False, 1e-5), *(((True, 0.1),) if bfloat16() else ())):
         output = convolve(library(), image, weight, bias, bfloat16=rounded, **options)
         assert output.shape == expected.shape
@@ -83,8 +84,8 @@ def test_nan_is_passed_on() -> None:
     image, weight = random(0, 1, 16, 12, 12), random(1, 16, 16, 3, 3)
     image[0, 3, 5, 5] = torch.nan
     for rounded in (False, True)[: 1 + bfloat16()]:
-        for relu in (False, True):
-            output = convolve(library(), image, weight, None, relu=relu, bfloat16=rounded)
+        for slope in (0.0, 1.0):
+            output = convolve(library(), image, weight, None, slope=slope, bfloat16=rounded)
             assert output[0, :, 4:7, 4:7].isnan().all()
             assert output[0, :, 8:, 8:].isfinite().all()
         weight[2, 0, 0, 0] = torch.nan

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import models
 from models.cmsr.rendering import Level, render_controlled
 from models.decoders import lmf
-from models.native import backends
+from models.native import backends, fused
 from models.native.lmf import RenderStage
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
@@ -210,19 +210,22 @@ def test_wrong_arrays_are_refused() -> None:
         stage().render(None, None, (torch.zeros(4), torch.zeros(5)), torch.zeros(1, 3, 5, 4))
 
 
+@pytest.mark.parametrize("backend", ["native", "triton"])
 @torch.inference_mode()
-def test_nan_is_passed_on(model) -> None:
+def test_nan_is_passed_on(monkeypatch, model, backend) -> None:
     """Through ReLU, too: where PyTorch computes NaN, the routines do, and nowhere else."""
-    latent, size = model.encode(torch.rand(1, 3, 9, 7)), (30, 20)
+    if backend == "triton":
+        pytest.importorskip("triton")
+        monkeypatch.setattr(fused, "PAINTED_TILE", (16, 32))  # few programs for Triton's interpreter
+        monkeypatch.setattr(fused, "SAMPLED_TILE", (1, 512))
+    latent, size, coord = model.encode(torch.rand(1, 3, 9, 7)), (30, 20), torch.rand(1, 200, 2) * 2 - 1
     for where in ("table", "modulation"):
         field = model.field(latent, cell_of(size)[None])
         broken = getattr(field, where).clone()
         broken[0, 4, 3, 0] = torch.nan
-        field = replace(field, **{where: broken})
-        coord = torch.rand(1, 200, 2) * 2 - 1
-        results = []
-        for backend in ("native", "torch"):
-            with backends.using(backend):
+        field, results = replace(field, **{where: broken}), []
+        for each in (backend, "torch"):
+            with backends.using(each):
                 results.append([painted(model, field, Grid.of_size(size)), model.sample(field, coord)])
         for computed, expected in zip(*results, strict=True):
             assert torch.equal(computed.isnan(), expected.isnan())

@@ -71,7 +71,7 @@ def check_cases(flags: str, *options: str) -> None:
     """Run this folder's cases, or files of it, on the libraries compiled with these flags."""
     # What limits the address space cannot run beside the sanitizers, which reserve much of it.
     cases = ("-q", "--capture=sys", "-p", "no:cacheprovider", "--hypothesis-seed=0")
-    done = run(flags, "-m", "pytest", *cases, *options, "-k", "not too_little_memory")
+    done = run(flags, "-m", "pytest", *cases, *options, "-k", "not (too_little_memory or triton)")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "skipped" not in done.stdout
 

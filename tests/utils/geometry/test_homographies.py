@@ -13,6 +13,7 @@ from utils.errors import InputError
 from utils.geometry import homographies
 from utils.geometry.grids import Grid, cell_of, pixel_index
 from utils.geometry.homographies import Homography, read_homography, write_homography
+from utils.geometry.matrices import facing_matrix
 from utils.geometry.sizes import rotated_size
 
 MATRIX = torch.tensor([[1.7, 0.15, 3.0], [-0.1, 1.9, 2.0], [0.002, -0.001, 1.0]], dtype=torch.float64)
@@ -254,3 +255,17 @@ def test_a_warp_split_by_rows_has_each_position_once(monkeypatch, queries) -> No
             assert bool(((owner >= rows.start) & (owner < rows.stop)).all())
     assert torch.equal(seen.bool(), inside)
     assert seen.max() == 1
+
+
+def test_a_matrix_faces_the_centre_of_a_picture() -> None:
+    matrix = np.array([[1, 0, 3], [0, 1, 5], [0.002, 0.01, 1.0]])
+    facing = facing_matrix(matrix, (9, 31))
+    assert facing[2] @ [15, 4, 1] == pytest.approx(1)
+    assert facing / facing[2, 2] == pytest.approx(matrix)
+
+
+def test_a_window_of_a_warp_has_the_positions_of_its_place() -> None:
+    grid = Homography(MATRIX).grid((14, 18), (30, 36))
+    window = grid.window(4, 7, (11, 13))
+    for whole, part in zip(grid.positions(range(30)), window.positions(range(11)), strict=True):
+        assert (whole[..., 4:15, 7:20].double() - part.double()).abs().max() < 1e-6

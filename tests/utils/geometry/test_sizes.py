@@ -5,8 +5,10 @@ import pytest
 from utils.errors import InputError
 from utils.geometry.sizes import (
     check_output_size,
+    is_enlarged,
     parse_scale,
     parse_sides,
+    rotated_size,
     scale_text,
     size_around,
     size_of_area,
@@ -73,3 +75,27 @@ def test_the_largest_output_is_an_area() -> None:
     for size in ((1 << 15, (1 << 15) + 1), (0, 5), (5, 0)):
         with pytest.raises(InputError, match="is not possible"):
             check_output_size(size)
+
+
+def test_percent_is_of_a_whole_number() -> None:
+    assert parse_scale("150%") == (1.5, 1.5)
+    for text in ("1.5%", "%", "5a%"):
+        with pytest.raises(InputError, match="above 0"):
+            parse_scale(text)
+
+
+def test_sides_each_follow_their_own_factor() -> None:
+    assert size_of_sides((100, 200), (50, None)) == (50, 100)
+    assert size_of_sides((100, 200), (None, 50)) == (25, 50)
+    assert size_of_sides((100, 200), (7, 50)) == (7, 50)
+
+
+def test_larger_along_one_axis_and_smaller_along_none() -> None:
+    assert is_enlarged((5, 7), (5, 8))
+    assert not is_enlarged((5, 7), (5, 7))
+    assert not is_enlarged((5, 7), (4, 14))
+
+
+def test_turned_pictures_that_no_output_can_hold_are_refused() -> None:
+    with pytest.raises(InputError, match="pixels"):
+        rotated_size((2, 3), 0, (1e300, 1e-300))
