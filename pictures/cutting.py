@@ -35,7 +35,11 @@ def cut(
 
 def _png_rows(content: Sequence, rows: slice, decode: Callable[[bytes], np.ndarray]) -> tuple[bytes, int] | None:
     """Filters refer to the row above, so that all rows above are unpacked, some together, and forgotten."""
-    chunks = [(name.encode("latin-1"), data) for name, data, _ in png_chunks(content)]
+    chunks = []
+    for name, data, checksum in png_chunks(content):
+        chunks.append((name.encode("latin-1"), data))
+        if zlib.crc32(data, zlib.crc32(chunks[-1][0])) != int.from_bytes(checksum):
+            return None  # what is damaged is said by who reads the whole
     width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
     if interlaced or depth < 8 or colour not in PNG_CHANNELS or b"eXIf" in dict(chunks):
         return None

@@ -11,6 +11,7 @@ from pictures import cutting
 from pictures.reading import read_picture
 from tests.commands import call
 from tests.pictures.making import deep_png, noise
+from utils.errors import InputError
 
 ROWS = slice(40, 75)
 
@@ -49,6 +50,12 @@ def test_rows_are_those_of_the_whole(tmp_path, monkeypatch, ending, channels, dt
     assert np.array_equal(part.pixels[ROWS], whole.pixels[ROWS])
     assert not part.pixels[120:].any()
     assert (part.size, part.channels, part.losses) == (whole.size, whole.channels, whole.losses)
+    if ending == "png":
+        content = path.read_bytes()
+        place = content.index(b"IDAT") + 20
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(InputError, match=r"p\.png"):
+            read_picture(path, rows=lambda _: ROWS)
     assert (part.metadata.dpi, part.metadata.exif is None) == (whole.metadata.dpi, whole.metadata.exif is None)
 
 
