@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from models.checkpoints.safetensors_files import load_safetensors
+from models.lerf import layout
 from runtime.lerf.continua_lerf import Tables
 from utils.content_hash import HASH, content_hash
 
 SHIPPED = Path(__file__).parents[2] / "save/pretrained_models"
-LAYOUT = {"interval": 16}
 
 
 def shipped(name: str) -> dict:
@@ -25,14 +25,20 @@ def tables(name: str, library: Path) -> Tables:
     return Tables(spec["sd"], **spec["args"], library=library)
 
 
-def header(spec: Mapping, layout: object = LAYOUT, **changes: object) -> dict:
+def header(spec: Mapping, tables: object = None, **changes: object) -> dict:
     """The header of a .safetensors file of `spec`; `changes` replace entries."""
     entries, place = {}, 0
     for name, lut in sorted(spec["sd"].items()):
         entries[name] = {"dtype": "I8", "shape": list(lut.shape), "data_offsets": [place, place + lut.size]}
         place += lut.size
-    described = {"name": spec["name"], "args": spec["args"]}
-    metadata = {"format": "pt", "model": json.dumps(described), "tables": json.dumps(layout)}
+    args = spec["args"]
+    tables = layout(args.get("modes", "sct"), args.get("kernel", "gauss")) if tables is None else tables
+    described = {"name": spec["name"], "args": args}
+    metadata = {
+        "format": "pt",
+        "model": json.dumps(described),
+        "tables": json.dumps(tables),
+    }
     hashed = {"tensors": dict(sorted(spec["sd"].items())), "metadata": dict(sorted(metadata.items()))}
     return {"__metadata__": {**metadata, HASH: content_hash(hashed)}, **entries, **changes}
 

@@ -96,11 +96,11 @@ def test_fine_tuned_tables_are_preferred(tables) -> None:
     ("change", "words"),
     [
         (lambda f: (f / "LUT_s2_cr1.npy").unlink(), r"LUT_s2_cr1\.npy"),
-        (lambda f: (f / "LUT_s1_sr0.npy").write_bytes(b"junk"), r"LUT_s1_sr0\.npy is no table"),
+        (lambda f: (f / "LUT_s1_sr0.npy").write_bytes(b"junk"), r"LUT_s1_sr0\.npy is not a table"),
         (lambda f: np.save(f / "LUT_s1_sr0.npy", np.zeros((83521, 1))), "float64"),
         (lambda f: np.save(f / "LUT_s1_sr0.npy", np.zeros((4913, 1), np.int8)), r"\(4913, 1\); expected \(83521, 1\)"),
         (lambda f: np.save(f / "LUT_s2_sr0.npy", np.zeros((83521, 2), np.int8)), "2 values an entry; expected 1 or 3"),
-        (lambda f: np.save(f / "LUT_s1_cr0.npy", np.array([{}], dtype=object)), r"LUT_s1_cr0\.npy is no table"),
+        (lambda f: np.save(f / "LUT_s1_cr0.npy", np.array([{}], dtype=object)), r"LUT_s1_cr0\.npy is not a table"),
     ],
 )
 def test_broken_folders_are_explained(tables, change, words) -> None:
