@@ -92,7 +92,7 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: P
         bars = stage_bars() if len(jobs) == 1 else None
         with watch(), told_to(bars), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
             started = time.perf_counter()
-            for job, outcome in pipelined(jobs, Job.read, partial(paint_all, painter), painter.write):
+            for job, outcome in pipelined(jobs, painter.read, partial(paint_all, painter), painter.write):
                 if manifest:
                     _note(manifest, job, outcome, time.perf_counter() - started)
                     started = time.perf_counter()

@@ -7,7 +7,7 @@ import re
 import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pictures.reading import STREAM, is_picture, read_picture
 from pictures.writing import BandedPicture, encode, write_picture
 from utils.errors import InputError
 from utils.files import check_regular, check_target, distinct_names, writing
+from utils.geometry.sizes import Size
 
 # Endings of inputs that are films whatever the output is called
 READ = {
@@ -60,14 +61,14 @@ class Job:
         """The file that `compare` writes, `out_compare.png` of `out.jpg`."""
         return self.target.with_name(f"{self.target.stem}_compare.png")
 
-    def read(self) -> Picture | Animation | None:
+    def read(self, rows: Callable[[Size], slice | None] | None = None) -> Picture | Animation | None:
         """An animation where the source is one and the format holds such; None of a tar, which is read while it is
-        painted. InputError as `read_picture`."""
+        painted. `rows` and InputError as `read_picture`."""
         if self.is_tar:
             return None
         source = sys.stdin.buffer.read() if str(self.source) == STREAM else self.source
         animation = read_animation(source) if self.form.is_animated else None
-        return animation or read_picture(source)
+        return animation or read_picture(source, rows=rows)
 
     def write(self, picture: Picture | BandedPicture | Animation, compression: int | None = None) -> list[str]:
         """As `write_picture`, also what it returns."""

@@ -14,7 +14,7 @@ from painting.jobs import Job
 from painting.lut_engine import LutEngine
 from painting.plan import Painted, plan
 from painting.request import Request
-from pictures.picture import Picture
+from pictures.picture import Animation, Picture
 from pictures.writing import BandedPicture, write_picture
 from utils import progress, system
 from utils.geometry.sizes import stretch_notice
@@ -38,6 +38,12 @@ class Painter:
     @cached_property
     def _torch(self) -> "TorchEngine":
         return load_torch_engine(self.request, self._output)
+
+    def read(self, job: Job) -> Picture | Animation | None:
+        """As `Job.read`; where the output is cropped, of a large picture no more rows than that needs."""
+        if self._luts or not self.request.crop:
+            return job.read()
+        return job.read(lambda size: self._torch.rows(self.request, size))
 
     def paint(self, job: Job, picture: Picture) -> Painted:
         """Upscale or warp a picture, and keep what the format of the job can hold; InputError where it cannot be
@@ -76,7 +82,7 @@ class Painter:
 
 def hints(request: Request, job: Job, picture: Picture) -> list[str]:
     """A line where another model suits a picture better: pixel art, and JPEG blocks, which networks enlarge."""
-    if request.model in FILTERS or request.is_warp or job.form.name == "film":
+    if request.model in FILTERS or request.is_warp or request.crop or job.form.name == "film":
         return []
     pixels = picture.pixels if picture.pixels.shape[2] > 1 else picture.pixels[..., 0]
     if pixels.dtype == np.uint8 and Image.fromarray(pixels).getcolors(FEW_COLOURS):

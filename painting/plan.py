@@ -65,7 +65,7 @@ class Plan:
 
     def needed(self, encoded: Size) -> int:
         """Bytes that it takes, about, when `encoded` pixels of the picture are encoded."""
-        held = math.prod(self.picture.size) * FLOAT * len(self.pixel_format.channels)
+        held = math.prod(encoded if self.request.crop else self.picture.size) * FLOAT * len(self.pixel_format.channels)
         return held + needed_memory(encoded, self.size if self.request.cmsr else self.window[2], self.pixel_format)
 
 

@@ -16,7 +16,7 @@ from models.cmsr.tables import ScaleTable, find_table
 from models.safeguards import reduces_nowhere
 from models.upscaler import MARGIN, Ensemble, Upscaler
 from painting.layers import alpha_upscaler, drawing, drawn_on, filled, paint, whole_grid
-from painting.plan import Painted, Plan, Window
+from painting.plan import Painted, Plan, Window, full_size, window_of
 from painting.request import Request
 from painting.sheets import comparison_sheet
 from pictures.picture import Picture
@@ -75,13 +75,16 @@ class TorchEngine:
 
     def paint(self, plan: Plan) -> Painted:
         """The plan's window, whole."""
-        request, layers = plan.request, Layers.of(plan.picture)
-        grid = whole_grid(request, plan.picture.size).window(*plan.window)
+        request, picture = plan.request, plan.picture
         beside, lines, covered = {}, [], None
-        if self.table:
-            layers = self._controlled(plan, layers, beside, lines)
+        if self.rows(request, picture.size) and can_strip(self.upscaler, picture, plan.size):
+            upscaler = self._upscaler_for(plan.pixel_format.depth)
+            (layers,) = strips(upscaler, picture, plan.size, plan.window, plan.window[2])
+        elif self.table:
+            layers = self._controlled(plan, Layers.of(picture), beside, lines)
         else:
-            layers, covered = drawn_on(grid, lambda grid: self._drawn(plan, layers, grid))
+            grid, whole = whole_grid(request, picture.size).window(*plan.window), Layers.of(picture)
+            layers, covered = drawn_on(grid, lambda grid: self._drawn(plan, whole, grid))
         if covered is not None and request.mask:
             beside[Path(request.mask)] = (covered * 255).round().byte().numpy()
         if covered is not None and covered.min() < 1:
@@ -114,6 +117,14 @@ class TorchEngine:
             filled(plan, layers)[0].pixels(made.depth, made.channels)
             for layers in strips(self._upscaler_for(made.depth), picture, plan.size, plan.window, block)
         )
+
+    def rows(self, request: Request, size: Size) -> slice | None:
+        """The rows of an (h, w) picture that the crop which is asked for is made of; None for all."""
+        if not request.crop or request.is_warp or request.cmsr or request.compare or not request.fast:
+            return None
+        whole = full_size(request, size)
+        pixels = pixels_for(self.upscaler, Grid.of_size(whole).window(*window_of(request, whole)), size)
+        return pixels and pixels.rows
 
     def encoded_size(self, plan: Plan) -> Size:
         """(h, w) of what is encoded of the picture."""

@@ -4,7 +4,7 @@ import io
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any
 
@@ -56,7 +56,7 @@ def png_header(size: tuple[int, int], kind: PixelFormat) -> bytes:
     return struct.pack(">IIBBBBB", size[1], size[0], kind.depth, PNG_COLOURS[kind.channels], 0, 0, 0)
 
 
-def png_chunks(content: bytes) -> Iterator[tuple[str, bytes, bytes]]:
+def png_chunks(content: Sequence) -> Iterator[tuple[str, bytes, bytes]]:
     """Names, data and checksums of the chunks of a PNG."""
     place = len(PNG_SIGNATURE)
     while place + 12 <= len(content):

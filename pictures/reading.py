@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import mmap
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pictures import deep, exr
 from pictures.colour import BT709, SRGB_CURVE, coded_profile, in_rgb, rgb_profile, srgb_of
+from pictures.cutting import cut
 from pictures.inventory import coding, left_out, mended
 from pictures.metadata import ORIENTATION, Metadata
 from pictures.picture import PEAKS, Picture, levels
@@ -123,15 +125,25 @@ def read_rgb(path: str | Path) -> np.ndarray:
     return np.repeat(pixels[:, :, :1], 3, axis=2) if pixels.shape[2] < 3 else np.ascontiguousarray(pixels[:, :, :3])
 
 
-def read_picture(source: str | Path | bytes, name: str | None = None) -> Picture:
+def read_picture(
+    source: str | Path | bytes, name: str | None = None, rows: Callable[[tuple[int, int]], slice | None] | None = None
+) -> Picture:
     """The picture of a file, or of a file's content, upright, with all its depth; `name` is what messages call it.
 
     Palettes are read as RGB (RGBA with transparent entries, grey where all entries are), 1 bit as grey, Lab as sRGB.
     Floats beyond [0, 1] are mapped to it, see `Picture.span`. Slight damage is mended, which is a loss. InputError for
     a file that is missing or no whole picture, floats that are no numbers, and one that needs more memory than is free.
+
+    `rows` says which of an (h, w) picture are needed, None for all: of a large PNG or TIFF the others may be zero.
     """
     name = name or name_of(source)
     with reading_errors(name):
+        if rows and (part := _part(source, rows)):
+            content, top, height = part
+            picture = _read(content, name)
+            pixels = np.zeros((height, *picture.pixels.shape[1:]), picture.pixels.dtype)
+            pixels[top : top + picture.size[0]] = picture.pixels
+            return replace(picture, pixels=pixels)
         content = source if isinstance(source, bytes) else check_regular(source, "picture").read_bytes()
         try:
             return _read(content, name)
@@ -143,6 +155,17 @@ def read_picture(source: str | Path | bytes, name: str | None = None) -> Picture
                 raise
             picture = _read(whole[0], name)
             return replace(picture, losses=(*picture.losses, whole[1]))
+
+
+def _part(source: str | Path | bytes, rows: Callable[[tuple[int, int]], slice | None]) -> tuple[bytes, int, int] | None:
+    """As `cut`, and the height of the whole; the file stays where it is."""
+    with opened(source) as file:
+        needed = rows((file.height, file.width))
+        if needed is None or isinstance(source, bytes):
+            return None
+        with open(source, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            part = cut(file, content, needed, lambda part: decoded(opened(part), part, str(source)).pixels)
+        return part and (*part, file.height)
 
 
 def _read(content: bytes, name: str) -> Picture:
