@@ -259,8 +259,8 @@ def test_a_warp_split_by_rows_has_each_position_once(monkeypatch, queries) -> No
 
 def test_a_matrix_faces_the_centre_of_a_picture() -> None:
     matrix = np.array([[1, 0, 3], [0, 1, 5], [0.002, 0.01, 1.0]])
-    facing = facing_matrix(matrix, (9, 31))
-    assert facing[2] @ [15, 4, 1] == pytest.approx(1)
+    facing = facing_matrix(matrix, (10, 32))
+    assert facing[2] @ [15.5, 4.5, 1] == pytest.approx(1)
     assert facing / facing[2, 2] == pytest.approx(matrix)
 
 
