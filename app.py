@@ -39,7 +39,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         "--public-url", metavar="URL", help="where a proxy shows the page to others, such as https://host/path/"
     )
     parser.add_argument("--threads", type=cli.count, metavar="N", help="that compute (default: one a core)")
-    cli.add_backend_option(parser)
+    cli.add_options(parser, "backend")
     return parser.parse_args(argv)
 
 

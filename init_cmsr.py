@@ -29,10 +29,9 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--scales", type=cli.numbers, help=f"target scales (default: the test_dataset's, or {TARGETS})")
     parser.add_argument("--measure", choices=MEASURES, default="intensity", help="what an LR pixel is judged by")
     parser.add_argument("--rule", choices=RULES, default="published", help="pooled: one error budget for all pictures")
-    cli.add_set_option(parser)
+    cli.add_options(parser, "set")
     parser.add_argument("--force", action="store_true", help="replace a table that was made otherwise")
-    cli.add_precision_option(parser, default="float32")
-    cli.add_device_options(parser)
+    cli.add_options(parser, "precision", *cli.DEVICE)
     return parser.parse_args(argv)
 
 

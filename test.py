@@ -29,7 +29,7 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
     parser = cli.Parser(prog="test.py", description="Scores of models on test sets, per picture and mean.")
     parser.add_argument("--config", help="YAML file, see configs/test-lmf")
     cli.add_model_options(parser, zoo(), nargs="+")
-    cli.add_set_option(parser)
+    cli.add_options(parser, "set")
     parser.add_argument("--scales", type=cli.scales, help="other scales than the config's, such as 2,3.5,3x1.5")
     measured = "psnr, ssim, mae, lpips, or any of pyiqa's where that is installed (default: the config's, or psnr ssim)"
     parser.add_argument("--metrics", nargs="+", metavar="NAME", help=measured)
@@ -40,11 +40,7 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace files of another call's results")
     parser.add_argument("--save-images", metavar="FOLDER", help="write every output picture below this folder")
     parser.add_argument("--again", metavar="JSON", help="measure what this results file holds again, and compare")
-    cli.add_fast_option(parser)
-    cli.add_cmsr_options(parser)
-    cli.add_backend_option(parser)
-    cli.add_precision_option(parser, default="float32")
-    cli.add_device_options(parser)
+    cli.add_options(parser, "fast", *cli.CMSR, "backend", "precision", *cli.DEVICE)
     return parser.parse_args(argv)
 
 

@@ -18,7 +18,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--name", help="name of the run (default: _ and the config's)")
     parser.add_argument("--tag", help="appended to the name")
     parser.add_argument("--save-root", default="save", help="folder of all runs")
-    cli.add_set_option(parser)
+    cli.add_options(parser, "set")
     parser.add_argument("--resume", action="store_true", help="continue the run of this name")
     parser.add_argument("--auto-resume", action="store_true", help="as --resume where there is a run, else start")
     parser.add_argument("--overwrite", action="store_true", help="delete the run of this name and start anew")
@@ -36,7 +36,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         metavar="MINUTES",
         help="under torchrun: how long processes wait for each other before they end",
     )
-    cli.add_device_options(parser)
+    cli.add_options(parser, *cli.DEVICE)
     return parser.parse_args(argv)
 
 

@@ -67,7 +67,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     )
     parser.add_argument("folder", nargs="?", help="pictures (default: those of --config)")
     parser.add_argument("--config", help="training config, whose crops the pictures have to hold")
-    cli.add_set_option(parser)
+    cli.add_options(parser, "set")
     return parser.parse_args(argv)
 
 

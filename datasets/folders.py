@@ -17,7 +17,8 @@ from utils.config import Count, FilePath, FolderPaths
 from utils.errors import InputError
 from utils.files import read_json
 from utils.geometry.grids import Size
-from utils.geometry.homographies import Homography, read_homography
+from utils.geometry.homographies import Homography
+from utils.geometry.matrices import matrix_of
 
 MATRIX_ENDINGS = (".pth", ".npy", ".txt")
 CACHES = ("none", "bin", "memmap", "in_memory")
@@ -191,7 +192,7 @@ class WarpedImageFolders(Dataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, Homography]:
         _, hr, matrix = self.pairs[index]
-        return self.lr[index], read_rgb(hr), read_homography(matrix)
+        return self.lr[index], read_rgb(hr), Homography(matrix_of(matrix))
 
 
 @register("mixture")

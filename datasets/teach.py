@@ -35,7 +35,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("--output", required=True, help="folder of the pairs OUTPUT/xSCALE/lr and OUTPUT/xSCALE/hr")
     parser.add_argument("--scales", type=cli.count, nargs="+", default=[4], help="by which pictures are reduced")
     parser.add_argument("--max-minutes", type=cli.positive, help="stop after so long (default: never)")
-    cli.add_device_options(parser)
+    cli.add_options(parser, *cli.DEVICE)
     return parser.parse_args(argv)
 
 

@@ -245,11 +245,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                 flag(each.name), default=None if settings.get("required") else each.default, **settings
             )
     cli.add_model_options(parser, zoo(), default=Request.model)
-    cli.add_fast_option(parser)
-    cli.add_cmsr_options(parser)
-    cli.add_backend_option(parser)
-    cli.add_precision_option(parser, default=Request.precision)
-    cli.add_device_options(parser)
+    cli.add_options(parser, "fast", *cli.CMSR, "backend", "precision", *cli.DEVICE)
+    parser.set_defaults(precision=Request.precision)
 
 
 def request_of(arguments: argparse.Namespace) -> Request:

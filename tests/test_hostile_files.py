@@ -23,7 +23,7 @@ from models.lerf.tables import tabulated
 from pictures.reading import read_rgb
 from tests.foreign import make_mmediting, make_network, small_model
 from utils.cli import explained
-from utils.geometry.homographies import read_homography
+from utils.geometry.matrices import matrix_of
 
 DAMAGES = st.tuples(
     st.sampled_from(["flip", "flip", "flip", "cut", "insert", "zeros", "copy", "empty", "prefix"]),
@@ -154,7 +154,7 @@ SUBJECTS: dict[str, tuple[Callable[[], Any], str, Callable[[], Any], bool]] = {
         for name in ("p.png", "p.jpg", "p.tif", "p.bmp", "p.webp", "p.gif")
     },
     **{
-        name: (lambda name=name: make_homography(name), name, lambda name=name: read_homography(name).matrix, False)
+        name: (lambda name=name: make_homography(name), name, lambda name=name: matrix_of(name).tolist(), False)
         for name in ("h.txt", "h.npy", "h.pth")
     },
 }

@@ -30,7 +30,7 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         "--seeds", type=cli.seed, nargs="+", default=[0, 1], help="all entries with the first one first"
     )
     parser.add_argument("--root", default="save/trials", help="folder of the runs and of the results")
-    cli.add_set_option(parser)
+    cli.add_options(parser, "set")
     return parser.parse_args(argv)
 
 

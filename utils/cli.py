@@ -191,82 +191,55 @@ def memory(text: str) -> int:
     return _value(text, parse, bool, "a size such as 2G or 500M")
 
 
-def add_set_option(parser: argparse.ArgumentParser) -> None:
-    """`--set`, changes of a config: several behind one, or the option several times."""
-    parser.add_argument(
-        "--set", action="extend", nargs="+", default=[], metavar="KEY.PATH=VALUE", help="change config values"
-    )
+SHARED: dict[str, dict[str, Any]] = {
+    "set": {
+        "action": "extend", "nargs": "+", "default": [], "metavar": "KEY.PATH=VALUE", "help": "change config values",
+    },
+    "ensemble": {
+        "action": "store_true", "help": "average over eight flips and turns of the picture, in eight times the time",
+    },
+    "upsampler": {
+        "metavar": "MODEL", "help": "LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2",
+    },
+    "fast": {
+        "type": boolean, "default": True, "metavar": "BOOL",
+        "help": "False samples position by position as in training and for warps: slower, the same picture",
+    },
+    "cmsr": {
+        "nargs": "?", "type": boolean, "const": True, "default": False, "metavar": "BOOL",
+        "help": "render easy regions lower",
+    },
+    "cmsr-path": {"metavar": "TABLE", "help": "scale2mod table (default: configs/cmsr/result/MODEL.yaml)"},
+    "cmsr-mse": {"type": float, "help": "take configs/cmsr/result/MODEL_MSE.yaml instead"},
+    "cmsr-from": {"type": float, "metavar": "SCALE", "help": "full rendering up to this scale (4 unless given)"},
+    "force": {"action": "store_true", "help": "use a table that was made for other weights"},
+    "backend": {
+        "choices": BACKENDS, "default": "auto",
+        "help": "native: C++ on a CPU; triton: kernels on a GPU; torch: PyTorch; auto: the first that works here",
+    },
+    "precision": {
+        "choices": PRECISIONS, "default": "float32",
+        "help": "of encoders; auto is bfloat16 where the processor multiplies it and the model loses at most 0.005 dB",
+    },
+    "device": {"default": "auto", "help": "auto, cpu, cuda, cuda:N or mps"},
+    "gpu": {"metavar": "N", "help": "GPU number, as in the published programs; the CPU where there is none"},
+    "threads": {
+        "type": count, "metavar": "N",
+        "help": "on a CPU (default: one a core, no more than the container's quota allows)",
+    },
+}  # fmt: skip
+CMSR = ("cmsr", "cmsr-path", "cmsr-mse", "cmsr-from", "force")
+DEVICE = ("device", "gpu", "threads")
 
 
-def add_fast_option(parser: argparse.ArgumentParser) -> None:
-    """`--fast`, a real boolean under the published programs' name."""
-    parser.add_argument(
-        "--fast",
-        type=boolean,
-        default=True,
-        metavar="BOOL",
-        help="False samples position by position as in training and for warps: slower, the same picture",
-    )
-
-
-def add_cmsr_options(parser: argparse.ArgumentParser) -> None:
-    """`--cmsr` and what goes with it, under the published programs' names."""
-    parser.add_argument(
-        "--cmsr", nargs="?", type=boolean, const=True, default=False, metavar="BOOL", help="render easy regions lower"
-    )
-    parser.add_argument(
-        "--cmsr-path", metavar="TABLE", help="scale2mod table (default: configs/cmsr/result/MODEL.yaml)"
-    )
-    parser.add_argument("--cmsr-mse", type=float, help="take configs/cmsr/result/MODEL_MSE.yaml instead")
-    parser.add_argument(
-        "--cmsr-from", type=float, metavar="SCALE", help="full rendering up to this scale (4 unless given)"
-    )
-    parser.add_argument("--force", action="store_true", help="use a table that was made for other weights")
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """The options of SHARED with these names, which several programs have."""
+    for name in names:
+        parser.add_argument(f"--{name}", **SHARED[name])
 
 
 def add_model_options(parser: argparse.ArgumentParser, shipped: Iterable[str], **model: Any) -> None:
-    """`--model`, one of the `shipped`, a file of a decoder or the name of a filter, and `--upsampler`."""
+    """`--model`, one of the `shipped`, a file of a decoder or the name of a filter, and what may go with it."""
     known = f"shipped model ({', '.join(shipped)}), checkpoint, folder of LeRF LUTs, or filter ({', '.join(FILTERS)})"
     parser.add_argument("--model", help=known, **model)
-    parser.add_argument(
-        "--upsampler", metavar="MODEL", help="LeRF-Net++: run a LeRF-Net on pictures that this model has enlarged by 2"
-    )
-    parser.add_argument(
-        "--ensemble",
-        action="store_true",
-        help="average over eight flips and turns of the picture, in eight times the time",
-    )
-
-
-def add_backend_option(parser: argparse.ArgumentParser) -> None:
-    """`--backend`, what computes."""
-    parser.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        default="auto",
-        help="native: C++ on a CPU; triton: kernels on a GPU; torch: PyTorch; auto: the first that works here",
-    )
-
-
-def add_precision_option(parser: argparse.ArgumentParser, default: str) -> None:
-    """`--precision`, what encoders compute in."""
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=default,
-        help="of encoders; auto is bfloat16 where the processor multiplies it and the model loses at most 0.005 dB",
-    )
-
-
-def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """`--device`, the published programs' `--gpu`, and `--threads`."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument(
-        "--gpu", metavar="N", help="GPU number, as in the published programs; the CPU where there is none"
-    )
-    parser.add_argument(
-        "--threads",
-        type=count,
-        metavar="N",
-        help="on a CPU (default: one a core, no more than the container's quota allows)",
-    )
+    add_options(parser, "upsampler", "ensemble")

@@ -21,7 +21,7 @@ from pictures.picture import Picture, PixelFormat
 from pictures.writing import encode
 from utils.errors import InputError, one_line
 from utils.geometry.grids import Size
-from utils.geometry.homographies import parse_homography
+from utils.geometry.matrices import matrix_of
 from utils.geometry.sizes import check_output_size
 from utils.system import check_memory, is_memory_error
 from web.drawing import DEFAULT
@@ -62,7 +62,7 @@ class Order:
         request = Request(
             size=size,
             crop=window and tuple(window),
-            homography=None if matrix is None else parse_homography(str(matrix)).matrix.numpy(),
+            homography=None if matrix is None else matrix_of(str(matrix), reads_files=False),
             background=None if matrix is None or format_of(f"x{ending}").has_alpha else "white",
             model=str(asked.get("model", DEFAULT)),
         )

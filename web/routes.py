@@ -16,7 +16,8 @@ from fastapi.responses import FileResponse, Response
 
 from pictures.formats import WRITTEN
 from pictures.reading import list_pictures
-from utils.geometry.homographies import parse_homography
+from utils.geometry.homographies import Homography
+from utils.geometry.matrices import matrix_of
 from utils.geometry.sizes import parse_scale
 from utils.system import is_memory_error
 from web.drawing import DEFAULT
@@ -194,7 +195,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
     async def warp(
         request: Request, upload: Shown, picture: str, matrix: str, width: int, height: int, model: str = DEFAULT
     ) -> Response:
-        homography = parse_homography(matrix)
+        homography = Homography(matrix_of(matrix, reads_files=False))
         content = await compute(
             request, (WARP,), lambda: studio.warp(picture, upload, model, homography, (height, width))
         )

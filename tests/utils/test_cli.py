@@ -29,7 +29,7 @@ def test_unknown_options_are_named_with_the_nearest(capsys, program, arguments, 
 
 def test_a_value_is_not_taken_for_an_option() -> None:
     parser = cli.Parser(prog="x")
-    cli.add_set_option(parser)
+    cli.add_options(parser, "set")
     parser.add_argument("--long-side")
     assert parser.parse_args(["--set", "long_side=2", "--set", "a=1"]).set == ["long_side=2", "a=1"]
     assert parser.parse_args(["--set", "long_side=2", "a=-1"]).set == ["long_side=2", "a=-1"]

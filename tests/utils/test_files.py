@@ -28,7 +28,7 @@ from utils.files import (
     read_text,
     writing,
 )
-from utils.geometry.homographies import read_homography
+from utils.geometry.matrices import matrix_of
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
@@ -172,7 +172,7 @@ def test_arrays_that_are_none(tmp_path) -> None:
     (tmp_path / "z.npz").rename(path)
     assert "is not a thing" in refusal(read_array, path)
     with pytest.raises(InputError, match=r"a\.npy"):
-        read_homography(path)
+        matrix_of(path)
 
 
 def test_archives_are_counted_before_they_are_unpacked(tmp_path) -> None:

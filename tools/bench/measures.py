@@ -49,7 +49,7 @@ def add_commands(commands: Any, common: cli.Parser) -> None:
             command.add_argument("--queries", type=cli.count, default=1024, help="positions per picture")
         else:
             command.add_argument("--scales", type=cli.scales, default="4,1.5,2,2.5,3x1.5,8", help="scales to render")
-            cli.add_backend_option(command)
+            cli.add_options(command, "backend")
         command.set_defaults(run=lambda arguments, run=run: {"figures": run(arguments)})
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from utils.files import atomic_file
 from utils.geometry.grids import CPU, Place, pixel_index, row_chunks
-from utils.geometry.matrices import check_homography, facing_matrix, matrix_of, rotation_matrix, window_matrix
+from utils.geometry.matrices import check_homography, facing_matrix, rotation_matrix, window_matrix
 from utils.geometry.sizes import Scale, Size, check_window
 
 # Stronger reductions do not stretch resampling kernels any further, because their cost grows with the square.
@@ -71,7 +72,7 @@ class WarpedGrid:
 
     def _from(self, top: int, left: int, size: Size) -> "WarpedGrid":
         matrix = window_matrix(self.homography.matrix.numpy(), top, left)
-        return replace(self, homography=Homography(torch.from_numpy(matrix)), size=size)
+        return replace(self, homography=Homography(matrix), size=size)
 
     def inside(self) -> Tensor:
         """Mask of output pixels whose centre lies inside the picture: (H, W) bool on the CPU."""
@@ -150,13 +151,14 @@ def _of_doubles(device: torch.device) -> torch.device:
 class Homography:
     """A map of input pixels (x, y, 1) to output pixels; the centres of pixels are whole numbers.
 
-    `matrix` (3, 3), kept in float64 on the CPU. Raises InputError for a singular matrix or values that are not finite.
+    `matrix` (3, 3), a tensor or an array (see `matrix_of` for texts and files), kept in float64 on the CPU. Raises
+    InputError for a singular matrix or values that are not finite.
     """
 
     matrix: Tensor
 
     def __post_init__(self) -> None:
-        matrix = self.matrix.detach().cpu().double()
+        matrix = torch.as_tensor(self.matrix, dtype=torch.float64, device="cpu")
         object.__setattr__(self, "matrix", matrix)
         check_homography(matrix.numpy())
 
@@ -164,13 +166,12 @@ class Homography:
     def scaling(cls, scale: Scale) -> "Homography":
         """Enlarging by (height factor, width factor) from the picture's upper left corner."""
         y, x = scale
-        matrix = [[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]
-        return cls(torch.tensor(matrix, dtype=torch.float64))
+        return cls(np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]))
 
     @classmethod
     def rotation(cls, degrees: float, size: Size, output_size: Size, scale: Scale = (1, 1)) -> "Homography":
         """Enlarging an (h, w) picture by `scale` and turning it counter-clockwise, centre to centre of the output."""
-        return cls(torch.from_numpy(rotation_matrix(degrees, size, output_size, scale)))
+        return cls(rotation_matrix(degrees, size, output_size, scale))
 
     def inverse(self) -> "Homography":
         return Homography(torch.linalg.inv(self.matrix))
@@ -186,13 +187,10 @@ class Homography:
 
     def interior(self, size: Size, output_size: Size, frame: int) -> Tensor:
         """Mask of output pixels whose nearest input pixel is at least `frame` pixels from the border: (H, W) bool."""
-        interior = torch.empty(output_size, dtype=torch.bool)
-        grid = self.grid(size, output_size)
-        for rows in row_chunks(output_size, QUERIES):
-            coord, interior[rows] = grid.positions(range(rows.start, rows.stop))
-            for position, n in zip(coord, size, strict=True):
-                pixel = (((position + 1) * n - 1) / 2).round()
-                interior[rows] &= (pixel >= frame) & (pixel <= n - 1 - frame)
+        coord, interior = self.grid(size, output_size).positions(range(output_size[0]))
+        for position, n in zip(coord, size, strict=True):
+            pixel = (((position + 1) * n - 1) / 2).round()
+            interior &= (pixel >= frame) & (pixel <= n - 1 - frame)
         return interior
 
     def cell(self, size: Size, largest_scale: float | None = None, largest_cell: float = LARGEST_CELL) -> Tensor:
@@ -215,22 +213,7 @@ class Homography:
         return (cell * 2 / torch.tensor(size)[:, None, None]).float()
 
 
-def read_homography(source: str | Path) -> Homography:
-    """The homography of a `.pth`, `.npy` or text file, or of text: nine numbers, row by row, with blanks or commas
-    between.
-
-    InputError when there is no such file, it holds something else, or the matrix is singular.
-    """
-    return Homography(torch.from_numpy(matrix_of(source)))
-
-
-def parse_homography(text: str) -> Homography:
-    """The homography of a text as `read_homography` takes it, which is never a file's name."""
-    return Homography(torch.from_numpy(matrix_of(text, reads_files=False)))
-
-
 def write_homography(path: str | Path, homography: Homography) -> None:
     """As text, three rows of three numbers; reading it gives the same matrix."""
-    rows = (" ".join(f"{value!r}" for value in row) for row in homography.matrix.tolist())
     with atomic_file(path) as temporary:
-        temporary.write_text("\n".join(rows) + "\n")
+        np.savetxt(temporary, homography.matrix.numpy(), "%.17g")

@@ -3,7 +3,6 @@
 import math
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from utils.files import read_array, read_tensors, read_text
 from utils.geometry.sizes import Scale, Size
 
 SINGULAR = 1e-12
-TENSORS = (".pth", ".pt", ".npy")
 
 
 def rotation_matrix(degrees: float, size: Size, output_size: Size, scale: Scale = (1, 1)) -> np.ndarray:
@@ -53,15 +51,14 @@ def matrix_of(source: str | Path | ArrayLike, reads_files: bool = True) -> np.nd
     InputError, which names the source, where it is none."""
     if not isinstance(source, str | Path):
         return check_homography(np.asarray(source, np.float64))
+    text = str(source)
+    is_file = isinstance(source, Path) or os.path.isfile(text) or not re.search(r"[,\s]", text.strip())
     try:
-        values = _read(Path(source)) if reads_files and _is_file(source) else _parse(str(source))
-        if values.dtype.kind not in "biuf":
-            raise InputError(f"a matrix is nine real numbers, not {values.dtype}")
-        if values.size != 9:
-            raise InputError(f"a matrix has nine numbers, row by row, not {values.size}")
+        values = _read(Path(source)) if reads_files and is_file else _parse(text)
+        if values.dtype.kind not in "biuf" or values.size != 9:
+            raise InputError(f"a matrix is nine numbers, row by row, not {values.size} ({values.dtype})")
         return check_homography(values.astype(np.float64).reshape(3, 3))
     except InputError as error:
-        text = str(source)
         raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None
 
 
@@ -77,26 +74,16 @@ def check_homography(matrix: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _is_file(source: str | Path) -> bool:
-    """Whether a file is meant: no text of nine numbers, which can be more than a file's name can hold."""
-    text = str(source)
-    with suppress(OSError):
-        if os.path.isfile(source):
-            return True
-    return Path(source).suffix in TENSORS or not ("," in text or len(text.split()) > 1)
-
-
 def _read(path: Path) -> np.ndarray:
     if not os.path.exists(path):
         raise InputError("no such file; give a .pth, .npy or text file, or nine numbers with commas between")
     if path.suffix == ".npy":
         return read_array(path, "file")
-    if path.suffix not in TENSORS:
+    if path.suffix not in (".pth", ".pt"):
         return _parse(read_text(path, "file"))
-    content = read_tensors(path, "file")
     try:
-        return np.asarray(content)
-    except (TypeError, ValueError, RuntimeError) as error:  # whatever else a file of tensors holds
+        return np.asarray(read_tensors(path, "file"))
+    except (TypeError, RuntimeError) as error:  # whatever else a file of tensors holds
         raise InputError(f"holds no matrix ({type(error).__name__}); expected nine numbers") from None
 
 

@@ -17,7 +17,8 @@ from pictures.reading import read_rgb
 from pictures.tensors import to_tensor
 from tests.golden_cases import FOLDER, arrays, assert_close, fill, manifest, painted
 from utils.geometry.grids import Grid
-from utils.geometry.homographies import Homography, read_homography
+from utils.geometry.homographies import Homography
+from utils.geometry.matrices import matrix_of
 
 CASES = manifest("lerf")
 KERNELS = {"gauss": SteerableGaussian(), "linear": AmplifiedLinear()}
@@ -126,7 +127,7 @@ def test_published_tables_on_warped_set5(shared, warp) -> None:
     upscaler = load_upscaler(shared / "data/lerf-g")
     for name, mpsnr in SCORES["warp"][warp].items():
         lr, hr = (to_tensor(read_rgb(shared / "data/Set5" / kind / name)) for kind in (warp, "HR"))
-        homography = read_homography((shared / "data/Set5" / warp / name).with_suffix(".pth"))
+        homography = Homography(matrix_of((shared / "data/Set5" / warp / name).with_suffix(".pth")))
         picture = warped(upscaler, lr, hr, homography)
         scores = measure_warped(picture, lr, hr, homography, find_protocol("lerf"))
         assert scores["mpsnr"] == pytest.approx(mpsnr, abs=0.005)

@@ -1,4 +1,4 @@
-"""Warps: positions, pixel sizes, and files that hold a matrix."""
+"""Warps: positions, pixel sizes, files that hold a matrix, and symmetries."""
 
 import numpy as np
 import pytest
@@ -12,9 +12,10 @@ from tests.golden_cases import assert_close
 from utils.errors import InputError
 from utils.geometry import homographies
 from utils.geometry.grids import Grid, cell_of, pixel_index
-from utils.geometry.homographies import Homography, read_homography, write_homography
-from utils.geometry.matrices import facing_matrix
+from utils.geometry.homographies import Homography, write_homography
+from utils.geometry.matrices import facing_matrix, matrix_of
 from utils.geometry.sizes import rotated_size
+from utils.geometry.symmetries import SYMMETRIES
 
 MATRIX = torch.tensor([[1.7, 0.15, 3.0], [-0.1, 1.9, 2.0], [0.002, -0.001, 1.0]], dtype=torch.float64)
 SPECS = {"lmliif": SMALL_LMLIIF, "liif": SMALL_LIIF, "lerf-g": {"name": "lerf-g", "args": {"nf": 4}}}
@@ -55,33 +56,41 @@ def test_scaling_equals_rendering_at_that_size(upscaler, scale) -> None:
     assert compared.float().mean() > 0.4
 
 
+def bicubic() -> Upscaler:
+    return Upscaler(models.make({"name": "bicubic"}))
+
+
 def test_shrinking_equals_rendering_smaller() -> None:
-    for name in ("bicubic", "lanczos"):
-        upscaler = Upscaler(models.make({"name": name}))
+    for upscaler in (bicubic(), Upscaler(models.make({"name": "lanczos"}))):
         latent = upscaler.encode(torch.rand(1, 3, 24, 36))
         warped = upscaler.render(latent, Homography.scaling((1 / 3, 1 / 2)).grid((24, 36), (8, 18)))
         assert_close(warped, upscaler.render(latent, (8, 18)), 1e-5)
 
 
+def turned(picture: torch.Tensor, degrees: float, size: tuple[int, int]) -> torch.Tensor:
+    """By a filter, about the centre, onto an output of that size."""
+    given = tuple(picture.shape[-2:])
+    return bicubic()(picture, Homography.rotation(degrees, given, size).grid(given, size))
+
+
 @pytest.mark.parametrize("quarter_turns", [1, 2])
 def test_quarter_turns_only_move_pixels(quarter_turns) -> None:
     picture = torch.rand(1, 3, 6, 9)
-    upscaler, degrees = Upscaler(models.make({"name": "bicubic"})), 90.0 * quarter_turns
-    size = rotated_size((6, 9), degrees)
-    grid = Homography.rotation(degrees, (6, 9), size).grid((6, 9), size)
-    assert grid.inside().all()
-    warped = upscaler(picture, grid)
+    warped = turned(picture, 90.0 * quarter_turns, rotated_size((6, 9), 90.0 * quarter_turns))
     assert_close(warped, torch.rot90(picture, quarter_turns, (2, 3)), 1e-5)
 
 
 def test_turning_back_and_forth_keeps_the_middle() -> None:
     blob = torch.linspace(-2, 2, 40)
     picture = torch.exp(-(blob[:, None] ** 2) - blob**2).expand(1, 3, 40, 40)
-    upscaler = Upscaler(models.make({"name": "bicubic"}))
-    size = rotated_size((40, 40), 30)
-    there = upscaler(picture, Homography.rotation(30, (40, 40), size).grid((40, 40), size))
-    back = upscaler(there, Homography.rotation(-30, size, (40, 40)).grid(size, (40, 40)))
+    back = turned(turned(picture, 30, rotated_size((40, 40), 30)), -30, (40, 40))
     assert psnr(back[..., 8:-8, 8:-8], picture[..., 8:-8, 8:-8]) > 45
+
+
+def sent(matrix: torch.Tensor, x: float, y: float) -> torch.Tensor:
+    """Where a matrix sends a pixel, (x, y)."""
+    moved = matrix @ torch.tensor([x, y, 1], dtype=torch.float64)
+    return moved[:2] / moved[2]
 
 
 def test_positions_are_where_the_matrix_sends_them() -> None:
@@ -96,8 +105,7 @@ def test_positions_are_where_the_matrix_sends_them() -> None:
         assert torch.equal(inside, grid.inside())
         coord = coord.permute(2, 0, 1).double()
         for y, x in ((5, 6), (13, 17), (0, 0)):
-            sent = MATRIX @ torch.tensor([x, y, 1], dtype=torch.float64)
-            column, row = (sent[:2] / sent[2]).tolist()
+            column, row = sent(MATRIX, x, y).tolist()
             nearest = coord[:, round(row), round(column)]
             assert inside[round(row), round(column)]
             assert (((nearest + 1) * torch.tensor(size) - 1) / 2 - torch.tensor([y, x])).abs().max() < 0.6
@@ -107,15 +115,11 @@ def test_positions_are_where_the_matrix_sends_them() -> None:
 def test_cells_are_the_derivative_of_the_inverse() -> None:
     homography, size = Homography(MATRIX), (14, 18)
     cell = homography.cell(size).double() * torch.tensor(size)[:, None, None] / 2
-
-    def back(x: float, y: float) -> torch.Tensor:
-        sent = torch.linalg.inv(MATRIX) @ torch.tensor([x, y, 1], dtype=torch.float64)
-        return sent[:2] / sent[2]
-
+    inverse = torch.linalg.inv(MATRIX)
     for y, x in ((3, 4), (12, 15)):
-        sent = MATRIX @ torch.tensor([x, y, 1], dtype=torch.float64)
-        u, v = (sent[:2] / sent[2]).tolist()
-        by_u, by_v = back(u + 0.5, v) - back(u - 0.5, v), back(u, v + 0.5) - back(u, v - 0.5)
+        u, v = sent(MATRIX, x, y).tolist()
+        by_u = sent(inverse, u + 0.5, v) - sent(inverse, u - 0.5, v)
+        by_v = sent(inverse, u, v + 0.5) - sent(inverse, u, v - 0.5)
         expected = torch.hypot(by_u, by_v).flip(0)
         assert_close(cell[:, y, x], expected, 1e-3)
 
@@ -149,20 +153,22 @@ def test_the_interior_is_a_frame_smaller() -> None:
 @pytest.mark.parametrize("name", ["m.txt", "m.npy", "m.pth"])
 def test_files_round_trip(tmp_path, name) -> None:
     path = tmp_path / name
-    if name == "m.txt":
-        write_homography(path, Homography(MATRIX))
-    elif name == "m.npy":
-        np.save(path, MATRIX.numpy())
-    else:
-        torch.save(MATRIX, path)
-    assert torch.equal(read_homography(path).matrix, MATRIX)
+    write_homography(tmp_path / "m.txt", Homography(MATRIX))
+    np.save(tmp_path / "m.npy", MATRIX.numpy())
+    torch.save(MATRIX, tmp_path / "m.pth")
+    assert torch.equal(Homography(matrix_of(path)).matrix, MATRIX)
+    for content in (b"\xff\xfe\x00junk", b"1 2 3"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=name) as caught:
+            matrix_of(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_matrices_as_text() -> None:
-    assert torch.equal(read_homography("2,0,0.5,0,2,0.5,0,0,1").matrix, Homography.scaling((2, 2)).matrix)
-    assert torch.equal(
-        read_homography("[[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]]").matrix, Homography.scaling((2, 2)).matrix
-    )
+    for text in ("2,0,0.5,0,2,0.5,0,0,1", "[[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]]"):
+        assert torch.equal(Homography(matrix_of(text)).matrix, Homography.scaling((2, 2)).matrix)
+    long = ",".join(f"{value:.60f}" for value in MATRIX.flatten().tolist())  # no file's name
+    assert np.allclose(matrix_of(long), MATRIX)
 
 
 @pytest.mark.parametrize(
@@ -180,22 +186,8 @@ def test_matrices_as_text() -> None:
 )
 def test_what_is_no_homography_is_explained(text, words) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        read_homography(text)
+        matrix_of(text)
     assert text[:70] in str(caught.value)
-
-
-def test_long_numbers_are_text_not_a_file_name() -> None:
-    text = ",".join(f"{value:.60f}" for value in MATRIX.flatten().tolist())
-    assert torch.allclose(read_homography(text).matrix, MATRIX)
-
-
-@pytest.mark.parametrize("name", ["m.txt", "m.npy", "m.pth"])
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00junk", b"1 2 3"])
-def test_broken_files_are_named(tmp_path, name, content) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=name) as caught:
-        read_homography(tmp_path / name)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("factor", [1e-10, -1e-7, 1e13, -2.0])
@@ -209,10 +201,9 @@ def test_a_common_factor_changes_nothing(factor) -> None:
     assert_close(scaled_coord, coord, 1e-9)
 
 
-def test_tiny_and_huge_units_are_not_singular() -> None:
-    Homography(torch.diag(torch.tensor([1e-3, 1e-3, 1.0])))
-    Homography(torch.tensor([[2.0, 0, 1e5], [0, 2, 1e5], [0, 0, 1]]))
-    Homography(torch.tensor([[1.0, 0, 1e8], [0, 1, 1e8], [0, 0, 1]]))
+@pytest.mark.parametrize(("factor", "shift"), [(1e-3, 0), (2, 1e5), (1, 1e8)])
+def test_tiny_and_huge_units_are_not_singular(factor, shift) -> None:
+    Homography(torch.tensor([[factor, 0, shift], [0, factor, shift], [0, 0, 1]]))
 
 
 @pytest.mark.parametrize("degrees", [90.0, 123.4])
@@ -221,11 +212,10 @@ def test_rotated_pictures_fit(degrees) -> None:
     homography = Homography.rotation(degrees, (30, 50), size, (2, 1.5))
     corners = torch.tensor([[-0.5, 49.5, 49.5, -0.5], [-0.5, -0.5, 29.5, 29.5], [1, 1, 1, 1]], dtype=torch.float64)
     x, y, _ = homography.matrix @ corners
-    assert x.min() >= -0.5 - 1e-6
-    assert x.max() <= size[1] - 0.5 + 1e-6
-    assert y.min() >= -0.5 - 1e-6
-    assert y.max() <= size[0] - 0.5 + 1e-6
-    assert size[0] - (y.max() - y.min()) < 1
+    for side, ends in zip(size, (y, x), strict=True):
+        assert ends.min() >= -0.5 - 1e-6
+        assert ends.max() <= side - 0.5 + 1e-6
+        assert side - (ends.max() - ends.min()) < 1
     assert Grid.of_size(size).size == size
 
 
@@ -269,3 +259,12 @@ def test_a_window_of_a_warp_has_the_positions_of_its_place() -> None:
     window = grid.window(4, 7, (11, 13))
     for whole, part in zip(grid.positions(range(30)), window.positions(range(11)), strict=True):
         assert (whole[..., 4:15, 7:20].double() - part.double()).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES, ids=str)
+def test_a_warp_stays_and_a_grid_turns_with_its_picture(symmetry) -> None:
+    upscaler, image = bicubic(), torch.rand(1, 3, 9, 14)
+    for grid in (Grid.of_size((18, 21)), Homography(MATRIX).grid((9, 14), (12, 19))):
+        expected = upscaler.render(upscaler.encode(image), grid)
+        turned = upscaler.render(upscaler.encode(symmetry.of_picture(image)), symmetry.of_grid(grid))
+        assert (symmetry.undone(turned, grid) - expected).abs().max() < 1e-5
