@@ -5,9 +5,9 @@ PyTorch is imported by who needs it: with pytest-xdist, the process that hands o
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from PIL import Image
 from models.native import compiling
 from painting.lut_engine import find_library
 from utils.errors import InputError
+from utils.progress import Advance
 
 SHARED = Path(__file__).parents[2] / "shared"
 SMALL_LMLIIF = {
@@ -122,3 +123,21 @@ def pictures(tmp_path: Path) -> Path:
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in a folder of the test's own, so that relative paths land there."""
     monkeypatch.chdir(tmp_path)
+
+
+class Listener:
+    """Who listens to long work: remembers stages and what they come to, what is counted in each, how many are over."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, float]] = []
+        self.counted: list[list[float]] = []
+        self.ended = 0
+
+    @contextmanager
+    def __call__(self, name: str, total: float) -> Iterator[Advance]:
+        self.stages.append((name, total))
+        self.counted.append([])
+        try:
+            yield self.counted[-1].append
+        finally:
+            self.ended += 1

@@ -25,7 +25,7 @@ from PIL import Image
 import train
 from models.checkpoints.loading import load_checkpoint
 from tests.conftest import SMALL_LMLIIF
-from tests.forks import ended, fork
+from tests.several import ended, fork
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # The exit statuses that each leads to; before it listens, SIGTERM ends a program at once.

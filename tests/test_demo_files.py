@@ -24,9 +24,9 @@ from pictures.reading import read_rgb
 from pictures.writing import write_picture
 from tests.commands import ROOT, call, mistake
 from tests.demos import run
-from tests.foreign import small_model
-from tests.forks import ended, fork
 from tests.pictures.making import noise
+from tests.registered import small_model
+from tests.several import ended, fork
 from utils import cli
 from utils.system import settle_threads
 

@@ -21,7 +21,7 @@ from models.checkpoints.safetensors_files import save_safetensors
 from models.cmsr.tables import load_table
 from models.lerf.tables import tabulated
 from pictures.reading import read_rgb
-from tests.foreign import make_mmediting, make_network, small_model
+from tests.registered import make_mmediting, make_network, small_model
 from utils.cli import explained
 from utils.geometry.matrices import matrix_of
 

@@ -18,8 +18,7 @@ from models.checkpoints.loading import load_checkpoint
 from tests import dying_train
 from tests.commands import ROOT, call, mistake
 from tests.faults import equal
-from tests.forks import ended, fork
-from tests.several import in_processes, kill_at
+from tests.several import ended, fork, in_processes, kill_at
 from tests.trainings import checkpoint_of, train_config
 from training import loop
 

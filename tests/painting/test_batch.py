@@ -15,7 +15,7 @@ from painting.batch import stage_bars
 from pictures.picture import Picture
 from pictures.writing import write_picture
 from tests.commands import call
-from tests.listener import Listener
+from tests.conftest import Listener
 from tests.pictures.making import noise
 from tests.registered import small_spec
 from utils import progress

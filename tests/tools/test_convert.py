@@ -16,8 +16,7 @@ from models.registry import weights_hash
 from models.zoo import resolve
 from tests.commands import call, mistake
 from tests.conftest import SMALL_LMLIIF
-from tests.foreign import make_mmediting, make_network
-from tests.registered import small_spec
+from tests.registered import make_mmediting, make_network, small_spec
 from tools import convert, export_lut
 
 pytestmark = pytest.mark.usefixtures("empty_folder")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.listener import Listener
+from tests.conftest import Listener
 from utils import progress
 
 
