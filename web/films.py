@@ -11,6 +11,7 @@ from threading import Timer
 from time import monotonic
 from typing import Any
 
+from utils import cli
 from utils.errors import InputError, one_line
 from utils.files import PROJECT
 from utils.geometry.sizes import Scale, scale_text
@@ -124,13 +125,14 @@ def make(sender: Connection, most: int, arguments: list[str]) -> None:
         yield advance
 
     try:
-        from demo import parse_arguments
         from painting.films import paint_film
         from painting.jobs import find_film
         from painting.painter import Painter
-        from painting.request import request_of
+        from painting.request import add_options, request_of
 
-        request = request_of(parse_arguments(arguments))
+        parser = cli.Parser()
+        add_options(parser)
+        request = request_of(parser.parse_args(arguments))
         with told_to(sent):
             _, damage = paint_film(find_film(request), Painter(request), request)
         sender.send(one_line(damage or ""))
