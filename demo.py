@@ -60,10 +60,9 @@ def paint_film(film: FilmJob, request: Request) -> None:
     resolve_all([request.model, request.upsampler])
     from painting import films
     from painting.batch import stage_bars
-    from painting.painter import Painter
 
     with progress.told_to(stage_bars()):
-        said, damage = films.paint_film(film, Painter(request), request)
+        said, damage = films.paint_film(film, request)
     print(printable(said))
     if damage:
         print(printable(damage), file=sys.stderr)

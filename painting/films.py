@@ -25,10 +25,11 @@ WITHOUT_EFFECT = ("input", "output", "resume", "overwrite", "skip_existing", "th
 Pixels = tuple[np.ndarray, int, int]  # of a frame, its time, its duration
 
 
-def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, str | None]:
+def paint_film(film: FilmJob, request: Request) -> tuple[str, str | None]:
     """Write the film that is made of another; says what was done, and why it ends early where the film is damaged.
     InputError as `Painter.paint`, and, with `--strict`, for a damaged film."""
-    description = describe(film.source)
+    description = describe(film.source)  # before a model is loaded
+    painter = Painter(request)
     job = Job(film.source, film.target, film.form)
     target = film.target.resolve()
     segments = Segments(target)

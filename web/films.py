@@ -127,14 +127,13 @@ def make(sender: Connection, most: int, arguments: list[str]) -> None:
     try:
         from painting.films import paint_film
         from painting.jobs import find_film
-        from painting.painter import Painter
         from painting.request import add_options, request_of
 
         parser = cli.Parser()
         add_options(parser)
         request = request_of(parser.parse_args(arguments))
         with told_to(sent):
-            _, damage = paint_film(find_film(request), Painter(request), request)
+            _, damage = paint_film(find_film(request), request)
         sender.send(one_line(damage or ""))
     except InputError as error:
         sender.send(one_line(str(error)))
