@@ -68,7 +68,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         kept = [key for key in ("model", *KEPT) if key in metadata]
         content = {key: metadata[key] if key in TEXTS else _of_json(key, metadata[key]) for key in kept}
         spec = content["model"]
-        if not isinstance(spec, dict) or "sd" in spec:
+        if not isinstance(spec, dict) or "sd" in spec or not isinstance(spec.get("args") or {}, dict):
             raise InputError(f"its metadata describe a model by {shortened(spec)}; expected {{name, args}}")
         check_layout(content)
     except InputError as error:
