@@ -11,7 +11,7 @@ from models.checkpoints.exported import ExportedModel
 from models.checkpoints.lerf import pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.networks import NETWORK, SpandrelNetwork, network_spec
-from models.checkpoints.safetensors_files import check_layout, is_safetensors, load_safetensors, read_metadata, reading
+from models.checkpoints.safetensors_files import check_layout, is_safetensors, load_safetensors, opened, read_metadata
 from models.computing import choose
 from models.continuous import ContinuousModel
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
@@ -78,10 +78,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 def _load_safetensors(path: Path) -> dict[str, Any]:
     """Of a file of this project, or another one's parameters."""
     if "model" not in read_metadata(path):
-        from safetensors.torch import load
-
-        with reading(path) as file:
-            return {"model": {"name": NETWORK, "sd": load(file.read())}}
+        with opened(path, "pt") as file:
+            return {"model": {"name": NETWORK, "sd": {name: file.get_tensor(name) for name in sorted(file.keys())}}}
     content = load_safetensors(path)
     parameters = {name: torch.from_numpy(array.copy()) for name, array in content["model"]["sd"].items()}
     return {**content, "model": {**content["model"], "sd": parameters}}

@@ -7,11 +7,10 @@ PyTorch.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 LICENCE, PRECISION = TEXTS = ("licence", "precision")
 KEPT = ("data_norm", "trained_scales", "tables", "figures", *TEXTS)  # of a checkpoint, beside its model
-LONGEST_HEADER = 1 << 23  # bytes; that of SwinIR, which has most parameters, takes 100 KB
 LENGTH_BYTES = 8  # in front of the header
 
 
@@ -60,12 +58,9 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
 
     InputError when the header lies or is too long, tensors or metadata were changed since, or there is no model.
     """
-    path = check_regular(path, "checkpoint")
-    with reading(path) as file:
-        header, metadata = _header(file, path)
-        from safetensors.numpy import load
-
-        arrays = dict(sorted(load(header + file.read()).items()))
+    with opened(path) as file:
+        metadata = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
     try:
         check_hash(metadata, _hash(arrays, {key: value for key, value in metadata.items() if key != HASH}))
         if "model" not in metadata:
@@ -90,16 +85,19 @@ def check_layout(content: Mapping[str, Any]) -> None:
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of such a file, unchecked but for being texts; InputError when its header cannot be read."""
-    path = check_regular(path, "checkpoint")
-    with reading(path) as file:
-        return _header(file, path)[1]
+    with opened(path) as file:
+        return file.metadata() or {}
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[BinaryIO]:
-    """The file at `path`; whatever a hostile one makes the library raise in the block becomes InputError."""
+def opened(path: str | Path, framework: str = "numpy") -> Iterator[Any]:
+    """The file at `path` by the library, whose arrays are NumPy's or, of the framework "pt", PyTorch's tensors;
+    whatever a hostile one makes it raise in the block becomes InputError."""
+    path = check_regular(path, "checkpoint")
+    from safetensors import safe_open  # imported here: most commands read no such file
+
     try:
-        with open(path, "rb") as file:
+        with safe_open(path, framework) as file:
             yield file
     except OSError as error:
         raise InputError(f"checkpoint {path} cannot be read: {error.strerror}") from None
@@ -107,18 +105,6 @@ def reading(path: Path) -> Iterator[BinaryIO]:
         raise
     except Exception as error:  # the library's own error derives from Exception
         raise InputError(f"{path} is no .safetensors, or damaged: {shortened(str(error))}") from None
-
-
-def _header(file: BinaryIO, path: Path) -> tuple[bytes, dict[str, str]]:
-    """The bytes in front of the values, and the metadata in them."""
-    length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-    if length > min(LONGEST_HEADER, os.fstat(file.fileno()).st_size - LENGTH_BYTES):
-        raise InputError(f"{path} is no .safetensors: its header would have {length:,} bytes")
-    header = file.read(length)
-    metadata = dict(json.loads(header).get("__metadata__", {}))
-    if not all(isinstance(text, str) for text in metadata.values()):
-        raise ValueError("its metadata are no texts")
-    return length.to_bytes(LENGTH_BYTES, "little") + header, metadata
 
 
 def _in_order(content: bytes) -> bytes:

@@ -85,8 +85,13 @@ def spans(length: int) -> list[slice]:
 
 
 def pad_to_multiple(features: Tensor, multiple: int) -> Tensor:
-    """Pad below and at the right to a multiple of pixels, by reflection where the picture is large enough for it."""
-    height, width = features.shape[-2:]
-    below, right = -height % multiple, -width % multiple
-    reflects = is_exporting() or (below < height and right < width)
-    return F.pad(features, (0, right, 0, below), mode="reflect" if reflects else "replicate")
+    """(B, C, h, w) -> (B, C, H, W), multiples of `multiple`: reflected below and to the right.
+
+    A map that is too small for that is reflected whole, and then its last row or column is replicated.
+    """
+    pads = [-n % multiple for n in features.shape[2:]]
+    if is_exporting():  # for pictures of at least `multiple`
+        return F.pad(features, (0, pads[1], 0, pads[0]), mode="reflect")
+    below, right = (min(pad, n - 1) for pad, n in zip(pads, features.shape[2:], strict=True))
+    features = F.pad(features, (0, right, 0, below), mode="reflect")
+    return F.pad(features, (0, pads[1] - right, 0, pads[0] - below), mode="replicate")

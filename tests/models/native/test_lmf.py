@@ -62,13 +62,13 @@ def test_native_equals_portable(spec, batch, input_size, size, seed) -> None:
     image, cell = torch.rand(batch, 3, *input_size) * 2 - 1, cell_of(size).expand(batch, 2)
     grid, coord = Grid.of_size(size), torch.rand(batch, 37, 2) * 2.2 - 1.1
     with torch.inference_mode():
-        latent = model.encode(image)
+        latent, first = model.encode(image), model.encode(image[:1])
         field = model.field(latent, cell)
         measured = model.intensity(field)
         levels = [Level(1, float(measured.quantile(0.3)) + 1e-4), Level(50, 1)]
 
         def results(backend: str) -> list[torch.Tensor]:
-            controlled = render_controlled(Upscaler(model, backend=backend), latent, size, levels).picture
+            controlled = render_controlled(Upscaler(model, backend=backend), first, size, levels).picture
             with backends.using(backend):
                 return [painted(model, field, grid), model.sample(field, coord), controlled]
 
