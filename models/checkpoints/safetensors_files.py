@@ -78,8 +78,8 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
 
 def check_layout(content: Mapping[str, Any]) -> None:
     """InputError where a checkpoint's LUTs are not laid out as they are read here, by what it says in `tables`."""
-    args = content["model"].get("args") or {}
-    if content.get("tables") not in (None, layout(args.get("modes", "sct"), args.get("kernel", "gauss"))):
+    tables, args = content.get("tables"), content["model"].get("args") or {}
+    if tables is not None and tables != layout(args.get("modes", "sct"), args.get("kernel", "gauss")):
         raise InputError("its LUTs have another layout ('tables') than LeRF's; export them by tools.export_lut")
 
 
