@@ -11,6 +11,8 @@ from threading import Timer
 from time import monotonic
 from typing import Any
 
+from painting.jobs import READ, find_film
+from painting.request import add_options, request_of
 from utils import cli
 from utils.errors import InputError, one_line
 from utils.files import PROJECT
@@ -24,7 +26,6 @@ FILM_SECONDS = 1800  # in which a film has to be made
 FILM_IDLE = 30  # seconds in which nobody asks for a film, after which it makes room for another
 MOST_FILMS = 1  # that are made at a time
 FILM_MEMORY = 6 << 30  # bytes of address space beside the memory budget, most of it PyTorch's libraries
-ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
 
 
 class Film:
@@ -32,8 +33,8 @@ class Film:
 
     def __init__(self, content: bytes, name: str, model: str, scale: Scale, memory: int):
         source = Path(safe_name(name))
-        if source.suffix.lower() not in ENDINGS:
-            raise Refused(f"{source} is not a film that can be read here; send {', '.join(ENDINGS)}", 415)
+        if source.suffix.lower() not in READ:
+            raise Refused(f"{source} is not a film that can be read here; send {', '.join(sorted(READ))}", 415)
         self.name, self.file = secrets.token_urlsafe(12), f"{source.stem}_x{scale_text(scale)}.mp4"
         self.error, self._done = "", 0.0
         self._answer: str | None = None
@@ -126,8 +127,6 @@ def make(sender: Connection, most: int, arguments: list[str]) -> None:
 
     try:
         from painting.films import paint_film
-        from painting.jobs import find_film
-        from painting.request import add_options, request_of
 
         parser = cli.Parser()
         add_options(parser)

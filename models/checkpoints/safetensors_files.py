@@ -61,7 +61,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
     with opened(path) as file:
         metadata = file.metadata() or {}
         arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    try:
+    with describing(path):
         check_hash(metadata, _hash(arrays, {key: value for key, value in metadata.items() if key != HASH}))
         if "model" not in metadata:
             raise InputError("its metadata describe no model; expected a file by train.py or tools.convert")
@@ -71,15 +71,13 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         if not isinstance(spec, dict) or "sd" in spec or not isinstance(spec.get("args") or {}, dict):
             raise InputError(f"its metadata describe a model by {shortened(spec)}; expected {{name, args}}")
         check_layout(content)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     return {**content, "model": {**spec, "sd": arrays}}
 
 
 def check_layout(content: Mapping[str, Any]) -> None:
     """InputError where a checkpoint's LUTs are not laid out as they are read here, by what it says in `tables`."""
-    args = content["model"].get("args") or {}
-    if content.get("tables") not in (None, layout(args.get("modes", "sct"), args.get("kernel", "gauss"))):
+    tables, args = content.get("tables"), content["model"].get("args") or {}
+    if tables is not None and tables != layout(args.get("modes", "sct"), args.get("kernel", "gauss")):
         raise InputError("its LUTs have another layout ('tables') than LeRF's; export them by tools.export_lut")
 
 
@@ -87,6 +85,17 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of such a file, unchecked but for being texts; InputError when its header cannot be read."""
     with opened(path) as file:
         return file.metadata() or {}
+
+
+@contextmanager
+def describing(path: Path) -> Iterator[None]:
+    """Within the block, whatever the content of a file may make fail becomes InputError that names the file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path} describes a model that cannot be built: {shortened(error)}") from None
 
 
 @contextmanager
@@ -100,7 +109,7 @@ def opened(path: str | Path, framework: str = "numpy") -> Iterator[Any]:
         with safe_open(path, framework) as file:
             yield file
     except OSError as error:
-        raise InputError(f"checkpoint {path} cannot be read: {error.strerror}") from None
+        raise InputError(f"checkpoint {path} cannot be read: {error.strerror or error}") from None
     except InputError:
         raise
     except Exception as error:  # the library's own error derives from Exception
