@@ -39,14 +39,8 @@ def lmf(name: str, hidden: int = 16, depth: int = 2, scale: bool = True, shift: 
     shape = {"hidden_dim": hidden, "hidden_depth": depth, "mod_scale": scale, "mod_shift": shift}
     imnet = {"name": "lmmlp", "args": shape}
     if name == "lmciaosr":
-        networks = {
-            "prenet_q": SMALL_MLP,
-            "hypernet_q": SMALL_MLP,
-            "imnet_q": imnet,
-            "imnet_k": SMALL_MLP,
-            "imnet_v": SMALL_MLP,
-        }
-        return {"name": name, "args": {"encoder": SMALL_ENCODER, **networks, **arguments}}
+        networks = dict.fromkeys(("prenet_q", "hypernet_q", "imnet_k", "imnet_v"), SMALL_MLP)
+        return {"name": name, "args": {"encoder": SMALL_ENCODER, "imnet_q": imnet, **networks, **arguments}}
     args = {"encoder_spec": SMALL_ENCODER, "imnet_spec": imnet, "hypernet_spec": SMALL_MLP}
     return {"name": name, "args": {**args, **arguments}}
 

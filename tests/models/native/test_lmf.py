@@ -36,9 +36,8 @@ def specs(draw) -> dict:
     if name != "lmciaosr":
         own |= {"local_ensemble": draw(st.booleans()), "cell_decode": draw(st.booleans())}
         own |= {"hidden_dim": 20} if name == "lmlte" else {"lr_skip": draw(st.booleans())}
-    return native_cases.lmf(
-        name, draw(st.sampled_from([16, 16, 8, 24, 6])), draw(st.integers(1, 4)), scale, shift, **own
-    )
+    shape = draw(st.sampled_from([16, 16, 8, 24, 6])), draw(st.integers(1, 4)), scale, shift
+    return native_cases.lmf(name, *shape, **own)
 
 
 @examples(60)
