@@ -61,7 +61,7 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
     with opened(path) as file:
         metadata = file.metadata() or {}
         arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    try:
+    with describing(path):
         check_hash(metadata, _hash(arrays, {key: value for key, value in metadata.items() if key != HASH}))
         if "model" not in metadata:
             raise InputError("its metadata describe no model; expected a file by train.py or tools.convert")
@@ -71,8 +71,6 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
         if not isinstance(spec, dict) or "sd" in spec or not isinstance(spec.get("args") or {}, dict):
             raise InputError(f"its metadata describe a model by {shortened(spec)}; expected {{name, args}}")
         check_layout(content)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     return {**content, "model": {**spec, "sd": arrays}}
 
 
@@ -90,6 +88,17 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 @contextmanager
+def describing(path: Path) -> Iterator[None]:
+    """Within the block, whatever the content of a file may make fail becomes InputError that names the file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path} describes a model that cannot be built: {shortened(error)}") from None
+
+
+@contextmanager
 def opened(path: str | Path, framework: str = "numpy") -> Iterator[Any]:
     """The file at `path` by the library, whose arrays are NumPy's or, of the framework "pt", PyTorch's tensors;
     whatever a hostile one makes it raise in the block becomes InputError."""
@@ -100,7 +109,7 @@ def opened(path: str | Path, framework: str = "numpy") -> Iterator[Any]:
         with safe_open(path, framework) as file:
             yield file
     except OSError as error:
-        raise InputError(f"checkpoint {path} cannot be read: {error.strerror}") from None
+        raise InputError(f"checkpoint {path} cannot be read: {error.strerror or error}") from None
     except InputError:
         raise
     except Exception as error:  # the library's own error derives from Exception

@@ -60,9 +60,9 @@ def test_the_networks_own_picture_at_its_scale_then_lanczos(path) -> None:
 def test_formats_and_where_parameters_lie(path, tmp_path) -> None:
     expected, state = load_upscaler(path)(PICTURE, (30, 30)), compact().state_dict()
     save_file({name: value.half() for name, value in state.items()}, tmp_path / "half.safetensors")
-    torch.save(state, tmp_path / "bare.pth")
+    torch.save(state, tmp_path / "bare.weights")
     torch.save({"model": state}, tmp_path / "model.pt")
-    for name, tolerance in (("half.safetensors", 1e-3), ("bare.pth", 0), ("model.pt", 0)):
+    for name, tolerance in (("half.safetensors", 1e-3), ("bare.weights", 0), ("model.pt", 0)):
         assert torch.allclose(load_upscaler(tmp_path / name)(PICTURE, (30, 30)), expected, atol=tolerance, rtol=0)
 
 
