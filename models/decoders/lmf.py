@@ -21,8 +21,8 @@ from models.native.lmf import RenderStage
 from models.registry import make
 from utils import progress
 from utils.errors import InputError
-from utils.geometry.grids import Grid, OutputGrid, Size, cell_in_pixels, pixel_index
-from utils.geometry.neighbours import Neighbours, PixelWindow, look_up, look_up_spans
+from utils.geometry.grids import Grid, OutputGrid, Size, cell_in_pixels
+from utils.geometry.neighbours import AxisSpans, Neighbours, PixelWindow, look_up, look_up_spans
 
 # Size of the modulations of the LR rows held at a time: with few of them, much is computed twice at their seams.
 FIELD_BYTES = 48 << 20
@@ -156,11 +156,8 @@ class LMFDecoder(LocalEnsembleModel):
         if not isinstance(grid, Grid):
             paint_positions(self, field, grid, output, SAMPLED_POSITIONS if stage else self._chunk_queries(field))
             return
-        if fused is None and stage is None:
-            if chosen is None:
-                super().paint(field, grid, output)
-            else:
-                self._paint_chosen(field, grid, output, chosen)
+        if fused is None and stage is None and chosen is None:
+            super().paint(field, grid, output)
             return
         if fused is not None:
             fused.paint(grid, output, chosen)
@@ -170,17 +167,25 @@ class LMFDecoder(LocalEnsembleModel):
             if chosen is not None:  # as pairs of spans: (B, spans of rows, spans of columns)
                 of_rows, of_columns = rows.pixels(grid.rows, field.size[0]), columns.pixels(grid.columns, field.size[1])
                 chosen = chosen[:, of_rows[:, None], of_columns]
-            spans = rows.from_pixel(field.pixels.top), columns.from_pixel(field.pixels.left)
-            stage.render(*spans, (grid.rows, grid.columns), output, chosen)
+            if stage is None:
+                self._paint_chosen(field, grid, rows, columns, output, chosen[0])
+            else:
+                spans = rows.from_pixel(field.pixels.top), columns.from_pixel(field.pixels.left)
+                stage.render(*spans, (grid.rows, grid.columns), output, chosen)
         progress.advance(grid.size[0] * grid.size[1])
 
-    def _paint_chosen(self, field: Field, grid: Grid, output: Tensor, chosen: Tensor) -> None:
-        """Paint, by PyTorch, the positions of one picture that lie in `chosen` LR pixels (1, h, w)."""
-        rows, columns = (pixel_index(axis, n) for axis, n in zip((grid.rows, grid.columns), field.size, strict=True))
-        for part in chosen[0].cpu()[rows[:, None], columns].nonzero().split(self._chunk_queries(field)):  # (N, 2)
-            y, x = part.unbind(1)
-            coord = grid.coord_of(y, x)[None].to(output.device)
-            output[0][:, y.to(output.device), x.to(output.device)] = self.sample(field, coord)[0].T
+    def _paint_chosen(
+        self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor, chosen: Tensor
+    ) -> None:
+        """Paint, by PyTorch, the `chosen` (spans of rows, spans of columns) of one picture: modulations are gathered
+        once a pair of spans, not once a position."""
+        pairs = max(1, self._chunk_queries(field) // (rows.longest * columns.longest))
+        for of_rows, of_columns in (part.unbind(1) for part in chosen.nonzero().split(pairs)):  # (N,) each
+            y, x = rows.members()[of_rows, :, None], columns.members()[of_columns, None]  # (N, Ly, 1), (N, 1, Lx)
+            lookups = (axis.lookup.part(part) for axis, part in ((rows, of_rows), (columns, of_columns)))
+            neighbours = Neighbours.of_pairs(*(lookup.to(output.device) for lookup in lookups), field.pixels)
+            values = self.query(field, neighbours) + field.skip_at(grid.coord_of(y, x)[None].to(output.device))
+            output[0][:, y.to(output.device), x.to(output.device)] = values[0].permute(3, 0, 1, 2)
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
         """In blocks that lie in the same places whatever the grid, so that a window costs what is around it."""
