@@ -50,11 +50,11 @@ def small_model(name: str = "lmliif", **args: Any) -> dict[str, Any]:
     return {**spec, "sd": dict(models.make(spec).state_dict())}
 
 
-def make_network(zipped: bool) -> None:
+def make_network() -> None:
     """A LeRF-L as its authors' program pickles it, as m.pth."""
     torch.manual_seed(0)
     model = models.make({"name": "lerf-l", "args": {"nf": 4, "modes": "s"}}).eval()
-    torch.save(model, "m.pth", _use_new_zipfile_serialization=zipped)
+    torch.save(model, "m.pth")
 
 
 def make_mmediting() -> None:

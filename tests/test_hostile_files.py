@@ -110,7 +110,7 @@ def make_tables() -> None:
 
 
 def small_lerf() -> torch.nn.Module:
-    make_network(True)
+    make_network()
     return load_upscaler("m.pth").model
 
 
@@ -145,8 +145,7 @@ SUBJECTS: dict[str, tuple[Callable[[], Any], str, Callable[[], Any], bool]] = {
     ),
     "safetensors": (make_safetensors, "m.safetensors", lambda: rendered("m.safetensors"), True),
     "mmediting": (make_mmediting, "m.pth", lambda: rendered("m.pth"), False),
-    "network": (lambda: make_network(True), "m.pth", lambda: rendered("m.pth"), True),
-    "old network": (lambda: make_network(False), "m.pth", lambda: rendered("m.pth"), False),
+    "network": (make_network, "m.pth", lambda: rendered("m.pth"), True),
     "tables": (make_tables, "tables/*.npy", lambda: rendered("tables"), False),
     "scale table": (make_scale_table, "t.yaml", lambda: load_table("t.yaml").levels_for(5), False),
     **{

@@ -60,7 +60,7 @@ def of_ciaosr() -> str:
 
 
 def of_lerf() -> str:
-    make_network(zipped=True)
+    make_network()
     return "m.pth"
 
 
