@@ -10,7 +10,8 @@ from models.native import backends, fused
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import arrays, assert_close, fill, manifest, painted
-from tests.registered import SMALL_ENCODER, small_spec
+from tests.models.native.cases import lmf
+from tests.registered import small_spec
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
 from utils.geometry.homographies import Homography
@@ -19,7 +20,6 @@ from utils.geometry.neighbours import PixelWindow
 pytest.importorskip("triton")
 
 GOLDEN = {name: case for name, case in manifest("models").items() if case["model"]["name"].startswith("lm")}
-SMALL = {"name": "mlp", "args": {"hidden_list": [12]}}
 
 
 @pytest.fixture(autouse=True)
@@ -52,16 +52,6 @@ def test_golden_cases(name) -> None:
             pictures[backend] = painted(model, field, Grid.of_size(size))
     assert_close(pictures["triton"], stored["output"], 1e-4)
     assert_close(pictures["triton"], pictures["auto"], 1e-5)
-
-
-def lmf(name: str, hidden: int = 16, depth: int = 2, scale: bool = True, shift: bool = True, **arguments) -> dict:
-    shape = {"hidden_dim": hidden, "hidden_depth": depth, "mod_scale": scale, "mod_shift": shift}
-    imnet = {"name": "lmmlp", "args": shape}
-    if name == "lmciaosr":
-        networks = {"prenet_q": SMALL, "hypernet_q": SMALL, "imnet_q": imnet, "imnet_k": SMALL, "imnet_v": SMALL}
-        return {"name": name, "args": {"encoder": SMALL_ENCODER, **networks, **arguments}}
-    args = {"encoder_spec": SMALL_ENCODER, "imnet_spec": imnet, "hypernet_spec": SMALL}
-    return {"name": name, "args": {**args, **arguments}}
 
 
 SHAPES = {

@@ -16,6 +16,7 @@ from models.native.lmf import RenderStage
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import assert_close, painted
+from tests.models.native import cases as native_cases
 from tests.models.native.cases import examples
 from tests.pairs import paired
 from utils.errors import InputError
@@ -25,25 +26,18 @@ from utils.geometry.neighbours import AxisLookup, look_up
 
 pytestmark = pytest.mark.skipif(backends.library("lmf") is None, reason="needs a C++ compiler")
 
-ENCODER = SMALL_LMLIIF["args"]["encoder_spec"]
-SMALL = {"name": "mlp", "args": {"hidden_list": [12]}}
-
 
 @st.composite
 def specs(draw) -> dict:
     """Small LMF decoders of every kind."""
-    mod_scale, mod_shift = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
-    shape = {"hidden_dim": draw(st.sampled_from([16, 16, 8, 24, 6])), "hidden_depth": draw(st.integers(1, 4))}
-    imnet = {"name": "lmmlp", "args": {**shape, "mod_scale": mod_scale, "mod_shift": mod_shift}}
     name = draw(st.sampled_from(["lmliif", "lmlte", "lmciaosr"]))
-    mod_input = draw(st.booleans())
-    if name == "lmciaosr":
-        networks = {"prenet_q": SMALL, "hypernet_q": SMALL, "imnet_q": imnet, "imnet_k": SMALL, "imnet_v": SMALL}
-        return {"name": name, "args": {"encoder": ENCODER, **networks, "mod_input": mod_input}}
-    args = {"encoder_spec": ENCODER, "imnet_spec": imnet, "hypernet_spec": SMALL, "mod_input": mod_input}
-    args |= {"local_ensemble": draw(st.booleans()), "cell_decode": draw(st.booleans())}
-    own = {"hidden_dim": 20} if name == "lmlte" else {"lr_skip": draw(st.booleans())}
-    return {"name": name, "args": {**args, **own}}
+    scale, shift = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
+    own: dict = {"mod_input": draw(st.booleans())}
+    if name != "lmciaosr":
+        own |= {"local_ensemble": draw(st.booleans()), "cell_decode": draw(st.booleans())}
+        own |= {"hidden_dim": 20} if name == "lmlte" else {"lr_skip": draw(st.booleans())}
+    shape = draw(st.sampled_from([16, 16, 8, 24, 6])), draw(st.integers(1, 4)), scale, shift
+    return native_cases.lmf(name, *shape, **own)
 
 
 @examples(60)
