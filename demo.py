@@ -15,7 +15,7 @@ from models.zoo import resolve_all
 from painting.jobs import Job, check_outputs, find_film, find_jobs, part_of, remaining, shard_of
 from painting.request import Request, add_options, request_of
 from pictures.films.writing import FilmJob
-from utils import cli, processes
+from utils import cli, processes, progress
 from utils.errors import printable
 
 HOURS = 24 * 60  # in minutes: processes wait for each other while one paints
@@ -59,9 +59,10 @@ def paint_film(film: FilmJob, request: Request) -> None:
         return
     resolve_all([request.model, request.upsampler])
     from painting import films
-    from painting.painter import Painter
+    from painting.batch import stage_bars
 
-    said, damage = films.paint_film(film, Painter(request), request)
+    with progress.told_to(stage_bars()):
+        said, damage = films.paint_film(film, request)
     print(printable(said))
     if damage:
         print(printable(damage), file=sys.stderr)

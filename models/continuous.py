@@ -23,15 +23,6 @@ class Tiling(Enum):
 
 
 @dataclass(frozen=True)
-class SizeRequirements:
-    """Sides that a picture must have: at least `minimum` pixels, a multiple of `multiple_of`, equal if `square`."""
-
-    minimum: int = 1
-    multiple_of: int = 1
-    square: bool = False
-
-
-@dataclass(frozen=True)
 class Latent:
     """An encoded picture: `features` (B, C, h, w) and the normalised `image` (B, 3, h, w), of the pixels in `window`
     (None: all)."""

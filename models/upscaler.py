@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models import computing, safeguards
-from models.continuous import ContinuousModel, Latent, SizeRequirements, Tiling, paint_positions
+from models.continuous import ContinuousModel, Latent, Tiling, paint_positions
 from models.native import backends
 from models.normalization import Normalization
 from utils.geometry.grids import Grid, OutputGrid
@@ -42,11 +42,8 @@ class Upscaler:
             self.normalization = Normalization.of(*self.model.normalization)
 
     # As fields of spandrel's model descriptors, for programs that run models of any origin
-    CAPABILITIES = (
-        "scale_range", "input_channels", "supports_half", "supports_bfloat16", "size_requirements", "tiling"
-    )  # fmt: skip
+    CAPABILITIES = ("scale_range", "input_channels", "supports_half", "supports_bfloat16", "tiling")
     input_channels = 3
-    size_requirements = SizeRequirements()  # models pad, and crop what they padded, themselves
 
     @property
     def scale_range(self) -> tuple[float, float]:

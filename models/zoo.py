@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.checkpoints.safetensors_files import LICENCE, PRECISION, is_safetensors, read_metadata
-from utils.config import PATH, TEXT, check_complete, load_config, whole
+from utils.config import Count, check_complete, load_config
 from utils.errors import InputError, nearest_name
 from utils.files import PROJECT, from_anywhere
 from utils.names import FILTERS
+from utils.registry import arguments_of
 
 ZOO = PROJECT / "models/zoo.yaml"
-KINDS = {"file": PATH, "sha256": TEXT, "bytes": whole(1), "label": TEXT, "about": TEXT}
 ENDINGS = (".pth", ".safetensors")  # of checkpoints in a folder; where both are there, the second
 ONNX_NOTE = "continua.json"  # what tools.export_onnx writes beside its graphs
 LUTS = "LUT*_s[12]_*.npy"  # LUTs in a folder, as the LeRF authors name them
@@ -26,7 +26,7 @@ class ZooEntry:
 
     file: Path
     sha256: str
-    bytes: int
+    bytes: Count
     label: str
     about: str
 
@@ -57,7 +57,7 @@ def zoo() -> dict[str, ZooEntry]:
     """The shipped weights by their short names."""
     made = {}
     for name, entry in load_config(ZOO).items():
-        check_complete(entry, KINDS, f"{ZOO.name}: {name}")
+        check_complete(entry, arguments_of(ZooEntry)[0], f"{ZOO.name}: {name}")
         made[name] = ZooEntry(**{**entry, "file": PROJECT / entry["file"]})
     return made
 

@@ -42,8 +42,9 @@ def stage_bars(make: Callable[..., Any] = tqdm) -> Listener:
     @contextmanager
     def shown(name: str, total: float) -> Iterator[Advance]:
         delay = max(SLOW - (time.monotonic() - started), 0)
-        with make(total=total, desc=name, delay=delay, disable=None, leave=False, bar_format=FORM) as bar:
-            yield lambda amount: bar.update(min(amount, total - bar.n))
+        shape = {"total": total, "bar_format": FORM} if total else {}  # some films do not say how many frames they have
+        with make(**shape, desc=name, delay=delay, disable=None, leave=False) as bar:
+            yield lambda amount: bar.update(min(amount, total - bar.n) if total else amount)
 
     return shown
 

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from painting.jobs import Job
 from painting.painter import Painter
@@ -15,6 +14,7 @@ from painting.request import Request
 from pictures.films.joining import join, survey
 from pictures.films.reading import Frame, describe, read_frames
 from pictures.films.writing import Encoder, FilmJob, Segments
+from utils import progress
 from utils.errors import InputError
 from utils.files import atomic_file
 from utils.processes import Stopped, watch
@@ -25,10 +25,11 @@ WITHOUT_EFFECT = ("input", "output", "resume", "overwrite", "skip_existing", "th
 Pixels = tuple[np.ndarray, int, int]  # of a frame, its time, its duration
 
 
-def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, str | None]:
+def paint_film(film: FilmJob, request: Request) -> tuple[str, str | None]:
     """Write the film that is made of another; says what was done, and why it ends early where the film is damaged.
     InputError as `Painter.paint`, and, with `--strict`, for a damaged film."""
-    description = describe(film.source)
+    description = describe(film.source)  # before a model is loaded
+    painter = Painter(request)
     job = Job(film.source, film.target, film.form)
     target = film.target.resolve()
     segments = Segments(target)
@@ -56,8 +57,9 @@ def paint_film(film: FilmJob, painter: Painter, request: Request) -> tuple[str, 
     computed, damage = [0], []
     try:
         frames = read_frames(film.source, description, film.first + done, film.last)
-        with watch(), tqdm(frames, total=max(total, 0) or None, initial=done, unit=" frames", disable=None) as progress:
-            painting = _painting(iter(progress), job, painter, computed, damage)
+        with watch(), progress.stage("frames", max(total, 0)):
+            progress.advance(done)
+            painting = _painting(frames, job, painter, computed, damage)
             while added := segments.add(encoder, islice(painting, SEGMENT)):
                 done += added
     except (Stopped, InputError) as error:
@@ -103,6 +105,7 @@ def _painting(
             before, pixels = frame.picture.pixels, painter.paint(job, frame.picture).picture.pixels
             computed[0] += 1
         yield pixels, frame.time, frame.duration
+        progress.advance(1)
 
 
 def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, int]) -> list[str]:

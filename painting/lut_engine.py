@@ -18,7 +18,7 @@ from utils.errors import InputError
 from utils.geometry.sizes import is_enlarged
 
 NAME = "lerf-lut"
-ARGUMENTS = ("kernel", "modes", "support", "antialias")
+ARGUMENTS = {"kernel": str, "modes": str, "support": int, "antialias": bool}
 BAND_ROWS, BAND_PIXELS = 64, 1 << 23  # that are painted together at least
 
 
@@ -84,12 +84,13 @@ def load_tables(model: str | Path | ModelFile) -> Tables | None:
     try:
         content = load_safetensors(path)
         spec = content["model"]
-        if spec.get("name") != NAME or not set(spec.get("args", {})) <= set(ARGUMENTS):
+        args = spec.get("args") or {}
+        if spec.get("name") != NAME or not all(isinstance(args[name], ARGUMENTS.get(name, ())) for name in args):
             return None
         if any(affine != {"sub": [0], "div": [1]} for affine in (content.get("data_norm") or {}).values()):
             return None
-        return Tables(spec["sd"], **spec["args"], library=find_library())
-    except Exception:
+        return Tables(spec["sd"], **args, library=find_library())
+    except (InputError, LerfError, compiling.BuildError):
         return None
 
 

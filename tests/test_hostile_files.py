@@ -87,7 +87,7 @@ def make_picture(name: str) -> None:
 
 
 def make_tables() -> None:
-    make_network(True)
+    make_network()
     write_tables(Path("tables"), tabulated(load_upscaler("m.pth").model))
 
 
@@ -115,8 +115,7 @@ SUBJECTS: dict[str, tuple[Callable[[], Any], str, Callable[[], Any], bool]] = {
     ),
     "safetensors": (make_safetensors, "m.safetensors", lambda: rendered("m.safetensors"), True),
     "mmediting": (make_mmediting, "m.pth", lambda: rendered("m.pth"), False),
-    "network": (lambda: make_network(True), "m.pth", lambda: rendered("m.pth"), True),
-    "old network": (lambda: make_network(False), "m.pth", lambda: rendered("m.pth"), False),
+    "network": (make_network, "m.pth", lambda: rendered("m.pth"), True),
     "tables": (make_tables, "tables/*.npy", lambda: rendered("tables"), False),
     "scale table": (make_scale_table, "t.yaml", lambda: load_table("t.yaml").levels_for(5), False),
 }

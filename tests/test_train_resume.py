@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from torch.nn.functional import dropout
 
 import train
@@ -167,6 +168,21 @@ def test_an_epoch_killed_at_its_end_is_finished(pictures, monkeypatch) -> None:
         call(train, *options, "--resume")
         for file in ("epoch-last.pth", "epoch-best.pth", "epoch-2.pth"):
             assert equal(checkpoint_of("parts", file), checkpoint_of("whole", file)), (moment, file)
+
+
+@pytest.mark.slow
+def test_the_best_epoch_stays_the_best(pictures, monkeypatch, capsys) -> None:
+    """Through a lower score; the notice of a run begun by three processes."""
+    scores = iter([30.0, 20.0, 31.0])
+    monkeypatch.setattr(loop, "validate", lambda *_: {"psnr": next(scores)})
+    config = train_config(pictures, epoch_max=2)
+    assert trained(config, "r")["best"] == 30.0
+    assert checkpoint_of("r", "epoch-best.pth")["step"] == 3
+    state = load_checkpoint("save/r/epoch-last.pth")
+    torch.save({**state, "processes": 3}, "save/r/epoch-last.pth")
+    trained(config, "r", "epoch_max=3", options=("--resume",))
+    assert checkpoint_of("r", "epoch-best.pth")["step"] == 9
+    assert "processes: 3 -> 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""Any checkpoint as .safetensors or .pth: `python -m tools.convert --model X.pth --output X.safetensors`."""
+"""Any checkpoint, or the mean of several, as .safetensors or .pth.
+
+`python -m tools.convert --model X.pth --output X.safetensors`, or `--model A.pth B.pth --shares 1 2 --output M.pth`
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -35,7 +38,9 @@ def parse_arguments(argv: Sequence[str] | None) -> Any:
         description="Write a model of this project, or a file of LIIF, LTE, LMF, CiaoSR or LeRF, as .safetensors or "
         ".pth: the model with what people need who use it, without the state of its training.",
     )
-    parser.add_argument("--model", required=True, help="checkpoint, folder of LeRF LUTs, or shipped model")
+    help = "checkpoint, folder of LeRF LUTs, or shipped model; several that were trained from one another are averaged"
+    parser.add_argument("--model", required=True, nargs="+", help=help)
+    parser.add_argument("--shares", nargs="+", type=cli.positive, metavar="W", help="of several (default: equal ones)")
     parser.add_argument("--output", required=True, metavar="FILE", help="file to write, .safetensors or .pth")
     parser.add_argument("--licence", metavar="TEXT", help="licence of the weights, such as Apache-2.0")
     parser.add_argument(
@@ -50,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     target = check_new_target(arguments.output, arguments.overwrite)
     if target.suffix.lower() not in ENDINGS:
         raise InputError(f"--output {target}: expected a name that ends in {' or '.join(ENDINGS)}")
-    content, upscaler = load_content(arguments.model), load_upscaler(arguments.model)
+    content, upscaler = load_content(arguments.model[0]), load_upscaler(arguments.model[0])
+    if len(arguments.model) > 1 or arguments.shares:
+        content = {"model": {**content["model"], "sd": mean(arguments.model, arguments.shares)}}
+        upscaler.model.load_state_dict(content["model"]["sd"])
     made = completed(content, upscaler)
     if arguments.licence:
         made["licence"] = arguments.licence
@@ -64,6 +72,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights, stored = weights_hash(load_upscaler(target).model), target.read_bytes()
     print(f"wrote {target}: {made['model']['name']}, weights {weights}")
     print(f"sha256: {hashlib.sha256(stored).hexdigest()}\nbytes: {len(stored)}")
+
+
+def mean(names: Sequence[str], shares: Sequence[float] | None) -> dict[str, Tensor]:
+    """Weighted mean of the state dicts of checkpoints, summed in double precision; whole numbers are those of the
+    first. InputError unless they are of one model, with a share for each."""
+    shares = shares or [1.0] * len(names)
+    if len(shares) != len(names):
+        raise InputError(f"{len(names)} models and {len(shares)} --shares; give a share for each")
+    upscalers = [load_upscaler(name) for name in names]
+    states = [upscaler.model.state_dict() for upscaler in upscalers]
+    kinds = [
+        (type(each.model), {k: v.shape for k, v in state.items()}, each.model.trained_scales, each.normalization)
+        for each, state in zip(upscalers, states, strict=True)
+    ]
+    for name, kind in zip(names, kinds, strict=True):
+        if kind != kinds[0]:
+            raise InputError(f"{name} is another model than {names[0]}; average checkpoints of one model")
+    parts = torch.tensor(shares, dtype=torch.float64) / sum(shares)
+    return {
+        key: sum(state[key].double() * part for state, part in zip(states, parts, strict=True)).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for key, value in states[0].items()
+    }
 
 
 def completed(content: dict[str, Any], upscaler: Upscaler) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from models.checkpoints.loading import load_upscaler
 from models.continuous import Field, Latent
-from models.local_ensemble import LocalEnsembleModel
 from models.resampling.filters import CatmullRom
 from models.safeguards import LARGEST_PIXEL, TRANSITION, pixel_size
 from models.upscaler import MARGIN, Upscaler
@@ -154,8 +153,7 @@ def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key, threads: int)
     """The upscaler, whose model looks up in the budget what it has prepared for an output pixel size: all tiles of a
     scale, and beyond the largest trained scale of all scales, need the same. The model shares its weights."""
     model = copy.copy(upscaler.model)
-    parts = getattr(type(model), "field_of_part", None)
-    name = "field" if parts in (None, LocalEnsembleModel.field_of_part) else "field_of_part"
+    name = "field_of_part" if hasattr(model, "field_of_part") else "field"
     make = getattr(model, name)
 
     def field(latent: Latent, cell: Tensor, *part: PixelWindow) -> Field:

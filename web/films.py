@@ -1,29 +1,31 @@
-"""Films of visitors: demo.py makes each in a process of its own, ended at a deadline or when nobody asks for it."""
+"""Films of visitors: each is made in a process of its own, ended at a deadline or when nobody asks for it."""
 
-import fcntl
 import os
-import re
 import secrets
-import struct
-import subprocess
-import sys
-import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
 from time import monotonic
 from typing import Any
 
+from painting.jobs import READ, find_film
+from painting.request import add_options, request_of
+from utils import cli
+from utils.errors import InputError, one_line
 from utils.files import PROJECT
 from utils.geometry.sizes import Scale, scale_text
+from utils.progress import Advance, told_to
+from utils.system import is_memory_error
 from web.settings import Refused, missing
-from web.uploads import resource, safe_name
+from web.uploads import PROCESSES, bound, safe_name
 
 FILM_SECONDS = 1800  # in which a film has to be made
 FILM_IDLE = 30  # seconds in which nobody asks for a film, after which it makes room for another
 MOST_FILMS = 1  # that are made at a time
 FILM_MEMORY = 6 << 30  # bytes of address space beside the memory budget, most of it PyTorch's libraries
-ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
 
 
 class Film:
@@ -31,25 +33,21 @@ class Film:
 
     def __init__(self, content: bytes, name: str, model: str, scale: Scale, memory: int):
         source = Path(safe_name(name))
-        if source.suffix.lower() not in ENDINGS:
-            raise Refused(f"{source} is not a film that can be read here; send {', '.join(ENDINGS)}", 415)
+        if source.suffix.lower() not in READ:
+            raise Refused(f"{source} is not a film that can be read here; send {', '.join(sorted(READ))}", 415)
         self.name, self.file = secrets.token_urlsafe(12), f"{source.stem}_x{scale_text(scale)}.mp4"
-        self.error = self._said = ""
+        self.error, self._done = "", 0.0
+        self._answer: str | None = None
         self._folder = TemporaryDirectory(prefix="continua-film-", ignore_cleanup_errors=True)
         self._options = ["--scale", scale_text(scale), "--model", model, "--output"]
         given = Path(self._folder.name, f"in{source.suffix.lower()}")
         given.write_bytes(content)
         self._target = Path(self._folder.name, self.file)
-        terminal, end = os.openpty()  # demo.py shows its progress on terminals only
-        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))  # else there is no place for it
-        os.set_blocking(terminal, False)
-        self._terminal = open(terminal, "rb", buffering=0)  # noqa: SIM115
-        command = [sys.executable, "demo.py", "--input", given, *self._options, self._target]
-        self._process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=end, stderr=end)
-        os.close(end)
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, 10)  # tiles come first
-        if hasattr(resource, "prlimit"):  # Linux
-            resource.prlimit(self._process.pid, resource.RLIMIT_AS, (memory + FILM_MEMORY,) * 2)
+        arguments = ["--input", str(given), *self._options, str(self._target)]
+        self._receiver, sender = PROCESSES.Pipe(duplex=False)
+        self._process = PROCESSES.Process(target=make, args=(sender, memory + FILM_MEMORY, arguments), daemon=True)
+        self._process.start()
+        sender.close()
         self.asked = monotonic()
         self._deadline = Timer(FILM_SECONDS, self._end, [f"this takes longer than {FILM_SECONDS // 60} minutes"])
         self._deadline.daemon = True
@@ -58,28 +56,22 @@ class Film:
     @property
     def state(self) -> str:
         """`painting`, `finished`, `cancelled` or `failed`."""
-        if self.error:
-            return "cancelled" if self.error == "cancelled" else "failed"
-        if self._process.poll() is None:
-            return "painting"
-        self._read()
-        if self._process.returncode == 0 and self._target.is_file():
-            self._deadline.cancel()
-            return "finished"
-        lines = re.findall(r"demo\.py: (.*)", self._said)
-        said = lines[-1].strip() if lines else "this film cannot be made"
-        self._end(said.replace(self._folder.name + os.sep, ""))
-        return "failed"
+        if not self.error:
+            self._read()
+            if self._answer is None:
+                return "painting"
+            if not self._answer:
+                self._deadline.cancel()
+                return "finished"
+            self._end(self._answer.replace(self._folder.name + os.sep, ""))
+        return "cancelled" if self.error == "cancelled" else "failed"
 
     def describe(self) -> dict[str, Any]:
         state, self.asked = self.state, monotonic()
-        if state == "painting":
-            self._read()
-        shares = re.findall(r"(\d+)%\|", self._said)
         return {
             "name": self.name,
             "state": state,
-            "done": int(shares[-1]) / 100 if shares else 0.0,
+            "done": self._done,
             "error": self.error,
             "notes": [],
             "file": self.file,
@@ -95,12 +87,16 @@ class Film:
         self._end("cancelled")
 
     def _read(self) -> None:
-        """What demo.py has said meanwhile; it waits while nobody asks."""
+        """What the process has sent meanwhile; it waits while nobody asks."""
         try:
-            while said := self._terminal.read(1 << 16):
-                self._said = (self._said + said.decode(errors="replace"))[-4000:]
-        except OSError:  # the process has ended
-            pass
+            while self._answer is None and self._receiver.poll():
+                match self._receiver.recv():
+                    case float() as done:
+                        self._done = done
+                    case answer:
+                        self._answer = answer
+        except (EOFError, OSError):
+            self._answer = "this film cannot be made; the server's log says why"
 
     def _end(self, error: str) -> None:
         if self.error:
@@ -108,5 +104,39 @@ class Film:
         self.error = error
         self._deadline.cancel()
         self._process.kill()
-        self._process.wait()
+        self._process.join()
         self._folder.cleanup()
+
+
+def make(sender: Connection, most: int, arguments: list[str]) -> None:
+    """In a process of its own: make the film that demo.py makes of these arguments; send the share that is done, at
+    last "" or what is wrong."""
+    bound(most)
+    os.chdir(PROJECT)
+
+    @contextmanager
+    def sent(_: str, total: float) -> Iterator[Advance]:
+        done = 0.0
+
+        def advance(amount: float) -> None:
+            nonlocal done
+            done += amount
+            sender.send(min(done / total, 1.0) if total else 0.0)
+
+        yield advance
+
+    try:
+        from painting.films import paint_film
+
+        parser = cli.Parser()
+        add_options(parser)
+        request = request_of(parser.parse_args(arguments))
+        with told_to(sent):
+            _, damage = paint_film(find_film(request), request)
+        sender.send(one_line(damage or ""))
+    except InputError as error:
+        sender.send(one_line(str(error)))
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        sender.send("this film takes more memory than there is; choose a smaller scale")

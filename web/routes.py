@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 
+from painting.jobs import READ
 from pictures.formats import WRITTEN
 from pictures.reading import list_pictures
 from utils.geometry.homographies import Homography
@@ -145,6 +146,7 @@ def make_router(studio: Studio, worker: Worker) -> APIRouter:
             "model": DEFAULT,
             "samples": [path.name for path in list_pictures(SAMPLES)] if SAMPLES.is_dir() else [],
             "endings": [ending for ending in ENDINGS if ending in WRITTEN],
+            "films": sorted(READ),
             "shrinks": SHRINKS,
             "largest_level": LARGEST_LEVEL,
             "megapixels": settings.pixels / 1e6,

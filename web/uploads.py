@@ -136,12 +136,17 @@ def decode_apart(content: bytes, name: str, settings: Settings, shrink: int = 1)
     return answer
 
 
-def _decode(sender: Connection, most: int, content: bytes, name: str, settings: Settings, shrink: int) -> None:
+def bound(most: int) -> None:
+    """Let this process stand behind the one that draws tiles, and take at most so many bytes of address space."""
     if hasattr(os, "nice"):
-        os.nice(10)  # tiles come first
+        os.nice(10)
     if resource is not None:
         with suppress(ValueError):  # beyond what the process itself may take
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _decode(sender: Connection, most: int, content: bytes, name: str, settings: Settings, shrink: int) -> None:
+    bound(most)
     try:
         sender.send(open_upload(content, name, settings, shrink))
     except MemoryError:

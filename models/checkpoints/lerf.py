@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import pickle
 import re
-import warnings
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,22 +19,13 @@ from utils.config import MAPPING, check_complete, check_of
 from utils.errors import InputError
 from utils.files import atomic_file, read_array, read_json
 
-# Pickled modules are rebuilt from these; every other name in a file becomes an Inert.
-REBUILDERS = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    **{("torch", name): getattr(torch, name) for name in ("FloatStorage", "HalfStorage", "LongStorage")},
-}
 NOTE = "tables.json"
 NOTE_KINDS = {"modes": check_of(Modes), "sha256": MAPPING}
 KERNELS = {1: "linear", 3: "gauss"}  # by how many values an entry of stage 2 holds
 
 
 class Inert:
-    """Stands for whatever a file names: takes any arguments and state, does nothing with them."""
-
-    dump_patches = False  # torch.load asks classes in files of before PyTorch 1.6 for it
+    """Stands for whatever PyTorch does not know in a file: takes any arguments and state, does nothing with them."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> "Inert":
         return super().__new__(cls)
@@ -48,38 +36,14 @@ class Inert:
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
-    def _ignore(self, *arguments: Any) -> None: ...
-
-    append = extend = __setitem__ = _ignore
-
-
-class Unpickler(pickle._Unpickler):
-    """An unpickler that knows tensors and nothing else: no name in a file is ever imported or called.
-
-    It is the one in Python: that in C takes as much memory as the largest number of an object that a file gives.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        return REBUILDERS.get((module, name), Inert)
-
-
-class Restricted:
-    """The functions that torch.load uses of the pickle module, with the restricted unpickler everywhere."""
-
-    Unpickler = Unpickler
-
-    @staticmethod
-    def load(file: Any, **arguments: Any) -> Any:
-        return Unpickler(file, **arguments).load()
-
 
 def pickled_network_spec(path: str | Path) -> dict[str, Any]:
     """`{name, args, sd}` of the LeRF-L, LeRF-G or LeRF-Net that a `Model_*.pth` of the authors' programs holds, a whole
     module that torch.save pickled; InputError when the file holds anything else."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about classes whose source it cannot compare
-            module = torch.load(path, map_location="cpu", pickle_module=Restricted, weights_only=False)
+        unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with torch.serialization.safe_globals([(Inert, name) for name in unknown]):
+            module = torch.load(path, map_location="cpu", weights_only=True)
         parameters = dict(_parameters(module, ""))
     except Exception as error:  # a file made to be refused can fail in any way
         raise InputError(f"{path} holds no network that can be read ({type(error).__name__})") from None

@@ -11,7 +11,14 @@ from models.checkpoints.exported import ExportedModel
 from models.checkpoints.lerf import pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.networks import NETWORK, SpandrelNetwork, network_spec
-from models.checkpoints.safetensors_files import check_layout, is_safetensors, load_safetensors, read_metadata, reading
+from models.checkpoints.safetensors_files import (
+    check_layout,
+    describing,
+    is_safetensors,
+    load_safetensors,
+    opened,
+    read_metadata,
+)  # fmt: skip
 from models.computing import choose
 from models.continuous import ContinuousModel
 from models.lerf.lerf_net import LeRFNet, LeRFNetPlus
@@ -56,17 +63,13 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             raise InputError(f"{error}, and is not one of the LeRF authors' files ({reason})") from None
     if not isinstance(content, dict):
         content = {"model": content}
-    try:
+    with describing(path):
         if HASH in content:
             check_hash(content, content_hash({key: value for key, value in content.items() if key != HASH}))
         if is_mmediting(content):
             return {"model": ciaosr_spec(content)}
         if isinstance(content.get("model"), dict):
             check_layout(content)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
-        raise InputError(f"{path} holds no model that can be read: {shortened(error)}") from None
     is_spec = isinstance(content.get("model"), dict)
     if not (is_spec and "name" in content["model"]) and (spec := network_spec(content)):
         return {"model": spec}
@@ -78,10 +81,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 def _load_safetensors(path: Path) -> dict[str, Any]:
     """Of a file of this project, or another one's parameters."""
     if "model" not in read_metadata(path):
-        from safetensors.torch import load
-
-        with reading(path) as file:
-            return {"model": {"name": NETWORK, "sd": load(file.read())}}
+        with opened(path, "pt") as file:
+            return {"model": {"name": NETWORK, "sd": {name: file.get_tensor(name) for name in sorted(file.keys())}}}
     content = load_safetensors(path)
     parameters = {name: torch.from_numpy(array.copy()) for name, array in content["model"]["sd"].items()}
     return {**content, "model": {**content["model"], "sd": parameters}}
@@ -120,14 +121,10 @@ def load_upscaler(
         made, normalization = ExportedModel(file.path), None
     else:
         content = load_checkpoint(file.path)
-        try:
+        with describing(file.path):
             made = make_continuous(content["model"], load_sd=True, trained_scales=content.get("trained_scales")).eval()
             data_norm = content.get("data_norm") or data_norm
             normalization = Normalization.from_config(data_norm) if data_norm else None
-        except InputError as error:
-            raise InputError(f"{file.path}: {error}") from None
-        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # whatever a file may hold
-            raise InputError(f"{file.path} describes a model that cannot be built: {shortened(error)}") from None
     backends.check(backend, made.native_library)
     precision = choose(precision, made.encodes, device, file.precision)
     return Upscaler(made.to(device, memory_format=torch.channels_last), normalization, device, backend, precision)

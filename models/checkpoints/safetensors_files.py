@@ -7,11 +7,10 @@ PyTorch.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 LICENCE, PRECISION = TEXTS = ("licence", "precision")
 KEPT = ("data_norm", "trained_scales", "tables", "figures", *TEXTS)  # of a checkpoint, beside its model
-LONGEST_HEADER = 1 << 23  # bytes; that of SwinIR, which has most parameters, takes 100 KB
 LENGTH_BYTES = 8  # in front of the header
 
 
@@ -60,65 +58,62 @@ def load_safetensors(path: str | Path) -> dict[str, Any]:
 
     InputError when the header lies or is too long, tensors or metadata were changed since, or there is no model.
     """
-    path = check_regular(path, "checkpoint")
-    with reading(path) as file:
-        header, metadata = _header(file, path)
-        from safetensors.numpy import load
-
-        arrays = dict(sorted(load(header + file.read()).items()))
-    try:
+    with opened(path) as file:
+        metadata = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    with describing(path):
         check_hash(metadata, _hash(arrays, {key: value for key, value in metadata.items() if key != HASH}))
         if "model" not in metadata:
             raise InputError("its metadata describe no model; expected a file by train.py or tools.convert")
         kept = [key for key in ("model", *KEPT) if key in metadata]
         content = {key: metadata[key] if key in TEXTS else _of_json(key, metadata[key]) for key in kept}
         spec = content["model"]
-        if not isinstance(spec, dict) or "sd" in spec:
+        if not isinstance(spec, dict) or "sd" in spec or not isinstance(spec.get("args") or {}, dict):
             raise InputError(f"its metadata describe a model by {shortened(spec)}; expected {{name, args}}")
         check_layout(content)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     return {**content, "model": {**spec, "sd": arrays}}
 
 
 def check_layout(content: Mapping[str, Any]) -> None:
     """InputError where a checkpoint's LUTs are not laid out as they are read here, by what it says in `tables`."""
-    args = content["model"].get("args") or {}
-    if content.get("tables") not in (None, layout(args.get("modes", "sct"), args.get("kernel", "gauss"))):
+    tables, args = content.get("tables"), content["model"].get("args") or {}
+    if tables is not None and tables != layout(args.get("modes", "sct"), args.get("kernel", "gauss")):
         raise InputError("its LUTs have another layout ('tables') than LeRF's; export them by tools.export_lut")
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of such a file, unchecked but for being texts; InputError when its header cannot be read."""
-    path = check_regular(path, "checkpoint")
-    with reading(path) as file:
-        return _header(file, path)[1]
+    with opened(path) as file:
+        return file.metadata() or {}
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[BinaryIO]:
-    """The file at `path`; whatever a hostile one makes the library raise in the block becomes InputError."""
+def describing(path: Path) -> Iterator[None]:
+    """Within the block, whatever the content of a file may make fail becomes InputError that names the file."""
     try:
-        with open(path, "rb") as file:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path} describes a model that cannot be built: {shortened(error)}") from None
+
+
+@contextmanager
+def opened(path: str | Path, framework: str = "numpy") -> Iterator[Any]:
+    """The file at `path` by the library, whose arrays are NumPy's or, of the framework "pt", PyTorch's tensors;
+    whatever a hostile one makes it raise in the block becomes InputError."""
+    path = check_regular(path, "checkpoint")
+    from safetensors import safe_open  # imported here: most commands read no such file
+
+    try:
+        with safe_open(path, framework) as file:
             yield file
     except OSError as error:
-        raise InputError(f"checkpoint {path} cannot be read: {error.strerror}") from None
+        raise InputError(f"checkpoint {path} cannot be read: {error.strerror or error}") from None
     except InputError:
         raise
     except Exception as error:  # the library's own error derives from Exception
         raise InputError(f"{path} is no .safetensors, or damaged: {shortened(str(error))}") from None
-
-
-def _header(file: BinaryIO, path: Path) -> tuple[bytes, dict[str, str]]:
-    """The bytes in front of the values, and the metadata in them."""
-    length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-    if length > min(LONGEST_HEADER, os.fstat(file.fileno()).st_size - LENGTH_BYTES):
-        raise InputError(f"{path} is no .safetensors: its header would have {length:,} bytes")
-    header = file.read(length)
-    metadata = dict(json.loads(header).get("__metadata__", {}))
-    if not all(isinstance(text, str) for text in metadata.values()):
-        raise ValueError("its metadata are no texts")
-    return length.to_bytes(LENGTH_BYTES, "little") + header, metadata
 
 
 def _in_order(content: bytes) -> bytes:

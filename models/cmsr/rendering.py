@@ -27,8 +27,8 @@ class Level:
 
 @dataclass(frozen=True)
 class ControlledPicture:
-    """A picture (B, 3, H, W) in [0, 1]; the `level` (B, h, w) at which each LR pixel was rendered, an index of
-    `scales`; and how many `queries` were evaluated, of how many in `full` rendering."""
+    """A picture (3, H, W) in [0, 1]; the `level` (h, w) at which each LR pixel was rendered, an index of `scales`; and
+    how many `queries` were evaluated, of how many in `full` rendering."""
 
     picture: Tensor
     level: Tensor
@@ -64,7 +64,8 @@ def render_controlled(
     measure: str = "intensity",
     truncates: bool = False,
 ) -> ControlledPicture:
-    """Render `latent` at the target `size` (H, W), level by level; the upscaler's model is an LMF decoder.
+    """Render the `latent` of one picture at the target `size` (H, W), level by level; the upscaler's model is an LMF
+    decoder.
 
     The first level starts from the LR picture; `levels` are in order of scale, the last one taking all that is left. A
     last level below the target is enlarged bilinearly. `truncates` as in `level_size`.
@@ -77,48 +78,32 @@ def render_controlled(
         # A pixel exactly on a threshold belongs to both levels in the published rule; the later one is what remains.
         wanted = torch.bucketize(MEASURES[measure](model, field, latent.image), bounds, right=True)
         wanted = wanted.cpu()  # the one time that a device is waited for
-        pictures, queries = list(latent.image.split(1)), 0
+        picture, queries = latent.image, 0
         for number, level in enumerate(levels):
             here = wanted == number
-            if not here.any():
+            if not here.any():  # as published, the picture stays as it is: resampling once more would blur it
                 continue
             grid = Grid.of_size(level_size(level.scale, latent.size, size, truncates))
-            picture = enlarged(pictures, grid.size)
+            picture = F.interpolate(picture, grid.size, mode="bilinear", align_corners=False)
             model.paint(model.with_cell(field, model.cell(latent, grid)), grid, picture, here)
-            queries += positions_in(here, grid)
-            # As published, a level that a picture does not need leaves it as it is: resampling once more would blur it
-            used = zip(pictures, picture.split(1), here.flatten(1).any(1), strict=True)
-            pictures = [made if needed else before for before, made, needed in used]
-        whole = len(pictures) == 1 and pictures[0].shape[-2:] == size
-        picture = pictures[0] if whole else enlarged(pictures, size)
-        picture = upscaler.normalization.gt.invert_(picture).clamp_(0, 1)
-    scales = tuple(level.scale for level in levels)
-    return ControlledPicture(picture, wanted, scales, queries, field.batch * size[0] * size[1])
-
-
-def enlarged(pictures: Sequence[Tensor], size: Size) -> Tensor:
-    """(B, 3, H, W) of B pictures (1, 3, h, w), each of a size of its own, bilinearly; a copy in any case."""
-    made = [F.interpolate(each, size, mode="bilinear", align_corners=False) for each in pictures]
-    return torch.cat(made) if len(made) > 1 else made[0]
+            queries += positions_in(here[0], grid)
+        if picture.shape[-2:] != size:
+            picture = F.interpolate(picture, size, mode="bilinear", align_corners=False)
+        picture = upscaler.normalization.gt.invert_(picture[0]).clamp_(0, 1)
+    return ControlledPicture(picture, wanted[0], tuple(level.scale for level in levels), queries, size[0] * size[1])
 
 
 def positions_in(chosen: Tensor, grid: Grid) -> int:
-    """How many positions of a grid lie in the `chosen` LR pixels (B, h, w), bool, on the CPU."""
-    in_rows, in_columns = (
-        torch.bincount(pixel_index(positions, n), minlength=n)
-        for positions, n in zip((grid.rows, grid.columns), chosen.shape[1:], strict=True)
-    )
+    """How many positions of a grid lie in the `chosen` LR pixels (h, w), bool, on the CPU."""
+    rows, columns = (pixel_index(axis, n) for axis, n in zip((grid.rows, grid.columns), chosen.shape, strict=True))
+    in_rows, in_columns = (torch.bincount(at, minlength=n) for at, n in zip((rows, columns), chosen.shape, strict=True))
     return int((chosen * (in_rows[:, None] * in_columns)).sum())
 
 
 def needed_levels(levels: Sequence[Level], input_size: Size, size: Size, truncates: bool = False) -> list[Level]:
     """`levels` up to the first that reaches the target `size` on both axes."""
-    needed = []
-    for level in levels:
-        needed.append(level)
-        if level_size(level.scale, input_size, size, truncates) == size:
-            break
-    return needed
+    reached = (n for n, level in enumerate(levels, 1) if level_size(level.scale, input_size, size, truncates) == size)
+    return list(levels[: next(reached, len(levels))])
 
 
 def level_size(scale: float, input_size: Size, size: Size, truncates: bool = False) -> Size:

@@ -23,15 +23,15 @@ def colours_of(count: int) -> np.ndarray:
 
 
 def level_map(controlled: ControlledPicture, size: Size) -> np.ndarray:
-    """(H, W, 3) uint8: the colour of the scale at which each position of the first picture was rendered."""
+    """(H, W, 3) uint8: the colour of the scale at which each position was rendered."""
     coord = Grid.of_size(size).coord().flatten(0, 1)[None]
-    level = sample_nearest(controlled.level[:1, ..., None].cpu(), coord)[0, :, 0].unflatten(0, size)
+    level = sample_nearest(controlled.level[None, ..., None], coord)[0, :, 0].unflatten(0, size)
     return colours_of(len(controlled.scales))[level.numpy()]
 
 
 def map_legend(controlled: ControlledPicture) -> str:
     """The colour of each scale, and its share of the picture."""
-    shares = [(controlled.level[0] == number).float().mean().item() for number in range(len(controlled.scales))]
+    shares = [(controlled.level == number).float().mean().item() for number in range(len(controlled.scales))]
     colours = colours_of(len(controlled.scales))
     entries = zip(controlled.scales, colours, shares, strict=True)
     return ", ".join(f"x{scale:g} #{r:02x}{g:02x}{b:02x} {share:.0%}" for scale, (r, g, b), share in entries)
@@ -75,7 +75,7 @@ def control(
     levels = table.levels_for(scale) if scale > (FULL_UP_TO if above is None else above) else (Level(scale, 1.0),)
     started = time.perf_counter()
     controlled = render_controlled(upscaler, latent, size, levels, table.measure, table.truncates)
-    picture = controlled.picture[0].cpu()
+    picture = controlled.picture.cpu()
     rendered = time.perf_counter()
     report = ControlReport(scale, picture, controlled, rendered - started)
     if not compare:

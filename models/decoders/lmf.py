@@ -4,6 +4,7 @@ A *latent MLP* (`hypernet`) runs once per LR pixel and emits the modulations of 
 runs per output pixel, and a compressed latent code that the render MLP reads.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,19 +12,22 @@ from typing import Any
 from torch import Tensor, nn
 
 from models.computing import chunk_bytes
-from models.continuous import Field, Latent
+from models.continuous import Field, Latent, paint_positions
 from models.layers.mlp import LMMLP, linear_on_map
 from models.local_ensemble import LocalEnsembleModel
 from models.native import backends
 from models.native.fused import MOST_UNITS, MOST_WAVES, FusedStage
 from models.native.lmf import RenderStage
 from models.registry import make
+from utils import progress
 from utils.errors import InputError
-from utils.geometry.grids import Size, cell_in_pixels
-from utils.geometry.neighbours import Neighbours, PixelWindow
+from utils.geometry.grids import Grid, OutputGrid, Size, cell_in_pixels
+from utils.geometry.neighbours import AxisSpans, Neighbours, PixelWindow, look_up, look_up_spans
 
 # Size of the modulations of the LR rows held at a time: with few of them, much is computed twice at their seams.
 FIELD_BYTES = 48 << 20
+PAINTED_POSITIONS = 1 << 21  # together: half a second at most, where routines are native
+SAMPLED_POSITIONS = 1 << 16  # of a warp together, where routines are native: chunks themselves cost time
 BLOCK = 96  # LR pixels of a side of what is held on a CPU: fits its caches, and a small window needs few
 
 
@@ -137,6 +141,76 @@ class LMFDecoder(LocalEnsembleModel):
         )
         return neighbours.blend(self.imnet.after_first(self.first_layer(field, neighbours), scales, shifts))
 
+    def sample(self, field: ModulatedField, coord: Tensor) -> Tensor:
+        if (fused := self.fused_stage(field)) is not None:
+            return fused.sample(coord)
+        if (stage := self.native_stage(field)) is not None:
+            y, x = (look_up(coord[..., axis], field.size[axis], self.local_ensemble) for axis in (0, 1))
+            return stage.sample(y.from_pixel(field.pixels.top), x.from_pixel(field.pixels.left), coord)
+        return super().sample(field, coord)
+
+    def paint(self, field: ModulatedField, grid: OutputGrid, output: Tensor, chosen: Tensor | None = None) -> None:
+        """As every model; with `chosen` (B, h, w), bool, only where those LR pixels hold a position, on a plain grid
+        and a field of all rows; by PyTorch, of one picture."""
+        fused, stage = self.fused_stage(field), self.native_stage(field)
+        if not isinstance(grid, Grid):
+            paint_positions(self, field, grid, output, SAMPLED_POSITIONS if stage else self._chunk_queries(field))
+            return
+        if fused is None and stage is None and chosen is None:
+            super().paint(field, grid, output)
+            return
+        if fused is not None:
+            fused.paint(grid, output, chosen)
+        else:
+            axes, within = zip((grid.rows, grid.columns), field.size, strict=True), chosen is not None
+            rows, columns = (look_up_spans(*axis, self.local_ensemble, within_pixels=within) for axis in axes)
+            if chosen is not None:  # as pairs of spans: (B, spans of rows, spans of columns)
+                of_rows, of_columns = rows.pixels(grid.rows, field.size[0]), columns.pixels(grid.columns, field.size[1])
+                chosen = chosen[:, of_rows[:, None], of_columns]
+            if stage is None:
+                self._paint_chosen(field, grid, rows, columns, output, chosen[0])
+            else:
+                spans = rows.from_pixel(field.pixels.top), columns.from_pixel(field.pixels.left)
+                stage.render(*spans, (grid.rows, grid.columns), output, chosen)
+        progress.advance(grid.size[0] * grid.size[1])
+
+    def _paint_chosen(
+        self, field: Field, grid: Grid, rows: AxisSpans, columns: AxisSpans, output: Tensor, chosen: Tensor
+    ) -> None:
+        """Paint, by PyTorch, the `chosen` (spans of rows, spans of columns) of one picture: modulations are gathered
+        once a pair of spans, not once a position."""
+        pairs = max(1, self._chunk_queries(field) // (rows.longest * columns.longest))
+        for of_rows, of_columns in (part.unbind(1) for part in chosen.nonzero().split(pairs)):  # (N,) each
+            y, x = rows.members()[of_rows, :, None], columns.members()[of_columns, None]  # (N, Ly, 1), (N, 1, Lx)
+            lookups = (axis.lookup.part(part) for axis, part in ((rows, of_rows), (columns, of_columns)))
+            neighbours = Neighbours.of_pairs(*(lookup.to(output.device) for lookup in lookups), field.pixels)
+            values = self.query(field, neighbours) + field.skip_at(grid.coord_of(y, x)[None].to(output.device))
+            output[0][:, y.to(output.device), x.to(output.device)] = values[0].permute(3, 0, 1, 2)
+
+    def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
+        """In blocks that lie in the same places whatever the grid, so that a window costs what is around it."""
+        held, most, cell = latent.pixels, self.pixels_at_a_time(latent), self.cell(latent, grid)
+        if most[0] >= held.height and most[1] >= held.width:
+            self._paint_in_turn(self.field(latent, cell), grid, output)
+            return
+        step_y, step_x = (even_step(n, m) for n, m in zip((held.height, held.width), most, strict=True))
+        for rows, part, place in grid.by_pixel_rows(latent.size[0], step_y, held.top):
+            whole = [(held.columns, part, ...)]
+            blocks = part.by_pixel_columns(latent.size[1], step_x, held.left) if isinstance(part, Grid) else whole
+            for columns, block, within in blocks:
+                # The pixels that positions in these pixels read, as far as they are here
+                pixels = PixelWindow.of_spans(latent.size, rows, columns).grown(1).clipped(held)
+                self._paint_in_turn(self.field_of_part(latent, cell, pixels), block, output[place][within])
+
+    def _paint_in_turn(self, field: Field, grid: OutputGrid, output: Tensor) -> None:
+        """`paint`, on a CPU a plain grid in parts, between which progress is told."""
+        if not isinstance(grid, Grid):
+            self.paint(field, grid, output)
+            return
+        at_a_time = PAINTED_POSITIONS if output.is_cpu else grid.size[0] * grid.size[1]
+        for rows, part in grid.row_chunks(at_a_time):
+            self.paint(field, part, output[:, :, rows])
+
     def native_stage(self, field: ModulatedField) -> RenderStage | None:
         tensors, parameters = (field.table, field.modulation, field.skip), self.imnet.parameters()
         library = backends.choose(self.native_library, *tensors, *parameters)
@@ -160,3 +234,8 @@ class LMFDecoder(LocalEnsembleModel):
         network |= {"has_scale": imnet.mod_scale, "has_shift": imnet.mod_shift, "parameters": parameters}
         pixels = {"table": field.table, "modulation": field.modulation}
         return network | pixels | {"skip": field.skip, "skip_window": field.skip_window}
+
+
+def even_step(n: int, most: int) -> int:
+    """The side of blocks, all of about one size, of at most `most` of n pixels."""
+    return math.ceil(n / math.ceil(n / most))

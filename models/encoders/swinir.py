@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.computing import chunk_bytes, is_exporting
 from models.layers.convolution import Convolution
+from models.layers.cross_scale_attention import pad_to_multiple
 from models.registry import register
 from utils.config import Count, Counts, Positive, whole
 from utils.errors import InputError
@@ -37,20 +38,6 @@ def regions(height: int, width: int, shift: int, device: torch.device) -> Tensor
     """
     wrapped_y, wrapped_x = (torch.arange(n, device=device) >= n - shift for n in (height, width))
     return 2 * wrapped_y[:, None] + wrapped_x.long()
-
-
-def pad_to_windows(image: Tensor, window: int) -> Tensor:
-    """(B, C, h, w) -> (B, C, H, W), multiples of `window`: reflected below and to the right.
-
-    A picture that is too small for that is reflected whole, and then its last row or column is replicated.
-    """
-    pads = [-n % window for n in image.shape[2:]]
-    if is_exporting():  # for pictures of at least a window
-        return F.pad(image, (0, pads[1], 0, pads[0]), mode="reflect")
-    reflected = [min(pad, n - 1) for pad, n in zip(pads, image.shape[2:], strict=True)]
-    rest = [pad - part for pad, part in zip(pads, reflected, strict=True)]
-    image = F.pad(image, (0, reflected[1], 0, reflected[0]), mode="reflect")
-    return F.pad(image, (0, rest[1], 0, rest[0]), mode="replicate")
 
 
 class WindowAttention(nn.Module):
@@ -142,7 +129,7 @@ class ResidualSwinGroup(nn.Module):
 class SwinIR(nn.Module):
     """(B, 3, h, w) normalised, of any size -> (B, out_dim, h, w) features.
 
-    Inside, the picture is padded to multiples of the window (see `pad_to_windows`) and the features are cropped back.
+    Inside, the picture is padded to multiples of the window (see `pad_to_multiple`) and the features are cropped back.
     LTE's variant has no mean shift, and ends with `conv_before_upsample` and a LeakyReLU. `depths` and `num_heads` hold
     one number for each group. It has no tail: InputError when `no_upsampling` is false.
     """
@@ -185,7 +172,7 @@ class SwinIR(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
-        first = self.conv_first(pad_to_windows(image, self.window))
+        first = self.conv_first(pad_to_multiple(image, self.window))
         deep = self.norm(self.layers(self.patch_embed(first.permute(0, 2, 3, 1)))).permute(0, 3, 1, 2)
         features = self.conv_before_upsample(self.conv_after_body(deep, skip=first))
         return features[:, :, :height, :width]

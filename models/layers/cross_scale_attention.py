@@ -12,6 +12,7 @@ from utils.geometry.sizes import Size
 
 CROP = 48  # LR pixels: larger pictures are attended crop by crop, as in the published program
 SMALLEST_NORM = 1e-4
+SOFTMAX_SCALE = 10  # of the similarities
 
 
 class CrossScaleAttention(nn.Module):
@@ -21,10 +22,9 @@ class CrossScaleAttention(nn.Module):
     with one pixel of context, the last of a row or column taking the remainder, so memory is bounded by a crop.
     """
 
-    def __init__(self, channels: int, scales: Sequence[int] = (2,), softmax_scale: float = 10):
+    def __init__(self, channels: int, scales: Sequence[int] = (2,)):
         super().__init__()
         self.scales = tuple(scales)
-        self.softmax_scale = softmax_scale
         self.conv_match_1 = nn.Sequential(nn.Conv2d(channels, channels // 2, 1), nn.PReLU())
         self.conv_match_2 = nn.Sequential(nn.Conv2d(channels, channels // 2, 1), nn.PReLU())
         self.conv_assembly = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.PReLU())
@@ -57,7 +57,7 @@ class CrossScaleAttention(nn.Module):
         keys = F.unfold(self.conv_match_2(reduced), 3, padding=1)  # (B, C/2 * 9, K)
         keys = keys / keys.norm(dim=1, keepdim=True).clamp(min=SMALLEST_NORM)
         queries = F.unfold(self.conv_match_1(features), 3, padding=1)  # (B, C/2 * 9, h * w)
-        attention = (self.softmax_scale * (keys.transpose(1, 2) @ queries)).softmax(dim=1)  # (B, K, h * w)
+        attention = (SOFTMAX_SCALE * (keys.transpose(1, 2) @ queries)).softmax(dim=1)  # (B, K, h * w)
 
         patches = F.unfold(self.conv_assembly(features), 3 * scale, stride=scale, padding=scale)  # (B, C * 9s², K)
         enlarged = _fold(patches @ attention, size, scale)
@@ -85,8 +85,13 @@ def spans(length: int) -> list[slice]:
 
 
 def pad_to_multiple(features: Tensor, multiple: int) -> Tensor:
-    """Pad below and at the right to a multiple of pixels, by reflection where the picture is large enough for it."""
-    height, width = features.shape[-2:]
-    below, right = -height % multiple, -width % multiple
-    reflects = is_exporting() or (below < height and right < width)
-    return F.pad(features, (0, right, 0, below), mode="reflect" if reflects else "replicate")
+    """(B, C, h, w) -> (B, C, H, W), multiples of `multiple`: reflected below and to the right.
+
+    A map that is too small for that is reflected whole, and then its last row or column is replicated.
+    """
+    pads = [-n % multiple for n in features.shape[2:]]
+    if is_exporting():  # for pictures of at least `multiple`
+        return F.pad(features, (0, pads[1], 0, pads[0]), mode="reflect")
+    below, right = (min(pad, n - 1) for pad, n in zip(pads, features.shape[2:], strict=True))
+    features = F.pad(features, (0, right, 0, below), mode="reflect")
+    return F.pad(features, (0, pads[1] - right, 0, pads[0] - below), mode="replicate")

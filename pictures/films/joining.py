@@ -20,11 +20,11 @@ ENOUGH = 0.95  # of the time that a stream of AVI says it has: FFmpeg takes what
 
 @dataclass(frozen=True)
 class Survey:
-    """What goes into the new film: `kept` streams of the source by number, the `covers` among them, files to attach,
+    """What goes into the new film: `kept` streams of the source by number, the `covers` among them, files and names,
     what is `lost`, in words, and whether the source is `cut_short`."""
 
     kept: tuple[int, ...]
-    covers: tuple[Path, ...]
+    covers: tuple[tuple[Path, str], ...]
     lost: tuple[str, ...]
     cut_short: bool
 
@@ -48,7 +48,8 @@ def survey(job: FilmJob, encoder: Encoder, segments: Segments) -> Survey:
         for stream in source.streams:
             cover = stream.disposition & import_av().stream.Disposition.attached_pic
             if cover and job.container == "matroska":
-                covers.append(_extracted(source, stream, segments.folder))
+                path = _extracted(source, stream, segments.folder)
+                covers.append((path, stream.metadata.get("filename", path.name)))
                 continue
             holds = job.container == "matroska"  # WebM drops attachments without a word
             if stream.index != index and stream.type != "attachment":
@@ -89,8 +90,10 @@ def join(job: FilmJob, encoder: Encoder, segments: Segments, plan: Survey, path:
             shown = source.streams[old].disposition
             flags = "+".join(flag.name for flag in type(shown) if flag & shown) or "0"
             said += [f"-map_metadata:s:{new}", f"1:s:{old}" if describe else "-1", f"-disposition:{new}", flags]
-    for number, cover in enumerate(plan.covers, len(plan.kept)):
-        said += ["-attach", f"file:{cover}", f"-metadata:s:{number}", f"mimetype=image/{cover.suffix[1:]}"]
+    for number, (cover, name) in enumerate(plan.covers, len(plan.kept)):
+        said += ["-attach", f"file:{cover}"]
+        for tag in (f"mimetype=image/{cover.suffix[1:]}", f"filename={name}"):
+            said += [f"-metadata:s:{number}", tag]
     if job.is_part:
         said += ["-copypriorss:a", "0", "-copypriorss:s", "0"]
     if is_box:  # else times in MP4 begin at whole milliseconds

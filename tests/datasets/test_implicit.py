@@ -171,6 +171,16 @@ def test_whole_pairs_are_cut_to_their_scale(tmp_path) -> None:
     assert (lr.shape, hr.shape) == ((20, 30, 3), (60, 90, 3))
 
 
+@pytest.mark.parametrize(("width", "fits"), [(68, True), (70, False)])
+def test_a_scale_fits_within_a_tenth_and_a_pixel(tmp_path, width, fits) -> None:
+    """LR 20x30 at x2: a side of HR is off by less than 0.1 + 1 / 20 of it."""
+    lr, hr = write_pictures(tmp_path / "lr", a=(20, 30)), write_pictures(tmp_path / "hr", a=(40, width))
+    if fits:
+        assert wrapper("sr-implicit-paired", paired(lr, hr), scale=2).pair(0)[0].shape == (20, 30, 3)
+    else:
+        mistake(lambda: wrapper("sr-implicit-paired", paired(lr, hr), scale=2), "hr/a.png", "the scale 2")
+
+
 ONE_SIZE = {"a": (24, 24), "b": (24, 24)}
 LYING = {"a": (16, 24), "b": (16, 24)}
 MANY_SIZES = {"a": (24, 24), "b": (24, 32)}

@@ -192,8 +192,8 @@ def test_cmsr_asks_the_device_once(name, monkeypatch: pytest.MonkeyPatch) -> Non
     upscaler, levels = on_device(SPECS[name]), [Level(1, 0.1), Level(2, 0.2), Level(4, 1)]
     monkeypatch.setattr(torch.Tensor, "cpu", cpu)
     with FakeDevice():
-        made = render_controlled(upscaler, upscaler.encode(torch.rand(2, 3, *INPUT)), (20, 16), levels)
-    assert is_on_device(made.picture, (2, 3, 20, 16))
+        made = render_controlled(upscaler, upscaler.encode(torch.rand(1, 3, *INPUT)), (20, 16), levels)
+    assert is_on_device(made.picture, (3, 20, 16))
     assert len(asked) == 1
 
 

@@ -29,6 +29,8 @@ from utils.registry import Registry
             ["upsampl"],
         ),
         ({"name": "edsr-baseline", "args": {"scale": 5}}, ["scale 5"]),
+        (merge(small_spec("lmciaosr"), {"args": {"local_size": 3}}), ["local_size is 3"]),
+        (merge(small_spec("lmciaosr"), {"args": {"feat_unfold": False}}), ["feat_unfold"]),
         ({"name": "lmmlp", "args": {"in_dim": 4, "mod_scale": False, "mod_shift": False}}, ["mod_scale", "mod_shift"]),
     ],
 )
@@ -122,13 +124,6 @@ def test_batches_and_cell_maps(name) -> None:
         assert_close(model(image, coord, cell_map), together, 1e-5)
         for i in range(3):
             assert_close(model(image[i : i + 1], coord[i : i + 1], cell[i : i + 1]), together[i : i + 1], 1e-5)
-
-
-def test_unsupported_attention_settings_are_explained() -> None:
-    spec = small_spec("lmciaosr")
-    for change, word in (({"local_size": 3}, "local_size is 3"), ({"feat_unfold": False}, "feat_unfold")):
-        with pytest.raises(InputError, match=word):
-            models.make(merge(spec, {"args": change}))
 
 
 @pytest.mark.parametrize(

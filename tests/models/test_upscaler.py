@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import models
 from models import computing
 from models.decoders import lmf
-from models.local_ensemble import even_step
+from models.decoders.lmf import even_step
 from models.native import backends
 from models.upscaler import Ensemble, Upscaler
 from tests.commands import call

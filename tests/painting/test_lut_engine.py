@@ -127,8 +127,18 @@ def test_files_that_are_not_as_exported_are_pytorchs(capsys) -> None:
     assert "another hash" in said
     half = {"sub": [0.5], "div": [0.5]}
     save_safetensors("half.safetensors", {**content, "data_norm": {"inp": half, "gt": half}})
-    for other in ("changed.safetensors", "half.safetensors", "m.pth", "s", "bicubic", source):
+    save_safetensors("kernel.safetensors", {"model": {**content["model"], "args": {"kernel": 3}}})
+    for other in ("changed.safetensors", "half.safetensors", "kernel.safetensors", "m.pth", "s", "bicubic", source):
         assert load_tables(other) is None
+
+
+def test_a_fault_of_the_engine_is_not_hidden(monkeypatch) -> None:
+    def fails() -> Path:
+        raise RuntimeError("fault")
+
+    monkeypatch.setattr(lut_engine, "find_library", fails)
+    with pytest.raises(RuntimeError):
+        load_tables(MODEL)
 
 
 def test_torch_is_never_imported() -> None:

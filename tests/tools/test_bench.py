@@ -28,11 +28,10 @@ def test_cost_table(capsys) -> None:
     assert f"{with_ / 1e9:.1f} / {without / 1e9:.1f}" in out
 
 
-@pytest.mark.parametrize(("command", "figure"), [("encode", "encoder runs saved"), ("train", "step / encoder")])
-def test_benchmarks_run(checkpoint, command, figure) -> None:
-    call(bench, command, "--model", checkpoint, "--repeats", 1, "--input", "16x16", "--json", "b.json")
+def test_training_steps_are_measured(checkpoint) -> None:
+    call(bench, "train", "--model", checkpoint, "--repeats", 1, "--input", "16x16", "--json", "b.json")
     report = json.loads(Path("b.json").read_text())
-    assert figure in report["figures"]
+    assert "step / encoder" in report["figures"]
     assert report["machine"]["torch"] == torch.__version__
 
 
@@ -51,13 +50,6 @@ def test_ratios_are_those_of_one_round() -> None:
     """The machine being twice as slow in one round changes no ratio."""
     figure = figures.ratio([2.0, 4.0, 2.0], [1.0, 2.0, 1.0], factor=2.0)
     assert (figure.lowest, figure.median, figure.highest) == (1, 1, 1)
-
-
-def test_size_of_a_folder_and_of_a_filter(tmp_path) -> None:
-    (tmp_path / "a").write_bytes(b"123")
-    (tmp_path / "b").write_bytes(b"4567")
-    assert compare.size_on_disk(tmp_path) == 7
-    assert compare.size_on_disk(tmp_path / "bicubic") == 0
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from models.lerf.tables import tabulated
 from models.registry import weights_hash
 from models.zoo import resolve
 from tests.commands import call, mistake
-from tests.conftest import SMALL_LMLIIF
+from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
 from tests.registered import make_mmediting, make_network, small_spec
 from tools import convert, export_lut
 
@@ -60,7 +60,7 @@ def of_ciaosr() -> str:
 
 
 def of_lerf() -> str:
-    make_network(zipped=True)
+    make_network()
     return "m.pth"
 
 
@@ -112,6 +112,28 @@ def test_figures_are_those_of_these_weights(pictures, checkpoint, capsys) -> Non
     line = mistake(capsys, convert, "--model", "other.pth", "--output", "o.pth", "--figures", "r.json")
     assert "r.json measures no model with the weights" in line
     assert not (Path() / "o.pth").exists()
+
+
+def save_small(name: str, spec: dict, seed: int, **about) -> None:
+    torch.manual_seed(seed)
+    save_checkpoint(name, {"model": {**spec, "sd": models.make(spec).state_dict()}, **about})
+
+
+def test_weighted_mean_of_checkpoints_of_one_model(capsys) -> None:
+    for seed in (0, 1):
+        save_small(f"{seed}.pth", SMALL_LMLIIF, seed, trained_scales=[1.0, 8.0])
+    save_small("liif.pth", SMALL_LIIF, 0)
+    call(convert, "--model", "0.pth", "1.pth", "--shares", 1, 3, "--output", "m.pth")
+    one, other, result = (load_checkpoint(path) for path in ("0.pth", "1.pth", "m.pth"))
+    for key, value in result["model"]["sd"].items():
+        expected = 0.25 * one["model"]["sd"][key] + 0.75 * other["model"]["sd"][key]
+        assert torch.allclose(value, expected, atol=1e-7)
+        assert value.dtype == torch.float32
+    assert load_upscaler("m.pth").model.trained_scales == (1.0, 8.0)
+    to = ("--output", "n.pth")
+    assert "liif.pth" in mistake(capsys, convert, "--model", "0.pth", "liif.pth", *to)
+    assert "share for each" in mistake(capsys, convert, "--model", "0.pth", "1.pth", "--shares", 1, *to)
+    assert not Path("n.pth").exists()
 
 
 def test_mistakes(checkpoint, capsys) -> None:

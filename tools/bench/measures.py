@@ -1,4 +1,4 @@
-"""Times: rendering and whole pictures, encoding once for several sizes, a training step."""
+"""Times: rendering and whole pictures, a training step."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,28 +28,23 @@ PRODUCT_SIDE = 1024  # side of the square matrices whose product is the yardstic
 
 def add_commands(commands: Any, common: cli.Parser) -> None:
     measured = "a checkpoint, a filter, or a training config (random weights)"
-    described = {
-        render: "models in turn: rendering at several scales, a whole picture and a warp at the first, compared with "
-        "Pillow's bicubic resize and with a matrix product of as many multiply-adds",
-        encode: "encoding once and rendering several sizes, compared with separate calls",
-        train: "a training step, compared with its encoder's",
-    }
-    for run, help in described.items():
-        command = commands.add_parser(run.__name__, parents=[common], help=help, description=help)
-        size = "32x32" if run is train else "320x180"
+    help = (
+        "models in turn: rendering at several scales, a whole picture and a warp at the first, compared with Pillow's "
+    )
+    help += "bicubic resize and with a matrix product of as many multiply-adds"
+    rendering = commands.add_parser("render", parents=[common], help=help, description=help)
+    rendering.add_argument("--models", nargs="+", default=RENDERED, help=f"each {measured}")
+    rendering.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
+    rendering.add_argument("--scales", type=cli.scales, default="4,1.5,2,2.5,3x1.5,8", help="scales to render")
+    cli.add_options(rendering, "backend")
+    help = "a training step, compared with its encoder's"
+    training = commands.add_parser("train", parents=[common], help=help, description=help)
+    training.add_argument("--model", default=f"{CONFIGS}s-lmliif.yaml", help=measured)
+    training.add_argument("--batch", type=cli.count, default=8, help="pictures per step")
+    training.add_argument("--queries", type=cli.count, default=1024, help="positions per picture")
+    for command, run, size in ((rendering, render, "320x180"), (training, train, "32x32")):
         command.add_argument("--input", type=cli.size, default=size, metavar="WxH", help="input size in pixels")
         command.add_argument("--repeats", type=cli.count, default=5, help="rounds after a warm-up")
-        if run is render:
-            command.add_argument("--models", nargs="+", default=RENDERED, help=f"each {measured}")
-            command.add_argument("--picture", default="load/samples/coffee.png", help="resized to the input size")
-        else:
-            command.add_argument("--model", default=f"{CONFIGS}s-lmliif.yaml", help=measured)
-        if run is train:
-            command.add_argument("--batch", type=cli.count, default=8, help="pictures per step")
-            command.add_argument("--queries", type=cli.count, default=1024, help="positions per picture")
-        else:
-            command.add_argument("--scales", type=cli.scales, default="4,1.5,2,2.5,3x1.5,8", help="scales to render")
-            cli.add_options(command, "backend")
         command.set_defaults(run=lambda arguments, run=run: {"figures": run(arguments)})
 
 
@@ -118,30 +113,6 @@ def products(model: models.ContinuousModel, pixels: int, queries: int) -> float:
     """Number of matrix products with as many multiply-adds as the networks behind the encoder; 0 without networks."""
     runs = model.network_runs(pixels, queries)
     return sum(macs_per_run(network) * times for network, times in runs) / PRODUCT_SIDE**3
-
-
-def encode(arguments: Any) -> dict[str, Figure]:
-    """Encoding once and rendering n sizes, compared with n calls that do both."""
-    upscaler, picture = load(arguments.model, arguments.backend), torch.rand(3, *arguments.input)
-    sizes = [output_size(arguments.input, scale) for scale in arguments.scales]
-
-    def together() -> None:
-        latent = upscaler.encode(picture)
-        for size in sizes:
-            upscaler.render(latent, size)
-
-    def separately() -> None:
-        for size in sizes:
-            upscaler(picture, size)
-
-    runs = {"encoder": lambda: upscaler.encode(picture), "together": together, "separately": separately}
-    times = in_turn(runs, arguments.repeats)
-    rounds = zip(times["separately"], times["together"], times["encoder"], strict=True)
-    return {
-        **{f"{name}, s": Figure.of(values) for name, values in times.items()},
-        "encoder runs saved": Figure.of([(apart - once) / encoder for apart, once, encoder in rounds]),
-        "separate / once": ratio(times["separately"], times["together"]),
-    }
 
 
 def train(arguments: Any) -> dict[str, Figure]:

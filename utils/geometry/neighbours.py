@@ -93,6 +93,10 @@ class AxisLookup:
         """The same on a device."""
         return AxisLookup(self.index.to(device), self.offset.to(device))
 
+    def part(self, which: slice | Tensor) -> "AxisLookup":
+        """That of some positions or spans, S."""
+        return AxisLookup(self.index[:, which], self.offset[:, which])
+
 
 def look_up(position: Tensor, n: int, local_ensemble: bool, reach: float | Tensor | None = None) -> AxisLookup:
     """LR pixels around each position (*S) on an axis of n pixels: both neighbours, or just the one that holds it.
@@ -124,6 +128,10 @@ class AxisSpans:
         """L, the padded length of every span."""
         return self.lookup.offset.shape[-1]
 
+    def members(self) -> Tensor:
+        """(R, L) positions of the spans, padded."""
+        return _members(self.start, self.length, self.longest)
+
     def from_pixel(self, first: int) -> "AxisSpans":
         """The same with pixels counted from `first` on."""
         return replace(self, lookup=self.lookup.from_pixel(first))
@@ -141,8 +149,7 @@ class AxisSpans:
         places = [real[part].flatten().nonzero()[:, 0] for part in parts]
         lookup, joined = self.lookup.to(device), torch.cat(places).to(device)
         for part, place in zip(parts, joined.split([len(place) for place in places]), strict=True):
-            of_part = AxisLookup(lookup.index[:, part], lookup.offset[:, part])
-            yield slice(starts[part.start], ends[part.stop - 1]), place, of_part
+            yield slice(starts[part.start], ends[part.stop - 1]), place, lookup.part(part)
 
 
 def look_up_spans(position: Tensor, n: int, local_ensemble: bool, within_pixels: bool = False) -> AxisSpans:
@@ -164,9 +171,13 @@ def look_up_spans(position: Tensor, n: int, local_ensemble: bool, within_pixels:
     if total < 0.5 * longest * len(start):  # mostly padding: positions on their own are cheaper
         start, longest = torch.arange(total, device=position.device), 1
         length = torch.ones_like(start)
-    # (R, L) positions of the spans, padded to the longest by repeating a span's last one
-    member = start[:, None] + torch.minimum(torch.arange(longest, device=start.device), length[:, None] - 1)
+    member = _members(start, length, longest)
     return AxisSpans(AxisLookup(lookup.index[:, start], lookup.offset[:, member]), start, length)
+
+
+def _members(start: Tensor, length: Tensor, longest: int) -> Tensor:
+    """(R, L) positions of spans, padded to the longest by repeating a span's last one."""
+    return start[:, None] + torch.minimum(torch.arange(longest, device=start.device), length[:, None] - 1)
 
 
 @dataclass(frozen=True)
@@ -236,7 +247,7 @@ class PixelWindow:
         size = outer.height, outer.width
         return PixelWindow(size, self.top - outer.top, self.left - outer.left, self.height, self.width)
 
-    def index(self, row: Tensor, column: Tensor, picture: Tensor) -> Tensor:
+    def index(self, row: Tensor, column: Tensor, picture: Tensor | int) -> Tensor:
         """Row-major numbers, in tables (B, height, width, C), of the pixels at rows and columns of the whole
         pictures."""
         return (row - self.top) * self.width + (column - self.left) + picture * (self.height * self.width)
@@ -279,6 +290,13 @@ class Neighbours:
         row, column = y.index[:, None, None, :, None, None, None], x.index[None, :, None, None, :, None, None]
         index = pixels.index(row, column, picture)
         return cls._of(index, y.offset[:, None, None, :, None, :, None], x.offset[None, :, None, None, :, None, :])
+
+    @classmethod
+    def of_pairs(cls, y: AxisLookup, x: AxisLookup, pixels: PixelWindow) -> "Neighbours":
+        """Neighbours of N pairs of spans in one picture; S = (N, 1, 1) and T = (N, Ly, Lx)."""
+        row, column = y.index[:, None, None, :, None, None], x.index[None, :, None, :, None, None]
+        index = pixels.index(row, column, 0)
+        return cls._of(index, y.offset[:, None, None, :, :, None], x.offset[None, :, None, :, None])
 
     def each(self) -> Iterator["Neighbours"]:
         """One of K x K neighbours after the other, y first."""

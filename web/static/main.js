@@ -194,7 +194,7 @@ function openFile(file) {
     tell(`${file.name} is larger than ${catalogue.megabytes} MiB`, true);
     return undefined;
   }
-  if (file.type.startsWith("video/") || /\.(mkv|avi)$/i.test(file.name)) return showFilm(file, catalogue);
+  if (catalogue.films.some((ending) => file.name.toLowerCase().endsWith(ending))) return showFilm(file, catalogue);
   const path = withQuery("api/pictures", { name: file.name, shrink: shrink() });
   return open({ send: () => askJson(path, { method: "POST", body: file }) }, file.name);
 }

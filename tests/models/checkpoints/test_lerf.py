@@ -1,8 +1,5 @@
 """Files of the LeRF authors' programs, and what only looks like them."""
 
-import contextlib
-import resource
-
 import numpy as np
 import pytest
 import torch
@@ -44,8 +41,11 @@ def test_networks_that_want_to_run_code_do_not(tmp_path, zipped) -> None:
     model = models.make({"name": "lerf-l", "args": {"nf": 4}})
     model.extra = Malicious(victim)
     torch.save(model, path, _use_new_zipfile_serialization=zipped)
-    loaded = load_upscaler(path).model  # what is no tensor is left out
-    assert torch.equal(loaded.s1_sr0.model.conv1.conv.bias, model.s1_sr0.model.conv1.conv.bias)
+    if zipped:
+        loaded = load_upscaler(path).model  # what is no tensor is left out
+        assert torch.equal(loaded.s1_sr0.model.conv1.conv.bias, model.s1_sr0.model.conv1.conv.bias)
+    else:  # as PyTorch wrote files before 1.6
+        assert "would run code" in refusal(path)
     assert not victim.exists()
 
 
@@ -109,15 +109,3 @@ def test_broken_folders_are_explained(tables, change, words) -> None:
     with pytest.raises(InputError, match=words) as caught:
         load_upscaler(folder)
     assert "\n" not in str(caught.value)
-
-
-def test_pickles_that_number_an_object_very_high_take_no_memory(tmp_path) -> None:
-    _, path = pickled(tmp_path, "lerf-l", nf=4)
-    torch.save(models.make({"name": "lerf-l", "args": {"nf": 4}}), path, _use_new_zipfile_serialization=False)
-    content = path.read_bytes()
-    place = content.index(b"r\x99\x02\x00\x00")
-    path.write_bytes(content[:place] + b"r\x00\x00\x00\x04" + content[place + 5 :])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with contextlib.suppress(InputError):
-        load_upscaler(path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import demo
@@ -59,9 +60,9 @@ def test_the_networks_own_picture_at_its_scale_then_lanczos(path) -> None:
 def test_formats_and_where_parameters_lie(path, tmp_path) -> None:
     expected, state = load_upscaler(path)(PICTURE, (30, 30)), compact().state_dict()
     save_file({name: value.half() for name, value in state.items()}, tmp_path / "half.safetensors")
-    torch.save(state, tmp_path / "bare.pth")
+    torch.save(state, tmp_path / "bare.weights")
     torch.save({"model": state}, tmp_path / "model.pt")
-    for name, tolerance in (("half.safetensors", 1e-3), ("bare.pth", 0), ("model.pt", 0)):
+    for name, tolerance in (("half.safetensors", 1e-3), ("bare.weights", 0), ("model.pt", 0)):
         assert torch.allclose(load_upscaler(tmp_path / name)(PICTURE, (30, 30)), expected, atol=tolerance, rtol=0)
 
 
@@ -74,14 +75,21 @@ def test_grey_networks_see_each_channel(tmp_path) -> None:
     assert torch.allclose(upscaler.model.encode(PICTURE).features, expected, atol=1e-6)
 
 
-def test_tiles_are_the_whole(path, monkeypatch) -> None:
-    upscaler, picture = load_upscaler(path), torch.rand(1, 3, 70, 50)
-    whole = upscaler.encode(picture).features
-    monkeypatch.setattr(networks, "TILE", 24)
-    monkeypatch.setattr(networks, "OVERLAP", 5)
-    assert torch.allclose(upscaler.encode(picture).features, whole, atol=1e-6)
-    monkeypatch.setattr(networks, "OVERLAP", 1)
-    assert not torch.allclose(upscaler.encode(picture).features, whole, atol=1e-6)
+@pytest.mark.parametrize("size", [(3, 1100), (1030, 3)])
+def test_tiles_are_the_whole_for_a_network_that_looks_32_pixels_far(path, size) -> None:
+    """And no farther: a mean over 65x65 pixels."""
+    model, picture = load_upscaler(path).model, torch.rand(2, 3, *size)
+
+    def mean(image: torch.Tensor) -> torch.Tensor:
+        assert max(image.shape[-2:]) <= networks.TILE + 2 * 32
+        values = F.avg_pool2d(F.pad(image, (32,) * 4), (65, 65), 1)
+        return values.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+    mean.input_channels, model.descriptor = 3, mean
+    found = model.encode(picture).features
+    rows = F.avg_pool2d(F.pad(picture, (0, 0, 32, 32)), (65, 1), 1)
+    expected = F.avg_pool2d(F.pad(rows, (32, 32, 0, 0)), (1, 65), 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert torch.allclose(found, expected, atol=1e-6)
 
 
 def test_precision_is_as_the_descriptor_says(path) -> None:

@@ -45,9 +45,9 @@ def header_of(path: Path) -> tuple[dict[str, Any], bytes]:
     return json.loads(stored[8 : 8 + length]), stored[8 + length :]
 
 
-def rewrite(path: Path, header: Any, values: bytes, length: int | None = None) -> None:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes((len(text) if length is None else length).to_bytes(8, "little") + text + values)
+def rewrite(path: Path, header: dict[str, Any], values: bytes) -> None:
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + values)
 
 
 def test_what_people_need_is_kept_and_training_state_is_not(path, content) -> None:
@@ -138,6 +138,7 @@ def with_encoder(**args: Any) -> Callable[[dict[str, Any]], None]:
         (with_text("data_norm", '{"inp": {"sub": [NaN]}}'), "'data_norm' is not JSON"),
         (with_text("data_norm", "1" * 10**5), "'data_norm' is not JSON"),
         (with_text("trained_scales", "[4, 1]"), "trained_scales"),
+        (with_text("trained_scales", "[1, 2, 4]"), "trained_scales"),
     ],
 )  # fmt: skip
 def test_headers_that_lie(path, change, words) -> None:
@@ -145,23 +146,3 @@ def test_headers_that_lie(path, change, words) -> None:
     change(header)
     rewrite(path, header, values)
     assert words in refusal(path)
-
-
-@pytest.mark.parametrize("length", [0, 5, 2**23 + 1, 2**40, 2**64 - 1])
-def test_lengths_that_lie(path, length) -> None:
-    header, values = header_of(path)
-    rewrite(path, header, values, length)
-    assert "no .safetensors" in refusal(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"PK", b"\0" * 8, b"\2" + b"\0" * 7 + b"{}", b"{" * 5000])
-def test_files_that_are_none(tmp_path, content) -> None:
-    (tmp_path / "x.safetensors").write_bytes(content)
-    refusal(tmp_path / "x.safetensors")
-
-
-def test_damaged_values_are_told_by_the_hash(path) -> None:
-    stored = bytearray(path.read_bytes())
-    stored[-3] ^= 1
-    path.write_bytes(stored)
-    assert "another hash" in refusal(path)

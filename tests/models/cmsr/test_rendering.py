@@ -47,8 +47,8 @@ def test_golden_pictures_and_intensities(name) -> None:
         controlled = controlled_picture(model, image, size, levels)
     cut = case["scale"]  # one LR pixel: the published positions are flattened in the outer half
     expected = stored["output"][:, cut:-cut, cut:-cut].clamp(-1, 1)
-    assert_close(controlled.picture[0, :, cut:-cut, cut:-cut], expected, 1e-4)
-    assert (controlled.picture[0] - stored["full"]).abs().max() > 1e-2
+    assert_close(controlled.picture[:, cut:-cut, cut:-cut], expected, 1e-4)
+    assert (controlled.picture - stored["full"]).abs().max() > 1e-2
     assert 0 < controlled.share < 1
     expected = sum(
         int((controlled.level == i).sum()) * min(scale, case["scale"]) ** 2 for i, scale in enumerate(controlled.scales)
@@ -70,31 +70,31 @@ def spread_levels(model, field, scales):
 
 
 @pytest.mark.parametrize(("band_bytes", "lr_skip"), [(5000, True), (1 << 30, False)])
-def test_batches_and_bands_change_nothing(monkeypatch, band_bytes, lr_skip) -> None:
+def test_bands_change_nothing(monkeypatch, band_bytes, lr_skip) -> None:
     torch.manual_seed(0)
     model = models.make({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], "lr_skip": lr_skip}}).eval()
-    image, size = torch.rand(3, 3, 9, 11), (round(9 * 5.5), round(11 * 7.3))
+    image, size = torch.rand(1, 3, 9, 11), (round(9 * 5.5), round(11 * 7.3))
     with torch.inference_mode():
         field = field_for(model, image, size)
         levels = spread_levels(model, field, (1, 1.5, 3, 8))
-        expected = [controlled_picture(model, one[None], size, levels) for one in image]
+        expected = controlled_picture(model, image, size, levels)
         monkeypatch.setattr(computing, "CHUNK_BYTES", band_bytes)
-        together = controlled_picture(model, image, size, levels)
-    assert_close(together.picture, torch.cat([one.picture for one in expected]), 1e-5)
-    assert together.queries == sum(one.queries for one in expected)
-    assert set(together.level.flatten().tolist()) == {0, 1, 2, 3}
+        made = controlled_picture(model, image, size, levels)
+    assert_close(made.picture, expected.picture, 1e-5)
+    assert made.queries == expected.queries
+    assert set(made.level.flatten().tolist()) == {0, 1, 2, 3}
 
 
 def test_one_level_for_all_is_full_rendering_and_one_below_the_target_is_enlarged(model) -> None:
-    image, size = torch.rand(2, 3, 7, 8), (40, 50)
+    image, size = torch.rand(1, 3, 7, 8), (40, 50)
     before = image.clone()
     with torch.inference_mode():
         field = field_for(model, image, size)
         controlled = controlled_picture(model, image, size, [Level(8, 1)])
-        assert_close(controlled.picture, painted(model, field, Grid.of_size(size)).clamp(-1, 1), 1e-6)
+        assert_close(controlled.picture, painted(model, field, Grid.of_size(size))[0].clamp(-1, 1), 1e-6)
         below = controlled_picture(model, image, size, LEVELS[:2])
     assert controlled.share == 1
-    assert (below.picture.shape, below.queries <= 4 * 2 * 56) == (controlled.picture.shape, True)
+    assert (below.picture.shape, below.queries <= 4 * 56) == (controlled.picture.shape, True)
     assert torch.equal(image, before)  # levels are painted in place, but not into the caller's picture
 
 
@@ -103,11 +103,10 @@ def test_pixels_wanted_at_the_target_are_those_of_full_rendering(model) -> None:
     image, size = torch.rand(1, 3, 9, 8), (50, 44)
     with torch.inference_mode():
         field = field_for(model, image, size)
-        full = painted(model, field, Grid.of_size(size)).clamp(-1, 1)
+        full = painted(model, field, Grid.of_size(size))[0].clamp(-1, 1)
         controlled = controlled_picture(model, image, size, spread_levels(model, field, (1, 8)))
     coord = Grid.of_size(size).coord().flatten(0, 1)[None]
-    wanted = sample_nearest((controlled.level == 1)[..., None], coord).unflatten(1, size)
-    wanted = wanted.permute(0, 3, 1, 2).expand_as(full)
+    wanted = sample_nearest((controlled.level == 1)[None, ..., None], coord)[0, :, 0].unflatten(0, size).expand_as(full)
     assert 0.2 < wanted.float().mean() < 0.8
     assert_close(controlled.picture[wanted], full[wanted], 1e-5)
 
@@ -121,15 +120,14 @@ def test_levels_end_at_the_target() -> None:
 
 
 def test_levels_that_a_picture_does_not_need_leave_it_as_it_is(model) -> None:
-    """Although another one of the batch needs them."""
-    image, size = torch.rand(2, 3, 9, 8), (50, 44)
+    image, size = torch.rand(1, 3, 9, 8), (50, 44)
     with torch.inference_mode():
-        middle = float(model.intensity(field_for(model, image, size))[0].median())
-        levels = [Level(1, middle - 1e-6), Level(1.5, middle + 1e-6), Level(8, 1)]
-        together = controlled_picture(model, image, size, levels)
-        alone = controlled_picture(model, image[1:], size, [levels[0], levels[2]])
-    assert (together.level == 1).flatten(1).any(1).tolist() == [True, False]
-    assert_close(together.picture[1:], alone.picture, 1e-5)
+        middle = float(model.intensity(field_for(model, image, size)).median()) + 1e-5
+        levels = [Level(1, middle), Level(1.5, middle), Level(8, 1)]
+        made = controlled_picture(model, image, size, levels)
+        expected = controlled_picture(model, image, size, [levels[0], levels[2]])
+    assert set(made.level.flatten().tolist()) == {0, 2}
+    assert_close(made.picture, expected.picture, 1e-6)
 
 
 def test_the_published_score_on_set5(shared) -> None:
@@ -141,6 +139,6 @@ def test_the_published_score_on_set5(shared) -> None:
         hr = read_rgb(path)
         lr_size, (height, width) = whole_sizes(hr.shape[:2], (6, 6))
         latent = upscaler.encode(to_tensor(resize_bicubic(hr[:height, :width], lr_size)))
-        picture = render_controlled(upscaler, latent, (height, width), levels, truncates=True).picture[0]
+        picture = render_controlled(upscaler, latent, (height, width), levels, truncates=True).picture
         scores.append(find_protocol("benchmark").measure(picture, to_tensor(hr[:height, :width]), (6, 6))["psnr"])
     assert sum(scores) / 5 == pytest.approx(25.553, abs=0.001)

@@ -11,11 +11,13 @@ from torch import Tensor
 
 import models
 from tests.golden_cases import assert_close
+from tests.registered import SMALL_ENCODER
 
 SIDES = st.integers(1, 24)
 SIZES = st.tuples(SIDES, SIDES)
 KERNELS = st.sampled_from(["gauss", "linear"])
 SUPPORTS = st.sampled_from([2, 4])
+SMALL_MLP = {"name": "mlp", "args": {"hidden_list": [12]}}
 
 
 def make(kernel: str, modes: str = "s", support: int = 2, antialias: bool = True) -> models.ContinuousModel:
@@ -30,6 +32,17 @@ def with_tables(kernel: str, modes: str, largest: int) -> models.ContinuousModel
     for parameter in model.parameters():
         parameter.data = torch.randint(-largest, largest + 1, parameter.shape).float()
     return model
+
+
+def lmf(name: str, hidden: int = 16, depth: int = 2, scale: bool = True, shift: bool = True, **arguments) -> dict:
+    """A small LMF decoder."""
+    shape = {"hidden_dim": hidden, "hidden_depth": depth, "mod_scale": scale, "mod_shift": shift}
+    imnet = {"name": "lmmlp", "args": shape}
+    if name == "lmciaosr":
+        networks = dict.fromkeys(("prenet_q", "hypernet_q", "imnet_k", "imnet_v"), SMALL_MLP)
+        return {"name": name, "args": {"encoder": SMALL_ENCODER, "imnet_q": imnet, **networks, **arguments}}
+    args = {"encoder_spec": SMALL_ENCODER, "imnet_spec": imnet, "hypernet_spec": SMALL_MLP}
+    return {"name": name, "args": {**args, **arguments}}
 
 
 def random_latent(model: models.ContinuousModel, batch: int, channels: int, size: tuple[int, int]) -> models.Latent:

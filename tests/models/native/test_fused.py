@@ -10,7 +10,8 @@ from models.native import backends, fused
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import arrays, assert_close, fill, manifest, painted
-from tests.registered import SMALL_ENCODER, small_spec
+from tests.models.native.cases import lmf
+from tests.registered import small_spec
 from utils.errors import InputError
 from utils.geometry.grids import Grid, cell_of
 from utils.geometry.homographies import Homography
@@ -19,7 +20,6 @@ from utils.geometry.neighbours import PixelWindow
 pytest.importorskip("triton")
 
 GOLDEN = {name: case for name, case in manifest("models").items() if case["model"]["name"].startswith("lm")}
-SMALL = {"name": "mlp", "args": {"hidden_list": [12]}}
 
 
 @pytest.fixture(autouse=True)
@@ -54,16 +54,6 @@ def test_golden_cases(name) -> None:
     assert_close(pictures["triton"], pictures["auto"], 1e-5)
 
 
-def lmf(name: str, hidden: int = 16, depth: int = 2, scale: bool = True, shift: bool = True, **arguments) -> dict:
-    shape = {"hidden_dim": hidden, "hidden_depth": depth, "mod_scale": scale, "mod_shift": shift}
-    imnet = {"name": "lmmlp", "args": shape}
-    if name == "lmciaosr":
-        networks = {"prenet_q": SMALL, "hypernet_q": SMALL, "imnet_q": imnet, "imnet_k": SMALL, "imnet_v": SMALL}
-        return {"name": name, "args": {"encoder": SMALL_ENCODER, **networks, **arguments}}
-    args = {"encoder_spec": SMALL_ENCODER, "imnet_spec": imnet, "hypernet_spec": SMALL}
-    return {"name": name, "args": {**args, **arguments}}
-
-
 SHAPES = {
     "narrow": lmf("lmliif", 6, 3, lr_skip=True),
     "wide": lmf("lmliif", 24, 1),
@@ -86,13 +76,14 @@ def test_kernels_equal_pytorch(shape, batch, size, output) -> None:
     model = models.make(SHAPES[shape]).eval()
     for parameter in model.parameters():  # as large as after training, so that no part of the MLP is idle
         parameter.data *= 2
-    latent = model.encode(torch.rand(batch, 3, *size) * 2 - 1)
+    image = torch.rand(batch, 3, *size) * 2 - 1
+    latent, first = model.encode(image), model.encode(image[:1])
     field, coord = model.field(latent, cell_of(output).expand(batch, 2)), torch.rand(batch, 37, 2) * 2.2 - 1.1
     warp = Homography.rotation(20, size, output, (1.5, 1.5)).grid(size, output)
     levels = [Level(1, float(model.intensity(field).quantile(0.4)) + 1e-4), Level(50, 1)]
     results = []
     for backend in ("torch", "triton"):
-        controlled = render_controlled(Upscaler(model, backend=backend), latent, output, levels).picture
+        controlled = render_controlled(Upscaler(model, backend=backend), first, output, levels).picture
         with backends.using(backend):
             grids = [painted(model, field, grid) for grid in (Grid.of_size(output), warp)]
             results.append([*grids, model.sample(field, coord), controlled])

@@ -9,7 +9,6 @@ from models.lerf import PATTERNS
 from models.native import backends
 from models.native.lerf import lay_out, table_stage, write_values
 from tests.models.native.cases import KERNELS, examples, make, with_tables
-from utils.geometry.grids import cell_of
 
 pytestmark = pytest.mark.skipif(backends.library("lerf") is None, reason="needs a C++ compiler")
 
@@ -47,15 +46,6 @@ def test_the_largest_sums_are_exact(value) -> None:
             features = model.train().encode(picture).features
         with backends.using("torch"):
             assert torch.equal(features, model.encode(picture).features)
-
-
-def test_training_goes_through_pytorch() -> None:
-    model = make("linear")
-    torch.manual_seed(0)
-    model.s1_sr0.data = torch.randint(60, model.s1_sr0.shape).float()  # the picture is neither black nor even
-    values = model(torch.rand(1, 3, 8, 8), torch.rand(1, 5, 2), cell_of((16, 16))[None])
-    values.sum().backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 
 def test_a_changed_lut_is_laid_out_again() -> None:

@@ -16,6 +16,7 @@ from models.native.lmf import RenderStage
 from models.upscaler import Upscaler
 from tests.conftest import SMALL_LMLIIF
 from tests.golden_cases import assert_close, painted
+from tests.models.native import cases as native_cases
 from tests.models.native.cases import examples
 from tests.pairs import paired
 from utils.errors import InputError
@@ -25,25 +26,18 @@ from utils.geometry.neighbours import AxisLookup, look_up
 
 pytestmark = pytest.mark.skipif(backends.library("lmf") is None, reason="needs a C++ compiler")
 
-ENCODER = SMALL_LMLIIF["args"]["encoder_spec"]
-SMALL = {"name": "mlp", "args": {"hidden_list": [12]}}
-
 
 @st.composite
 def specs(draw) -> dict:
     """Small LMF decoders of every kind."""
-    mod_scale, mod_shift = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
-    shape = {"hidden_dim": draw(st.sampled_from([16, 16, 8, 24, 6])), "hidden_depth": draw(st.integers(1, 4))}
-    imnet = {"name": "lmmlp", "args": {**shape, "mod_scale": mod_scale, "mod_shift": mod_shift}}
     name = draw(st.sampled_from(["lmliif", "lmlte", "lmciaosr"]))
-    mod_input = draw(st.booleans())
-    if name == "lmciaosr":
-        networks = {"prenet_q": SMALL, "hypernet_q": SMALL, "imnet_q": imnet, "imnet_k": SMALL, "imnet_v": SMALL}
-        return {"name": name, "args": {"encoder": ENCODER, **networks, "mod_input": mod_input}}
-    args = {"encoder_spec": ENCODER, "imnet_spec": imnet, "hypernet_spec": SMALL, "mod_input": mod_input}
-    args |= {"local_ensemble": draw(st.booleans()), "cell_decode": draw(st.booleans())}
-    own = {"hidden_dim": 20} if name == "lmlte" else {"lr_skip": draw(st.booleans())}
-    return {"name": name, "args": {**args, **own}}
+    scale, shift = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
+    own: dict = {"mod_input": draw(st.booleans())}
+    if name != "lmciaosr":
+        own |= {"local_ensemble": draw(st.booleans()), "cell_decode": draw(st.booleans())}
+        own |= {"hidden_dim": 20} if name == "lmlte" else {"lr_skip": draw(st.booleans())}
+    shape = draw(st.sampled_from([16, 16, 8, 24, 6])), draw(st.integers(1, 4)), scale, shift
+    return native_cases.lmf(name, *shape, **own)
 
 
 @examples(60)
@@ -62,13 +56,13 @@ def test_native_equals_portable(spec, batch, input_size, size, seed) -> None:
     image, cell = torch.rand(batch, 3, *input_size) * 2 - 1, cell_of(size).expand(batch, 2)
     grid, coord = Grid.of_size(size), torch.rand(batch, 37, 2) * 2.2 - 1.1
     with torch.inference_mode():
-        latent = model.encode(image)
+        latent, first = model.encode(image), model.encode(image[:1])
         field = model.field(latent, cell)
         measured = model.intensity(field)
         levels = [Level(1, float(measured.quantile(0.3)) + 1e-4), Level(50, 1)]
 
         def results(backend: str) -> list[torch.Tensor]:
-            controlled = render_controlled(Upscaler(model, backend=backend), latent, size, levels).picture
+            controlled = render_controlled(Upscaler(model, backend=backend), first, size, levels).picture
             with backends.using(backend):
                 return [painted(model, field, grid), model.sample(field, coord), controlled]
 

@@ -140,7 +140,7 @@ def chapters_and_tags(folder):
 
 
 def attachments_and_covers(folder):
-    given, made = both(folder, lambda stream: (stream.type, stream.metadata.get("mimetype")))
+    given, made = both(folder, lambda stream: (stream.type, *map(stream.metadata.get, ("mimetype", "filename"))))
     assert sorted(map(str, given)) == sorted(map(str, made))
     assert len(made) == 6
 

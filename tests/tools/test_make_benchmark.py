@@ -1,9 +1,8 @@
-"""Degraded test sets: the same for the same seed, in order of strength, and measured by test.py."""
+"""Degraded test sets of make_benchmark: the same for the same seed, in order of strength, and measured by test.py."""
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,14 +11,14 @@ from pictures.reading import read_rgb
 from pictures.similarity import psnr
 from pictures.tensors import resize_bicubic, to_tensor
 from tests.commands import call, mistake
-from tools import make_degraded
-from tools.make_degraded import STRENGTHS
+from tools import make_benchmark
+from tools.make_benchmark import STRENGTHS
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def test_stronger_sets_are_further_from_the_picture(pictures) -> None:
-    call(make_degraded, pictures, "--output", "made", "--scale", "2")
+    call(make_benchmark, pictures, "--output", "made", "--scales", "2", "--degraded", ",".join(STRENGTHS))
     for path in sorted(pictures.iterdir()):
         hr = read_rgb(path)
         lr = resize_bicubic(hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2], (hr.shape[0] // 2, hr.shape[1] // 2))
@@ -30,10 +29,15 @@ def test_stronger_sets_are_further_from_the_picture(pictures) -> None:
 
 
 def test_same_seed_same_bytes_whatever_else_is_made(pictures) -> None:
-    for name, seed, *strength in (("one", 3, "weak", "strong"), ("two", 3, "strong"), ("three", 4, "strong")):
-        call(make_degraded, pictures, "--output", name, "--scale", "2.5", "--seed", seed, "--strength", *strength)
-    (pictures / "c.png").unlink()
-    call(make_degraded, pictures, "--output", "fewer", "--scale", "2.5", "--seed", 3, "--strength", "strong")
+    for name, seed, strength in (
+        ("one", 3, "weak,strong"),
+        ("two", 3, "strong"),
+        ("three", 4, "strong"),
+        ("fewer", 3, "strong"),
+    ):
+        if name == "fewer":
+            (pictures / "c.png").unlink()
+        call(make_benchmark, pictures, "--output", name, "--scales", "2.5", "--seed", seed, "--degraded", strength)
     one, two, three, fewer = (
         Path(f"{name}/strong/x2.5/a.jpg").read_bytes() for name in ("one", "two", "three", "fewer")
     )
@@ -41,7 +45,7 @@ def test_same_seed_same_bytes_whatever_else_is_made(pictures) -> None:
 
 
 def test_test_py_measures_the_sets(pictures, tmp_path) -> None:
-    call(make_degraded, pictures, "--output", "made", "--scale", "2", "--strength", "weak", "strong")
+    call(make_benchmark, pictures, "--output", "made", "--scales", "2", "--degraded", "weak,strong")
     sets = {name: {"hr": str(pictures), "lr": f"made/{name}/x{{scale}}"} for name in ("weak", "strong")}
     (tmp_path / "t.yaml").write_text(json.dumps({"protocol": "rgb", "scales": [2], "datasets": sets}))
     call(test, "--config", "t.yaml", "--model", "bicubic", "--json", "r.json")
@@ -50,14 +54,7 @@ def test_test_py_measures_the_sets(pictures, tmp_path) -> None:
 
 
 def test_mistakes_are_explained_and_write_nothing(pictures, tmp_path, capsys) -> None:
-    assert "no folder nothere" in mistake(capsys, make_degraded, "nothere", "--output", "x")
-    assert "--strength" in mistake(capsys, make_degraded, pictures, "--output", "x", "--strength", "huge")
-    assert "too small for scale 100" in mistake(capsys, make_degraded, pictures, "--output", "x", "--scale", "100")
-    (pictures / "a.jpg").write_bytes((pictures / "a.png").read_bytes())
-    assert "several pictures named a" in mistake(capsys, make_degraded, pictures, "--output", "x")
+    options = (make_benchmark, pictures, "--output", "x", "--scales")
+    assert "--degraded" in mistake(capsys, *options, "2", "--degraded", "huge")
+    assert "too small for a scale of 100" in mistake(capsys, *options, "100", "--degraded", "weak")
     assert not (tmp_path / "x").exists()
-    (pictures / "a.jpg").unlink()
-    call(make_degraded, pictures, "--output", "x", "--scale", "3", "--strength", "weak")
-    before = np.array(Image.open("x/weak/x3/a.jpg"))
-    assert "name another --output" in mistake(capsys, make_degraded, pictures, "--output", "x", "--scale", "3")
-    assert np.array_equal(np.array(Image.open("x/weak/x3/a.jpg")), before)
