@@ -13,8 +13,8 @@ from typing import Any
 from utils.errors import InputError, nearest_name, one_line
 from utils.files import PROJECT
 from utils.geometry.sizes import Scale, Size, parse_scale, parse_sides
-from utils.names import BACKENDS, FILTERS, PRECISIONS
 from utils.processes import Stopped, follows, repeats_others
+from utils.registry import BACKENDS, FILTERS, PRECISIONS
 from utils.system import is_memory_error
 
 
