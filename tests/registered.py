@@ -57,17 +57,34 @@ def make_network() -> None:
     torch.save(model, "m.pth")
 
 
+def mmediting_name(name: str, blocks: int) -> str:
+    """Ours -> theirs, written out independently of the reader."""
+    part, _, rest = name.partition(".")
+    if part != "encoder":
+        return name
+    words = rest.split(".")
+    match words:
+        case ["head", "0", kind]:
+            return f"conv_first.{kind}"
+        case ["body", i, "body", j, kind]:
+            return f"body.{i}.conv{1 if j == '0' else 2}.{kind}"
+        case ["body", i, kind] if int(i) == blocks:
+            return f"conv_after_body.{kind}"
+        case ["SFENet1" | "SFENet2" as layer, kind]:
+            return f"sfe{layer[-1]}.{kind}"
+        case ["RDBs", i, "convs", j, "conv", "0", kind]:
+            return f"rdbs.{i}.layers.{j}.conv.{kind}"
+        case ["RDBs", i, "LFF", kind]:
+            return f"rdbs.{i}.lff.{kind}"
+        case ["GFF", i, kind]:
+            return f"gff.{i}.{kind}"
+    return rest
+
+
 def make_mmediting() -> None:
     """A CiaoSR under the names of MMEditing, as m.pth."""
-    names = {"head.0.": "conv_first.", "body.0.body.0.": "body.0.conv1.", "body.0.body.2.": "body.0.conv2."}
-    names["body.1."] = "conv_after_body."
     mlp = {"name": "mlp", "args": {"hidden_list": [8]}}
     encoder = {"name": "edsr-baseline", "args": {"n_resblocks": 1, "n_feats": 4, "no_upsampling": True}}
     args = {"encoder": encoder, "imnet_q": mlp, "imnet_k": mlp, "imnet_v": mlp}
-    stored = {}
-    for name, value in small_model("ciaosr", **args)["sd"].items():
-        name = name.removeprefix("encoder.")
-        for ours, theirs in names.items():
-            name = theirs + name.removeprefix(ours) if name.startswith(ours) else name
-        stored[f"generator.{name}"] = value
-    torch.save({"state_dict": stored}, "m.pth")
+    parameters = small_model("ciaosr", **args)["sd"].items()
+    torch.save({"state_dict": {f"generator.{mmediting_name(name, 1)}": value for name, value in parameters}}, "m.pth")

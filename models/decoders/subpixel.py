@@ -77,10 +77,7 @@ class SubPixel(ContinuousModel):
         return values[:, :, 0].transpose(1, 2)
 
     def paint(self, field: ResamplingField, grid: OutputGrid, output: Tensor) -> None:
-        if isinstance(grid, Grid):
-            self.filter.paint(field, grid, output)
-        else:
-            super().paint(field, grid, output)
+        self.filter.paint(field, grid, output)
 
     def _paint_latent(self, latent: Latent, grid: OutputGrid, output: Tensor) -> None:
         """In bands of rows that fit a processor's cache, of the columns that the grid reads."""

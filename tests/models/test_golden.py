@@ -36,18 +36,6 @@ def backends_of(model: models.ContinuousModel) -> list[str]:
     return ["torch"] if name is None or backends.library(name) is None else ["torch", "native"]
 
 
-def test_golden_output_depends_on_weights() -> None:
-    """The comparison above is not vacuous: one bias changed by a little is seen."""
-    case, stored = CASES["edsr-baseline-lmliif"], arrays("models", "edsr-baseline-lmliif")
-    model = fill(models.make(case["model"]))
-    named = dict(model.named_parameters())
-    named[[n for n in named if n.startswith("imnet") and n.endswith("bias")][-1]].data.add_(0.1)
-    size = tuple(case["output_size"])
-    with torch.inference_mode():
-        field = model.field(model.encode(stored["image"]), cell_of(size)[None])
-        assert (painted(model, field, Grid.of_size(size)) - stored["output"]).abs().max() > 1e-3
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", CASES)
 @torch.inference_mode()

@@ -1,41 +1,17 @@
-"""scale2mod tables: the published rule, files, choice of levels."""
+"""scale2mod tables: the pooled rule, files, choice of levels; the published rule is in tests/test_init_cmsr.py."""
 
 import pytest
 import torch
 import yaml
 
-from models.cmsr.calibration import LevelErrors, make_levels, pooled_threshold
+from models.cmsr.calibration import LevelErrors, pooled_threshold
 from models.cmsr.rendering import MEASURES, Level
 from models.cmsr.tables import ScaleTable, load_table, save_table
 from utils.errors import InputError
 
 
-def errors_of(measure, error, scale=1) -> LevelErrors:
-    return LevelErrors(scale, torch.tensor(measure), torch.tensor(error), torch.ones(len(measure)))
-
-
-def test_a_published_threshold_stops_at_the_first_failure() -> None:
-    assert thresholds([errors_of([0.1, 0.3, 0.5], [0.0, 2.0, 0.0])]) == {1: 0.1, 2: 1.0}  # empty steps do not count
-    assert thresholds([errors_of([0.1, 0.3, 0.5], [0.0, 1.0, 0.0])]) == {1: 0.5, 2: 1.0}
-    assert thresholds([errors_of([0.1], [2.0])]) == {1: 1.0, 2: 1.0}  # nothing passed: it keeps its value
-
-
-def test_published_steps_that_passed_are_closed_for_the_levels_that_follow() -> None:
-    """The second level starts where the first one stopped, and pulls the first one down with it."""
-    levels = [errors_of([0.1, 0.3, 0.5], [0.0, 2.0, 0.0]), errors_of([0.1, 0.3, 0.5], [9.0, 0.0, 0.0], 1.5)]
-    assert thresholds(levels) == {1: 0.1, 1.5: 0.5, 2: 1.0}
-    levels = [errors_of([0.1, 1.0], [0.0, 0.0]), errors_of([0.1, 1.0], [0.0, 0.0], 1.5)]
-    assert thresholds(levels) == {1: 0.99, 1.5: 0.99, 2: 0.99}  # all that has pixels is closed: the last open step
-
-
-def test_published_thresholds_only_fall_from_picture_to_picture() -> None:
-    first, second = [errors_of([0.2, 0.4], [0.0, 2.0])], [errors_of([0.3, 0.4], [0.0, 2.0])]
-    assert thresholds(first, second) == thresholds(second, first) == {1: 0.2, 2: 1.0}
-
-
-def thresholds(*pictures: list[LevelErrors]) -> dict[float, float]:
-    levels = make_levels(pictures, 2, "published", 1.0, 1.0)
-    return {level.scale: round(level.threshold, 6) for level in levels}
+def errors_of(measure, error) -> LevelErrors:
+    return LevelErrors(1, torch.tensor(measure), torch.tensor(error), torch.ones(len(measure)))
 
 
 def test_pooled_threshold_spends_the_budget_on_all_pictures() -> None:
