@@ -159,8 +159,8 @@ LERF = {
 
 
 def compiled(kernel: str, config: str, card: Card) -> dict[str, float]:
-    """Figures of a kernel, `paint` or `gradients` of triton_lmf.py for the model of a config, or one of LERF for LeRF-G,
-    compiled ahead for a card; needs none.
+    """A kernel compiled ahead for a card, which needs none: `paint` or `gradients` of triton_lmf.py for the model of a
+    config, or one of LERF for LeRF-G.
 
     {registers of a thread, bytes spilled, bytes shared, machine instructions, occupancy: the share of a
     multiprocessor's threads that run at a time}.
