@@ -211,7 +211,7 @@ SHARED: dict[str, dict[str, Any]] = {
     },
     "cmsr-path": {"metavar": "TABLE", "help": "scale2mod table (default: configs/cmsr/result/MODEL.yaml)"},
     "cmsr-mse": {"type": float, "help": "take configs/cmsr/result/MODEL_MSE.yaml instead"},
-    "cmsr-from": {"type": float, "metavar": "SCALE", "help": "full rendering up to this scale (4 unless given)"},
+    "cmsr-from": {"type": positive, "metavar": "SCALE", "help": "full rendering up to this scale (4 unless given)"},
     "force": {"action": "store_true", "help": "use a table that was made for other weights"},
     "backend": {
         "choices": BACKENDS, "default": "auto",
