@@ -18,7 +18,7 @@ from pictures.picture import Animation, Picture
 from pictures.writing import BandedPicture, write_picture
 from utils import progress, system
 from utils.geometry.sizes import stretch_notice
-from utils.names import FILTERS
+from utils.registry import FILTERS
 
 if TYPE_CHECKING:
     from painting.torch_engine import TorchEngine

@@ -60,7 +60,7 @@ def test_stretching_is_said() -> None:
 def test_scales_are_read_as_they_are_written() -> None:
     for factors in ((2.5, 2.5), (3.0, 1.5), (0.1, 40.0)):
         assert parse_scale(scale_text(factors)) == factors
-    for text in ("inf", "2xinf", "1x2x3", "0", "-1", "nan", "x", "%", "x%"):
+    for text in ("inf", "2xinf", "1x2x3", "0", "-1", "nan", "x", "%", "x%", "2 2", "2 x 2 2"):
         with pytest.raises(InputError, match="HEIGHTxWIDTH"):
             parse_scale(text)
 
