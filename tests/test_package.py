@@ -5,8 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
-import venv
 import zipfile
 from pathlib import Path
 
@@ -85,7 +83,7 @@ def test_no_module_imports_the_projects_by_its_old_name() -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """The scripts of a clean environment in which the wheel is installed; PyTorch and others are those of this one."""
+    """The folder in which the wheel is installed, with its commands in `bin`; PyTorch and others are this Python's."""
     pytest.importorskip("setuptools")
     folder = tmp_path_factory.mktemp("package")
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
@@ -94,17 +92,12 @@ def installed(tmp_path_factory) -> Path:
         cwd=copy_of_sources(folder / "sources"), capture_output=True, text=True,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    venv.create(folder / "env", symlinks=True)
-    (place,) = (folder / "env/lib").glob("python*/site-packages")
-    (place / "others.pth").write_text(sysconfig.get_paths()["purelib"])
     (wheel,) = folder.glob("continua-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = {name.partition("/")[0] for name in archive.namelist()}
         assert names == {"continua", f"continua-{continua.__version__}.dist-info"}
-    subprocess.run(
-        [*pip, "--python", folder / "env/bin/python", "install", "--no-deps", "--no-index", wheel], check=True
-    )
-    return folder / "env/bin"
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", folder / "installed", wheel], check=True)
+    return folder / "installed"
 
 
 def copy_of_sources(folder: Path) -> Path:
@@ -117,19 +110,20 @@ def copy_of_sources(folder: Path) -> Path:
     return folder
 
 
-def run(command: list, folder: Path) -> subprocess.CompletedProcess:
+def run(command: list, folder: Path, installed: Path | None = None) -> subprocess.CompletedProcess:
     kept = {"HOME": os.environ.get("HOME", str(folder)), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    kept |= {"PYTHONPATH": str(installed)} if installed else {}
     return subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True)
 
 
-def beside_own_modules(folder: Path, program: str, python: Path) -> subprocess.CompletedProcess:
+def beside_own_modules(folder: Path, program: str, installed: Path | None = None) -> subprocess.CompletedProcess:
     """Run a program beside modules that are called as ours are."""
     (folder / "models").mkdir()
     (folder / "models/__init__.py").write_text("MINE = 1")
     (folder / "models/more.py").write_text("MINE = 2")
     (folder / "utils.py").write_text("MINE = 3")
     (folder / "program.py").write_text(program)
-    ended = run([python, "program.py"], folder)
+    ended = run([sys.executable, "program.py"], folder, installed)
     assert ended.returncode == 0, ended.stderr
     return ended
 
@@ -146,7 +140,7 @@ def test_the_three_lines_of_torch_hub_beside_the_callers_own_modules(tmp_path) -
     """`models` and `utils` stay the caller's, before and after."""
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(tmp_path / "photo.jpg")
     program = HUB_CALLER.format(lines=three_lines(), root=str(ROOT))
-    ended = beside_own_modules(tmp_path, program, Path(sys.executable))
+    ended = beside_own_modules(tmp_path, program)
     assert Image.open(tmp_path / "photo_x4.png").size == (32, 24)
     assert "shipped models: s, lerf-g" in ended.stdout
 
@@ -160,10 +154,10 @@ def test_what_torch_hub_looks_for_is_required() -> None:
 def test_the_verbs_beside_the_callers_own_modules(installed, tmp_path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
     np.save(tmp_path / "picture.npy", picture)
-    ended = beside_own_modules(tmp_path, CALLER, installed / "python")
+    ended = beside_own_modules(tmp_path, CALLER, installed)
     version, file = ended.stdout.split()
     assert version == continua.__version__
-    assert Path(file).is_relative_to(installed.parent)
+    assert Path(file).is_relative_to(installed)
     assert (Path(file).parent / "py.typed").exists()
     assert np.array_equal(np.load(tmp_path / "larger.npy"), continua.load("s")(picture, scale=2.5))
 
@@ -173,18 +167,18 @@ def test_the_commands(installed, tmp_path) -> None:
     (tmp_path / "utils/__init__.py").write_text("1 / 0")
     (tmp_path / "models.py").write_text("1 / 0")
     for command in ("upscale", "train", "test", "app"):
-        ended = run([installed / "continua", command, "--help"], tmp_path)
+        ended = run([installed / "bin/continua", command, "--help"], tmp_path, installed)
         assert ended.returncode == 0, ended.stderr
         assert "usage" in ended.stdout
     Image.fromarray(np.full((8, 9, 3), 77, np.uint8)).save(tmp_path / "a.png")
     options = ["--input", "a.png", "--scale", "2", "--model", "lerf-g", "--output", "o.png"]
-    ended = run([installed / "continua", "upscale", *options], tmp_path)
+    ended = run([installed / "bin/continua", "upscale", *options], tmp_path, installed)
     assert ended.returncode == 0, ended.stderr
     assert Image.open(tmp_path / "o.png").size == (18, 16)
-    assert [*installed.parent.glob("lib/*/site-packages/continua/_parts/configs/test-lmf/test-set5.yaml")]
-    ended = run([installed / "continua", "upscale", "--input", "b.png", "--scale", "2"], tmp_path)
+    assert (installed / "continua/_parts/configs/test-lmf/test-set5.yaml").exists()
+    ended = run([installed / "bin/continua", "upscale", "--input", "b.png", "--scale", "2"], tmp_path, installed)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-    assert run([installed / "continua", "upscael"], tmp_path).returncode == 2
+    assert run([installed / "bin/continua", "upscael"], tmp_path, installed).returncode == 2
 
 
 def test_encode_and_render() -> None:

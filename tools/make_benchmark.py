@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> str:
     arguments = parse_arguments(argv)
     if not (arguments.scales or arguments.warps):
         raise InputError("nothing to make; give --scales or --warps")
+    if arguments.degraded and not arguments.scales:
+        raise InputError("--degraded needs --scales, such as 4")
     folder = Path(arguments.folder)
     pictures = list_pictures(folder)
     output = Path(arguments.output) if arguments.output else folder.resolve().parent

@@ -285,22 +285,19 @@ def is_locked(folder: Path) -> bool:
 
 def _open_locked(path: Path, wait: bool) -> TextIO:
     """The open and locked file at `path`, in which the number of this process stands."""
-    while True:
-        file = open(path, "a+")  # noqa: SIM115
-        try:
-            _lock(file, wait)
-        except OSError:
-            file.seek(0)
-            holder = file.read()
-            file.close()
-            raise InputError(f"{path.parent} is in use by process {holder or 'unknown'}; wait for its end") from None
-        try:
-            same = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-        except FileNotFoundError:
-            same = False
-        if same:  # else the process before this one has just removed it
+    file = open(path, "a+")  # noqa: SIM115
+    try:
+        _lock(file, wait)
+    except OSError:
+        file.seek(0)
+        with file:
+            holder = file.read() or "unknown"
+        raise InputError(f"{path.parent} is in use by process {holder}; wait for its end") from None
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
             return file
-        file.close()
+    file.close()
+    return _open_locked(path, wait)  # the process before this one has just removed the file

@@ -230,34 +230,28 @@ def select_device(device: str = "auto", gpu: str | None = None) -> tuple[torch.d
     """
     import torch
 
-    if launched() > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
+    if launched() > 1 and device in ("auto", "cuda") and torch.cuda.device_count():
         return _own_gpu(gpu), None
     if local_count() > 1 and device.startswith("cuda:"):
         raise InputError(f"--device {device}: each process of torchrun takes a GPU of its own; give --device cuda")
+    gpus, has_mps = torch.cuda.device_count(), torch.backends.mps.is_available()
     notice = None
     if device == "auto":
-        there = "mps" if torch.backends.mps.is_available() else "cpu"
-        number = None if gpu is None else gpu.split(",")[0].strip()
-        if number is not None and not number.isdigit():
+        number = "0" if gpu is None else gpu.split(",")[0].strip()
+        if not number.isdigit():
             raise InputError(f"--gpu {gpu}: expected the number of a GPU, such as 0")
-        if number is None:
-            device = "cuda" if torch.cuda.is_available() else there
-        elif int(number) < torch.cuda.device_count():
-            device = f"cuda:{number}"
+        if int(number) < gpus:
+            device = "cuda" if gpu is None else f"cuda:{number}"
         else:
-            device = there
-            if there == "cpu":
+            device = "mps" if has_mps else "cpu"
+            if gpu is not None and not has_mps:
                 notice = f"--gpu {gpu}: no such GPU on this machine, using the CPU"
     try:
         chosen = torch.device(device)
     except RuntimeError:
         raise InputError(f"--device {device}: expected auto, cpu, cuda, cuda:N or mps") from None
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
-        )
-    if chosen.type not in ("cpu", "cuda") and not (chosen.type == "mps" and torch.backends.mps.is_available()):
-        raise InputError(f"--device {device} is not available on this machine; use --device auto")
+    if (chosen.index or 0) >= {"cpu": 1, "cuda": gpus, "mps": int(has_mps)}.get(chosen.type, 0):
+        raise InputError(f"--device {device} is not on this machine, which has {gpus} CUDA devices; use --device auto")
     return chosen, notice
 
 
@@ -269,10 +263,9 @@ def _own_gpu(gpu: str | None) -> torch.device:
     numbers = there if gpu is None else [number.strip() for number in gpu.split(",")]
     usable = [number for number in numbers if number in there]
     if usable != numbers or local_rank() >= len(usable):
-        needed = f"--gpu {gpu}: " if gpu else ""
         raise InputError(
-            f"{needed}torchrun has started more than {local_rank()} processes here, and {len(usable)} such GPUs are "
-            f"there; use --nproc-per-node {max(1, len(usable))}, or --device cpu"
+            f"{f'--gpu {gpu}: ' if gpu else ''}torchrun has started more than {local_rank()} processes here, and "
+            f"{len(usable)} such GPUs are there; use --nproc-per-node {max(1, len(usable))}, or --device cpu"
         )
     device = torch.device("cuda", int(usable[local_rank()]))
     torch.cuda.set_device(device)

@@ -18,6 +18,7 @@ from models.safeguards import reduces_nowhere
 from models.upscaler import Upscaler
 from tests.registered import DECODERS, FILTERS, SMALL_ENCODER, small_spec
 from tests.registered import SPECS as PUBLISHED
+from tools.bench.gpu import launches
 from utils.geometry.grids import Grid
 from utils.geometry.homographies import Homography
 
@@ -82,14 +83,6 @@ class FakeDevice(FakeTensorMode):
     def _faked(self, leaf):
         """A fake on the same device in the place of a real tensor: its values are what a copy would need."""
         return self.from_tensor(leaf) if isinstance(leaf, torch.Tensor) and not isinstance(leaf, FakeTensor) else leaf
-
-
-def launches(function) -> bool:
-    """Whether an operation runs something, instead of making a view, memory, or other operations."""
-    name, key = function.name(), "CompositeImplicitAutograd"
-    if function.namespace != "aten" or function.is_view or torch._C._dispatch_has_kernel_for_dispatch_key(name, key):
-        return False
-    return not any(word in name for word in ("empty", "detach", "lift_fresh", "_unsafe_view"))
 
 
 def on_device(spec) -> Upscaler:

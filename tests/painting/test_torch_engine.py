@@ -1,4 +1,4 @@
-"""Crops are made of the LR pixels that they need, large pictures in strips; both equal the whole."""
+"""Crops of the LR pixels that they need and strips of large pictures equal the whole; the sheet that compares."""
 
 import math
 from dataclasses import replace
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import demo
 import models
@@ -17,6 +18,7 @@ from painting.jobs import Job
 from painting.layers import drawing, paint
 from painting.plan import plan
 from painting.request import Request
+from painting.sheets import CROP, GAP, LABEL, comparison_sheet, textured_crops
 from painting.torch_engine import TorchEngine, block_size, can_strip, pixels_for, strips
 from pictures.formats import format_of
 from pictures.picture import Picture
@@ -34,7 +36,6 @@ from utils.geometry.homographies import Homography
 
 SIZE, OUTPUT = (120, 140), (330, 300)  # the scale differs between the axes
 PARTS = ((0, 0, (31, 52)), (313, 260, (17, 40)), (121, 83, (60, 23)), (329, 0, (1, 1)))
-TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 native = pytest.mark.skipif(backends.library("lerf") is None, reason="needs the native routines")
 
 
@@ -52,45 +53,34 @@ def small(name: str) -> Upscaler:
     return Upscaler(models.make({"name": name, "args": {"nf": 8}} if name == "lerf-g" else small_spec(name)).eval())
 
 
+UPRIGHT = Grid.of_size(OUTPUT)
+TURNED = Homography.rotation(17, SIZE, OUTPUT, (2.2, 1.8)).grid(SIZE, OUTPUT)
+
+
 @native
 @pytest.mark.parametrize(
-    ("name", "precision"),
-    [*((name, "float32") for name in (*zoo(), "nearest", "catmull-rom", "lanczos")), ("s", "bfloat16")],
+    ("name", "grid", "tolerance"),
+    [
+        *((name, UPRIGHT, 1e-5) for name in (*zoo(), "nearest", "catmull-rom", "lanczos", "lmliif", "lmlte")),
+        ("s, reduced", UPRIGHT, 2e-2),
+        ("s", TURNED, 1e-5),
+    ],
 )
-def test_a_crop_of_every_shipped_model_is_the_part_of_the_whole(name, precision) -> None:
-    upscaler = replace(shipped(name), precision=precision)
-    lr, grid = sample(), Grid.of_size(OUTPUT)
+def test_a_crop_is_the_part_of_the_whole(name, grid, tolerance) -> None:
+    """Of every shipped model; of those that add the LR picture's own interpolation, in several chunks of rows."""
+    upscaler, lr, fewer = shipped(name.partition(",")[0]), sample(), 0
+    if "reduced" in name:
+        upscaler = replace(upscaler, precision="bfloat16")
+    if name.startswith("lm"):
+        upscaler.model.pixels_at_a_time = lambda latent: (41, 37)
     whole = drawing(grid)(upscaler, lr)
     for top, left, (height, width) in PARTS:
         part = grid.window(top, left, (height, width))
         pixels = pixels_for(upscaler, part, SIZE)
-        assert pixels.height * pixels.width < 0.75 * SIZE[0] * SIZE[1]
+        fewer += pixels is not None and pixels.height * pixels.width < 0.75 * SIZE[0] * SIZE[1]
         crop = drawing(part, pixels=pixels)(upscaler, lr)
-        assert (crop - whole[:, top : top + height, left : left + width]).abs().max() < TOLERANCE[precision]
-
-
-def test_a_crop_of_a_warp_is_the_part_of_the_whole() -> None:
-    upscaler, lr = shipped("s"), sample()
-    grid = Homography.rotation(17, SIZE, OUTPUT, (2.2, 1.8)).grid(SIZE, OUTPUT)
-    whole, fewer = drawing(grid)(upscaler, lr), 0
-    for top, left, (height, width) in PARTS:
-        part = grid.window(top, left, (height, width))
-        pixels = pixels_for(upscaler, part, SIZE)
-        fewer += pixels is not None
-        crop = drawing(part, pixels=pixels)(upscaler, lr)
-        assert (crop - whole[:, top : top + height, left : left + width]).abs().max() < 1e-5
-    assert fewer
-
-
-@native
-@pytest.mark.parametrize("name", ["lmliif", "lmlte"])
-def test_a_picture_added_by_the_model_is_cut_alike(name) -> None:
-    """With the LR picture's own bilinear interpolation, and with several chunks of rows in a part."""
-    upscaler, lr, grid = small(name), torch.rand(3, *SIZE), Grid.of_size(OUTPUT)
-    upscaler.model.pixels_at_a_time = lambda latent: (41, 37)
-    part = grid.window(150, 111, (120, 60))
-    crop = drawing(part, pixels=pixels_for(upscaler, part, SIZE))(upscaler, lr)
-    assert (crop - drawing(grid)(upscaler, lr)[:, 150:270, 111:171]).abs().max() < 2e-6
+        assert (crop - whole[:, top : top + height, left : left + width]).abs().max() < tolerance
+    assert fewer == len(PARTS) if grid is UPRIGHT else fewer
 
 
 def test_only_the_whole_picture_will_do() -> None:
@@ -151,30 +141,21 @@ def picture_of(channels: int) -> Picture:
 
 @native
 @pytest.mark.parametrize("name", ["nearest", "lanczos", "lmliif", "lmlte", "lerf-g"])
+@pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize(("window", "columns"), [((0, 0, STRIPPED), 70), ((37, 11, (90, 40)), 17)])
-def test_strips_are_the_whole_picture(name, window, columns) -> None:
-    """Also where it is grey in part, which has to stay so."""
-    upscaler, picture, (top, left, (height, width)) = small(name), picture_of(3), window
-    picture.pixels[:40] = picture.pixels[:40, :, :1]
-    whole = upscaler(Layers.of(picture).colour, STRIPPED)[0]
-    assert (whole == whole[:1]).all(dim=0)[:50].all()
-    parts = [layers.colour for layers in strips(upscaler, picture, STRIPPED, window, (23, columns))]
-    assert len(parts) == -(-height // 23)
-    assert_close(torch.cat(parts, dim=1), whole[:, top : top + height, left : left + width], 2e-6)
-
-
-@native
-@pytest.mark.parametrize("name", ["lanczos", "lmliif"])
-@pytest.mark.parametrize("opaque", [False, True])
-def test_strips_with_alpha(name, opaque) -> None:
-    """All of them, or some, are opaque; the pixels that are half transparent are drawn by what draws alpha."""
-    upscaler, picture = small(name), picture_of(4)
-    picture.pixels[30 if not opaque else 0 :, :, 3] = 255
+def test_strips_are_the_whole_picture(name, channels, window, columns) -> None:
+    """Also where it is grey in part, which has to stay so, and where strips are opaque, or translucent."""
+    upscaler, picture, (top, left, (height, width)) = small(name), picture_of(channels), window
+    picture.pixels[:40, :, :3] = picture.pixels[:40, :, :1]
+    picture.pixels[30:, :, 3:] = 255
     whole = paint(upscaler, Layers.of(picture), drawing(STRIPPED))
-    parts = list(strips(upscaler, picture, STRIPPED, (0, 0, STRIPPED), (23, 30)))
-    assert (whole.alpha.min() == 1) == opaque
-    for all_rows, rows in ((whole.colour, [part.colour for part in parts]), (whole.alpha, [p.alpha for p in parts])):
-        assert_close(torch.cat(rows, dim=1), all_rows, 2e-6)
+    assert (whole.colour == whole.colour[:1]).all(dim=0)[:50].all()
+    parts = list(strips(upscaler, picture, STRIPPED, window, (23, columns)))
+    assert len(parts) == -(-height // 23)
+    made, expected = Layers.joined(parts, 1), whole.window(top, left, (height, width))
+    assert_close(made.colour, expected.colour, 2e-6)
+    if channels == 4:
+        assert_close(made.alpha, expected.alpha, 2e-6)
 
 
 @native
@@ -227,3 +208,30 @@ def test_what_memory_does_not_suffice_for(pictures, capsys) -> None:
     assert "--memory" in line
     assert "--memory" in mistake(capsys, demo, *options, "--memory", "much", "--output", "o.png")
     assert not list(Path().glob("*o.*"))
+
+
+def test_the_most_textured_parts_are_chosen() -> None:
+    lr = np.full((96, 128, 3), 90, np.uint8)
+    lr[32:64, 64:96] = noise(32, 32, 3)
+    lr[64:96, 0:32] = noise(32, 32, 3) // 2
+    crops = textured_crops(lr, (4 * 96, 4 * 128))
+    assert crops[:2] == [(256, 128, CROP, CROP), (0, 256, CROP, CROP)]
+    assert len(crops) == 3
+    assert textured_crops(lr[:8, :9], (16, 18)) == [(0, 0, 18, 16)]
+
+
+def test_every_tile_shows_the_same_part() -> None:
+    ramp = np.linspace(0, 255, 40).astype(np.uint8)[None, :, None].repeat(30, 0).repeat(3, 2)
+    result = np.array(Image.fromarray(ramp).resize((160, 120), Image.Resampling.BICUBIC))
+    result[60:80, 100:120] = 255
+    sheet = comparison_sheet(ramp, result, "mine", [(80, 40, 64, 64)])
+    side = 320
+    tiles = [sheet[LABEL : LABEL + side, GAP + i * (side + GAP) :][:, :side].astype(int) for i in range(4)]
+    assert sheet.shape == (2 * LABEL + side + GAP, 4 * (side + GAP) + GAP, 3)
+    assert abs(tiles[1][:80] - tiles[2][:80]).max() == 0
+    assert abs(tiles[0] - tiles[1]).max() < 12
+    assert (tiles[2][100:200, 100:200] == 255).all()
+    changed = np.array([[(20 <= y // 5 < 40) and (20 <= x // 5 < 40) for x in range(side)] for y in range(side)])
+    assert (tiles[3][~changed] == 0).all()
+    assert (tiles[3][changed] > 100).all()
+    assert (sheet[:LABEL] < 128).any()  # labels

@@ -17,7 +17,7 @@ from models.zoo import resolve
 from tests.commands import call, mistake
 from tests.conftest import SMALL_LIIF, SMALL_LMLIIF
 from tests.registered import make_mmediting, make_network, small_spec
-from tools import convert, export_lut
+from tools import convert
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -81,20 +81,6 @@ def test_files_of_other_programs(make) -> None:
     assert torch.equal(one(picture, (15, 20)), other(picture, (15, 20)))
     assert one.normalization == other.normalization
     assert load_checkpoint("out/m.safetensors")["licence"] == "CC0"
-
-
-def test_luts_are_one_file_that_says_how_to_read_them(capsys) -> None:
-    network = {"name": "lerf-l", "args": {"nf": 2, "modes": "sc"}}
-    save_checkpoint("net.pth", {"model": {**network, "sd": models.make(network).state_dict()}})
-    call(export_lut, "--model", "net.pth", "--output", "l.safetensors")
-    content = load_checkpoint("l.safetensors")
-    patterns = {"s": [[0, 0], [0, 1], [1, 0], [1, 1]], "c": [[0, 0], [0, 1], [0, 2], [0, 3]]}
-    assert content["tables"]["interval"] == 16
-    assert (content["tables"]["kernel"], content["tables"]["patterns"]) == ("linear", patterns)
-    assert {value.dtype for value in content["model"]["sd"].values()} == {torch.int8}
-    assert "l.safetensors is there" in mistake(capsys, convert, "--model", "net.pth", "--output", "l.safetensors")
-    assert "--overwrite" in mistake(capsys, export_lut, "--model", "net.pth", "--output", "l.safetensors")
-    assert "--npy" in mistake(capsys, export_lut, "--model", "net.pth", "--output", "k.safetensors", "--npy")
 
 
 def test_figures_are_those_of_these_weights(pictures, checkpoint, capsys) -> None:

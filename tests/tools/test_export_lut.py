@@ -68,48 +68,49 @@ def test_train_export_fine_tune_evaluate(pictures, capsys, kind, kernel) -> None
     assert of_tuned > max(of_tables, nearest)
 
 
-def exported(name: str = "lerf-g", **arguments):
+def exported(seed: int = 0, **arguments) -> tuple[str, str]:
     """A checkpoint of a small network, and the folder its tables go to."""
-    torch.manual_seed(0)
-    spec = {"name": name, "args": {"nf": 4, **arguments}}
-    save_checkpoint("net.pth", {"model": {**spec, "sd": models.make(spec).state_dict()}})
-    return "net.pth", "tables"
+    torch.manual_seed(seed)
+    spec = {"name": "lerf-g", "args": {"nf": 4, **arguments}}
+    save_checkpoint(f"net{seed}.pth", {"model": {**spec, "sd": models.make(spec).state_dict()}})
+    return f"net{seed}.pth", "tables"
 
 
-def test_the_file_says_how_tables_are_laid_out() -> None:
-    model, folder = exported(modes="st", support=4)
-    call(export_lut, "--model", model, "--output", folder, "--npy")
-    content = load_checkpoint("tables/tables.pth")
+@pytest.mark.parametrize("output", ["tables", "luts.safetensors"])
+def test_the_file_says_how_tables_are_laid_out(output) -> None:
+    """A checkpoint in a folder, beside the authors' files, or a file alone."""
+    model, single = exported(modes="st", support=4)[0], output.endswith("s.safetensors")
+    call(export_lut, "--model", model, "--output", output, *(() if single else ("--npy",)))
+    content = load_checkpoint(output if single else "tables/tables.pth")
     patterns = {"s": [[0, 0], [0, 1], [1, 0], [1, 1]], "t": [[0, 0], [1, 1], [2, 2], [3, 3]]}
     layout = {"interval": 16, "shape": [17] * 4, "modes": "st", "rotations": 4}
     assert content["tables"] == {**layout, "kernel": "gauss", "patterns": patterns}
     assert content["model"]["args"] == {"kernel": "gauss", "modes": "st", "support": 4, "antialias": True}
-    assert set(content["model"]["sd"]) == {name for name, *_ in load_upscaler("tables").model.units()}
+    assert set(content["model"]["sd"]) == {name for name, *_ in load_upscaler(output).model.units()}
     for name, table in content["model"]["sd"].items():
         assert table.dtype == torch.int8
-        assert np.array_equal(np.load(f"tables/LUT_{name}.npy"), table.numpy())
+        assert single or np.array_equal(np.load(f"tables/LUT_{name}.npy"), table.numpy())
 
 
 def test_what_was_exported_last_counts() -> None:
     model, folder = exported(support=4)
     call(export_lut, "--model", model, "--output", folder, "--npy")
     assert load_upscaler(folder).model.kernel.radius == 2
-    torch.manual_seed(1)
-    spec = {"name": "lerf-g", "args": {"nf": 4}}
-    save_checkpoint("other.pth", {"model": {**spec, "sd": models.make(spec).state_dict()}})
-    call(export_lut, "--model", "other.pth", "--output", folder, "--overwrite")
-    expected = tabulated(load_upscaler("other.pth").model)
-    assert torch.equal(load_upscaler(folder).model.s1_sr0, expected.s1_sr0)
+    other, _ = exported(seed=1)
+    call(export_lut, "--model", other, "--output", folder, "--overwrite")
+    assert torch.equal(load_upscaler(folder).model.s1_sr0, tabulated(load_upscaler(other).model).s1_sr0)
 
 
 def test_mistakes_are_explained(pictures, checkpoint, capsys) -> None:
     model, folder = exported()
     assert "LMLIIF" in mistake(capsys, export_lut, "--model", checkpoint, "--output", folder)
     assert "nothere.pth" in mistake(capsys, export_lut, "--model", "nothere.pth", "--output", folder)
-    call(export_lut, "--model", model, "--output", folder)
-    assert "--overwrite" in mistake(capsys, export_lut, "--model", model, "--output", folder)
+    assert "--npy" in mistake(capsys, export_lut, "--model", model, "--output", "k.safetensors", "--npy")
+    for output in (folder, "k.safetensors"):
+        call(export_lut, "--model", model, "--output", output)
+        assert "--overwrite" in mistake(capsys, export_lut, "--model", model, "--output", output)
     call(export_lut, "--model", "tables", "--output", folder, "--overwrite")
-    assert "net.pth" in mistake(capsys, export_lut, "--model", model, "--output", "net.pth")
+    assert model in mistake(capsys, export_lut, "--model", model, "--output", model)
 
 
 def test_a_signal_ends_in_one_line_and_leaves_nothing(monkeypatch, capsys) -> None:

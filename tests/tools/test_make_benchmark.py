@@ -57,4 +57,5 @@ def test_mistakes_are_explained_and_write_nothing(pictures, tmp_path, capsys) ->
     options = (make_benchmark, pictures, "--output", "x", "--scales")
     assert "--degraded" in mistake(capsys, *options, "2", "--degraded", "huge")
     assert "too small for a scale of 100" in mistake(capsys, *options, "100", "--degraded", "weak")
+    assert "needs --scales" in mistake(capsys, make_benchmark, pictures, "--warps", "isc", "--degraded", "weak")
     assert not (tmp_path / "x").exists()

@@ -1,6 +1,7 @@
 """Files: names, atomic writing, reading files of unknown origin, locks."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from tests.commands import ROOT
+from tests.trainings import HOLDER
 from utils.errors import InputError
 from utils.files import (
     LOCK,
@@ -42,20 +44,33 @@ def test_the_umask_decides_who_reads_a_file(tmp_path, umask, mode) -> None:
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == mode
 
 
+def interrupted(context, write=lambda _: None, error: Exception | None = None) -> None:
+    """A block in which something is written before an error."""
+    error = error or KeyError()
+
+    def work() -> None:
+        with context as place:
+            write(place)
+            raise error
+
+    with pytest.raises(type(error)):
+        work()
+
+
 def test_a_failed_file_leaves_what_was_there(tmp_path) -> None:
     kept = tmp_path / "a.txt"
     kept.write_text("old")
-
-    def fail(path: Path) -> None:
-        with atomic_file(path) as temporary:
-            temporary.write_text("half")
-            raise KeyError
-
     for path in (kept, tmp_path / "new/deeper/b.txt"):
-        with pytest.raises(KeyError):
-            fail(path)
+        interrupted(atomic_file(path), lambda temporary: temporary.write_text("half"))
     assert kept.read_text() == "old"
     assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_new_folders_go_unless_something_is_in_them(tmp_path) -> None:
+    interrupted(new_folder(tmp_path / "a/b"))
+    assert not (tmp_path / "a").exists()
+    interrupted(new_folder(tmp_path / "a/b"), lambda _: (tmp_path / "a/b/kept").touch())
+    assert (tmp_path / "a/b/kept").exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG])
@@ -67,8 +82,7 @@ def test_disks_that_take_no_more_are_named_in_one_line(tmp_path, number) -> None
 
 
 def test_other_errors_pass(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError), writing(tmp_path):
-        raise FileNotFoundError(errno.ENOENT, "no compiler")
+    interrupted(writing(tmp_path), error=FileNotFoundError(errno.ENOENT, "no compiler"))
 
 
 @pytest.mark.parametrize("name", ["file/a.txt", "folder", "n" * 300, "loop/a.txt"])
@@ -90,19 +104,6 @@ def test_only_temporaries_of_killed_writers_are_cleared(tmp_path) -> None:
     assert left.exists()
     clear_temporaries(tmp_path, before=left.stat().st_mtime)
     assert sorted(tmp_path.iterdir()) == sorted(others)
-
-
-def test_new_folders_go_unless_something_is_in_them(tmp_path) -> None:
-    def fail_in(folder: Path, name: str | None) -> None:
-        with new_folder(folder):
-            if name:
-                (folder / name).touch()
-            raise KeyError
-
-    for name in (None, "kept"):
-        with pytest.raises(KeyError):
-            fail_in(tmp_path / "a/b", name)
-        assert (tmp_path / "a").exists() == bool(name)
 
 
 def test_devices_and_pipes_are_not_replaced(tmp_path) -> None:
@@ -136,19 +137,30 @@ def test_only_regular_files_are_read(tmp_path, read) -> None:
         assert "cannot be read" in refusal(read, path)
 
 
-def test_texts_have_a_length(tmp_path) -> None:
-    (tmp_path / "t").write_text("x" * (1 << 18))
-    assert "longer than 128 KiB" in refusal(read_text, tmp_path / "t")
-    (tmp_path / "t").write_bytes(b"\xff\xfe")
-    assert "UTF-8 text" in refusal(read_text, tmp_path / "t")
-    (tmp_path / "t").write_text("[" * 100_000)
-    assert "not JSON" in refusal(read_json, tmp_path / "t")
+def test_contents_that_are_something_else(tmp_path) -> None:
+    path = tmp_path / "t"
+    for content, read, words in (
+        (b"x" * (1 << 18), read_text, "longer than 128 KiB"),
+        (b"\xff\xfe", read_text, "UTF-8 text"),
+        (b"[" * 100_000, read_json, "not JSON"),
+        (array_file((1 << 60, 1 << 60)), read_array, "is not a thing"),
+        (array_file((3,), b"12"), read_array, "is not a thing"),
+    ):
+        path.write_bytes(content)
+        assert words in refusal(read, path)
+    for save, value in ((np.save, np.array([{}], dtype=object)), (np.savez, np.zeros(3))):
+        with open(path, "wb") as file:
+            save(file, value)
+        assert "is not a thing" in refusal(read_array, path)
+        with pytest.raises(InputError, match=r"homography .*t: "):
+            matrix_of(path)
 
 
-def array_file(path, shape, dtype="|i1", data=b"") -> None:
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
-        file.write(data)
+def array_file(shape: tuple[int, ...], data: bytes = b"") -> bytes:
+    """An .npy file of bytes."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|i1", "fortran_order": False, "shape": shape})
+    return file.getvalue() + data
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -158,21 +170,6 @@ def test_arrays_are_what_numpy_wrote(tmp_path, order) -> None:
     read = read_array(tmp_path / "a.npy", "array")
     assert read.dtype == np.int16
     assert np.array_equal(read, expected)
-
-
-def test_arrays_that_are_none(tmp_path) -> None:
-    path = tmp_path / "a.npy"
-    array_file(path, (1 << 60, 1 << 60))
-    assert "is not a thing" in refusal(read_array, path)
-    array_file(path, (3,), data=b"12")
-    assert "is not a thing" in refusal(read_array, path)
-    np.save(path, np.array([{}], dtype=object))
-    assert "is not a thing" in refusal(read_array, path)
-    np.savez(tmp_path / "z.npz", np.zeros(3))
-    (tmp_path / "z.npz").rename(path)
-    assert "is not a thing" in refusal(read_array, path)
-    with pytest.raises(InputError, match=r"a\.npy"):
-        matrix_of(path)
 
 
 def test_archives_are_counted_before_they_are_unpacked(tmp_path) -> None:
@@ -199,26 +196,14 @@ def test_code_is_told_from_damage(tmp_path) -> None:
         read_tensors(tmp_path / "code.pth", "thing")
 
 
-HOLDER = """
-import sys, time
-from pathlib import Path
-from utils.files import locked
-with locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
 @pytest.fixture
 def holder(tmp_path):
     """Another process that holds the lock of the folder until its input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, tmp_path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+    command = [sys.executable, "-c", HOLDER, tmp_path]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "\n"
+        yield process
+        process.kill()
 
 
 def take(folder: Path) -> None:

@@ -7,12 +7,15 @@ from typing import Annotated, Any, Literal
 import pytest
 
 import datasets
+import models
+from models.cmsr.rendering import MEASURES as measures
+from models.cmsr.tables import RULES as rules
 from models.registry import make, registry
 from tests.conftest import SMALL_LMLIIF
 from training.losses import registry as losses
 from utils.config import Count, Even, Positive, check_of, whole
 from utils.errors import InputError
-from utils.registry import Registry, arguments_of
+from utils.registry import FILTERS, MEASURES, RULES, Registry, arguments_of
 
 REGISTRIES = (registry, datasets.registry, losses)
 REGISTERED = [(registry, name) for registry in REGISTRIES for name in registry.factories]
@@ -58,13 +61,8 @@ def test_every_argument_of_every_registered_thing_has_a_kind(registry, name) -> 
 
 def test_arguments_without_annotations_take_anything() -> None:
     registry = Registry("thing")
-
-    @registry.register("bare")
-    class Bare:
-        def __init__(self, size):
-            self.size = size
-
-    assert registry.make({"name": "bare", "args": {"size": "large"}}).size == "large"
+    registry.register("bare")(lambda size: size)
+    assert registry.make({"name": "bare", "args": {"size": "large"}}) == "large"
     with pytest.raises(InputError, match="no argument 'siz'; did you mean 'size'"):
         registry.make({"name": "bare", "args": {"siz": 3}})
 
@@ -87,3 +85,9 @@ def test_what_is_not_what_was_meant_is_one_short_line(change, words) -> None:
         make({"name": "lmliif", "args": {**SMALL_LMLIIF["args"], **change}})
     assert words in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_names_for_help_are_those_of_the_registries() -> None:
+    assert sorted(FILTERS) == models.names("resampling")
+    assert tuple(measures) == MEASURES
+    assert tuple(rules) == RULES

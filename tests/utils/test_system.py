@@ -20,25 +20,27 @@ from utils.system import select_device
 def quota(tmp_path, monkeypatch):
     """Writes the file of a container's quota, of 8 processors."""
     monkeypatch.setattr(system, "QUOTA", tmp_path / "cpu.max")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    allow(monkeypatch, 8)
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # so that what is set below is undone at the end
+        monkeypatch.delenv(name)
     return system.QUOTA.write_text
 
 
+def allow(monkeypatch, count: int) -> None:
+    """Let this process run on so many processors."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(count)), raising=False)
+
+
 @pytest.mark.parametrize(
-    ("text", "processors"),
-    [("200000 100000", 2), ("250000 100000", 3), ("10000 100000", 1), ("max 100000", 8), ("9900000 100000", 8),
-     ("damaged", 8), (None, 8)],
+    ("text", "affinity", "processors"),
+    [("200000 100000", 8, 2), ("250000 100000", 8, 3), ("10000 100000", 8, 1), ("max 100000", 8, 8),
+     ("9900000 100000", 8, 8), ("damaged", 8, 8), ("", 8, 8), ("400000 100000", 2, 2)],
 )  # fmt: skip
-def test_the_quota_of_the_container_counts(quota, text, processors) -> None:
-    if text:
-        quota(text)
+def test_the_quota_and_the_affinity_count(quota, monkeypatch, text, affinity, processors) -> None:
+    quota(text)
+    allow(monkeypatch, affinity)
     assert system.available_processors() == processors
-
-
-def test_the_affinity_of_the_process_counts(quota, monkeypatch) -> None:
-    quota("400000 100000")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5, 7})
-    assert system.available_processors() == 2
 
 
 @pytest.mark.parametrize(
@@ -54,9 +56,6 @@ def test_the_affinity_of_the_process_counts(quota, monkeypatch) -> None:
 )
 def test_options_before_environment_before_quota(quota, monkeypatch, number, environment, used, policy) -> None:
     quota("200000 100000")
-    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
-        monkeypatch.setenv(name, "")  # so that what is set below is undone at the end
-        monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     now = [6]
@@ -88,7 +87,7 @@ def test_data_workers_leave_a_processor_to_the_training(quota, monkeypatch) -> N
         quota(text)
         assert system.data_workers("auto") == workers
     quota("max 100000")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    allow(monkeypatch, 64)
     assert system.data_workers() == system.MOST_WORKERS
     for name, value in {"RANK": "0", "MASTER_ADDR": "here", "WORLD_SIZE": "32", "LOCAL_WORLD_SIZE": "16"}.items():
         monkeypatch.setenv(name, value)
@@ -99,7 +98,7 @@ def test_threads_beside_pytorch(quota, monkeypatch) -> None:
     quota("max 100000")
     monkeypatch.setattr(system, "_chosen", [])
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)))
+    allow(monkeypatch, 4)
     assert system.threads_in_use() == 6
     assert system.threads_without_torch(3) == system.threads_in_use() == 3
     assert system.threads_without_torch() == 6, "the run before is forgotten"
@@ -107,13 +106,18 @@ def test_threads_beside_pytorch(quota, monkeypatch) -> None:
 
 def test_openmp_reads_that_its_threads_sleep() -> None:
     """What OpenMP shows when it starts, with the environment that it has read."""
-    settled = [sys.executable, "-c", "from utils import system; system.settle_threads(3); import torch; torch.rand(9)"]
-    environment = {"PYTHONPATH": str(ROOT), "OMP_DISPLAY_ENV": "true"}
-    ended = subprocess.run(settled, capture_output=True, text=True, check=True, env=environment)
-    shown = [line for line in ended.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
+    code = "from utils import system; system.settle_threads(3); import torch; torch.rand(9)"
+    lines = run(code, OMP_DISPLAY_ENV="true").stderr.splitlines()
+    shown = [line for line in lines if "OMP_WAIT_POLICY" in line]
     if not shown:
         pytest.skip("this PyTorch has no OpenMP that shows its environment")
     assert all("PASSIVE" in line.upper() for line in shown)
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess:
+    """Python code in a process of its own, with nothing else in its environment."""
+    place = {"PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=place)
 
 
 def test_the_smallest_limit_counts(tmp_path, monkeypatch) -> None:
@@ -171,14 +175,7 @@ def test_freed_memory_is_used_again(environment, kept) -> None:
         "for _ in range(10): b'x' * size\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": str(ROOT), **environment},
-    )
-    assert (int(ended.stdout) < 100) == kept, ended.stdout
+    assert (int(run(code, **environment).stdout) < 100) == kept
 
 
 @pytest.fixture
@@ -205,13 +202,9 @@ def test_each_process_takes_a_gpu_of_its_own(two_gpus, options, number) -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [
-        (("cuda:0",), "give --device cuda"),
-        (("auto", "1"), "more than 1 processes here, and 1 such GPUs"),
-        (("auto", "1,7"), "--gpu 1,7: "),
-        (("auto", "1,x"), "--gpu 1,x: "),
-    ],
-)
+    [(("cuda:0",), "give --device cuda"), (("auto", "1"), "more than 1 processes here, and 1 such GPUs"),
+     (("auto", "1,7"), "--gpu 1,7: "), (("auto", "1,x"), "--gpu 1,x: ")],
+)  # fmt: skip
 def test_processes_do_not_share_a_gpu(two_gpus, options, words) -> None:
     with pytest.raises(InputError, match=words):
         select_device(*options)
@@ -223,3 +216,10 @@ def test_without_torchrun_gpus_are_named_as_ever(two_gpus, monkeypatch) -> None:
     assert select_device("cuda:0") == (torch.device("cuda", 0), None)
     assert select_device("auto", "1") == (torch.device("cuda", 1), None)
     assert two_gpus == []
+    for device, gpu, words in (
+        ("cuda:2", None, "has 2 CUDA devices"), ("gpu", None, "expected auto, cpu"),
+        ("mps", None, "--device mps is not"), ("auto", "one", "--gpu one: expected the number"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            select_device(device, gpu)
+    assert select_device("auto", "2") == (torch.device("cpu"), "--gpu 2: no such GPU on this machine, using the CPU")

@@ -42,7 +42,6 @@ MODELS = tuple(
     for name in ("s-lmliif", "baseline-lmliif", "baseline-lmlte", "baseline-lmciaosr")
 )
 SIZES = {"720p": ((180, 320), (720, 1280)), "4K": ((540, 960), (2160, 3840))}  # of LR and output, x4
-UNLAUNCHED = ("empty", "detach", "lift_fresh", "_unsafe_view")  # in names of operations that run nothing
 AGREEMENT = 1e-5
 
 
@@ -81,6 +80,14 @@ class Cost:
     flops: int
 
 
+def launches(function: torch._ops.OpOverload) -> bool:
+    """Whether an operation runs something on a device, instead of making a view, memory, or other operations."""
+    name, key = function.name(), "CompositeImplicitAutograd"
+    if function.namespace != "aten" or function.is_view or torch._C._dispatch_has_kernel_for_dispatch_key(name, key):
+        return False
+    return not any(word in name for word in ("empty", "detach", "lift_fresh", "_unsafe_view"))
+
+
 class Counter(TorchDispatchMode):
     """Counts operations within the block that launch something, and the bytes of the tensors they read and write."""
 
@@ -92,7 +99,7 @@ class Counter(TorchDispatchMode):
         result = function(*arguments, **(named or {}))
         tensors = [leaf for leaf in trees.tree_leaves((arguments, named, result)) if isinstance(leaf, Tensor)]
         on_device = [tensor for tensor in tensors if tensor.is_meta]
-        if on_device and not function.is_view and not any(word in function.name() for word in UNLAUNCHED):
+        if on_device and launches(function):
             self.launches += 1
             self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in on_device)
         return result
@@ -145,57 +152,43 @@ def dry_table(cards: list[str], configs: Sequence[str] = MODELS) -> dict[str, An
     return table
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """A kernel as ptxas made it: registers of a thread, bytes spilled and shared, machine instructions, and the share
-    of a multiprocessor's threads that run at a time."""
-
-    registers: int
-    spilled: int
-    shared: int
-    instructions: int
-    occupancy: float
-
-
 LERF = {
     "lut_stage": {"TERMS": 12, "VALUES": 3, "SCALE": 1.0, "LAST": 17**4 - 1, "FIRST": False, "BLOCK": 128},
     "resample": {"TAPS": 2, "GAUSS": True, "BLOCK": 128},
 }
 
 
-def compiled(kernel: str, config: str, card: Card) -> Compiled:
-    """A kernel, `paint` or `gradients` of triton_lmf.py for the model of a config, or one of LERF for LeRF-G, compiled
-    ahead for a card; needs none."""
-    from models.native import triton_lerf, triton_lmf
+def compiled(kernel: str, config: str, card: Card) -> dict[str, float]:
+    """A kernel compiled ahead for a card, which needs none: `paint` or `gradients` of triton_lmf.py for the model of a
+    config, or one of LERF for LeRF-G.
 
-    if kernel in LERF:
-        return _compiled(getattr(triton_lerf, kernel), LERF[kernel] | {"num_warps": 4, "enable_fp_fusion": False}, card)
-    model = on_meta(config)
-    field = model.field(model.encode(torch.empty(1, 3, 8, 8, device="meta")), torch.zeros(1, 2, device="meta"))
-    stage = model.fused(field)
-    if kernel == "paint":
-        shape = stage.shape(fused.PAINTED_TILE) | {"HAS_SKIP": stage.skip is not None, "HAS_CHOICE": False}
-    else:
-        shape = stage.shape(fused.GRADIENT_TILE) | {"maxnreg": fused.GRADIENT_REGISTERS}
-    return _compiled(getattr(triton_lmf, kernel), shape, card)
-
-
-def _compiled(function: Any, shape: dict[str, Any], card: Card) -> Compiled:
+    {registers of a thread, bytes spilled, bytes shared, machine instructions, occupancy: the share of a
+    multiprocessor's threads that run at a time}.
+    """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
+    from models.native import triton_lerf, triton_lmf
+
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise InputError("TRITON_INTERPRET=1 makes no kernels; unset it")
+    if kernel in LERF:
+        function, shape = getattr(triton_lerf, kernel), LERF[kernel] | {"num_warps": 4, "enable_fp_fusion": False}
+    else:
+        model, function = on_meta(config), getattr(triton_lmf, kernel)
+        field = model.field(model.encode(torch.empty(1, 3, 8, 8, device="meta")), torch.zeros(1, 2, device="meta"))
+        stage = model.fused(field)
+        if kernel == "paint":
+            shape = stage.shape(fused.PAINTED_TILE) | {"HAS_SKIP": stage.skip is not None, "HAS_CHOICE": False}
+        else:
+            shape = stage.shape(fused.GRADIENT_TILE) | {"maxnreg": fused.GRADIENT_REGISTERS}
     constants = {name: shape[name] for name in shape if name.isupper()}
     options = {name: shape[name] for name in shape if name not in constants}
     signature = {name: "constexpr" if name in constants else kernel_type(name) for name in function.arg_names}
-    aligned = [
-        i
-        for i, (name, kind) in enumerate(signature.items())
-        if kind == "*fp32" or re.match(r"(table|mod)_[byx]$", name)
-    ]
-    source = ASTSource(function, signature, constants, {(i,): [["tt.divisibility", 16]] for i in aligned})
+    aligned = (kind == "*fp32" or re.match(r"(table|mod)_[byx]$", name) for name, kind in signature.items())
+    attributes = {(i,): [["tt.divisibility", 16]] for i, is_aligned in enumerate(aligned) if is_aligned}
+    source = ASTSource(function, signature, constants, attributes)
     made = triton.compile(source, target=GPUTarget("cuda", card.capability, 32), options=options)
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
@@ -208,8 +201,13 @@ def _compiled(function: Any, shape: dict[str, Any], card: Card) -> Compiled:
     registers, stack, own = (int(re.search(rf"{word}:(\d+)", usage)[1]) for word in ("REG", "STACK", "SHARED"))
     threads, shared = 32 * options["num_warps"], made.metadata.shared + own
     blocks = min(card.registers // (-(-registers // 8) * 8 * threads), card.shared // max(1, shared))
-    share = min(1.0, blocks * threads / card.threads)
-    return Compiled(registers, stack, shared, len(re.findall(r"/\*[0-9a-f]{4,}\*/ +[^/ ]", listing)), share)
+    return {
+        "registers": registers,
+        "spilled": stack,
+        "shared": shared,
+        "instructions": len(re.findall(r"/\*[0-9a-f]{4,}\*/ +[^/ ]", listing)),
+        "occupancy": min(1.0, blocks * threads / card.threads),
+    }
 
 
 def kernel_type(name: str) -> str:
@@ -310,9 +308,9 @@ def gpu(arguments: Any) -> dict[str, Any]:
     for capability, card in {CARDS[name].capability: CARDS[name] for name in arguments.cards}.items():
         for kernel in ("paint", "gradients"):
             for config in MODELS[:3]:
-                kernels[f"sm_{capability} {kernel} {short_name(config)}"] = asdict(compiled(kernel, config, card))
+                kernels[f"sm_{capability} {kernel} {short_name(config)}"] = compiled(kernel, config, card)
         for kernel in LERF:
-            kernels[f"sm_{capability} {kernel} lerf-g"] = asdict(compiled(kernel, "lerf-g", card))
+            kernels[f"sm_{capability} {kernel} lerf-g"] = compiled(kernel, "lerf-g", card)
     for name, made in kernels.items():
         figures[name] = "  ".join(f"{key} {value:.3g}" for key, value in made.items())
     report = {"figures": figures, "table": table, "kernels": kernels}
