@@ -28,15 +28,9 @@ def continua(model: str = "s", device: str = "auto", backend: str = "auto") -> A
     device: auto, cpu, cuda, cuda:N or mps; the model computes there in float32.
     backend: auto, native or torch: what computes on a CPU.
 
-    Returns an object to call with `(picture, scale=None, size=None, homography=None)`:
-        picture: an image of Pillow, an array (H, W) or (H, W, C) of uint8, uint16 or floats in [0, 1], or a float
-            tensor (B, 3, h, w) or (3, h, w) in [0, 1] on any device.
-        scale: a number or (height, width) factors; size: (height, width); homography: 3x3 numbers that map input pixels
-            (x, y, 1) to output pixels, to `size` or the size of the input.
-    The result is of the picture's own kind: mode, dtype, number of axes and device; floats in [0, 1]; no gradients.
-
-    Wrong arguments raise a ValueError of one line. `help(upscaler.__call__)` says more; `upscaler.upscaler` has
-    `encode` and `render` for many sizes of one picture; `upscaler.scale_range`, `.tiling` ... say what it can do.
+    Returns an object to call with `(picture, scale=None, size=None, homography=None)`, where the picture is an image of
+    Pillow, an array (H, W) or (H, W, C), or a tensor (B, 3, h, w) or (3, h, w), and so is the result;
+    `help(upscaler.__call__)` says more. Wrong arguments raise a ValueError of one line.
     """
     return _package().load(model, device, backend)
 

@@ -10,7 +10,7 @@ from models.zoo import resolve
 from utils import cli, processes, system
 from utils.config import MAPPING, check_keys, check_types, load_config, require
 from utils.errors import InputError
-from utils.names import MEASURES, RULES
+from utils.registry import MEASURES, RULES
 
 TARGETS = "2,3,4,6,8,12,18"
 

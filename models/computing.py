@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from utils.errors import InputError
-from utils.names import PRECISIONS
+from utils.registry import PRECISIONS
 
 NATIVE_CAPABILITY = (8, 0)  # of the first GPUs of NVIDIA that multiply bfloat16
 CHUNK_BYTES = 4 << 20  # of a chunk's widest intermediate on a CPU: larger ones leave its cache and are slower

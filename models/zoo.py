@@ -11,8 +11,7 @@ from models.checkpoints.safetensors_files import LICENCE, PRECISION, is_safetens
 from utils.config import Count, check_complete, load_config
 from utils.errors import InputError, nearest_name
 from utils.files import PROJECT, from_anywhere
-from utils.names import FILTERS
-from utils.registry import arguments_of
+from utils.registry import FILTERS, arguments_of
 
 ZOO = PROJECT / "models/zoo.yaml"
 ENDINGS = (".pth", ".safetensors")  # of checkpoints in a folder; where both are there, the second

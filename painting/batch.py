@@ -25,9 +25,8 @@ from pictures.animations import merged
 from pictures.picture import Animation, Picture
 from utils import processes
 from utils.errors import InputError, one_line, printable
-from utils.pipelines import pipelined
 from utils.processes import Stopped, watch
-from utils.progress import SLOW, Advance, Listener, told_to
+from utils.progress import SLOW, Advance, Listener, pipelined, told_to
 from utils.system import check_memory
 
 COPIES = 3  # of all painted frames: themselves, Pillow's, and what it compares or compresses

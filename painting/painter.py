@@ -18,7 +18,7 @@ from pictures.picture import Animation, Picture
 from pictures.writing import BandedPicture, write_picture
 from utils import progress, system
 from utils.geometry.sizes import stretch_notice
-from utils.names import FILTERS
+from utils.registry import FILTERS
 
 if TYPE_CHECKING:
     from painting.torch_engine import TorchEngine
@@ -37,7 +37,11 @@ class Painter:
 
     @cached_property
     def _torch(self) -> "TorchEngine":
-        return load_torch_engine(self.request, self._output)
+        """The engine that does everything; importing PyTorch takes seconds, so only where it is needed."""
+        with system.uncollected():
+            system.settle_threads(self.request.threads)
+            from painting.torch_engine import TorchEngine
+        return TorchEngine.of(self.request, self._output)
 
     def read(self, job: Job) -> Picture | Animation | None:
         """As `Job.read`; where the output is cropped, of a large picture no more rows than that needs."""
@@ -99,14 +103,6 @@ def _has_blocks(job: Job) -> bool:
             return np.mean(image.quantization[0]) > LARGE_STEPS
     except (OSError, AttributeError, KeyError):
         return False
-
-
-def load_torch_engine(request: Request, output: TextIO = sys.stdout) -> "TorchEngine":
-    """The engine that does everything; importing PyTorch takes seconds, so only where it is needed."""
-    with system.uncollected():
-        system.settle_threads(request.threads)
-        from painting.torch_engine import TorchEngine
-    return TorchEngine.of(request, output)
 
 
 def _lost(job: Job, lost: Sequence[str]) -> list[str]:

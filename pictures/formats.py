@@ -1,5 +1,6 @@
 """Formats that pictures are written in, and what each can hold."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -125,6 +126,8 @@ def format_of(path: str | Path) -> Format:
     ending = Path(path).suffix
     if ending.lower() not in WRITTEN:
         known = ", ".join(WRITTEN)
+        if not ending:
+            raise InputError(f"cannot write {path}: a picture has an ending, one of {known}; a folder ends in {os.sep}")
         raise InputError(f"cannot write {path}: '{ending}' is no format that pictures are written in; expected {known}")
     return WRITTEN[ending.lower()]
 

@@ -48,12 +48,7 @@ def test_a_single_picture_is_painted_once(pictures) -> None:
         pictures / "a.png",
         "--output",
         "o.png",
-        "--scale",
-        2,
-        "--model",
-        "bicubic",
-        "--device",
-        "cpu",
+        *["--scale", "2", "--model", "bicubic", "--device", "cpu"],
     ]
     statuses, said = in_processes(2, demo, options)
     assert statuses == [0, 0], said

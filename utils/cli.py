@@ -13,8 +13,8 @@ from typing import Any
 from utils.errors import InputError, nearest_name, one_line
 from utils.files import PROJECT
 from utils.geometry.sizes import Scale, Size, parse_scale, parse_sides
-from utils.names import BACKENDS, FILTERS, PRECISIONS
 from utils.processes import Stopped, follows, repeats_others
+from utils.registry import BACKENDS, FILTERS, PRECISIONS
 from utils.system import is_memory_error
 
 
@@ -211,7 +211,7 @@ SHARED: dict[str, dict[str, Any]] = {
     },
     "cmsr-path": {"metavar": "TABLE", "help": "scale2mod table (default: configs/cmsr/result/MODEL.yaml)"},
     "cmsr-mse": {"type": float, "help": "take configs/cmsr/result/MODEL_MSE.yaml instead"},
-    "cmsr-from": {"type": float, "metavar": "SCALE", "help": "full rendering up to this scale (4 unless given)"},
+    "cmsr-from": {"type": positive, "metavar": "SCALE", "help": "full rendering up to this scale (4 unless given)"},
     "force": {"action": "store_true", "help": "use a table that was made for other weights"},
     "backend": {
         "choices": BACKENDS, "default": "auto",

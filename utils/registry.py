@@ -12,6 +12,13 @@ from typing import Any, get_type_hints
 from utils.config import Check, check, check_keys, check_of
 from utils.errors import InputError, nearest_name, one_line, shortened
 
+# Names that help and errors say before PyTorch is imported; a test compares them with the registries
+BACKENDS = ("auto", "native", "triton", "torch")
+PRECISIONS = ("auto", "float32", "bfloat16")
+FILTERS = ("bicubic", "bilinear", "catmull-rom", "lanczos", "nearest")
+MEASURES = ("intensity", "curvature")  # of an LR pixel, by which CMSR chooses its level
+RULES = ("published", "pooled")  # by which init_cmsr.py chooses thresholds
+
 
 def import_folder(package: ModuleType, without: Collection[str] = ()) -> None:
     """Import every module in a package's folder, in order of name, so that the parts in it are registered; `without`

@@ -22,7 +22,7 @@ from utils.errors import InputError
 from utils.files import PROJECT
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.neighbours import PixelWindow
-from utils.names import FILTERS
+from utils.registry import FILTERS
 from web.budget import Budget, Key
 from web.settings import Refused
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from models.native import compiling
 from models.native.calls import Library
 from utils.errors import InputError
-from utils.names import BACKENDS
+from utils.registry import BACKENDS
 
 FUSED = ("lmf", "resampler")  # native routines that are Triton kernels, too
 

@@ -113,20 +113,13 @@ def test_homographies(upscaler, pixels) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "give a scale, or a size"),
-        ({"scale": 2, "size": (5, 5)}, "not both"),
+        ({}, "give a scale, or a size"), ({"scale": 2, "size": (5, 5)}, "not both"),
         ({"scale": 2, "homography": np.eye(3)}, "sets the scale itself"),
-        ({"scale": "two"}, "expected a number above 0"),
-        ({"scale": -1}, "expected a number above 0"),
-        ({"scale": float("nan")}, "expected a number above 0"),
-        ({"size": 5}, "two whole numbers"),
-        ({"size": (5, 5.5)}, "two whole numbers"),
-        ({"size": (0, 5)}, "not possible"),
-        ({"homography": [1, 2]}, "3x3"),
-        ({"homography": "turn"}, "3x3"),
-        ({"homography": np.zeros((3, 3))}, "singular"),
+        *(({"scale": scale}, "expected a number above 0") for scale in ("two", -1, float("nan"))),
+        *(({"size": size}, "two whole numbers") for size in (5, (5, 5.5))), ({"size": (0, 5)}, "not possible"),
+        *(({"homography": given}, "3x3") for given in ([1, 2], "turn")), ({"homography": np.zeros((3, 3))}, "singular"),
     ],
-)
+)  # fmt: skip
 def test_options_that_are_mistakes(upscaler, pixels, options, words) -> None:
     with pytest.raises(InputError, match=words):
         upscaler(pixels, **options)

@@ -1,4 +1,4 @@
-"""Crops are made of the LR pixels that they need, large pictures in strips; both equal the whole."""
+"""Crops of the LR pixels that they need and strips of large pictures equal the whole; the sheet that compares."""
 
 import math
 from dataclasses import replace
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import demo
 import models
@@ -17,6 +18,7 @@ from painting.jobs import Job
 from painting.layers import drawing, paint
 from painting.plan import plan
 from painting.request import Request
+from painting.sheets import CROP, GAP, LABEL, comparison_sheet, textured_crops
 from painting.torch_engine import TorchEngine, block_size, can_strip, pixels_for, strips
 from pictures.formats import format_of
 from pictures.picture import Picture
@@ -206,3 +208,30 @@ def test_what_memory_does_not_suffice_for(pictures, capsys) -> None:
     assert "--memory" in line
     assert "--memory" in mistake(capsys, demo, *options, "--memory", "much", "--output", "o.png")
     assert not list(Path().glob("*o.*"))
+
+
+def test_the_most_textured_parts_are_chosen() -> None:
+    lr = np.full((96, 128, 3), 90, np.uint8)
+    lr[32:64, 64:96] = noise(32, 32, 3)
+    lr[64:96, 0:32] = noise(32, 32, 3) // 2
+    crops = textured_crops(lr, (4 * 96, 4 * 128))
+    assert crops[:2] == [(256, 128, CROP, CROP), (0, 256, CROP, CROP)]
+    assert len(crops) == 3
+    assert textured_crops(lr[:8, :9], (16, 18)) == [(0, 0, 18, 16)]
+
+
+def test_every_tile_shows_the_same_part() -> None:
+    ramp = np.linspace(0, 255, 40).astype(np.uint8)[None, :, None].repeat(30, 0).repeat(3, 2)
+    result = np.array(Image.fromarray(ramp).resize((160, 120), Image.Resampling.BICUBIC))
+    result[60:80, 100:120] = 255
+    sheet = comparison_sheet(ramp, result, "mine", [(80, 40, 64, 64)])
+    side = 320
+    tiles = [sheet[LABEL : LABEL + side, GAP + i * (side + GAP) :][:, :side].astype(int) for i in range(4)]
+    assert sheet.shape == (2 * LABEL + side + GAP, 4 * (side + GAP) + GAP, 3)
+    assert abs(tiles[1][:80] - tiles[2][:80]).max() == 0
+    assert abs(tiles[0] - tiles[1]).max() < 12
+    assert (tiles[2][100:200, 100:200] == 255).all()
+    changed = np.array([[(20 <= y // 5 < 40) and (20 <= x // 5 < 40) for x in range(side)] for y in range(side)])
+    assert (tiles[3][~changed] == 0).all()
+    assert (tiles[3][changed] > 100).all()
+    assert (sheet[:LABEL] < 128).any()  # labels

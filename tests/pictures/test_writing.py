@@ -117,7 +117,7 @@ def test_files_of_4_gib_are_refused_where_offsets_end() -> None:
 
 @pytest.mark.parametrize("name", ["p.ico", "p.pdf", "p"])
 def test_formats_that_change_pictures_are_refused(tmp_path, name) -> None:
-    with pytest.raises(InputError, match=f"'{Path(name).suffix}' is no format"):
+    with pytest.raises(InputError, match="cannot write"):
         check_writable(tmp_path / name)
     assert check_writable(tmp_path / "p.JPG") == tmp_path / "p.JPG"
 
@@ -144,7 +144,7 @@ def test_folder_of_a_target_is_checked_and_not_made(tmp_path, monkeypatch) -> No
 
 def test_unwritable_targets_leave_nothing_behind(tmp_path) -> None:
     for name in ("x.nonsense", "x"):
-        with pytest.raises(InputError, match="format"):
+        with pytest.raises(InputError, match="cannot write"):
             write_picture(tmp_path / name, np.zeros((2, 2, 3), np.uint8))
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError):

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import Listener
 from utils import progress
 from utils.errors import InputError
-from utils.pipelines import pipelined
+from utils.progress import pipelined
 
 
 def test_next_is_read_and_last_is_written_during_the_work() -> None:

@@ -8,15 +8,14 @@ import pytest
 
 import datasets
 import models
-from models.cmsr.rendering import MEASURES
-from models.cmsr.tables import RULES
+from models.cmsr.rendering import MEASURES as measures
+from models.cmsr.tables import RULES as rules
 from models.registry import make, registry
 from tests.conftest import SMALL_LMLIIF
 from training.losses import registry as losses
-from utils import names
 from utils.config import Count, Even, Positive, check_of, whole
 from utils.errors import InputError
-from utils.registry import Registry, arguments_of
+from utils.registry import FILTERS, MEASURES, RULES, Registry, arguments_of
 
 REGISTRIES = (registry, datasets.registry, losses)
 REGISTERED = [(registry, name) for registry in REGISTRIES for name in registry.factories]
@@ -89,6 +88,6 @@ def test_what_is_not_what_was_meant_is_one_short_line(change, words) -> None:
 
 
 def test_names_for_help_are_those_of_the_registries() -> None:
-    assert sorted(names.FILTERS) == models.names("resampling")
-    assert tuple(MEASURES) == names.MEASURES
-    assert tuple(RULES) == names.RULES
+    assert sorted(FILTERS) == models.names("resampling")
+    assert tuple(measures) == MEASURES
+    assert tuple(rules) == RULES

@@ -67,7 +67,8 @@ def check_homography(matrix: np.ndarray) -> np.ndarray:
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         raise InputError("a homography is 3x3 finite numbers")
     # Rows and columns have different units, so their lengths are divided out before the determinant is judged.
-    balanced = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-300)
+    balanced = matrix / np.abs(matrix).max(initial=1e-300)  # no square of it is beyond a float
+    balanced = balanced / np.maximum(np.linalg.norm(balanced, axis=1, keepdims=True), 1e-300)
     balanced = balanced / np.maximum(np.linalg.norm(balanced, axis=0, keepdims=True), 1e-300)
     if abs(np.linalg.det(balanced)) < SINGULAR:
         raise InputError("the homography is singular: it maps the picture to a line; give an invertible matrix")

@@ -1,6 +1,7 @@
 """Scales and output sizes, without tensors: programs use them before PyTorch is imported."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from utils.errors import InputError
@@ -71,7 +72,7 @@ Sides = tuple[int | None, int | None]
 
 def _with_cross(text: str) -> str:
     """What people type between two numbers as an x."""
-    return text.lower().replace("*", "x").replace("\u00d7", "x").replace(" ", "")
+    return re.sub(r" *[x*\u00d7] *", "x", text.strip().lower())
 
 
 NOTICED_STRETCH = 1.02  # of one axis against the other; rounding to whole pixels is no stretching

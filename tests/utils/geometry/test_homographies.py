@@ -201,9 +201,10 @@ def test_a_common_factor_changes_nothing(factor) -> None:
     assert_close(scaled_coord, coord, 1e-9)
 
 
-@pytest.mark.parametrize(("factor", "shift"), [(1e-3, 0), (2, 1e5), (1, 1e8)])
+@pytest.mark.parametrize(("factor", "shift"), [(1e-3, 0), (2, 1e5), (1, 1e8), (1, 1e300)])
+@pytest.mark.filterwarnings("error")
 def test_tiny_and_huge_units_are_not_singular(factor, shift) -> None:
-    Homography(torch.tensor([[factor, 0, shift], [0, factor, shift], [0, 0, 1]]))
+    Homography(torch.tensor([[factor, 0, shift], [0, factor, shift], [0, 0, 1]], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("degrees", [90.0, 123.4])
