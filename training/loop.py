@@ -17,6 +17,7 @@ from pictures.tensors import to_pixels
 from pictures.writing import write_picture
 from training import parts, speed
 from training.report import (
+    EventLog,
     Meter,
     add_to_curves,
     add_to_history,
@@ -31,7 +32,6 @@ from training.setup import example_batch
 from training.state import BEST, LAST, Run
 from utils import processes
 from utils.errors import InputError
-from utils.events import EventLog
 from utils.random_state import seed_everything
 
 

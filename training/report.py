@@ -1,10 +1,11 @@
-"""Reports of a training: speed, history.csv, curves.csv, plot.png, validation.png, and other loggers."""
+"""Reports of a training: speed, history.csv, curves.csv, plot.png, validation.png, TensorBoard and other loggers."""
 
 import csv
 import importlib
 import importlib.util
 import io
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any, TypeVar
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.summary import image, scalar
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -247,3 +251,22 @@ def make_logger(name: str | None, folder: Path, config: Mapping[str, Any]) -> Ca
     tracker.set_experiment("continua")
     tracker.start_run(run_name=folder.name)
     return lambda scalars, step: tracker.log_metrics(dict(scalars), step=step)
+
+
+class EventLog:
+    """TensorBoard events of a run, written synchronously: SummaryWriter's thread hangs when the disk is full."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            self.writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+
+    def add(self, step: int, scalars: Mapping[str, float], pictures: Mapping[str, Tensor] | None = None) -> None:
+        """Numbers and (3, H, W) pictures in [0, 1] of a step, under their names."""
+        entries = [scalar(name, value) for name, value in scalars.items()]
+        entries += [image(name, picture.numpy()) for name, picture in (pictures or {}).items()]
+        with writing(self.folder):
+            for entry in entries:
+                self.writer.write_event(Event(wall_time=time.time(), step=step, summary=entry))
+            self.writer.flush()

@@ -21,10 +21,9 @@ from training import folder as runs
 from training.losses import Loss
 from training.optimizers import Schedule, load_optimizer
 from training.parts import EpochBatches, Interval, check_finite
-from training.report import Meter
+from training.report import EventLog, Meter
 from utils import processes
 from utils.errors import InputError
-from utils.events import EventLog
 
 LAST, BEST = "epoch-last.pth", "epoch-best.pth"
 READ_EVERY = 50  # steps

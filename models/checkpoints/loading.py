@@ -12,7 +12,10 @@ from models.checkpoints.lerf import pickled_network_spec, tables_spec
 from models.checkpoints.mmediting import ciaosr_spec, is_mmediting
 from models.checkpoints.networks import NETWORK, SpandrelNetwork, network_spec
 from models.checkpoints.safetensors_files import (
+    HASH,
+    check_hash,
     check_layout,
+    content_hash,
     describing,
     is_safetensors,
     load_safetensors,
@@ -28,7 +31,6 @@ from models.registry import make
 from models.upscaler import Upscaler
 from models.zoo import ModelFile, resolve
 from utils.config import NUMBERS, Check, check
-from utils.content_hash import HASH, check_hash, content_hash
 from utils.errors import InputError, shortened
 from utils.files import CodeInFileError, atomic_file, read_tensors
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoints.safetensors_files import load_safetensors
+from models.checkpoints.safetensors_files import HASH, content_hash, load_safetensors
 from models.lerf import layout
 from runtime.lerf.continua_lerf import Tables
-from utils.content_hash import HASH, content_hash
 
 SHIPPED = Path(__file__).parents[2] / "save/pretrained_models"
 
