@@ -35,10 +35,11 @@ def is_told() -> bool:
 
 @contextmanager
 def stage(name: str, total: float) -> Iterator[None]:
-    """A stage of so much work, which `advance` counts; stages within it are told to nobody."""
+    """A stage of so much work, which `advance` counts; stages within it are told to nobody and count for nothing."""
     listener = _listener.get()
     if listener is None:
-        yield
+        with inner():
+            yield
         return
     with told_to(None), listener(name, total) as advance:
         token = _advance.set(advance)
