@@ -61,10 +61,9 @@ def test_programs_start_when_all_is_defined(program: str) -> None:
 
 def test_no_file_imports_itself_by_way_of_others() -> None:
     files = {}
-    for path in ROOT.rglob("*.py"):
-        place = path.relative_to(ROOT)
-        if place.parts[0] in {layer.removesuffix(".py") for layer in ALLOWED} | {f"{p}.py" for p in ALLOWED}:
-            files[".".join(place.with_suffix("").parts).removesuffix(".__init__")] = path
+    for layer in ALLOWED:
+        for path in [*ROOT.glob(f"{layer}.py"), *(ROOT / layer).rglob("*.py")]:
+            files[".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")] = path
     imports = {}
     for module, path in files.items():
         nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]

@@ -17,19 +17,9 @@ from utils.config import load_config
 
 README = (ROOT / "README.md").read_text()
 CODE = (
-    "configs",
-    "datasets",
-    "evaluation",
-    "models",
-    "painting",
-    "pictures",
-    "runtime",
-    "tests",
-    "tools",
-    "training",
-    "utils",
-    "web",
-)
+    "configs", "datasets", "evaluation", "models", "painting", "pictures", "runtime", "tests", "tools", "training",
+    "utils", "web",
+)  # fmt: skip
 FILES = ("demo.py", "hubconf.py", "pyproject.toml")
 MODULES = {"tools.bench": "tools.bench.__main__"}  # whose arguments another file reads
 
@@ -42,10 +32,10 @@ def python_block(containing: str) -> str:
 
 def test_a_decoder_is_one_new_file(tmp_path) -> None:
     """Dropped into a copy of the project, the example passes what every decoder passes."""
-    for name in (*CODE, *FILES):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        ignored = {"ignore": shutil.ignore_patterns("golden", "__pycache__")} if (ROOT / name).is_dir() else {}
-        copy(ROOT / name, tmp_path / name, **ignored)
+    for name in FILES:
+        shutil.copy(ROOT / name, tmp_path)
+    for name in CODE:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("golden", "__pycache__"))
     example = python_block('@register("bilinear-mlp")')
     assert len(example.splitlines()) < 40
     (tmp_path / "models/decoders/bilinear_mlp.py").write_text(example)

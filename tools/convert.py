@@ -79,7 +79,7 @@ def mean(names: Sequence[str], shares: Sequence[float] | None) -> dict[str, Tens
     first. InputError unless they are of one model, with a share for each."""
     shares = shares or [1.0] * len(names)
     if len(shares) != len(names):
-        raise InputError(f"{len(names)} models and {len(shares)} --shares; give a share for each")
+        raise InputError(f"--shares are {len(shares)}, --model names {len(names)}; give a share for each")
     upscalers = [load_upscaler(name) for name in names]
     states = [upscaler.model.state_dict() for upscaler in upscalers]
     kinds = [

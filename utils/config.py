@@ -173,9 +173,8 @@ class Loader(yaml.SafeLoader):
         keys = set()
         for entry, _ in node.value:
             key = None if entry.tag.endswith(":merge") else self.construct_object(entry, deep=True)
-            if isinstance(key, dict | list) or key in keys:
-                reason = f"{shortened(key)} {'is not a key' if isinstance(key, dict | list) else 'stands twice'}"
-                raise yaml.constructor.ConstructorError(None, None, reason, entry.start_mark)
+            if key in keys:  # TypeError for one that is a list or a mapping
+                raise yaml.constructor.ConstructorError(None, None, f"{shortened(key)} stands twice", entry.start_mark)
             keys.add(key)
         return super().construct_mapping(node, deep)
 

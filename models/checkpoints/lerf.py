@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ class Inert:
 def pickled_network_spec(path: str | Path) -> dict[str, Any]:
     """`{name, args, sd}` of the LeRF-L, LeRF-G or LeRF-Net that a `Model_*.pth` of the authors' programs holds, a whole
     module that torch.save pickled; InputError when the file holds anything else."""
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} was saved before PyTorch 1.6; load it with its program and save it again")
     try:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         with torch.serialization.safe_globals([(Inert, name) for name in unknown]):

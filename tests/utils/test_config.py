@@ -127,7 +127,7 @@ def test_elements_of_lists_are_changed_by_their_number(tmp_path) -> None:
         ("extends: c.yaml", "extends itself"),
         ("a: 1\nb: 2\na: 3", "'a' stands twice"),
         ("x: {a: 1, a: 1}", "'a' stands twice"),
-        ("? [1, 2]\n: 3", "is not a key"),
+        ("? [1, 2]\n: 3", "cannot be read"),
         ("a: " + "[" * 1500 + "]" * 1500, "not YAML"),
         ("a: " + "9" * 5000, "cannot be read"),
         ("a: " + "x" * (1 << 18), "longer than 128 KiB"),

@@ -75,18 +75,26 @@ def test_work_is_shared_in_order_and_mistakes_end_all() -> None:
     assert said[0].splitlines()[-1] == "(3, 1)"
 
 
+def stopped(work) -> Stopped:
+    with pytest.raises(Stopped) as caught:
+        work()
+    return caught.value
+
+
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
-def test_a_signal_ends_work_with_its_status(number, name) -> None:
-    def work() -> None:
+def test_a_signal_ends_work_with_its_status(number, name, capsys) -> None:
+    def work(_=None) -> None:
         with suppress(Exception), watch():  # what takes any error for a damaged file does not take it
             signal.raise_signal(number)
 
-    with pytest.raises(Stopped, match=f"stopped by {name}") as stopped:
-        work()
-    assert stopped.value.status == 128 + number
+    assert (str(stopped(work)), stopped(work).status) == (f"stopped by {name}", 128 + number)
+    with pytest.raises(SystemExit) as ended:
+        cli.run(work)
+    assert ended.value.code == 128 + number
+    assert capsys.readouterr().err.endswith(f": stopped by {name}\n")
 
 
-def test_deferred_work_ends_in_order() -> None:
+def test_deferred_work_ends_in_order_and_a_second_signal_does_not_wait() -> None:
     done = []
 
     def work() -> None:
@@ -98,20 +106,15 @@ def test_deferred_work_ends_in_order() -> None:
                 done.append("saved")
             done.append("never")
 
-    with pytest.raises(Stopped):
-        work()
-    assert done == ["saved"]
-
-
-def test_a_second_signal_does_not_wait() -> None:
-    def work() -> None:
+    def impatient() -> None:
         with watch() as stop, stop.deferred():
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
-            pytest.fail("the second signal was deferred")
+            done.append("never")
 
-    with pytest.raises(Stopped):
-        work()
+    stopped(work)
+    stopped(impatient)
+    assert done == ["saved"]
 
 
 def test_handlers_are_given_back_and_ignored_signals_stay_ignored() -> None:
@@ -134,13 +137,3 @@ def test_time_that_is_up_is_no_signal() -> None:
         assert stop.time_is_up
     with watch() as stop:
         assert not stop.wanted
-
-
-def test_programs_print_one_line(capsys) -> None:
-    def work(_) -> None:
-        raise Stopped("stopped by SIGTERM; the same command goes on", 143)
-
-    with pytest.raises(SystemExit) as ended:
-        cli.run(work)
-    assert ended.value.code == 143
-    assert capsys.readouterr().err.endswith("stopped by SIGTERM; the same command goes on\n")

@@ -56,7 +56,8 @@ def matrix_of(source: str | Path | ArrayLike, reads_files: bool = True) -> np.nd
     try:
         values = _read(Path(source)) if reads_files and is_file else _parse(text)
         if values.dtype.kind not in "biuf" or values.size != 9:
-            raise InputError(f"a matrix is nine numbers, row by row, not {values.size} ({values.dtype})")
+            given = values.size if values.dtype.kind in "biuf" else f"of type {values.dtype}"
+            raise InputError(f"a matrix is nine numbers, row by row, not {given}")
         return check_homography(values.astype(np.float64).reshape(3, 3))
     except InputError as error:
         raise InputError(f"homography {text if len(text) < 80 else text[:77] + '...'}: {error}") from None

@@ -1,4 +1,4 @@
-"""Positions: pixel centres, cells, grids, sizes."""
+"""Positions: pixel centres, cells, grids."""
 
 import pytest
 import torch
@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from utils.errors import InputError
 from utils.geometry import grids as coords
-from utils.geometry import sizes
 
 
 def test_pixel_centers_are_symmetric_and_inside() -> None:
@@ -78,25 +77,6 @@ def test_a_window_keeps_the_pixel_size() -> None:
     for outside in ((-1, 0, (2, 2)), (19, 0, (2, 2)), (0, 25, (2, 6)), (0, 0, (0, 1))):
         with pytest.raises(InputError, match="window"):
             grid.window(*outside)
-
-
-@pytest.mark.parametrize(
-    ("size", "scale", "expected"),
-    [
-        ((10, 20), (2, 2), (20, 40)),
-        ((10, 20), (3, 1.5), (30, 30)),
-        ((3, 3), (0.1, 0.5), (1, 2)),
-        ((5, 5), (2.5, 1), (13, 5)),
-    ],
-)
-def test_output_size(size, scale, expected) -> None:
-    assert sizes.output_size(size, scale) == expected
-
-
-@pytest.mark.parametrize("scale", [(0, 1), (-1, 1), (float("nan"), 1), (float("inf"), 1), (1e9, 1e9)])
-def test_impossible_scales(scale) -> None:
-    with pytest.raises(InputError):
-        sizes.output_size((10, 10), scale)
 
 
 def test_cell_clip_works_per_axis() -> None:

@@ -95,15 +95,3 @@ def test_windows_of_pixels() -> None:
     assert grown.shrunk(4) == lookups.PixelWindow((20, 30), 0, 23, 6, 7)
     picture = torch.arange(600).reshape(20, 30)
     assert torch.equal(window.within(grown).of(grown.of(picture)), window.of(picture))
-
-
-def test_neighbours_in_a_window_are_those_of_the_whole() -> None:
-    table = torch.rand(2, 7, 9, 3)
-    coord = torch.rand(2, 50, 2) * torch.tensor([2 / 7, 2 / 9]) + torch.tensor([-1 / 7, 1 / 9])  # in pixel (3, 5)
-    window = lookups.PixelWindow((7, 9), 2, 4, 3, 4)
-    part = table[:, window.rows, window.columns].contiguous()
-    gathered = [
-        lookups.Neighbours.of_points(coord, pixels, local_ensemble=True).gather(pixels_of)
-        for pixels, pixels_of in ((whole((7, 9)), table), (window, part))
-    ]
-    assert torch.equal(*gathered)
