@@ -64,6 +64,8 @@ def load_candidates(arguments: Any, device: torch.device, data_norm: Mapping[str
     with an encoder.
     """
     names, precision = arguments.model, arguments.precision
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--model names {twice[0]} twice; name each model once")
     stems = [stem(name) for name in names]
     made: dict[str, Candidate] = {}
     for own, name in zip(stems, names, strict=True):

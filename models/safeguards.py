@@ -14,7 +14,6 @@ from torch import Tensor
 from models.continuous import Latent
 from models.normalization import Affine
 from models.resampling.filters import Bilinear, CatmullRom
-from utils import progress
 from utils.geometry.grids import Grid, OutputGrid, Size, pixel_index
 from utils.geometry.neighbours import PixelWindow
 
@@ -75,8 +74,7 @@ def keep_grey(painted: Tensor, encoded: Latent, grid: OutputGrid) -> None:
         whole = grey.new_zeros(len(grey), 1, *window.size)
         window.of(whole)[:] = grey
         latent = Latent(whole, whole)
-    with progress.inner():
-        share = Bilinear(antialias=False).render(latent, grid)
+    share = Bilinear(antialias=False).render(latent, grid)
     painted.lerp_(painted.mean(1, keepdim=True), share.mul_(1 + 1e-6).clamp_(max=1))
 
 

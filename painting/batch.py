@@ -23,7 +23,7 @@ from painting.request import Request
 from painting.tars import paint_tar
 from pictures.animations import merged
 from pictures.picture import Animation, Picture
-from utils import processes
+from utils import processes, progress
 from utils.errors import InputError, one_line, printable
 from utils.processes import Stopped, watch
 from utils.progress import SLOW, Advance, Listener, pipelined, told_to
@@ -62,8 +62,7 @@ def paint_all(painter: Painter, job: Job, content: Picture | Animation | None) -
     check_memory(needed, f"{job.source}: an output of {count} frames of {width}x{height}", painter.request.memory)
     made, lines, computed, started = [], [], 0, time.perf_counter()
     before = beside = None
-    bar = tqdm(total=count, unit=" frames", disable=None, delay=SLOW, leave=False)
-    with told_to(None), bar as progress:
+    with progress.stage("frames", count):
         for frame in content.frames:
             if before is None or not np.array_equal(before.pixels, frame.pixels):
                 painted = painter.paint(job, frame)
@@ -72,7 +71,7 @@ def paint_all(painter: Painter, job: Job, content: Picture | Animation | None) -
                 computed += 1
             made.append(painted.picture)
             before = frame
-            progress.update()
+            progress.advance(1)
     seconds = time.perf_counter() - started
     animation = merged(Animation(tuple(made), content.durations, content.plays))
     h, w = first.size
@@ -90,7 +89,7 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: P
     try:
         hidden = None if len(jobs) > 1 and processes.is_first() else True
         bars = stage_bars() if len(jobs) == 1 else None
-        with watch(), told_to(bars), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as progress:
+        with watch(), told_to(bars), tqdm(total=len(jobs), unit=" pictures", disable=hidden) as bar:
             started = time.perf_counter()
             for job, outcome in pipelined(jobs, painter.read, partial(paint_all, painter), painter.write):
                 if manifest:
@@ -100,8 +99,8 @@ def paint_batch(jobs: Sequence[Job], request: Request, single: bool, manifest: P
                     failures.append(outcome)
                 else:
                     written += 1
-                    progress.write(printable(outcome), file=output)
-                progress.update()
+                    bar.write(printable(outcome), file=output)
+                bar.update()
     except Stopped as stopped:
         done = f"{stopped} after {written} of {len(jobs)} pictures; --skip-existing goes on with the others"
         raise Stopped(done, stopped.status) from None

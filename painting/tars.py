@@ -18,7 +18,7 @@ from pictures.reading import STREAM, is_picture, read_picture
 from pictures.writing import encode
 from utils.errors import InputError
 from utils.files import atomic_file
-from utils.progress import SLOW
+from utils.progress import SLOW, told_to
 from utils.system import check_memory
 
 
@@ -32,6 +32,7 @@ def paint_tar(painter: Painter, job: Job) -> Painted:
     started, count, pictures, lines, failures = time.perf_counter(), 0, 0, [], []
     try:
         with (
+            told_to(None),
             tarfile.open(job.source) as given,
             atomic_file(job.target) as temporary,
             tarfile.open(temporary, "w") as made,

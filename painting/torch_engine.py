@@ -227,8 +227,7 @@ def strips(upscaler: Upscaler, picture: Picture, size: Size, window: Window, blo
             return upscaler.render(upscaler.encode_part(lr[None], pixels), grid)[0].cpu()
 
         layers = Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns]))
-        with progress.inner():
-            return paint(upscaler, layers, draw)
+        return paint(upscaler, layers, draw)
 
     for start in range(0, height, rows):
         strip = whole.window(start, 0, (min(rows, height - start), width))

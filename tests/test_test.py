@@ -163,6 +163,7 @@ def test_native_backend_and_precision_beside_a_filter(pictures, checkpoint, caps
     assert [model["precision"] for model in models.values()] == ["float32", "bfloat16"]
     line = refused(capsys, "bicubic", "--precision", "bfloat16")
     assert "none of the models has an encoder" in line
+    assert "names bicubic twice" in refused(capsys, "bicubic", "bicubic")
     assert not Path("save/results/t.json").exists()
 
 

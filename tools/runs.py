@@ -1,7 +1,6 @@
 """Compare training runs in one table: `python -m tools.runs`, or `python -m tools.runs save/a save/b`."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,68 +13,22 @@ from utils.errors import InputError, shortened
 from utils.files import is_locked
 
 ABSENT = "-"
-COLUMNS = (
-    "run", "model", "epoch", "steps", "loss", "last PSNR", "best PSNR", "at", "dead units", "samples/s", "waiting",
-    "trained",
-)  # fmt: skip
-SORTED_BY: dict[str, Callable[["Run"], Any]] = {
-    "name": lambda run: run.name,
-    "psnr": lambda run: run.best.get("psnr", -math.inf),
-    "loss": lambda run: run.last.get("loss", math.inf),
-    "time": lambda run: run.seconds,
-}
 SETTINGS_SIDE_BY_SIDE = 12  # more differing settings are only counted
 
 
 @dataclass(frozen=True)
 class Run:
-    """The config of a run, and the rows of its history."""
+    """The config of a run, its texts {heading: cell} in the table, and its best PSNR, 0 without any."""
 
-    name: str
     config: Mapping[str, Any]
-    running: bool
-    history: Sequence[Mapping[str, float]]
-
-    @property
-    def last(self) -> Mapping[str, float]:
-        return self.history[-1] if self.history else {}
-
-    @property
-    def scored(self) -> list[Mapping[str, float]]:
-        return [row for row in self.history if "psnr" in row]
-
-    @property
-    def best(self) -> Mapping[str, float]:
-        return max(self.scored, key=lambda row: row["psnr"], default={})
-
-    @property
-    def seconds(self) -> float:
-        return sum(row.get("seconds", 0) for row in self.history)
-
-    def row(self) -> tuple[str, ...]:
-        """A text for each of COLUMNS."""
-        whole, epoch = self.config.get("epoch_max"), int(self.last.get("epoch", 0))
-        state = " running" if self.running else " done" if epoch == whole else ""
-        last_scored = self.scored[-1] if self.scored else {}
-        figures = (
-            (self.last, "loss", ".5f"), (last_scored, "psnr", ".3f"), (self.best, "psnr", ".3f"),
-            (self.best, "epoch", ".0f"), (self.last, "dead_units", ".0%"), (self.last, "samples_per_second", ".3g"),
-            (self.last, "waiting_share", ".0%"),
-        )  # fmt: skip
-        return (
-            self.name,
-            str((self.config.get("model") or {}).get("name", ABSENT)),
-            f"{epoch}/{whole}{state}",
-            f"{self.last.get('step', 0):.0f}",
-            *(ABSENT if row.get(key) is None else format(row[key], form) for row, key, form in figures),
-            duration(self.seconds) if self.seconds else ABSENT,
-        )
+    cells: Mapping[str, str]
+    best: float
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(prog="tools.runs", description="Compare training runs in one table, with what differs in them.")
     parser.add_argument("runs", nargs="*", default=["save"], help="folders of runs, or folders that hold some")
-    parser.add_argument("--sort", choices=SORTED_BY, default="name", help="psnr: the best validation score, rising")
+    parser.add_argument("--sort", choices=("name", "psnr"), default="name", help="psnr: the best one, rising")
     return parser.parse_args(argv)
 
 
@@ -84,12 +37,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     folders = dict.fromkeys(folder for name in arguments.runs for folder in run_folders(Path(name)))
     if not folders:
         raise InputError(f"no runs in {', '.join(arguments.runs)}; train.py makes them, with a config.yaml in each")
-    runs = sorted(map(read_run, folders), key=SORTED_BY[arguments.sort])
-    print(table([COLUMNS, *(run.row() for run in runs)]))
+    by_psnr = arguments.sort == "psnr"
+    runs = sorted(map(read_run, folders), key=lambda run: run.best if by_psnr else run.cells["run"])
+    print(table([list(runs[0].cells), *(list(run.cells.values()) for run in runs)]))
     differing = list(differences([run.config for run in runs]).items())
     if differing:
         rows = [(key, *values) for key, values in differing[:SETTINGS_SIDE_BY_SIDE]]
-        print(f"\nsettings that differ\n{table([('', *(run.name for run in runs)), *rows])}")
+        print(f"\nsettings that differ\n{table([('', *(run.cells['run'] for run in runs)), *rows])}")
     if more := [key for key, _ in differing[SETTINGS_SIDE_BY_SIDE:]]:
         print(f"and {len(more)} more: {', '.join(more)}")
 
@@ -104,7 +58,31 @@ def run_folders(path: Path) -> list[Path]:
 
 def read_run(folder: Path) -> Run:
     """The run in `folder`; InputError for damaged files."""
-    return Run(folder.name, load_config(folder / "config.yaml"), is_locked(folder), read_rows(folder / HISTORY))
+    config, history = load_config(folder / "config.yaml"), read_rows(folder / HISTORY)
+    last, scored = history[-1] if history else {}, [row for row in history if "psnr" in row]
+    best = max(scored, key=lambda row: row["psnr"], default={})
+    whole, epoch = config.get("epoch_max"), int(last.get("epoch", 0))
+    state = " running" if is_locked(folder) else " done" if epoch == whole else ""
+    seconds = sum(row.get("seconds", 0) for row in history)
+
+    def figure(row: Mapping[str, float], key: str, form: str) -> str:
+        return ABSENT if row.get(key) is None else format(row[key], form)
+
+    cells = {
+        "run": folder.name,
+        "model": str((config.get("model") or {}).get("name", ABSENT)),
+        "epoch": f"{epoch}/{whole}{state}",
+        "steps": f"{last.get('step', 0):.0f}",
+        "loss": figure(last, "loss", ".5f"),
+        "last PSNR": figure(scored[-1] if scored else {}, "psnr", ".3f"),
+        "best PSNR": figure(best, "psnr", ".3f"),
+        "at": figure(best, "epoch", ".0f"),
+        "dead units": figure(last, "dead_units", ".0%"),
+        "samples/s": figure(last, "samples_per_second", ".3g"),
+        "waiting": figure(last, "waiting_share", ".0%"),
+        "trained": duration(seconds) if seconds else ABSENT,
+    }
+    return Run(config, cells, best.get("psnr", 0.0))
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -35,27 +35,14 @@ def is_told() -> bool:
 
 @contextmanager
 def stage(name: str, total: float) -> Iterator[None]:
-    """A stage of so much work, which `advance` counts; stages within it are told to nobody."""
+    """A stage of so much work, which `advance` counts; stages within it are told to nobody and count for nothing."""
     listener = _listener.get()
-    if listener is None:
-        yield
-        return
-    with told_to(None), listener(name, total) as advance:
+    with told_to(None), listener(name, total) if listener else nullcontext() as advance:
         token = _advance.set(advance)
         try:
             yield
         finally:
             _advance.reset(token)
-
-
-@contextmanager
-def inner() -> Iterator[None]:
-    """Within the block, nothing is counted: of work that is counted as a whole by what is around it."""
-    token = _advance.set(None)
-    try:
-        yield
-    finally:
-        _advance.reset(token)
 
 
 def advance(amount: float) -> None:

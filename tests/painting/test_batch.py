@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 import demo
@@ -85,3 +86,13 @@ def test_demo_tells_of_a_single_picture_alone(monkeypatch, model) -> None:
         assert sum(listener.counted[0]) == 160
         assert [*map(len, listener.counted)] in ([3], [1])  # by the C runtime in bands
         assert Path("whole.png").read_bytes() == Path("out/one.png").read_bytes()
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_an_animation_counts_frames_alone(monkeypatch) -> None:
+    frames = [Image.fromarray(noise(9, 8, 3)), Image.new("RGB", (8, 9)), Image.new("RGB", (8, 9), "red")]
+    frames[0].save("in.gif", save_all=True, append_images=frames[1:])
+    listener = Listener()
+    monkeypatch.setattr(batch, "stage_bars", lambda: listener)
+    call(demo, "--input", "in.gif", "--output", "o.gif", "--scale", "2", "--model", "lanczos")
+    assert (listener.stages, listener.counted) == ([("frames", 3)], [[1, 1, 1]])

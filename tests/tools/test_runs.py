@@ -50,9 +50,9 @@ def test_a_run_that_is_in_use_is_running(capsys) -> None:
     command = [sys.executable, "-c", HOLDER, str(folder.resolve())]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         holder.stdout.readline()
-        assert runs.read_run(folder).running
+        assert runs.read_run(folder).cells["epoch"] == "1/3 running"
         holder.communicate()
-    assert not runs.read_run(folder).running
+    assert runs.read_run(folder).cells["epoch"] == "1/3"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_stages_within_a_stage_are_not_told() -> None:
     listener = Listener()
     with progress.told_to(listener), progress.stage("painting", 10):
         progress.advance(4)
-        with progress.inner(), progress.stage("encoding", 3):
+        with progress.stage("encoding", 3):
             assert not progress.is_told()
             progress.advance(3)
         assert progress.is_told()
