@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_writable(plot)
     torch.set_num_threads(arguments.threads)
     report = arguments.run(arguments)
-    settings = {key: value for key, value in vars(arguments).items() if key not in ("json", "plot", "document", "run")}
+    settings = {key: value for key, value in vars(arguments).items() if key not in ("json", "plot", "run")}
     for name, figure in report.get("figures", {}).items():
         print(f"{name:48} {figure:.4g}" if isinstance(figure, float) else f"{name:48} {figure}")
     if arguments.json:
