@@ -206,8 +206,8 @@ def check_outputs(jobs: Sequence[Job], request: Request) -> None:
         taken[place] = what
         (check_target if path.suffix.lower() == TAR else check_writable)(path)
     for job in jobs:
-        if job.is_tar and request.compare:
-            raise InputError(f"--compare is for pictures, not for {job.source}; remove it")
+        if request.compare and (job.is_tar or job.streams):
+            raise InputError(f"--compare writes beside a picture's file, not beside {job.target}; remove it")
         if request.is_transparent_warp and not job.form.has_alpha:
             raise InputError(f"{job.target}: this format has no transparency; give --background black, or write a .png")
         if request.compression is not None and job.form.name != "PNG":

@@ -49,6 +49,7 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
         ({"--compare-at": "0,0,0,8"}, ["X,Y,WIDTH,HEIGHT"]),
         ({"--compare": "", "--compare-at": "90,0,8,8"}, ["--compare-at", "96x128"]),
         ({"--rotate": "5", "--compare": ""}, ["--compare", "upright"]),
+        ({"--output": "-", "--compare": ""}, ["--compare", "file"]),
         ({"--cmsr": "", "--fast": "False"}, ["--fast"]),
         ({"--background": "red"}, ["--background", "o.png"]),
         ({"--suffix": "_x2"}, ["--suffix", "folder"]),
