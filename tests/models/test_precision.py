@@ -54,9 +54,9 @@ def test_weights_say_what_they_were_released_for(monkeypatch, tmp_path) -> None:
 
 
 def test_shipped_models_were_measured() -> None:
-    assert {name: resolve(name).precision for name in ("s", "drawings-s", "photo-s", "lerf-g")} == {
-        "s": "bfloat16", "drawings-s": "bfloat16", "photo-s": "bfloat16", "lerf-g": "float32"
-    }  # fmt: skip
+    networks = ("s", "subpixel-s", "subpixel-m", "drawings-s", "photo-s")
+    assert {resolve(name).precision for name in networks} == {"bfloat16"}
+    assert resolve("lerf-g").precision == "float32"
 
 
 def test_what_is_not_possible() -> None:

@@ -28,7 +28,9 @@ SETS = {
     "Set5": (("configs/test-lmf/test-set5-files.yaml", (2, 3, 4)), ("configs/test-lmf/test-set5.yaml", (6, 8))),
     "samples": (("configs/test-lmf/test-samples.yaml", (2, 3, 4, 6, 8)),),
 }
-COMPARED = ("nearest", "catmull-rom", "lanczos", "lerf-l", "lerf-g", "s", "drawings-s", "photo-s")
+COMPARED = (
+    "nearest", "catmull-rom", "lanczos", "lerf-l", "lerf-g", "s", "subpixel-s", "subpixel-m", "drawings-s", "photo-s"
+)  # fmt: skip
 
 
 def add_commands(commands: Any, common: cli.Parser) -> None:
