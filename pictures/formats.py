@@ -68,7 +68,8 @@ class Format:
             (held, same) for held in reversed(depths) for same in EQUIVALENT[channels] if same in self.channels[held]
         )
         if depth < kind.depth:
-            losses.append(f"{'floats' if kind.depth == 32 else f'{kind.depth} bits'} reduced to {depth} bits")
+            given = "16 bits" if self.name != "film" else "depth"  # films have 10 or 12 bits, too
+            losses.append(f"{'floats' if kind.depth == 32 else given} reduced to {depth} bits")
         return PixelFormat(channels, depth), losses
 
     def check_size(self, path: str | Path, size: tuple[int, int], kind: PixelFormat) -> None:
