@@ -24,8 +24,8 @@ COPIES = 3  # of all frames, while they are read
 DISPOSE = 2  # GIF: frames begin on empty ground
 
 
-# Of frames in a format: the unit of times in ms, 0 for any, and how often all may be shown
-TIMES = {"GIF": (10, 65536), "PNG": (0, 2**32 - 1), "WEBP": (1, 65535)}
+# Of frames in a format: the unit of times in ms, 0 for any, the longest time, and how often all may be shown
+TIMES = {"GIF": (10, 655350, 65536), "PNG": (0, 65535, 2**32 - 1), "WEBP": (1, 2**24 - 1, 65535)}
 
 
 def read_animation(source: str | Path | bytes) -> Animation | None:
@@ -104,7 +104,7 @@ def rounded(durations: Iterable[float], unit: int) -> list[float]:
 def save_animation(stream: BinaryIO, form: Format, animation: Animation, metadata: Metadata, compression: int) -> None:
     """Write with Pillow. Neighbouring frames that the format holds as the same become one that lasts as long as both;
     more loops than the format counts are as many as it counts."""
-    unit, most = TIMES[form.name]
+    unit, longest, most = TIMES[form.name]
     plays = min(animation.plays, most)
     options: dict[str, Any] = {**form.options, **metadata.options(form.name), "loop": plays}
     if form.name == "PNG":
@@ -117,6 +117,8 @@ def save_animation(stream: BinaryIO, form: Format, animation: Animation, metadat
             options |= {"transparency": TRANSPARENT, "disposal": DISPOSE}
         options["optimize"] = False  # else Pillow writes what does not change as transparent, over what is disposed of
     durations = rounded(animation.durations, unit)
+    if max(durations) > longest:
+        raise ValueError(f"a frame of {max(durations) / 1000:g} s is beyond {form.name}'s {longest / 1000:g} s")
     first, *others = map(palette_image if form.name == "GIF" else image_of, animation.frames)
     first.save(stream, form.name, save_all=True, append_images=others, duration=durations, **options)
 

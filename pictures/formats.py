@@ -68,7 +68,8 @@ class Format:
             (held, same) for held in reversed(depths) for same in EQUIVALENT[channels] if same in self.channels[held]
         )
         if depth < kind.depth:
-            losses.append(f"{'floats' if kind.depth == 32 else f'{kind.depth} bits'} reduced to {depth} bits")
+            given = "16 bits" if self.name != "film" else "depth"  # films have 10 or 12 bits, too
+            losses.append(f"{'floats' if kind.depth == 32 else given} reduced to {depth} bits")
         return PixelFormat(channels, depth), losses
 
     def check_size(self, path: str | Path, size: tuple[int, int], kind: PixelFormat) -> None:
@@ -95,7 +96,7 @@ _ALPHA = ("L", "LA", "RGB", "RGBA")
 _GREY_RGB = ("L", "RGB")
 _PNG = Format("PNG", {8: _ALPHA, 16: _ALPHA}, EVERYTHING)
 # The largest side is libjpeg's own, a little below the format's
-_JPEG = Format("JPEG", {8: ("L", "RGB", "CMYK")}, EVERYTHING - {"text"} | {"comment"}, 65500,
+_JPEG = Format("JPEG", {8: ("L", "RGB", "CMYK")}, EVERYTHING - {"text"} | {"comment", "iptc"}, 65500,
                options={"quality": 95, "subsampling": 0})  # fmt: skip
 _SHOWN = frozenset({"icc", "exif", "xmp"})
 _WEBP = Format("WEBP", {8: ("RGB", "RGBA")}, _SHOWN, largest_side=16383, options={"lossless": True, "exact": True})
@@ -104,7 +105,7 @@ _DEEP_TIFF = ("L", "RGB", "RGBA", "CMYK")
 _TIFF = Format(
     "TIFF",
     {8: (*_ALPHA, "CMYK"), 16: _DEEP_TIFF, 32: _ALPHA},
-    EVERYTHING - {"text"},
+    EVERYTHING - {"text"} | {"iptc"},
     largest_bytes=2**32 - 2**24,
 )
 _AVIF = Format("AVIF", {8: ("RGB", "RGBA")}, _SHOWN, 65536, options={"quality": 95, "subsampling": "4:4:4"})

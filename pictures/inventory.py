@@ -11,6 +11,7 @@ import struct
 import numpy as np
 from PIL import Image
 
+from pictures.metadata import IPTC, IPTC_RESOURCE
 from pictures.png import PNG_SIGNATURE, png_chunk, png_chunks
 
 HEAD = 1 << 16  # bytes of a file of boxes in which what is said of its pictures lies
@@ -19,10 +20,12 @@ PNG_KEPT = {"IHDR", "PLTE", "IDAT", "IEND", "tRNS", "acTL", "fcTL", "fdAT", "iCC
             "eXIf", "pHYs", "tEXt", "zTXt", "iTXt", "tIME"}  # fmt: skip
 PNG_WORDS = {"sBIT": "significant bits", "bKGD": "the background colour", "mDCV": "the mastering display",
              "cLLI": "light levels", "caBX": "content credentials"}  # fmt: skip
-JPEG_WORDS = {b"Photoshop 3.0": "IPTC and Photoshop's data", b"MPF": "further pictures (MPF)",
+PHOTOSHOP = b"Photoshop 3.0"
+JPEG_WORDS = {PHOTOSHOP: "Photoshop's data", b"MPF": "further pictures (MPF)",
               b"JP": "content credentials", b"http://ns.adobe.com/xmp/extension": "the extension of XMP"}  # fmt: skip
 JPEG_KEPT = (b"JFIF", b"JFXX", b"Exif", b"http://ns.adobe.com/xap", b"ICC_PROFILE", b"Adobe", b"Ducky")
-TIFF_WORDS = {34377: "Photoshop's data", 33723: "IPTC", 33550: "the place on a map", 34735: "the place on a map",
+PHOTOSHOP_KEPT = {0x03ED, IPTC_RESOURCE, 0x0425}  # of Photoshop's data: the old resolution, IPTC and its checksum
+TIFF_WORDS = {34377: "Photoshop's data", IPTC: "IPTC", 33550: "the place on a map", 34735: "the place on a map",
               330: "further pictures, such as what a camera took"}  # fmt: skip
 BOXES = {b"mdcv": "the mastering display", b"clli": "light levels", b"tmap": "the gain map"}
 IMAGE_END = b"\xff\xd9"
@@ -44,14 +47,18 @@ def left_out(content: bytes, file: Image.Image) -> list[str]:
     if content.startswith(PNG_SIGNATURE):
         found = [PNG_WORDS.get(name, f"chunk {name}") for name, _, _ in png_chunks(content) if name not in PNG_KEPT]
     elif file.format in ("JPEG", "MPO"):
+        has_only_iptc = set() < set(file.info.get("photoshop", ())) <= PHOTOSHOP_KEPT
+        kept = (*JPEG_KEPT, PHOTOSHOP) if has_only_iptc else JPEG_KEPT
         for marker, data in getattr(file, "applist", []):
-            if marker.startswith("APP") and not data.startswith(JPEG_KEPT):
+            if marker.startswith("APP") and not data.startswith(kept):
                 words = (text for start, text in JPEG_WORDS.items() if data.startswith(start))
                 found.append(next(words, f"segment {marker}"))
         if MOTION.search(content):
             found.append("the film of the motion photo")
     elif file.format == "TIFF":
         found = [text for tag, text in TIFF_WORDS.items() if tag in file.tag_v2]
+        if isinstance(file.tag_v2.get(IPTC), bytes):  # as numbers, of either byte order, it is not kept
+            found.remove(TIFF_WORDS[IPTC])
         extra = file.tag_v2.get(338, ())
         found += further_bands(len(extra) - (extra[:1] in ((1,), (2,))))
     elif file.format == "SGI" and content[3:4] == b"\2":

@@ -1,6 +1,7 @@
-"""What a picture file says beside its pixels: colour profile, EXIF, XMP, resolution, texts."""
+"""What a picture file says beside its pixels: colour profile, EXIF, XMP, IPTC, resolution, texts."""
 
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,30 +11,40 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 BITS, ORIENTATION, RESOLUTION_X, RESOLUTION_Y, RESOLUTION_UNIT, XMP, ICC = 258, 274, 282, 283, 296, 700, 34675
+IPTC = 33723
+IPTC_RESOURCE = 0x0404  # of Photoshop's data in a JPEG
 INTEROP = ExifTags.IFD.Interop.value
 SUBDIRECTORIES = (ExifTags.IFD.Exif.value, ExifTags.IFD.GPSInfo.value)
 # Tags that hold the width and the height: in the main directory, and in that of the camera
 WIDTHS_HEIGHTS = ((256, 257), (40962, 40963))
 # Of how a TIFF file stores its pixels, of its thumbnails, or kept apart from EXIF
 _STRUCTURE_RANGES = ((258, 269), (277, 281), (288, 293), (317, 343), (512, 521), (529, 532))
-# 33723 and 34377 are IPTC and Photoshop's, the others the place of the old pixels on a map
-STRUCTURE = {254, 255, 273, 284, 297, 301, 347, XMP, 33550, 33723, 33922, 34264, 34377, 34735, 34736, 34737, ICC}.union(
+# 34377 is Photoshop's, the others the place of the old pixels on a map
+STRUCTURE = {254, 255, 273, 284, 297, 301, 347, XMP, 33550, IPTC, 33922, 34264, 34377, 34735, 34736, 34737, ICC}.union(
     *(range(first, last + 1) for first, last in _STRUCTURE_RANGES)
 )
 WITHOUT_TEXT = re.compile(r"XML:com\.adobe\.xmp|Raw profile type .*|icc_profile|exif", re.IGNORECASE)
 COMMENT = "Comment"
-WORDS = {"icc": "the colour profile", "exif": "EXIF", "xmp": "XMP", "dpi": "the resolution", "text": "texts"}
+WORDS = {
+    "icc": "the colour profile",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "iptc": "IPTC",
+    "dpi": "the resolution",
+    "text": "texts",
+}
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """`icc` profile, `exif` and `xmp` as bytes, `dpi` (x, y), `text` by its key."""
+    """`icc` profile, `exif`, `xmp`, `iptc` as bytes, `dpi` (x, y), `text` by its key."""
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     text: Mapping[str, str] = field(default_factory=dict)
+    iptc: bytes | None = None
 
     @classmethod
     def of(cls, info: Mapping[str, Any], exif: Image.Exif, text: Mapping[str, str]) -> "Metadata":
@@ -49,6 +60,7 @@ class Metadata:
             dpi = (float(exif[RESOLUTION_X]) * inches, float(exif[RESOLUTION_Y]) * inches)
         xmp = info.get("xmp") or exif.get(XMP)
         icc = info.get("icc_profile") or exif.get(ICC)
+        iptc = info.get("photoshop", {}).get(IPTC_RESOURCE) or exif.get(IPTC)
         comment = info.get("comment")
         text = {key: str(value) for key, value in text.items() if not WITHOUT_TEXT.fullmatch(key)}
         if isinstance(comment, bytes) and info.get("jfif"):
@@ -61,6 +73,7 @@ class Metadata:
             xmp.encode() if isinstance(xmp, str) else xmp or None,
             tuple(float(value) for value in dpi) if dpi and min(dpi) > 0 else None,
             text,
+            iptc if isinstance(iptc, bytes) else None,
         )
 
     def of_size(self, size: tuple[int, int], scale: tuple[float, float], turned: bool = False) -> "Metadata":
@@ -92,6 +105,10 @@ class Metadata:
             options["pnginfo"] = chunks
         else:
             options |= {"xmp": self.xmp, "comment": self.text.get(COMMENT)}
+        if form == "JPEG" and self.iptc:
+            padded = self.iptc + bytes(len(self.iptc) % 2)
+            data = b"Photoshop 3.0\0" + struct.pack(">4sHHI", b"8BIM", IPTC_RESOURCE, 0, len(self.iptc)) + padded
+            options["extra"] = struct.pack(">HH", 0xFFED, 2 + len(data)) + data  # a segment APP13
         return {name: value for name, value in options.items() if value}
 
     def tiff_tags(self) -> ImageFileDirectory_v2:
@@ -108,6 +125,8 @@ class Metadata:
             tags[XMP] = self.xmp
         if self.icc:
             tags[ICC] = self.icc
+        if self.iptc:
+            tags[IPTC] = self.iptc
         return tags
 
 

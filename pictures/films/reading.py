@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,6 +33,8 @@ NO_LOSS = {
     "GOP_TIMECODE", "SKIP_SAMPLES", "VIDEO_HINT",
 }  # fmt: skip
 PQ, HLG = 16, 18  # transfer functions of high dynamic range
+# HDR10: red, green, blue and white as x and y, the darkest and the brightest in cd/m²; MaxCLL and MaxFALL in cd/m²
+DISPLAY, LEVELS = "MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Description:
     """What the frames of stream `index` have in common: FFmpeg's pixel format, channels and depth as pictures, colours;
     the unit of times, frames a second, the width of an upright pixel by its height, how many there are, if the file
     says so; the container's start in seconds, which comes off all times; the decoder, unless it is FFmpeg's own,
-    whether clocks may jump, and what frames say and a new film does not."""
+    whether clocks may jump; what HDR10 says, by DISPLAY and LEVELS; and what frames say and a new film does not."""
 
     index: int
     layout: str
@@ -65,6 +67,7 @@ class Description:
     start: Fraction
     decoder: str | None
     jumps: bool
+    light: Mapping[str, tuple[float, ...]]
     losses: tuple[str, ...]
 
 
@@ -159,6 +162,7 @@ def describe(path: Path) -> Description:
             Fraction(container.start_time or 0, av.time_base),
             decoder,
             container.format.name in JUMPING,
+            _light(frame),
             tuple(_losses(frame, colours)),
         )
 
@@ -269,13 +273,25 @@ def _losses(frame: Any, colours: Colours) -> Iterator[str]:
         yield "interlaced, enlarged as if it were not; deinterlace it first (ffmpeg -vf bwdif)"
     if colours.transfer in (PQ, HLG):
         yield f"{'PQ' if colours.transfer == PQ else 'HLG'} values enlarged as they are stored"
+    kept = {*NO_LOSS, *_light(frame)}
     for data in frame.side_data:
         name = data.type.name
-        if name not in NO_LOSS:
+        if name not in kept:
             yield f"without {name.lower().replace('_', ' ')}"
         matrix = np.frombuffer(data, np.int32) if name == "DISPLAYMATRIX" else None
         if matrix is not None and int(matrix[0]) * int(matrix[4]) - int(matrix[1]) * int(matrix[3]) < 0:
             yield "mirrored, which is left as it is stored"
+
+
+def _light(frame: Any) -> dict[str, tuple[float, ...]]:
+    """By FFmpeg's structures: ten fractions and two flags, whether points and luminances are set; two numbers."""
+    found = {}
+    for item in frame.side_data:
+        if item.type.name == LEVELS:
+            found[LEVELS] = tuple(np.frombuffer(item, np.int32)[:2].tolist())
+        elif item.type.name == DISPLAY and all((numbers := np.frombuffer(item, np.int32))[20:]):
+            found[DISPLAY] = tuple((numbers[0:20:2] / numbers[1:20:2]).tolist())
+    return found
 
 
 def _colours(path: Path, index: int, frame: Any) -> Colours:

@@ -18,7 +18,9 @@ import numpy as np
 from pictures.films.reading import (
     ARRAYS,
     BT709,
+    DISPLAY,
     FULL,
+    LEVELS,
     LIMITED,
     RGB_FORMATS,
     Description,
@@ -61,6 +63,11 @@ CODECS = {
     "h265": Codec("libx265", 20, 51, {"preset": "medium", "x265-params": "log-level=error"}),
     "av1": Codec("libsvtav1", 24, 63, {"preset": "8"}),
     "ffv1": Codec("ffv1", None, 0, {"level": "3", "slicecrc": "1"}),
+}
+# Where encoders take what HDR10 says: the option, its parts' names, their units of chromaticities and of cd/m²
+LIGHT = {
+    "h265": ("x265-params", "master-display", "max-cll", 50000, 10000),
+    "av1": ("svtav1-params", "mastering-display", "content-light", 1, 1),
 }
 # Pixel formats for channels, or for halved chroma, and depths, where encoders do not take the source's
 NEAREST = {
@@ -134,6 +141,8 @@ class Encoder:
         is_less = made.chroma_width(64) < given.chroma_width(64) or made.chroma_height(64) < given.chroma_height(64)
         halved = is_less and self.channels != "L" and not given_rgb
         self.losses = ["chroma halved; --keep-depth keeps it"] * halved
+        if job.codec not in LIGHT:
+            self.losses += [f"without {name.lower().replace('_', ' ')}" for name in description.light]
         self._graph: Any = None
 
     def _layout(self) -> str:
@@ -153,6 +162,7 @@ class Encoder:
         """A stream for the film's frames in an output container."""
         described, colours = self.description, self.description.colours
         options = {"chroma_sample_location": colours.chroma, **self.codec.options_for(self.job.quality)}
+        options |= self._light()
         try:
             stream = container.add_stream(self.codec.encoder, rate=min(described.rate, FASTEST), options=options)
         except ValueError:
@@ -164,6 +174,22 @@ class Encoder:
         context.sample_aspect_ratio = self.pixel_shape
         self._colour(context)
         return stream
+
+    def _light(self) -> dict[str, str]:
+        """What HDR10 says, as an option of the encoder."""
+        light = self.description.light
+        if self.job.codec not in LIGHT or not light:
+            return {}
+        option, display, levels, chromaticity, luminance = LIGHT[self.job.codec]
+        parts = [self.codec.options[option]] if option in self.codec.options else []
+        if DISPLAY in light:
+            places = np.multiply(light[DISPLAY][:8], chromaticity).reshape(4, 2)
+            red, green, blue, white = (f"({x:.9g},{y:.9g})" for x, y in places)
+            dark, bright = (f"{value * luminance:.9g}" for value in light[DISPLAY][8:])
+            parts.append(f"{display}=G{green}B{blue}R{red}WP{white}L({bright},{dark})")
+        if LEVELS in light:
+            parts.append(f"{levels}={light[LEVELS][0]},{light[LEVELS][1]}")
+        return {option: ":".join(parts)}
 
     def _colour(self, what: Any) -> None:
         """A frame or an encoder's context says its colours."""

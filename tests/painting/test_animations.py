@@ -167,6 +167,17 @@ def test_what_a_gif_cannot_hold_is_said(capsys) -> None:
         assert np.unique(frame[:, 18:, 3]).tolist() == [255]
 
 
+@pytest.mark.parametrize(("ending", "longest"), [("gif", 655350), ("png", 65535)])
+def test_a_frame_that_is_shown_longer_than_the_format_counts_is_refused(ending, longest, capsys) -> None:
+    options = ("--input", "in.webp", "--output", f"o.{ending}", *TWICE)
+    animate("in.webp", shapes()[:2], [longest, 40])
+    call(demo, *options)
+    assert shown(f"o.{ending}")[1][0] == longest
+    animate("in.webp", shapes()[:2], [longest + 10, 40])
+    line = mistake(capsys, demo, *options, "--overwrite")
+    assert f"a frame of {(longest + 10) / 1000:g} s is beyond {ending.upper()}'s {longest / 1000:g} s" in line
+
+
 def test_metadata_and_orientation() -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Artist] = 6, "a"

@@ -78,4 +78,5 @@ def described() -> Metadata:
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
     xmp = b'<x tiff:Orientation="6" exif:PixelXDimension="8"><exif:PixelYDimension>6</exif:PixelYDimension></x>'
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return Metadata(profile, exif.tobytes(), xmp, (300.0, 300.0), {"Comment": "größer", "Author": "somebody"})
+    return Metadata(profile, exif.tobytes(), xmp, (300.0, 300.0), {"Comment": "größer", "Author": "somebody"},
+                    b"\x1c\x02\x05\0\x03abc")  # fmt: skip

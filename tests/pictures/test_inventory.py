@@ -75,10 +75,9 @@ def test_the_film_of_a_motion_photo() -> None:
     assert b'MotionPhoto="0"' in picture.metadata.of_size((6, 5), (1, 1)).xmp
 
 
-@pytest.mark.parametrize("tag", [33723, 34377, 33550])
-def test_tags_of_a_tiff(tag, tmp_path) -> None:
+@pytest.mark.parametrize(("tag", "kind"), [(34377, 7), (33723, 4), (33550, 12)])
+def test_tags_of_a_tiff(tag, kind, tmp_path) -> None:
     tifffile = pytest.importorskip("tifffile", reason="writes tags")
-    kind = 12 if tag == 33550 else 7
-    value = (1.0, 1.0, 0.0) if kind == 12 else b"8BIM"
+    value = b"8BIM" if kind == 7 else (1, 2, 3)
     tifffile.imwrite(tmp_path / "p.tif", PIXELS, extratags=[(tag, kind, len(value), value, True)], metadata=None)
     assert read_picture(tmp_path / "p.tif").losses

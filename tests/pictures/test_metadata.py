@@ -32,6 +32,7 @@ def test_formats_keep_what_they_promise(tmp_path, ending, depth) -> None:
     read = read_picture(tmp_path / f"p{ending}").metadata
     assert (read.icc == given.icc) == ("the colour profile" not in lost)
     assert (read.xmp == given.xmp) == ("XMP" not in lost)
+    assert (read.iptc == given.iptc) == ("IPTC" not in lost) == (ending in (".jpg", ".tif"))
     assert "the resolution" in lost or read.dpi == pytest.approx(given.dpi, rel=1e-3)
     assert (read.exif is None) == ("EXIF" in lost)
     if read.exif:

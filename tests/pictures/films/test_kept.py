@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import demo
-from pictures.films.reading import describe
+from pictures.films.reading import DISPLAY, LEVELS, describe
 from tests.commands import ROOT, call
 from tests.pictures.films.making import make_film, patterns
 
@@ -153,3 +153,26 @@ ROWS = re.findall(r"^\| ([a-z ]+) \|", TABLE, re.MULTILINE)[1:]
 def test_row(films, row) -> None:
     assert len(ROWS) == 12
     globals()[row.replace(" ", "_")](films)
+
+
+HDR10 = (
+    "-f lavfi -i testsrc=s=64x48:d=0.08 -c:v libx265 -pix_fmt yuv420p10le -color_trc smpte2084 -x265-params "
+    "log-level=error:transfer=smpte2084:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)"
+    "L(10000000,50):max-cll=1000,400 hdr.mkv"
+)
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_hdr10_is_kept_by_the_encoders_that_write_it_and_named_by_others(capsys) -> None:
+    subprocess.run([FFMPEG, "-v", "error", *HDR10.split()], check=True)
+    given = describe(Path("hdr.mkv")).light
+    assert given[LEVELS] == (1000, 400)
+    assert given[DISPLAY] == (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329, 0.005, 1000)
+    for codec, tolerance in (("h265", 1e-9), ("av1", 2e-3), ("h264", None)):
+        call(demo, "--input", "hdr.mkv", "--output", f"{codec}.mkv", "--codec", codec, "--model", "nearest",
+             "--scale", "2")  # fmt: skip
+        made, said = describe(Path(f"{codec}.mkv")).light, capsys.readouterr().out
+        for name, words in ((DISPLAY, "without mastering display metadata"), (LEVELS, "without content light level")):
+            assert (name in made) == (tolerance is not None) == (words not in said)
+            assert name not in made or made[name] == pytest.approx(given[name], rel=tolerance)
+    assert "hdr.mkv: depth reduced to 8 bits" in said  # 10 of them, not 16
