@@ -1,6 +1,7 @@
 """Models side by side as one table and one plot of quality against time."""
 
 import multiprocessing
+import re
 import resource
 import sys
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ class Row:
 def compare(arguments: Any) -> dict[str, Any]:
     """Measure every model on both sets, and, in turns, on one picture of the input size; print, write and plot."""
     names = {short_name(name): name for name in arguments.models}
-    # First: a process's peak is never below what the one that started it held
+    # First, while nothing else runs
     peaks = {label: _peak(name, arguments) for label, name in names.items()}
     upscalers = {label: load(name) for label, name in names.items()}
     picture, runs = to_tensor(resize_bicubic(read_rgb(arguments.picture), arguments.input)), {}
@@ -97,7 +98,10 @@ def peak_memory(model: str, input_size: Size, size: Size, threads: int) -> float
 
 
 def resident_megabytes() -> float:
-    """Largest resident size of this process so far."""
+    """Largest resident size of this process so far; on Linux without that of the process that started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
