@@ -6,7 +6,7 @@ import pytest
 
 from models import load_upscaler, names, zoo
 from models.checkpoints.loading import save_checkpoint
-from models.zoo import ModelFile
+from models.zoo import ModelFile, zoo
 from tests.commands import ROOT
 from utils.errors import InputError
 
