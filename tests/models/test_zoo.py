@@ -6,7 +6,7 @@ import pytest
 
 from models import load_upscaler, names, zoo
 from models.checkpoints.loading import save_checkpoint
-from models.zoo import ModelFile, zoo
+from models.zoo import ModelFile
 from tests.commands import ROOT
 from utils.errors import InputError
 
@@ -61,7 +61,7 @@ def test_a_name_of_before_finds_the_safetensors(tmp_path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(InputError, match=f"'xyz'; shipped models: {', '.join(zoo())}; filters: bicubic"):
+    with pytest.raises(InputError, match=f"'xyz'; shipped models: {', '.join(zoo.zoo())}; filters: bicubic"):
         load_upscaler("xyz")
     with pytest.raises(InputError, match="did you mean 'lerf-g'"):
         load_upscaler("lerfg")
