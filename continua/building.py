@@ -13,7 +13,7 @@ PARTS = (
 )  # fmt: skip
 DATA = ("models", "runtime/lerf", "web/static", "configs", "save/pretrained_models")
 SUFFIXES = (".cpp", ".css", ".h", ".html", ".js", ".map", ".safetensors", ".svg", ".yaml")
-LEFT_OUT = ("__pycache__", "setup.py", "unfinished")
+LEFT_OUT = ("__pycache__", "setup.py")
 INNER = "_parts"
 NAMES = "|".join(PARTS)
 

@@ -40,7 +40,7 @@ class Taught(ImplicitDataset):
         super().__init__(**{each.name: getattr(samples, each.name) for each in fields(ImplicitDataset)})
         self.samples, self.inp_size, self.scales = samples, samples.inp_size, samples.scales
         manifest = read_manifest(folder)
-        self.hash, self.times = content_hash(folder, manifest), manifest["times"]
+        self.hash, self.times = targets_hash(folder, manifest), manifest["times"]
         self.pairs = [
             PairedImageFolders(folder / scale / "lr", folder / scale / "hr", cache=cache)
             for scale in sorted(manifest["scales"])
@@ -117,7 +117,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     raise InputError(f"{folder / MANIFEST} is damaged; run python -m datasets.teach again")
 
 
-def content_hash(folder: Path, manifest: Mapping[str, Any]) -> str:
+def targets_hash(folder: Path, manifest: Mapping[str, Any]) -> str:
     """SHA-256 of all that a manifest says; InputError for a file that is missing, or not the one it lists."""
     if not any(manifest["scales"].values()):
         raise InputError(f"{folder} holds no targets; make them with python -m datasets.teach")

@@ -84,10 +84,10 @@ def names(known: Collection[str], text: str) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> str:
     """Make the sets; returns a sentence that says what was written."""
     arguments = parse_arguments(argv)
-    if not (arguments.scales or arguments.warps):
-        raise InputError("nothing to make; give --scales or --warps")
     if arguments.degraded and not arguments.scales:
         raise InputError("--degraded needs --scales, such as 4")
+    if not (arguments.scales or arguments.warps):
+        raise InputError("nothing to make; give --scales or --warps")
     folder = Path(arguments.folder)
     pictures = list_pictures(folder)
     output = Path(arguments.output) if arguments.output else folder.resolve().parent
@@ -126,9 +126,6 @@ def check(pictures: Sequence[Path], places: Sequence[Path], arguments: Any) -> N
             if min(size) < 1:
                 raise InputError(f"{path} is too small for a scale of {scale_text(scale)}")
             check_output_size(size)
-    for place in places:  # a matrix of another ending would be left beside the new one
-        for path in [p for p in place.glob("*") if p.suffix in MATRIX_ENDINGS and p.stem in stems]:
-            path.unlink()
 
 
 def write_reduced(scale: Scale, hr: np.ndarray, path: Path, source: np.random.Generator) -> None:
@@ -169,6 +166,9 @@ def write_warped(
     seen = Upscaler(CatmullRom())(to_tensor(hr), homography.inverse().grid(hr.shape[:2], size))[0]
     write_picture(path.with_name(f"{path.name}.png"), to_pixels(seen))
     write_homography(path.with_name(f"{path.name}.txt"), homography)
+    for ending in MATRIX_ENDINGS:  # of an earlier one, which would be left beside it
+        if ending != ".txt":
+            path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
 
 
 def random_homography(

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.computing import chunk_bytes, is_exporting
-from models.layers.convolution import Convolution
-from models.layers.cross_scale_attention import pad_to_multiple
+from models.layers.convolution import Convolution, pad_to_multiple
 from models.registry import register
 from utils.config import Count, Counts, Positive, whole
 from utils.errors import InputError

@@ -80,6 +80,19 @@ def in_turn(layers: Iterable[nn.Module], x: Tensor, skip: Tensor | None = None, 
     return x if skip is None else torch.add(skip, x, alpha=scale)
 
 
+def pad_to_multiple(features: Tensor, multiple: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, H, W), multiples of `multiple`: reflected below and to the right.
+
+    A map that is too small for that is reflected whole, and then its last row or column is replicated.
+    """
+    pads = [-n % multiple for n in features.shape[2:]]
+    if is_exporting():  # for pictures of at least `multiple`
+        return F.pad(features, (0, pads[1], 0, pads[0]), mode="reflect")
+    below, right = (min(pad, n - 1) for pad, n in zip(pads, features.shape[2:], strict=True))
+    features = F.pad(features, (0, right, 0, below), mode="reflect")
+    return F.pad(features, (0, pads[1] - right, 0, pads[0] - below), mode="replicate")
+
+
 def multiplies_bfloat16(library: Library) -> bool:
     """Whether the routines do so faster than PyTorch: without AMX, which only PyTorch uses."""
     return "convolve_bfloat16" in library.routines and not torch.cpu._is_amx_tile_supported()

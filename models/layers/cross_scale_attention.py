@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.computing import is_exporting
+from models.layers.convolution import pad_to_multiple
 from utils.geometry.sizes import Size
 
 CROP = 48  # LR pixels: larger pictures are attended crop by crop, as in the published program
@@ -82,16 +83,3 @@ def spans(length: int) -> list[slice]:
     """0..length in spans of CROP, the last one taking the remainder; one span when it is shorter."""
     starts = [CROP * i for i in range(max(1, length // CROP))]
     return [slice(start, stop) for start, stop in itertools.pairwise([*starts, length])]
-
-
-def pad_to_multiple(features: Tensor, multiple: int) -> Tensor:
-    """(B, C, h, w) -> (B, C, H, W), multiples of `multiple`: reflected below and to the right.
-
-    A map that is too small for that is reflected whole, and then its last row or column is replicated.
-    """
-    pads = [-n % multiple for n in features.shape[2:]]
-    if is_exporting():  # for pictures of at least `multiple`
-        return F.pad(features, (0, pads[1], 0, pads[0]), mode="reflect")
-    below, right = (min(pad, n - 1) for pad, n in zip(pads, features.shape[2:], strict=True))
-    features = F.pad(features, (0, right, 0, below), mode="reflect")
-    return F.pad(features, (0, pads[1] - right, 0, pads[0] - below), mode="replicate")

@@ -8,7 +8,7 @@ import models
 from models import encoders
 from models.encoders import encode_in_chunks, make_encoder, rdn, swinir
 from models.encoders.rcan import ChannelAttention, attention_block
-from models.layers.cross_scale_attention import pad_to_multiple
+from models.layers.convolution import pad_to_multiple
 from tests.golden_cases import assert_close
 from utils.errors import InputError
 

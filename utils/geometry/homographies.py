@@ -158,7 +158,7 @@ class Homography:
     matrix: Tensor
 
     def __post_init__(self) -> None:
-        matrix = torch.as_tensor(self.matrix, dtype=torch.float64, device="cpu")
+        matrix = torch.as_tensor(self.matrix, dtype=torch.float64, device="cpu").detach()
         object.__setattr__(self, "matrix", matrix)
         check_homography(matrix.numpy())
 
