@@ -60,6 +60,12 @@ def test_ratios_are_those_of_one_round() -> None:
     assert (figure.lowest, figure.median, figure.highest) == (1, 1, 1)
 
 
+def test_size_of_a_folder_and_of_a_filter(tmp_path) -> None:
+    for name, content in (("a", b"123"), ("b", b"4567")):
+        (tmp_path / name).write_bytes(content)
+    assert (compare.size_on_disk(tmp_path), compare.size_on_disk(None)) == (7, 0)
+
+
 @pytest.mark.slow
 def test_models_are_compared_and_written(monkeypatch, pictures, checkpoint, tmp_path, capsys) -> None:
     context = multiprocessing.get_context("fork")  # what measures memory need not import everything anew here

@@ -248,6 +248,17 @@ def test_cells_that_no_output_has_are_refused(backend, cell) -> None:
             model.field(latent, cells)
 
 
+@pytest.mark.parametrize("stretch", [1e9, torch.inf])
+def test_kernels_without_end_are_refused(stretch) -> None:
+    """They kept the routine in a loop for hours, or for ever."""
+    library, table = backends.library("resampler"), torch.zeros(1, 4, 4, 2)
+    given = LINEAR, table, torch.full((1, 2, 1, 1), stretch), 1
+    with pytest.raises(ValueError, match="give smaller cells"):
+        resample_points(library, *given, torch.zeros(1, 2, 3))
+    with pytest.raises(ValueError, match="give smaller cells"):
+        resample_warped(library, *given, WARP, torch.zeros(1, 1, 5, 5))
+
+
 def test_channels_without_hyper_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match="7 channels"):
         make("gauss").field(models.Latent(torch.zeros(1, 7, 4, 4), torch.zeros(1, 3, 4, 4)), cell_of((8, 8))[None])
