@@ -13,7 +13,7 @@ PARTS = (
 )  # fmt: skip
 DATA = ("models", "runtime/lerf", "web/static", "configs", "save/pretrained_models")
 SUFFIXES = (".cpp", ".css", ".h", ".html", ".js", ".map", ".safetensors", ".svg", ".yaml")
-LEFT_OUT = ("__pycache__", "setup.py")
+LEFT_OUT = ("runtime/lerf/setup.py",)  # which builds a wheel of its own
 INNER = "_parts"
 NAMES = "|".join(PARTS)
 
@@ -32,14 +32,13 @@ def write_package(target: Path, name: str) -> None:
 def files() -> Iterator[Path]:
     """The project's modules, and the files that they read."""
     for part in PARTS:
-        yield from [ROOT / f"{part}.py"] if (ROOT / f"{part}.py").is_file() else (ROOT / part).rglob("*.py")
+        modules = [ROOT / f"{part}.py"] if (ROOT / f"{part}.py").is_file() else (ROOT / part).rglob("*.py")
+        yield from (path for path in modules if path.relative_to(ROOT).as_posix() not in LEFT_OUT)
     for folder in DATA:
         yield from (path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES)
 
 
 def _copy(path: Path, target: Path, name: str) -> None:
-    if set(path.parts) & set(LEFT_OUT):
-        return
     target.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".py":
         target.write_text(rewritten(path.read_text(), f"{name}.{INNER}"))

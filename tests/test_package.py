@@ -32,6 +32,23 @@ print(continua.__version__, continua.__file__)
 """
 
 
+PICTURES = """
+  dataset: {name: image-folder, args: {root_path: pictures}}
+  wrapper: {name: sr-implicit-downsampled, args: {scale_min: 2}}
+"""
+TRAINING = f"""
+train_dataset: {PICTURES}
+  batch_size: 1
+model:
+  name: subpixel
+  args:
+    encoder_spec: {{name: edsr-baseline, args: {{n_resblocks: 1, n_feats: 8, no_upsampling: true}}}}
+    hypernet_spec: {{name: mlp, args: {{out_dim: 48, hidden_list: [8]}}}}
+optimizer: {{name: adam, args: {{lr: 1.0e-3}}}}
+epoch_max: 1
+"""
+
+
 HUB_CALLER = """
 import sys, models, torch, utils  # the caller's own
 before = [*sys.path]
@@ -71,14 +88,19 @@ def test_a_name_that_would_be_another_is_refused() -> None:
         rewritten("import models.zoo", "p")
 
 
-def test_no_module_imports_the_projects_by_its_old_name() -> None:
-    for path in files():
-        if path.suffix != ".py":
-            continue
-        for node in ast.walk(ast.parse(rewritten(path.read_text(), "p"))):
+def test_every_module_imports_by_the_new_name_what_is_there() -> None:
+    modules = [path.relative_to(ROOT) for path in files() if path.suffix == ".py"]
+    there = {"p." + ".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in modules}
+    for path in modules:
+        for node in ast.walk(ast.parse(rewritten((ROOT / path).read_text(), "p"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not {name.partition(".")[0] for name in names} & set(PARTS), path
+            assert {name for name in names if name.startswith("p.")} <= there, path
+            for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+                module = f"{node.module}.{alias.name}"
+                is_file = (ROOT / module.removeprefix("p.").replace(".", "/")).with_suffix(".py").is_file()
+                assert not is_file or module in there, (path, module)
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +200,15 @@ def test_the_commands(installed, tmp_path) -> None:
     assert (installed / "continua/_parts/configs/test-lmf/test-set5.yaml").exists()
     ended = run([installed / "bin/continua", "upscale", "--input", "b.png", "--scale", "2"], tmp_path, installed)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    (tmp_path / "train.yaml").write_text(TRAINING)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "o.png").rename(tmp_path / "pictures/o.png")
+    ended = run([installed / "bin/continua", "train", "--config", "train.yaml", "--name", "run"], tmp_path, installed)
+    assert ended.returncode == 0, ended.stderr
+    (tmp_path / "test.yaml").write_text(f"test_dataset: {PICTURES}")
+    options = ["--config", "test.yaml", "--model", "save/run/epoch-last.pth"]
+    ended = run([installed / "bin/continua", "test", *options], tmp_path, installed)
+    assert ended.returncode == 0, ended.stderr
     assert run([installed / "bin/continua", "upscael"], tmp_path, installed).returncode == 2
 
 

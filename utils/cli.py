@@ -116,7 +116,8 @@ def explained(error: Exception) -> str | None:
         return "there is not enough memory for this; choose a smaller size or scale, or fewer models at once"
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
-        if not any((PROJECT / name).exists() for name in (package, f"{package}.py")):  # else it is a bug
+        own = __name__.partition(".")[0]  # that of an installed project
+        if package != own and not any((PROJECT / name).exists() for name in (package, f"{package}.py")):  # else a bug
             return f"the Python package {package} is not installed; pip install -r requirements.txt"
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         return f"{error.filename}: {error.strerror}"
