@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.checkpoints import networks
 from models.checkpoints.loading import load_upscaler
+from models.continuous import Latent
 from models.upscaler import Upscaler
 from painting.jobs import Job
 from painting.layers import drawn_on, whole_grid
@@ -36,14 +37,14 @@ MEMORY = Job(Path("picture"), Path("-"), Format("memory", dict.fromkeys((8, 16, 
 class PictureUpscaler:
     """Upscales or warps whatever holds a picture, and returns the same kind of thing: `upscaler(picture, scale=4)`.
 
-    `upscaler` is the model behind it; its `encode` and `render`, for many sizes of one picture, and its fields, such as
+    `upscaler` is the model behind it; its `render`, for many sizes of what `encode` gives, and its fields, such as
     `scale_range` and `tiling`, are this one's, too.
     """
 
     upscaler: Upscaler
 
     def __getattr__(self, name: str) -> Any:
-        if name in (*Upscaler.CAPABILITIES, "encode", "render"):
+        if name in (*Upscaler.CAPABILITIES, "render"):
             return getattr(self.upscaler, name)
         raise AttributeError(f"{type(self).__name__} has no attribute '{name}'")
 
@@ -76,23 +77,37 @@ class PictureUpscaler:
         request = _request(source.size, scale, size, homography, None if source.pixel_format.has_alpha else "black")
         return as_given(TorchEngine(self.upscaler).paint(plan(request, MEMORY, source)).picture, picture)
 
+    def encode(self, pictures: Tensor) -> Latent:
+        """Tensor (B, 3, h, w) or (3, h, w) of floats in [0, 1] -> latent, for `render(latent, (height, width))`.
+        InputError for anything else."""
+        if not isinstance(pictures, Tensor):
+            raise InputError(f"encode takes a tensor (B, 3, h, w) of floats in [0, 1], not a {type(pictures).__name__}")
+        return self.upscaler.encode(_checked(pictures))
+
     def _of_tensor(self, tensor: Tensor, *options: Any) -> Tensor:
-        pictures = tensor[None] if tensor.dim() == 3 else tensor
-        what = f"a tensor of {tensor.dtype}, {tuple(tensor.shape)},"
-        if pictures.dim() != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
-            raise InputError(f"{what} is not a picture; expected (B, 3, h, w) or (3, h, w)")
-        if not tensor.is_floating_point():
-            raise InputError(f"{what} is not a picture; expected floats in [0, 1]: x.float() / 255")
-        pictures = pictures.detach().float()
-        check_unit(pictures.min().item(), pictures.max().item())
+        pictures = _checked(tensor)
         given = tuple(pictures.shape[-2:])
-        pictures, grid = pictures.clamp(0, 1), whole_grid(_request(given, *options), given)
+        grid = whole_grid(_request(given, *options), given)
         if isinstance(grid, Grid):
             made = self.upscaler(pictures, grid)
         else:
             layers, covered = drawn_on(grid, lambda grid: Layers(self.upscaler(pictures, grid).cpu().flatten(0, 1)))
             made = (layers.colour * covered).unflatten(0, (-1, 3))
         return (made[0] if tensor.dim() == 3 else made).to(tensor.device, tensor.dtype)
+
+
+def _checked(tensor: Tensor) -> Tensor:
+    """(B, 3, h, w) or (3, h, w) -> (B, 3, h, w) float32 in [0, 1], without gradients; InputError for what is no
+    picture."""
+    pictures = tensor[None] if tensor.dim() == 3 else tensor
+    what = f"a tensor of {tensor.dtype}, {tuple(tensor.shape)},"
+    if pictures.dim() != 4 or pictures.shape[1] != 3 or 0 in pictures.shape:
+        raise InputError(f"{what} is not a picture; expected (B, 3, h, w) or (3, h, w)")
+    if not tensor.is_floating_point():
+        raise InputError(f"{what} is not a picture; expected floats in [0, 1]: x.float() / 255")
+    pictures = pictures.detach().float()
+    check_unit(pictures.min().item(), pictures.max().item())
+    return pictures.clamp(0, 1)
 
 
 class Upscale:

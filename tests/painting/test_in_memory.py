@@ -136,6 +136,8 @@ def test_options_that_are_mistakes(upscaler, pixels, options, words) -> None:
 def test_what_is_no_picture(upscaler, given) -> None:
     with pytest.raises(InputError):
         upscaler(given, scale=2)
+    with pytest.raises(InputError):
+        upscaler.encode(given)
 
 
 def test_fields_of_the_model(upscaler) -> None:
