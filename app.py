@@ -13,7 +13,7 @@ from web.settings import Settings
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
-    parser = cli.Parser(prog="app.py", description="Serve a page to compare, zoom and warp pictures in the browser.")
+    parser = cli.Parser(description="Serve a page to compare, zoom and warp pictures in the browser.")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; others than this machine's need --token"
     )

@@ -22,7 +22,7 @@ HOURS = 24 * 60  # in minutes: processes wait for each other while one paints
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Namespace:
-    parser = cli.Parser(prog="demo.py", description="Upscale or warp pictures with a trained model or a filter.")
+    parser = cli.Parser(description="Upscale or warp pictures with a trained model or a filter.")
     add_options(parser)
     return parser.parse_args(argv)
 

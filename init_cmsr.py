@@ -16,7 +16,7 @@ TARGETS = "2,3,4,6,8,12,18"
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
-    parser = cli.Parser(prog="init_cmsr.py", description="Make or extend the scale2mod table of a model for CMSR.")
+    parser = cli.Parser(description="Make or extend the scale2mod table of a model for CMSR.")
     parser.add_argument("--config", required=True, help="YAML file with the pictures, see configs/cmsr")
     parser.add_argument("--model", required=True, help="checkpoint of an LM-LIIF, LM-LTE or LM-CiaoSR")
     parser.add_argument(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def parse_arguments(argv: Sequence[str]) -> Namespace:
-    parser = cli.Parser(prog="test.py", description="Scores of models on test sets, per picture and mean.")
+    parser = cli.Parser(description="Scores of models on test sets, per picture and mean.")
     parser.add_argument("--config", help="YAML file, see configs/test-lmf")
     cli.add_model_options(parser, zoo(), nargs="+")
     cli.add_options(parser, "set")

@@ -13,7 +13,7 @@ from utils.config import check_keys, check_types, load_config
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
-    parser = cli.Parser(prog="train.py", description="Train the model of a config; writes save/NAME.")
+    parser = cli.Parser(description="Train the model of a config; writes save/NAME.")
     parser.add_argument("--config", required=True, help="YAML file, see configs/train-lmf")
     parser.add_argument("--name", help="name of the run (default: _ and the config's)")
     parser.add_argument("--tag", help="appended to the name")

@@ -62,7 +62,6 @@ def check_samples(samples: ImplicitDataset, where: str) -> None:
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
-        prog="datasets.check",
         description="Count and sizes of pictures, and which cannot be read or are too small; exit status 1 if any.",
     )
     parser.add_argument("folder", nargs="?", help="pictures (default: those of --config)")

@@ -26,7 +26,6 @@ ENLARGED = 4  # times, by models that were trained for several scales
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
-        prog="datasets.teach",
         description="Reduce pictures by bicubic and enlarge them with a model, as targets for `teacher: {folder: "
         "OUTPUT}` of a training. What is there already and has not changed is kept.",
     )

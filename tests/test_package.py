@@ -191,7 +191,7 @@ def test_the_commands(installed, tmp_path) -> None:
     for command in ("upscale", "train", "test", "app"):
         ended = run([installed / "bin/continua", command, "--help"], tmp_path, installed)
         assert ended.returncode == 0, ended.stderr
-        assert "usage" in ended.stdout
+        assert f"usage: continua {command} " in ended.stdout
     Image.fromarray(np.full((8, 9, 3), 77, np.uint8)).save(tmp_path / "a.png")
     options = ["--input", "a.png", "--scale", "2", "--model", "lerf-g", "--output", "o.png"]
     ended = run([installed / "bin/continua", "upscale", *options], tmp_path, installed)
@@ -199,7 +199,8 @@ def test_the_commands(installed, tmp_path) -> None:
     assert Image.open(tmp_path / "o.png").size == (18, 16)
     assert (installed / "continua/_parts/configs/test-lmf/test-set5.yaml").exists()
     ended = run([installed / "bin/continua", "upscale", "--input", "b.png", "--scale", "2"], tmp_path, installed)
-    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert (ended.returncode, ended.stderr) == (2, "continua upscale: no picture b.png; check the name\n")
+    assert run([installed / "bin/continua", "--version"], tmp_path, installed).stdout.strip() == continua.__version__
     (tmp_path / "train.yaml").write_text(TRAINING)
     (tmp_path / "pictures").mkdir()
     (tmp_path / "o.png").rename(tmp_path / "pictures/o.png")

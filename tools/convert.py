@@ -34,7 +34,6 @@ PROBE_SCALES = (2, 4)
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
-        prog="tools.convert",
         description="Write a model of this project, or a file of LIIF, LTE, LMF, CiaoSR or LeRF, as .safetensors or "
         ".pth: the model with what people need who use it, without the state of its training.",
     )

@@ -21,7 +21,6 @@ from utils.processes import watch
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
-        prog="tools.export_lut",
         description="Write the look-up tables (LUTs) of a LeRF-L or LeRF-G in 8 bits, of a network or fine-tuned ones.",
     )
     parser.add_argument("--model", required=True, help="checkpoint of a lerf-l, lerf-g or lerf-lut")

@@ -45,7 +45,6 @@ CALLS = {
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
-        prog="tools.export_onnx",
         description=f"Write a model as {ENCODE}, {RENDER} and {ONNX_NOTE}, a description; demo.py runs them.",
     )
     parser.add_argument("--model", required=True, help="checkpoint, folder of LeRF LUTs, or shipped model")

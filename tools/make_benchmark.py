@@ -58,7 +58,6 @@ STRENGTHS = {
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
-        prog="tools.make_benchmark",
         description="Make LR pictures at pairs of scales and under homographies, or degraded ones.",
     )
     parser.add_argument("folder", help="HR pictures, such as load/Set5/HR")

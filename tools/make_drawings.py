@@ -21,9 +21,7 @@ FONT_ENDINGS = (".ttf", ".otf")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
-    parser = cli.Parser(
-        prog="tools.make_drawings", description="Text, line art, plots, screens and the like, as PNG files."
-    )
+    parser = cli.Parser(description="Text, line art, plots, screens and the like, as PNG files.")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder of the pictures; must not exist")
     parser.add_argument("--count", type=cli.count, required=True, help="number of pictures")
     parser.add_argument("--seed", type=cli.seed, default=0, help="of everything that is drawn")

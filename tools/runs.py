@@ -26,7 +26,7 @@ class Run:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
-    parser = cli.Parser(prog="tools.runs", description="Compare training runs in one table, with what differs in them.")
+    parser = cli.Parser(description="Compare training runs in one table, with what differs in them.")
     parser.add_argument("runs", nargs="*", default=["save"], help="folders of runs, or folders that hold some")
     parser.add_argument("--sort", choices=("name", "psnr"), default="name", help="psnr: the best one, rising")
     return parser.parse_args(argv)

@@ -21,7 +21,6 @@ from utils.files import atomic_file
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
     parser = cli.Parser(
-        prog="tools.trial",
         description="Train each of a trial's `entries` (changes of the config around them) with each seed by train.py, "
         "measure them on its `sets` (test configs), and write what came out. What is there already is not done again.",
     )

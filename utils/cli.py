@@ -8,6 +8,7 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from utils.errors import InputError, nearest_name, one_line
@@ -29,7 +30,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with exit status 2."""
 
     def __init__(self, **arguments):
-        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **arguments)
+        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **{"prog": _program(), **arguments})
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """Like argparse, but a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`), underscores pass for
@@ -102,9 +103,10 @@ def _reader_has_gone() -> bool:
 
 
 def _program() -> str:
-    """`train.py`, or `tools.runs` of `python -m tools.runs`."""
+    """`train.py`, `tools.runs` of `python -m tools.runs`, or `continua train`."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
-    return module.name.removesuffix(".__main__") if module else sys.argv[0]
+    name = Path(sys.argv[0]).name
+    return module.name.removesuffix(".__main__") if module and name.endswith(".py") else name
 
 
 def explained(error: Exception) -> str | None:

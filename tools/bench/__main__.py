@@ -18,9 +18,7 @@ MODULES = (measures, web, costs, compare, gpu)  # each adds its commands, whose 
 
 
 def parse_arguments(argv: Sequence[str] | None) -> Any:
-    parser = cli.Parser(
-        prog="tools.bench", description="Measure models on this machine. Compare ratios, not seconds, across machines."
-    )
+    parser = cli.Parser(description="Measure models on this machine. Compare ratios, not seconds, across machines.")
     commands = parser.add_subparsers(dest="command", required=True)
     common = cli.Parser(add_help=False)
     common.add_argument("--threads", type=cli.count, default=torch.get_num_threads(), help="CPU threads")
