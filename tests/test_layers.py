@@ -26,7 +26,7 @@ ALLOWED = {
     "train": {*EVALUATION, "training"},
     "app": {"utils", "web"},
     "hubconf": set(),
-    "continua": {"utils", "models", "painting", "demo", "train", "test", "app"},
+    "continua": {"continua", "utils", "models", "painting", "demo", "train", "test", "app"},
     "tools": {*PAINTING, *EVALUATION, "training", "train", "web", "tools"},
 }
 
