@@ -1,4 +1,4 @@
-"""For `torch.hub.load("path/to/continua", "continua", "s", source="local")`: an upscaler in other people's code.
+"""For `torch.hub.load("path/to/continua", "continua", source="local")`: an upscaler in other people's code.
 
 The project's packages have names that yours may have, too (`models`, `utils`). So they are written as the one package
 that the wheel holds, under a private name: nothing of yours is replaced.
@@ -20,10 +20,10 @@ _ROOT = Path(__file__).resolve().parent
 _NAME = f"_continua_{crc32(bytes(_ROOT)):08x}"
 
 
-def continua(model: str = "s", device: str = "auto", backend: str = "auto") -> Any:
+def continua(model: str = "subpixel-s", device: str = "auto", backend: str = "auto") -> Any:
     """A learned arbitrary-scale upscaler: `upscaler(picture, scale=4)` returns what it is given, larger.
 
-    model: short name of a shipped model (`s`, `lerf-g`, `lerf-l`; an unknown one lists all), a checkpoint
+    model: short name of a shipped model (`subpixel-s`, `lerf-g`, ...; an unknown one lists all), a checkpoint
         (.safetensors, .pth), a folder of LeRF tables, or a filter (`catmull-rom`, `lanczos`, ...).
     device: auto, cpu, cuda, cuda:N or mps; the model computes there in float32.
     backend: auto, native or torch: what computes on a CPU.

@@ -2,7 +2,7 @@
 
     import continua
 
-    upscaler = continua.load("s")
+    upscaler = continua.load()
     larger = upscaler(image, scale=2.5)
 
 `help(continua.load)` says what a model may be, `help(upscaler.__call__)` what an image. For many sizes of one image:

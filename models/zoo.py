@@ -14,6 +14,8 @@ from utils.files import PROJECT, from_anywhere
 from utils.registry import FILTERS, arguments_of
 
 ZOO = PROJECT / "models/zoo.yaml"
+DEFAULT = "subpixel-s"  # where no model is named
+DEFAULT_OF_CMSR = "s"  # which needs a render MLP
 ENDINGS = (".pth", ".safetensors")  # of checkpoints in a folder; where both are there, the second
 ONNX_NOTE = "continua.json"  # what tools.export_onnx writes beside its graphs
 LUTS = "LUT*_s[12]_*.npy"  # LUTs in a folder, as the LeRF authors name them

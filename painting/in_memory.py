@@ -13,6 +13,7 @@ from models.checkpoints import networks
 from models.checkpoints.loading import load_upscaler
 from models.continuous import Latent
 from models.upscaler import Upscaler
+from models.zoo import DEFAULT
 from painting.jobs import Job
 from painting.layers import drawn_on, whole_grid
 from painting.plan import plan
@@ -114,12 +115,12 @@ class Upscale:
     """Rows or batches of pictures through a model, for Ray Data, Dask and Spark: a callable on a dictionary, which is
     loaded once per worker, when it is first called there.
 
-        ray.data.read_images(folder).map_batches(Upscale("s", scale=4), batch_size=16)
+        ray.data.read_images(folder).map_batches(Upscale(scale=4), batch_size=16)
     """
 
     def __init__(
         self,
-        model: str = "s",
+        model: str = DEFAULT,
         scale: float | Sequence[float] | None = None,
         size: Size | None = None,
         device: str = "auto",
@@ -185,7 +186,7 @@ def _request(given: Size, scale: Any, size: Any, homography: Any, background: st
     return Request(scale=factors, size=sides, homography=homography, background=background)
 
 
-def load(model: str = "s", device: str = "auto", backend: str = "auto") -> PictureUpscaler:
+def load(model: str = DEFAULT, device: str = "auto", backend: str = "auto") -> PictureUpscaler:
     """A model, ready for images.
 
     model: short name of shipped weights (`s`, `lerf-g`, ...; an unknown one lists all), a checkpoint, a network of
@@ -198,7 +199,7 @@ def load(model: str = "s", device: str = "auto", backend: str = "auto") -> Pictu
     return PictureUpscaler(load_upscaler(model, chosen, backend=backend))
 
 
-def descriptor(model: str = "s", scale: int = 4, device: str = "cpu", backend: str = "auto") -> Any:
+def descriptor(model: str = DEFAULT, scale: int = 4, device: str = "cpu", backend: str = "auto") -> Any:
     """A model at one whole `scale` as an `ImageModelDescriptor` of spandrel, which ComfyUI's and chaiNNer's upscale
     nodes take; `model` and `backend` as in `load`. Raises ValueError where a model or a scale is none, or spandrel is
     not installed."""

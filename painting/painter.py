@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 from PIL import Image
 
+from models.zoo import DEFAULT, DEFAULT_OF_CMSR
 from painting.jobs import Job
 from painting.lut_engine import LutEngine
 from painting.plan import Painted, plan
@@ -91,7 +92,11 @@ def hints(request: Request, job: Job, picture: Picture) -> list[str]:
     pixels = picture.pixels if picture.pixels.shape[2] > 1 else picture.pixels[..., 0]
     if pixels.dtype == np.uint8 and Image.fromarray(pixels).getcolors(FEW_COLOURS):
         return [f"{job.source}: has few colours; --model nearest keeps pixel art and QR codes sharp"]
-    if request.model == Request.model and job.source.suffix.lower() in (".jpg", ".jpeg") and _has_blocks(job):
+    if (
+        request.model in (DEFAULT, DEFAULT_OF_CMSR)
+        and job.source.suffix.lower() in (".jpg", ".jpeg")
+        and _has_blocks(job)
+    ):
         return [f"{job.source}: is strongly compressed; --model photo-s smooths its blocks"]
     return []
 

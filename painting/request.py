@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from models.zoo import ModelFile, zoo
+from models.zoo import DEFAULT, DEFAULT_OF_CMSR, ModelFile, zoo
 from pictures.colour import parse_colour
 from pictures.films.writing import CODECS
 from pictures.formats import WRITTEN
@@ -115,7 +115,7 @@ class Request:
     mask: str | None = option("also write which pixels a warp has filled: white, others black", metavar="FILE")
 
     # What is computed; these options and their help are shared with other programs, see `add_options`
-    model: str | Path | ModelFile = "s"
+    model: str | Path | ModelFile | None = None  # one of the defaults
     upsampler: str | Path | ModelFile | None = None
     ensemble: bool = False
     fast: bool = True
@@ -170,6 +170,8 @@ class Request:
     resume: bool = switch("go on with a film whose run ended before its end")
 
     def __post_init__(self) -> None:
+        if self.model is None:
+            object.__setattr__(self, "model", DEFAULT_OF_CMSR if self.cmsr else DEFAULT)
         if not (self.is_warp or self.scale or self.size or self._is_proportional):
             raise InputError("one of --scale, --size, --fit, --rotate, --homography and the like is needed; see --help")
         if self.homography is not None and self.scale:
@@ -244,7 +246,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             groups[name].add_argument(
                 flag(each.name), default=None if settings.get("required") else each.default, **settings
             )
-    cli.add_model_options(parser, zoo(), default=Request.model)
+    cli.add_model_options(parser, zoo(), f"; {DEFAULT}, with --cmsr {DEFAULT_OF_CMSR}, unless given")
     cli.add_options(parser, "fast", *cli.CMSR, "backend", "precision", *cli.DEVICE)
     parser.set_defaults(precision=Request.precision)
 

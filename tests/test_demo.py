@@ -177,7 +177,19 @@ def test_ensemble_is_the_mean_of_eight_orientations(pictures, checkpoint) -> Non
     assert 0 < abs(one.astype(int) - mean).max() < 60
 
 
-@pytest.mark.parametrize(("model", "form", "said"), [("s", "png", True), ("s", "jpg", True), ("nearest", "png", False)])
+def test_the_default_model_is_one_that_cmsr_takes_where_it_is_asked_for(pictures, capsys) -> None:
+    options = ("--input", pictures / "a.png", "--output", "o.png", "--scale", 6)
+    for given, expected in (((), "subpixel-s"), (("--cmsr", "--overwrite"), "s")):
+        call(demo, *options, *given)
+        made = Path("o.png").read_bytes()
+        call(demo, *options, *given, "--overwrite", "--model", expected)
+        assert Path("o.png").read_bytes() == made
+
+
+
+@pytest.mark.parametrize(
+    ("model", "form", "said"), [("s", "png", True), ("subpixel-s", "jpg", True), ("nearest", "png", False)]
+)
 def test_a_hint_names_a_better_model(pictures, capsys, model, form, said) -> None:
     few = Image.open(pictures / "a.png").convert("RGB").quantize(5 if form == "png" else 256).convert("RGB")
     few.save(f"in.{form}", **({"quality": 60} if form == "jpg" else {}))

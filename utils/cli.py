@@ -241,8 +241,12 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(f"--{name}", **SHARED[name])
 
 
-def add_model_options(parser: argparse.ArgumentParser, shipped: Iterable[str], **model: Any) -> None:
-    """`--model`, one of the `shipped`, a file of a decoder or the name of a filter, and what may go with it."""
+def add_model_options(
+    parser: argparse.ArgumentParser, shipped: Iterable[str], otherwise: str = "", **model: Any
+) -> None:
+    """`--model`, one of the `shipped`, a file of a decoder or the name of a filter, and what may go with it.
+
+    `otherwise`: the end of its help."""
     known = f"shipped model ({', '.join(shipped)}), checkpoint, folder of LeRF LUTs, or filter ({', '.join(FILTERS)})"
-    parser.add_argument("--model", help=known, **model)
+    parser.add_argument("--model", help=known + otherwise, **model)
     add_options(parser, "upsampler", "ensemble")

@@ -26,7 +26,6 @@ from utils.registry import FILTERS
 from web.budget import Budget, Key
 from web.settings import Refused
 
-DEFAULT = "s"
 OWN = "save"  # the folder of the user's checkpoints
 MOST_LOADED = 4  # models of the user's that are held
 FIELD_SHARE = 0.25  # of the budget, that one field may take

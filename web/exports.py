@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from models.zoo import DEFAULT
 from painting.jobs import Job
 from painting.layers import whole_grid
 from painting.plan import needed_memory, plan, window_of
@@ -24,7 +25,6 @@ from utils.geometry.grids import Size
 from utils.geometry.matrices import matrix_of
 from utils.geometry.sizes import check_output_size
 from utils.system import check_memory, is_memory_error
-from web.drawing import DEFAULT
 from web.settings import Refused, missing
 from web.studio import Session, Studio
 from web.uploads import Upload

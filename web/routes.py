@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response
 
+from models.zoo import DEFAULT
 from painting.jobs import READ
 from pictures.formats import WRITTEN
 from pictures.reading import list_pictures
@@ -21,7 +22,6 @@ from utils.geometry.homographies import Homography
 from utils.geometry.matrices import matrix_of
 from utils.geometry.sizes import parse_scale
 from utils.system import is_memory_error
-from web.drawing import DEFAULT
 from web.exports import ENDINGS, Export, Order, start
 from web.films import FILM_IDLE, MOST_FILMS, Film
 from web.settings import SAMPLES, STATIC, Refused, is_loopback, missing

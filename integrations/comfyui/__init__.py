@@ -11,8 +11,8 @@ from torch import Tensor
 
 import continua
 
-MODELS = ("s", "subpixel-s", "subpixel-m", "photo-s", "drawings-s", "lerf-g", "lerf-l", "lanczos", "bicubic")
-MODEL = ("STRING", {"default": "s", "tooltip": f"{', '.join(MODELS)}, or the path of a checkpoint"})
+MODELS = ("subpixel-s", "subpixel-m", "s", "photo-s", "drawings-s", "lerf-g", "lerf-l", "lanczos", "bicubic")
+MODEL = ("STRING", {"default": MODELS[0], "tooltip": f"{', '.join(MODELS)}, or the path of a checkpoint"})
 load = functools.lru_cache(maxsize=4)(continua.load)
 
 
