@@ -86,6 +86,15 @@ def test_times_that_vary_and_frames_that_repeat(capsys) -> None:
     assert "6 frames, 3 computed" in capsys.readouterr().out
 
 
+def test_a_decoder_logs_nothing_by_way_of_python() -> None:
+    """As torchvision's older readers have it: a film that is closed while a thread logs would wait for ever."""
+    av = pytest.importorskip("av")
+    av.logging.set_level(av.logging.ERROR)
+    make_film(Path("in.mp4"), patterns(3))
+    enlarge("--output", "o.mkv", "--codec", "ffv1")
+    assert av.logging.get_level() is None
+
+
 def test_part_of_a_film() -> None:
     make_film(Path("in.mp4"), patterns(40))
     enlarge("--output", "o.mkv", "--codec", "ffv1", "--frames", "10:25")
