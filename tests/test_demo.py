@@ -186,7 +186,6 @@ def test_the_default_model_is_one_that_cmsr_takes_where_it_is_asked_for(pictures
         assert Path("o.png").read_bytes() == made
 
 
-
 @pytest.mark.parametrize(
     ("model", "form", "said"), [("s", "png", True), ("subpixel-s", "jpg", True), ("nearest", "png", False)]
 )

@@ -87,7 +87,7 @@ def import_av() -> Any:
         import av
     except ImportError:
         raise InputError("films need two more packages: pip install av imageio-ffmpeg") from None
-    av.logging.set_level(None)  # a decoder's thread that logs waits for Python, which waits for it when a film is closed
+    av.logging.set_level(None)  # a thread that logs would wait for Python, which waits for it in close()
     return av
 
 
