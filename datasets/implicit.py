@@ -27,11 +27,11 @@ from utils.geometry.grids import Grid, Size, cell_of, positions_of
 class ImplicitDataset(Dataset):
     """Base of the wrappers: a subclass says which LR and HR picture make an item (`pair`).
 
-    `augment`: flips and transposes, each with probability 1/2. `sample_q`: so many random HR pixels without
-    replacement, None for all of them in row-major order. `one_channel`: a random colour channel of each item, on its
-    own, as LeRF trains. `grey`: probability that an item is turned into greys. `sample_window`: the `sample_q` pixels
-    are a random square in row-major order. InputError when `dataset` gives pairs and the wrapper takes single pictures
-    (`takes_pairs`), or the other way round.
+    `augment`: flips and transposes, each with probability 1/2. `sample_q`: so many random HR pixels, none
+    more than once unless there are fewer; None for all of them in row-major order. `one_channel`: a random colour
+    channel of each item, on its own, as LeRF trains. `grey`: probability that an item is turned into greys.
+    `sample_window`: the `sample_q` pixels are a random square in row-major order. InputError when `dataset` gives pairs
+    and the wrapper takes single pictures (`takes_pairs`), or the other way round.
     """
 
     dataset: Dataset
@@ -108,14 +108,13 @@ class ImplicitDataset(Dataset):
             )
 
     def check_queries(self) -> None:
-        """InputError when `sample_q` is more than the smallest HR picture or crop has."""
+        """InputError when the window of `sample_q` pixels is larger than the smallest HR picture or crop."""
         side = math.isqrt(self.sample_q or 1)
-        for height, width in () if self.sample_q is None else sorted(hr for _, hr in self.possible_sizes()):
-            if self.sample_q > height * width or (self.sample_window and side > min(height, width)):
-                window = f", a window of {side}x{side}," if self.sample_window else ""
+        for height, width in sorted(hr for _, hr in self.possible_sizes()) if self.sample_window else ():
+            if side > min(height, width):
                 raise InputError(
-                    f"{name_of(self)}: sample_q {self.sample_q}{window} is more than an HR picture or crop of "
-                    f"{width}x{height} has; lower sample_q, or raise inp_size or the smallest scale"
+                    f"{name_of(self)}: sample_q {self.sample_q}, a window of {side}x{side}, is more than an HR picture "
+                    f"or crop of {width}x{height} has; lower sample_q, or raise inp_size or the smallest scale"
                 )
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -135,8 +134,13 @@ class ImplicitDataset(Dataset):
         colours = torch.from_numpy(np.require(hr, requirements="CW")).flatten(0, 1)  # (H * W, 3)
         if self.sample_q is None:
             return Grid.of_size(size).coord().flatten(0, 1), colours.float() / 255
-        chosen = self._window_in(size) if self.sample_window else torch.randperm(len(colours))[: self.sample_q]
+        chosen = self._window_in(size) if self.sample_window else self._points_in(len(colours))
         return positions_of(chosen, size), colours[chosen].float() / 255
+
+    def _points_in(self, pixels: int) -> Tensor:
+        """`sample_q` of so many pixels, each as often as any other, give or take one."""
+        rounds = [torch.randperm(pixels) for _ in range(math.ceil(self.sample_q / pixels))]
+        return torch.cat(rounds)[: self.sample_q]
 
     def _window_in(self, size: Size) -> Tensor:
         """Pixels (Q,), in row-major order, of a random square of `sample_q` pixels in a picture of `size`."""

@@ -5,6 +5,7 @@ import io
 import random
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,6 +105,13 @@ def test_items_are_colours_at_their_positions(pictures) -> None:
     for coord, colour in zip(some["coord"], some["gt"], strict=True):
         row, column = (((coord + 1) / 2) * torch.tensor(hr.shape[:2])).long().tolist()
         assert torch.equal(colour, torch.from_numpy(hr[row, column]) / 255)
+
+
+def test_more_queries_than_pixels_take_each_as_often_as_any_other(pictures) -> None:
+    samples = wrapper(DOWNSAMPLED, folder(pictures), inp_size=4, scale_min=2, sample_q=150)
+    samples.check_queries()
+    counts = Counter(map(tuple, samples[0]["coord"].tolist()))
+    assert (len(counts), *sorted(set(counts.values()))) == (64, 2, 3)
 
 
 def test_single_channels_are_those_of_the_picture(pictures) -> None:
