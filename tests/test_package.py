@@ -105,13 +105,17 @@ def test_every_module_imports_by_the_new_name_what_is_there() -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """The folder in which the wheel is installed, with its commands in `bin`; PyTorch and others are this Python's."""
+    """The folder in which the wheel of a source archive is installed, with its commands in `bin`; PyTorch and others
+    are this Python's."""
     pytest.importorskip("setuptools")
     folder = tmp_path_factory.mktemp("package")
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    archiving = f"from setuptools.build_meta import build_sdist; build_sdist({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", archiving], cwd=copy_of_sources(folder / "sources"), check=True)
+    (archive,) = folder.glob("continua-*.tar.gz")
     built = subprocess.run(
-        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, "."],
-        cwd=copy_of_sources(folder / "sources"), capture_output=True, text=True,
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, archive],
+        capture_output=True, text=True,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
     (wheel,) = folder.glob("continua-*.whl")
@@ -126,7 +130,9 @@ def copy_of_sources(folder: Path) -> Path:
     """What git would check out, for setuptools writes beside what it builds."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in listed.splitlines():
-        if name.startswith((*PARTS, "continua", "configs", "save", "setup.py", "pyproject", "requirements.txt")):
+        if name.startswith(
+            (*PARTS, "continua", "configs", "save", "setup.py", "pyproject", "requirements.txt", "README", "MANIFEST")
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
     return folder
