@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -25,8 +25,8 @@ class Upscaler:
 
     The `model` is on `device` already. Without a `normalization` it is the model's own. `backend` is what computes on a
     CPU, see `backends.choose`; `precision` what the encoder computes in, float32 or bfloat16. Rendering is float32.
-    Without `safeguards` the model alone is rendered, as papers measure it. `memory` is how many bytes of an
-    accelerator's may be used (None: what is free).
+    Without `safeguards` the model alone is rendered, as papers measure it; one that `is_deep`, for outputs of 16 bits,
+    keeps gradients smooth. `memory` is how many bytes of an accelerator's may be used (None: what is free).
     """
 
     model: ContinuousModel
@@ -35,6 +35,7 @@ class Upscaler:
     backend: str = "auto"
     precision: str = "float32"
     safeguards: bool = True
+    is_deep: bool = False
     memory: int | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +65,11 @@ class Upscaler:
     def tiling(self) -> Tiling:
         """Whether pictures may be cut into tiles to save memory."""
         return self.model.tiling
+
+    def of_depth(self, depth: int, precision: str = "float32") -> "Upscaler":
+        """For outputs of so many bits a channel: beyond 8, whose levels bfloat16 cannot tell apart, in `precision`, and
+        of up to 16 with smooth gradients."""
+        return self if depth <= 8 else replace(self, precision=precision, is_deep=depth <= 16)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -144,6 +150,8 @@ class Upscaler:
             encoded = safeguards.near(latent, self.normalization.inp, grid)
             if isinstance(grid, Grid):
                 safeguards.limit_overshoot(picture, encoded, grid)
+            if isinstance(grid, Grid) and self.is_deep:
+                safeguards.smooth_gradients(picture, encoded, grid)
             safeguards.keep_grey(picture, encoded, grid)
         return picture
 

@@ -48,7 +48,7 @@ class TorchEngine:
         return f" ({self._upscaler_for(depth).precision})" if self.upscaler.model.encodes else ""
 
     def _upscaler_for(self, depth: int) -> Upscaler:
-        return self.upscaler if depth <= 8 or self.is_fixed else replace(self.upscaler, precision="float32")
+        return self.upscaler.of_depth(depth, self.upscaler.precision if self.is_fixed else "float32")
 
     @classmethod
     def of(cls, request: Request, output: TextIO = sys.stdout) -> "TorchEngine":

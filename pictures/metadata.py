@@ -23,6 +23,8 @@ _STRUCTURE_RANGES = ((258, 269), (277, 281), (288, 293), (317, 343), (512, 521),
 STRUCTURE = {254, 255, 273, 284, 297, 301, 347, XMP, 33550, IPTC, 33922, 34264, 34377, 34735, 34736, 34737, ICC}.union(
     *(range(first, last + 1) for first, last in _STRUCTURE_RANGES)
 )
+# How tifffile and ImageJ describe what they have stored
+DESCRIPTION, LAYOUT = 270, re.compile(r'\{"shape": |ImageJ=')
 WITHOUT_TEXT = re.compile(r"XML:com\.adobe\.xmp|Raw profile type .*|icc_profile|exif", re.IGNORECASE)
 COMMENT = "Comment"
 WORDS = {
@@ -65,7 +67,8 @@ class Metadata:
         text = {key: str(value) for key, value in text.items() if not WITHOUT_TEXT.fullmatch(key)}
         if isinstance(comment, bytes) and info.get("jfif"):
             text[COMMENT] = comment.decode("utf-8", "replace")
-        for tag in STRUCTURE & set(exif):
+        structure = STRUCTURE | ({DESCRIPTION} if LAYOUT.match(str(exif.get(DESCRIPTION))) else set())
+        for tag in structure & set(exif):
             del exif[tag]
         return cls(
             icc or None,

@@ -155,7 +155,7 @@ class Studio:
             raise missing("reference picture")
         picture = upload.reference if model == REFERENCE else upload.picture
         given = self.models.upscaler("bicubic" if model == REFERENCE else model)
-        size = picture.pixels.shape[:2]
+        given, size = given.of_depth(picture.pixel_format.depth), picture.size
         upscaler = drawing_upscaler(given, grid, size)
         if not self._fits(upscaler, size) and (pixels := part_for(upscaler, grid, size)):
             rows = max(1, grid.size[0] * LARGEST_PART // (pixels.height * pixels.width))
@@ -176,7 +176,7 @@ class Studio:
 
     def encode(self, name: str, upload: Upload, model: str) -> None:
         """Encode a picture before its tiles are asked for, where it is encoded whole."""
-        upscaler = self.models.upscaler(model)
+        upscaler = self.models.upscaler(model).of_depth(upload.picture.pixel_format.depth)
         if self._fits(upscaler, upload.picture.size):
             self._encoding_of((name, "encoding", model), upscaler, upload.picture)
 

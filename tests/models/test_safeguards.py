@@ -135,3 +135,13 @@ def test_values_are_clipped_on_both_sides_to_what_their_surroundings_support(sca
     expected = painted.clamp(*bounds)
     safeguards.limit_overshoot(painted, Latent(picture, picture), Grid.of_size((7 * scale, 9 * scale)))
     torch.testing.assert_close(painted, expected)
+
+
+def test_what_is_less_than_a_level_of_8_bits_is_interpolated_in_deep_pictures() -> None:
+    picture = torch.rand(1, 3, 40, 9) * 0.5 + 0.25
+    grid = Grid.of_size((80, 27)).window(3, 2, (70, 20))
+    cubic = safeguards.reduced(picture, grid)
+    for levels, kept in ((0.4, 0), (0.6, 0.5), (0.8, 1), (-40, 1)):
+        painted = cubic + levels / 255
+        safeguards.smooth_gradients(painted, Latent(picture, picture), grid)
+        torch.testing.assert_close(painted, cubic + kept * levels / 255, atol=1e-5, rtol=0)

@@ -27,10 +27,10 @@ COLOURED = ("cicp_p3.png", "chrm_p3.png", "p3.avif")
 PHONES = {"IMG_0001.HEIC": "pillow_heif", "IMG_0003.jxl": "pillow_jxl"}
 ELSEWHERE = {
     "mild/": "tests/datasets", "realsr/": "tests/datasets", "translucent_flat.png": "tests/web",
-    "grad16.tif": "tests/painting", "pixelart.png": "tests/painting",
+    "pixelart.png": "tests/painting",
 }  # fmt: skip
 HERE = {*FILMS, *COLOURED, *PHONES, "miniswhite_u16.tif", "assoc_f32.tif", "g4_trns.png", "crc_text.png", "no_eoi.jpg",
-        "five_u1.tif"}  # fmt: skip
+        "five_u1.tif", "grad16.tif"}  # fmt: skip
 
 
 def test_every_row_is_walked() -> None:
@@ -145,6 +145,17 @@ def test_colours_without_a_profile(name, ending) -> None:
 def test_white_is_zero_in_16_bits() -> None:
     painted("miniswhite_u16.tif", *NEAREST, "--scale", "1", "--output", "o.png")
     assert read_picture("o.png").pixels.mean() / 65535 == pytest.approx(0.516, abs=1e-3)
+
+
+@pytest.mark.parametrize("model", ["s", "subpixel-s", "subpixel-m"])
+@pytest.mark.parametrize("scale", ["2", "3.7"])
+def test_a_ramp_of_16_bits_never_falls(model, scale) -> None:
+    painted("grad16.tif", "--scale", scale, "--model", model, "--output", "o.tif")
+    pixels = read_picture("o.tif").pixels
+    assert pixels.dtype == np.uint16
+    assert np.diff(pixels.astype(int), axis=1).min() >= 0
+    with Image.open("o.tif") as image:
+        assert 270 not in image.getexif(), "tifffile's description of the input's layout"
 
 
 def test_colours_multiplied_with_alpha() -> None:

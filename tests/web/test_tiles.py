@@ -117,13 +117,15 @@ def test_large_pictures_are_saved_though_they_do_not_fit_the_memory_as_a_whole(c
     finished(client, export)
 
 
-def test_16_bits_stay(client) -> None:
-    stream = io.BytesIO()
-    Image.fromarray(blobs(20, 24)[:, :, 0].astype(np.uint16) * 257).save(stream, "PNG")
-    name = opened(client, stream.getvalue())
+def test_16_bits_stay_as_demo_writes_them(client, tmp_path) -> None:
+    Image.fromarray(blobs(20, 24)[:, :, 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    name = opened(client, (tmp_path / "deep.png").read_bytes())
     asked = {"width": 48, "height": 40, "ending": ".png"}
     export = finished(client, client.post(f"/api/pictures/{name}/exports", json=asked).json())
-    assert picture_of(client.get(f"/api/exports/{export['name']}/file").content).dtype == np.uint16
+    made = picture_of(client.get(f"/api/exports/{export['name']}/file").content)
+    assert made.dtype == np.uint16
+    difference = made.astype(int) - painted(tmp_path, tmp_path / "deep.png", "--scale", 2)
+    assert np.abs(difference).max() <= 1
 
 
 @pytest.mark.parametrize("level", [-3, 1])
