@@ -88,7 +88,13 @@ def compiled(name: str, folder: Path | None = None, own_flags: Sequence[str] = (
     with tempfile.TemporaryDirectory(prefix=BUILDING, dir=cache) as place:
         made = Path(place) / f"{name}.so"
         # Folders are no part of the key: an installed package and a checkout share what they compile
-        run([*compiler, *flags, f"-I{SOURCES}", "-shared", "-o", str(made), str(source)])
+        command = [*compiler, *flags, f"-I{SOURCES}", "-shared", "-o", str(made), str(source)]
+        try:
+            run([*command, *openmp(macros)])
+        except BuildError:
+            if not openmp(macros):
+                raise
+            run(command)  # for GCC may lack its OpenMP library
         if not made.is_file() or not made.stat().st_size:
             raise BuildError(f"the C++ compiler {compiler[0]} made no library")
         made.chmod(made.stat().st_mode & ~OTHERS_MAY_WRITE)
@@ -166,10 +172,7 @@ def _tell_of_compiling() -> None:
 @functools.cache
 def toolchain() -> tuple[tuple[str, ...], tuple[str, ...], bytes]:
     """(compiler, flags, the macros that both define): $CXX or the first compiler found, for this CPU if possible.
-
-    $CONTINUA_CXXFLAGS are added to the flags. Only GCC gets OpenMP: PyTorch for Linux ships GCC's OpenMP library, and a
-    second OpenMP library in a process competes with the first, or ends the process.
-    """
+    $CONTINUA_CXXFLAGS are added to the flags."""
     chosen = os.environ.get("CXX")
     candidates = [chosen] if chosen else COMPILERS
     try:
@@ -183,23 +186,16 @@ def toolchain() -> tuple[tuple[str, ...], tuple[str, ...], bytes]:
     for cpu in CPU_FLAGS:
         flags = (*FLAGS, *cpu, *own)
         try:
-            macros = run([*found, *flags, "-x", "c++", "-dM", "-E", os.devnull])
+            return tuple(found), flags, run([*found, *flags, "-x", "c++", "-dM", "-E", os.devnull])
         except BuildError as error:
             failure = error
-            continue
-        is_gcc = b"__GNUC__" in macros and b"__clang__" not in macros
-        return tuple(found), (*flags, OPENMP) if is_gcc and links(found, OPENMP) else flags, macros
     raise failure
 
 
-def links(compiler: Sequence[str], flag: str) -> bool:
-    """Whether the compiler can link a library with a flag."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            run([*compiler, flag, "-fPIC", "-shared", "-x", "c++", os.devnull, "-o", str(Path(folder) / "empty.so")])
-        except BuildError:
-            return False
-    return True
+def openmp(macros: bytes) -> tuple[str, ...]:
+    """The flag of OpenMP for GCC alone: PyTorch for Linux ships GCC's OpenMP library, and a second one in a process
+    competes with the first, or ends the process."""
+    return (OPENMP,) if b"__GNUC__" in macros and b"__clang__" not in macros else ()
 
 
 def run(command: list[str]) -> bytes:

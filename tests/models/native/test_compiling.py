@@ -95,7 +95,6 @@ def test_without_openmp_threads_are_made_otherwise(forgetful, sources, tmp_path)
     values = torch.zeros(1000, dtype=torch.float64)
     backends.library("squares").call("squares", 1000, values, 3)
     assert torch.equal(values, torch.arange(1000).double() ** 2)
-    assert compiling.OPENMP not in compiling.toolchain()[1]
 
 
 @needs_compiler
