@@ -75,13 +75,13 @@ class TorchEngine:
         """The plan's window, whole."""
         request, picture = plan.request, plan.picture
         beside, lines, covered = {}, [], None
-        if self.rows(request, picture.size) and can_strip(self.upscaler, picture, plan.size):
-            upscaler = self._upscaler_for(plan.pixel_format.depth)
-            (layers,) = strips(upscaler, picture, plan.size, plan.window, plan.window[2])
+        grid, cropped = whole_grid(request, picture.size).window(*plan.window), self._cropped(request, picture.size)
+        if cropped and not continues_colours(picture):
+            layers = paint_part(self._upscaler_for(plan.pixel_format.depth), picture, grid, cropped)
         elif self.table:
             layers = self._controlled(plan, Layers.of(picture), beside, lines)
         else:
-            grid, whole = whole_grid(request, picture.size).window(*plan.window), Layers.of(picture)
+            whole = Layers.of(picture)
             layers, covered = drawn_on(grid, lambda grid: self._drawn(plan, whole, grid))
         if covered is not None and request.mask:
             beside[Path(request.mask)] = (covered * 255).round().byte().numpy()
@@ -118,11 +118,13 @@ class TorchEngine:
 
     def rows(self, request: Request, size: Size) -> slice | None:
         """The rows of an (h, w) picture that the crop which is asked for is made of; None for all."""
+        cropped = self._cropped(request, size)
+        return cropped and cropped.rows
+
+    def _cropped(self, request: Request, size: Size) -> PixelWindow | None:
         if not request.crop or request.is_warp or request.cmsr or request.compare or not request.fast:
             return None
-        whole = full_size(request, size)
-        pixels = self._pixels(Grid.of_size(whole).window(*window_of(request, whole)), size)
-        return pixels and pixels.rows
+        return self._pixels(whole_grid(request, size).window(*window_of(request, full_size(request, size))), size)
 
     def encoded_size(self, plan: Plan) -> Size:
         """(h, w) of what is encoded of the picture."""
@@ -161,9 +163,13 @@ class TorchEngine:
 
 def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
     """Whether the picture at `size` can be painted in strips: by models that say how far they look, when it is
-    enlarged, and where no pixel is all transparent, below which colours continue from all over the picture."""
-    continued = picture.pixel_format.has_alpha and not picture.pixels[:, :, -1].all()
-    return is_enlarged(picture.size, size) and upscaler.context is not None and not continued
+    enlarged."""
+    return is_enlarged(picture.size, size) and upscaler.context is not None and not continues_colours(picture)
+
+
+def continues_colours(picture: Picture) -> bool:
+    """Whether pixels are all transparent, below which colours continue from all over the picture."""
+    return picture.pixel_format.has_alpha and not picture.pixels[:, :, -1].all()
 
 
 def block_size(upscaler: Upscaler, input_size: Size, window: Size, size: Size, memory: int) -> Size:
