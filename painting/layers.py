@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.resampling.filters import CatmullRom, Filter, Nearest
-from models.safeguards import reduces_nowhere
+from models.safeguards import LARGEST_PIXEL, TRANSITION, pixel_size, reduces_nowhere
 from models.upscaler import MARGIN, Upscaler
 from painting.plan import Plan, full_size
 from painting.request import Request
@@ -73,6 +73,21 @@ def whole_grid(request: Request, size: Size) -> OutputGrid:
     if request.homography is not None:
         return Homography(torch.tensor(request.homography, dtype=torch.float64)).grid(size, output)
     return Homography.rotation(request.rotate, size, output, request.scale or (1, 1)).grid(size, output)
+
+
+REDUCING = Upscaler(CatmullRom().eval())
+
+
+def drawing_upscaler(upscaler: Upscaler, grid: OutputGrid, size: Size) -> Upscaler:
+    """What draws an (h, w) picture on a grid: the upscaler, or the filter that it leaves reducing to, for which nothing
+    has to be encoded."""
+    if upscaler.model.reduces:
+        return upscaler
+    if isinstance(grid, Grid):
+        reduces = all(side <= n for side, n in zip(grid.full_size, size, strict=True))
+    else:
+        reduces = bool(pixel_size(grid, size).min() >= TRANSITION * LARGEST_PIXEL)
+    return REDUCING if reduces else upscaler
 
 
 def pixels_for(upscaler: Upscaler, grid: OutputGrid, size: Size) -> PixelWindow | None:

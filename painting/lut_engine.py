@@ -20,6 +20,7 @@ from utils.geometry.sizes import is_enlarged
 NAME = "lerf-lut"
 ARGUMENTS = {"kernel": str, "modes": str, "support": int, "antialias": bool}
 BAND_ROWS, BAND_PIXELS = 64, 1 << 23  # that are painted together at least
+PIXEL_BYTES = 150  # that the library takes of an LR pixel, about
 
 
 class LutEngine:
@@ -49,7 +50,7 @@ class LutEngine:
         larger along an axis and smaller along none, in one piece."""
         picture, made, usable = plan.picture, plan.pixel_format, system.usable_memory(plan.request.memory)
         given = picture.pixel_format
-        if usable is not None and plan.needed(picture.size) > usable:
+        if usable is not None and plan.needed(picture.size, PIXEL_BYTES) > usable:
             return False
         if given.colours not in ("L", "RGB") or not {given.depth, plan.request.depth or made.depth} <= {8, 16}:
             return False

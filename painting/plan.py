@@ -18,7 +18,7 @@ from utils.errors import InputError
 from utils.geometry import sizes
 from utils.geometry.sizes import Size, check_output_size, check_window
 
-FLOAT, PILLOW_PIXEL, INPUT_PIXEL = 4, 4, 1000  # bytes
+FLOAT, PILLOW_PIXEL = 4, 4  # bytes
 Window = tuple[int, int, Size]  # top, left, size
 
 
@@ -63,10 +63,11 @@ class Plan:
         """The result of an engine: pixels (H, W, C) of the window in a format; `others` as in `Painted`."""
         return Painted(Picture(pixels, pixel_format.channels, self.metadata, self.picture.span), **others)
 
-    def needed(self, encoded: Size) -> int:
-        """Bytes that it takes, about, when `encoded` pixels of the picture are encoded."""
+    def needed(self, encoded: Size, pixel_bytes: int) -> int:
+        """Bytes that it takes, about, when `encoded` pixels of the picture are encoded, each in so many."""
         held = math.prod(encoded if self.request.crop else self.picture.size) * FLOAT * len(self.pixel_format.channels)
-        return held + needed_memory(encoded, self.size if self.request.cmsr else self.window[2], self.pixel_format)
+        size = self.size if self.request.cmsr else self.window[2]
+        return held + math.prod(encoded) * pixel_bytes + needed_memory(size, self.pixel_format)
 
 
 def plan(request: Request, job: Job, picture: Picture) -> Plan:
@@ -137,11 +138,8 @@ def window_of(request: Request, size: Size) -> Window:
     return 0, 0, size
 
 
-def needed_memory(input_size: Size, size: Size, pixel_format: PixelFormat) -> int:
-    """Bytes that painting a picture of `input_size` at `size` takes, and writing it, about.
-
-    Networks differ in what they hold of an input pixel; what counts where memory ends is the output.
-    """
+def needed_memory(size: Size, pixel_format: PixelFormat) -> int:
+    """Bytes that drawing and writing an output of `size` takes, about."""
     drawn = 3 * FLOAT * (2 if pixel_format.has_alpha or pixel_format.channels == "CMYK" else 1)
     written = len(pixel_format.channels) * pixel_format.depth // 8 * 2 + PILLOW_PIXEL
-    return size[0] * size[1] * (drawn + written) + input_size[0] * input_size[1] * INPUT_PIXEL
+    return size[0] * size[1] * (drawn + written)

@@ -13,7 +13,17 @@ from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.report import control, level_map, map_legend
 from models.cmsr.tables import ScaleTable, find_table
 from models.upscaler import MARGIN, Ensemble, Upscaler
-from painting.layers import alpha_upscaler, drawing, drawn_on, filled, paint, paint_part, pixels_for, whole_grid
+from painting.layers import (
+    alpha_upscaler,
+    drawing,
+    drawing_upscaler,
+    drawn_on,
+    filled,
+    paint,
+    paint_part,
+    pixels_for,
+    whole_grid,
+)
 from painting.plan import Painted, Plan, Window, full_size, window_of
 from painting.request import Request
 from painting.sheets import comparison_sheet
@@ -77,7 +87,8 @@ class TorchEngine:
         beside, lines, covered = {}, [], None
         grid, cropped = whole_grid(request, picture.size).window(*plan.window), self._cropped(request, picture.size)
         if cropped and not continues_colours(picture):
-            layers = paint_part(self._upscaler_for(plan.pixel_format.depth), picture, grid, cropped)
+            upscaler = self._drawing(grid, picture.size, plan.pixel_format.depth)
+            layers = paint_part(upscaler, picture, grid, cropped)
         elif self.table:
             layers = self._controlled(plan, Layers.of(picture), beside, lines)
         else:
@@ -99,7 +110,7 @@ class TorchEngine:
         """Where memory is short, the window in strips of rows (.., W, C), each to be written at once; None where it is
         painted whole. InputError where memory does not suffice either way."""
         request, job, picture = plan.request, plan.job, plan.picture
-        needed, usable = plan.needed(self.encoded_size(plan)), usable_memory(request.memory)
+        needed, usable = self._needed(plan), usable_memory(request.memory)
         if usable is None or needed <= usable:
             return None
         whole = request.is_warp or request.cmsr or request.compare or not request.fast or job.streams
@@ -138,12 +149,27 @@ class TorchEngine:
         fast = plan.request.fast
         queries = None if fast else REFERENCE_QUERIES
         draw = drawing(grid, queries, self._pixels(grid, plan.picture.size) if fast else None)
-        upscaler = self._upscaler_for(plan.pixel_format.depth)
+        depth = plan.pixel_format.depth
+        upscaler = self._drawing(grid, plan.picture.size, depth) if fast else self._upscaler_for(depth)
         return paint(upscaler, layers, draw, drawing(grid, queries) if plan.request.is_warp else None)
+
+    def _drawing(self, grid: OutputGrid, size: Size, depth: int = 8) -> Upscaler:
+        """What draws an (h, w) picture on a grid, of so many bits a channel."""
+        upscaler = self._upscaler_for(depth)
+        return drawing_upscaler(upscaler, grid, size) if isinstance(grid, Grid) else upscaler
+
+    def _needed(self, plan: Plan) -> int:
+        """Bytes that a plan takes, about."""
+        request, size = plan.request, plan.picture.size
+        upscaler = self.upscaler
+        if request.fast and not self.table:
+            upscaler = self._drawing(whole_grid(request, size), size)
+        with upscaler.computing():
+            return plan.needed(self.encoded_size(plan), upscaler.model.pixel_bytes)
 
     def _pixels(self, grid: OutputGrid, size: Size) -> PixelWindow | None:
         """As `pixels_for`, None also where all of the picture is needed."""
-        pixels = pixels_for(self.upscaler, grid, size)
+        pixels = pixels_for(self._drawing(grid, size), grid, size)
         return None if pixels == PixelWindow.whole(size) else pixels
 
     def _controlled(self, plan: Plan, layers: Layers, beside: dict[Path, np.ndarray], lines: list[str]) -> Layers:

@@ -11,15 +11,13 @@ from torch import Tensor
 
 from models.checkpoints.loading import load_upscaler
 from models.continuous import Field, Latent
-from models.resampling.filters import CatmullRom
-from models.safeguards import LARGEST_PIXEL, TRANSITION, pixel_size
 from models.upscaler import Upscaler
 from models.zoo import ENDINGS, resolve, zoo
 from painting.layers import continued, drawn_on, paint, with_outside
 from pictures.tensors import Layers
 from utils.errors import InputError
 from utils.files import PROJECT
-from utils.geometry.grids import Grid, OutputGrid, Size
+from utils.geometry.grids import OutputGrid, Size
 from utils.geometry.neighbours import PixelWindow
 from utils.registry import FILTERS
 from web.budget import Budget, Key
@@ -111,21 +109,6 @@ def needed_to_encode(upscaler: Upscaler, size: Size) -> int:
     """Bytes that encoding an (h, w) picture takes, about."""
     features = getattr(getattr(upscaler.model, "encoder", None), "out_dim", 3)
     return size[0] * size[1] * 4 * (2 * features + (WORKING if upscaler.model.encodes else 9))
-
-
-_REDUCING = Upscaler(CatmullRom().eval())
-
-
-def drawing_upscaler(upscaler: Upscaler, grid: OutputGrid, size: Size) -> Upscaler:
-    """What draws an (h, w) picture on a grid: the upscaler, or the filter that it leaves reducing to, for which nothing
-    has to be encoded."""
-    if upscaler.model.reduces:
-        return upscaler
-    if isinstance(grid, Grid):
-        reduces = all(side <= n for side, n in zip(grid.full_size, size, strict=True))
-    else:
-        reduces = bool(pixel_size(grid, size).min() >= TRANSITION * LARGEST_PIXEL)
-    return _REDUCING if reduces else upscaler
 
 
 def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key, threads: int) -> Upscaler:

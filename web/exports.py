@@ -105,7 +105,7 @@ class Export:
         if order.request.is_transparent_warp:
             clear = PixelFormat(f"{self._kind.colours}A", self._kind.depth)
             self._kind, _ = job.form.pixel_format_for(clear)
-        self._reserved = needed_memory((0, 0), order.size, self._kind)  # encoding reserves what it needs by itself
+        self._reserved = needed_memory(order.size, self._kind)  # encoding reserves what it needs by itself
         check_memory(self._reserved, self._plan.work)
         studio.budget.reserve(self._reserved)
         self._pixels: np.ndarray | None = None

@@ -14,7 +14,7 @@ import torch
 
 from models.safeguards import pixel_size
 from models.upscaler import Upscaler
-from painting.layers import paint_part, pixels_for
+from painting.layers import drawing_upscaler, paint_part, pixels_for
 from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.png import quick_png
@@ -25,13 +25,7 @@ from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
 from utils.system import memory_errors
 from web.budget import Budget, Key
-from web.drawing import (
-    Encoding,
-    Offered,
-    drawing_upscaler,
-    needed_to_encode,
-    with_kept_fields,
-)
+from web.drawing import Encoding, Offered, needed_to_encode, with_kept_fields
 from web.settings import Refused, Settings, missing
 from web.uploads import Upload, colours_of
 

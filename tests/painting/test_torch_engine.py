@@ -245,3 +245,11 @@ def test_every_tile_shows_the_same_part() -> None:
     assert (tiles[3][~changed] == 0).all()
     assert (tiles[3][changed] > 100).all()
     assert (sheet[:LABEL] < 128).any()  # labels
+
+
+@pytest.mark.parametrize("model", ["lanczos", "subpixel-s"])
+def test_a_reduction_takes_no_memory_for_encoding(tmp_path, model) -> None:
+    Image.new("RGB", (2000, 1500), (9, 99, 200)).save(tmp_path / "large.png")
+    options = ("--scale", 0.1, "--model", model, "--memory", "600M", "--output", tmp_path / "o.png")
+    call(demo, "--input", tmp_path / "large.png", *options)
+    assert Image.open(tmp_path / "o.png").size == (200, 150)
