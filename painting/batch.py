@@ -13,11 +13,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from painting.jobs import Job
-from painting.painter import Painter
+from painting.painter import Frames, Painter
 from painting.plan import PILLOW_PIXEL, Painted, plan
 from painting.request import Request
 from painting.tars import paint_tar
@@ -60,22 +59,17 @@ def paint_all(painter: Painter, job: Job, content: Picture | Animation | None) -
     height, width = plan(painter.request, job, first).window[2]
     needed = COPIES * count * height * width * PILLOW_PIXEL
     check_memory(needed, f"{job.source}: an output of {count} frames of {width}x{height}", painter.request.memory)
-    made, lines, computed, started = [], [], 0, time.perf_counter()
-    before = beside = None
+    frames, made, lines, beside = Frames(painter, job), [], {}, None
+    started = time.perf_counter()
     with progress.stage("frames", count):
-        for frame in content.frames:
-            if before is None or not np.array_equal(before.pixels, frame.pixels):
-                painted = painter.paint(job, frame)
-                beside = painted.beside if beside is None else beside
-                lines += [line for line in painted.lines[:-1] if line not in lines]
-                computed += 1
+        for painted in map(frames.paint, content.frames):
             made.append(painted.picture)
-            before = frame
-            progress.advance(1)
+            lines |= dict.fromkeys(painted.lines[:-1])
+            beside = painted.beside if beside is None else beside
     seconds = time.perf_counter() - started
     animation = merged(Animation(tuple(made), content.durations, content.plays))
     h, w = first.size
-    sizes, said = f"{w}x{h} -> {width}x{height}", f"{count} frames, {computed} computed in {seconds:.2f} s"
+    sizes, said = f"{w}x{h} -> {width}x{height}", f"{count} frames, {frames.computed} computed in {seconds:.2f} s"
     done = f"{job.source.name}: {sizes}, {said}{painter.note}"
     return Painted(animation, beside, [*lines, done])
 

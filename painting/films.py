@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from painting.jobs import Job
-from painting.painter import Painter
+from painting.painter import Frames, Painter
 from painting.request import Request
 from pictures.films.joining import join, survey
 from pictures.films.reading import Frame, describe, read_frames
@@ -54,13 +54,13 @@ def paint_film(film: FilmJob, request: Request) -> tuple[str, str | None]:
     total = (film.last or description.count or 0) - film.first
     if description.count:
         total = min(total, description.count - film.first)
-    computed, damage = [0], []
+    painting, damage = Frames(painter, job), []
     try:
         frames = read_frames(film.source, description, film.first + done, film.last)
         with watch(), progress.stage("frames", max(total, 0)):
             progress.advance(done)
-            painting = _painting(frames, job, painter, computed, damage)
-            while added := segments.add(encoder, islice(painting, SEGMENT)):
+            made = _painted(frames, painting, damage)
+            while added := segments.add(encoder, islice(made, SEGMENT)):
                 done += added
     except (Stopped, InputError) as error:
         if not done:
@@ -81,18 +81,14 @@ def paint_film(film: FilmJob, request: Request) -> tuple[str, str | None]:
     segments.remove()
     height, width = encoder.size
     given_height, given_width = first.picture.size
-    said = f"{done} frames, {computed[0]} computed" + (f", {before} from before" if before else "")
+    said = f"{done} frames, {painting.computed} computed" + (f", {before} from before" if before else "")
     lines.append(f"{film.source.name}: {given_width}x{given_height} -> {width}x{height}, {said}, wrote {film.target}")
     ends = f"; {film.target} ends there, after {done} frames"
     return "\n".join(lines), damage[0] + ends if damage else None
 
 
-def _painting(
-    frames: Iterator[Frame], job: Job, painter: Painter, computed: list[int], damage: list[str]
-) -> Iterator[Pixels]:
-    """Painted frames, counted by `computed`; one that equals its predecessor is computed once. Ends where the film is
-    damaged, which it adds to `damage`."""
-    before: np.ndarray | None = None
+def _painted(frames: Iterator[Frame], painting: Frames, damage: list[str]) -> Iterator[Pixels]:
+    """Painted frames; ends where the film is damaged, which it adds to `damage`."""
     while True:
         try:
             frame = next(frames, None)
@@ -101,11 +97,7 @@ def _painting(
             return
         if frame is None:
             return
-        if before is None or not np.array_equal(before, frame.picture.pixels):
-            before, pixels = frame.picture.pixels, painter.paint(job, frame.picture).picture.pixels
-            computed[0] += 1
-        yield pixels, frame.time, frame.duration
-        progress.advance(1)
+        yield painting.paint(frame.picture).picture.pixels, frame.time, frame.duration
 
 
 def _losses(film: FilmJob, encoder: Encoder, lost: list[str], size: tuple[int, int]) -> list[str]:

@@ -1,5 +1,6 @@
 """Pictures of any channels through an upscaler: grey, transparency, the inks of print, the edges of warps."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,16 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.resampling.filters import CatmullRom, Filter, Nearest
-from models.upscaler import Upscaler
+from models.safeguards import reduces_nowhere
+from models.upscaler import MARGIN, Upscaler
 from painting.plan import Plan, full_size
 from painting.request import Request
-from pictures.picture import PixelFormat
+from pictures.picture import Picture, PixelFormat
 from pictures.tensors import Layers, colour_of
 from utils.errors import InputError
 from utils.geometry.grids import Grid, OutputGrid, Size
 from utils.geometry.homographies import Homography
 from utils.geometry.matrices import facing_matrix
 from utils.geometry.neighbours import PixelWindow
+from utils.geometry.sizes import is_enlarged
 
 EXACT = 1e-5  # alpha and coverage nearer than this to 0 or 1 are that: far below half a level of 16 bits
 PIXELS = 1 << 20  # looked at together
@@ -56,6 +59,12 @@ def paint(upscaler: Upscaler, layers: Layers, draw: Draw, draw_alpha: Draw | Non
     return Layers(painted, torch.where(alpha < EXACT, 0, torch.where(alpha > 1 - EXACT, 1, alpha)))
 
 
+def paint_part(upscaler: Upscaler, picture: Picture, grid: Grid, pixels: PixelWindow) -> Layers:
+    """A picture on the grid of a window, painted from these LR pixels alone."""
+    part = Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns]))
+    return paint(upscaler, part, lambda by, lr: by.render(by.encode_part(lr[None], pixels), grid)[0].cpu())
+
+
 def whole_grid(request: Request, size: Size) -> OutputGrid:
     """The positions of the whole output of an (h, w) picture."""
     output = full_size(request, size)
@@ -64,6 +73,24 @@ def whole_grid(request: Request, size: Size) -> OutputGrid:
     if request.homography is not None:
         return Homography(torch.tensor(request.homography, dtype=torch.float64)).grid(size, output)
     return Homography.rotation(request.rotate, size, output, request.scale or (1, 1)).grid(size, output)
+
+
+def pixels_for(upscaler: Upscaler, grid: OutputGrid, size: Size) -> PixelWindow | None:
+    """The LR pixels of an (h, w) picture from which the positions of a grid, of a window of an output, are painted as
+    from all of them; None where the picture has to be encoded whole.
+
+    It has to be for models that do not say how far they look, where networks reduce along an axis, and on warps for
+    models that do not paint parts there.
+    """
+    context, margin = upscaler.context, MARGIN
+    if context is None:
+        return None
+    if isinstance(grid, Grid):
+        possible = upscaler.model.reduces or is_enlarged(size, grid.full_size)
+        margin = math.ceil(MARGIN * max(1, *(n / side for n, side in zip(size, grid.full_size, strict=True))))
+    else:
+        possible = upscaler.model.warps_parts and reduces_nowhere(grid, size)
+    return PixelWindow.around(size, grid.pixels(size), margin).grown(context) if possible else None
 
 
 def drawn_on(grid: OutputGrid, draw: Callable[[OutputGrid], Layers]) -> tuple[Layers, Tensor | None]:

@@ -85,6 +85,22 @@ class Painter:
         return "\n".join([*lines, *_lost(job, lost), f"{done}, wrote {written}"])
 
 
+class Frames:
+    """Paints the frames of a job one after the other; one that equals its predecessor is `computed` once."""
+
+    def __init__(self, painter: Painter, job: Job):
+        self._painter, self._job, self.computed = painter, job, 0
+        self._before: tuple[np.ndarray, Painted] | None = None
+
+    def paint(self, frame: Picture) -> Painted:
+        """As `Painter.paint`; counts as one step of the stage that is shown."""
+        if self._before is None or not np.array_equal(self._before[0], frame.pixels):
+            self._before = frame.pixels, self._painter.paint(self._job, frame)
+            self.computed += 1
+        progress.advance(1)
+        return self._before[1]
+
+
 def hints(request: Request, job: Job, picture: Picture) -> list[str]:
     """A line where another model suits a picture better: pixel art, and JPEG blocks, which networks enlarge."""
     if request.model in FILTERS or request.is_warp or request.crop or job.form.name == "film":

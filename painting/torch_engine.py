@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -13,9 +12,8 @@ from torch import Tensor
 from models.checkpoints.loading import load_upscaler, on_upsampler
 from models.cmsr.report import control, level_map, map_legend
 from models.cmsr.tables import ScaleTable, find_table
-from models.safeguards import reduces_nowhere
 from models.upscaler import MARGIN, Ensemble, Upscaler
-from painting.layers import alpha_upscaler, drawing, drawn_on, filled, paint, whole_grid
+from painting.layers import alpha_upscaler, drawing, drawn_on, filled, paint, paint_part, pixels_for, whole_grid
 from painting.plan import Painted, Plan, Window, full_size, window_of
 from painting.request import Request
 from painting.sheets import comparison_sheet
@@ -77,13 +75,13 @@ class TorchEngine:
         """The plan's window, whole."""
         request, picture = plan.request, plan.picture
         beside, lines, covered = {}, [], None
-        if self.rows(request, picture.size) and can_strip(self.upscaler, picture, plan.size):
-            upscaler = self._upscaler_for(plan.pixel_format.depth)
-            (layers,) = strips(upscaler, picture, plan.size, plan.window, plan.window[2])
+        grid, cropped = whole_grid(request, picture.size).window(*plan.window), self._cropped(request, picture.size)
+        if cropped and not continues_colours(picture):
+            layers = paint_part(self._upscaler_for(plan.pixel_format.depth), picture, grid, cropped)
         elif self.table:
             layers = self._controlled(plan, Layers.of(picture), beside, lines)
         else:
-            grid, whole = whole_grid(request, picture.size).window(*plan.window), Layers.of(picture)
+            whole = Layers.of(picture)
             layers, covered = drawn_on(grid, lambda grid: self._drawn(plan, whole, grid))
         if covered is not None and request.mask:
             beside[Path(request.mask)] = (covered * 255).round().byte().numpy()
@@ -120,27 +118,33 @@ class TorchEngine:
 
     def rows(self, request: Request, size: Size) -> slice | None:
         """The rows of an (h, w) picture that the crop which is asked for is made of; None for all."""
+        cropped = self._cropped(request, size)
+        return cropped and cropped.rows
+
+    def _cropped(self, request: Request, size: Size) -> PixelWindow | None:
         if not request.crop or request.is_warp or request.cmsr or request.compare or not request.fast:
             return None
-        whole = full_size(request, size)
-        pixels = pixels_for(self.upscaler, Grid.of_size(whole).window(*window_of(request, whole)), size)
-        return pixels and pixels.rows
+        return self._pixels(whole_grid(request, size).window(*window_of(request, full_size(request, size))), size)
 
     def encoded_size(self, plan: Plan) -> Size:
         """(h, w) of what is encoded of the picture."""
-        pixels = None
-        if not plan.request.is_warp and not self.table:
-            pixels = self._pixels(plan, whole_grid(plan.request, plan.picture.size).window(*plan.window))
-        return (pixels.height, pixels.width) if pixels else plan.picture.size
+        request, size = plan.request, plan.picture.size
+        if request.is_warp or self.table or not request.fast:
+            return size
+        pixels = self._pixels(whole_grid(request, size).window(*plan.window), size)
+        return (pixels.height, pixels.width) if pixels else size
 
     def _drawn(self, plan: Plan, layers: Layers, grid: OutputGrid) -> Layers:
-        queries = None if plan.request.fast else REFERENCE_QUERIES
-        draw = drawing(grid, queries, self._pixels(plan, grid))
+        fast = plan.request.fast
+        queries = None if fast else REFERENCE_QUERIES
+        draw = drawing(grid, queries, self._pixels(grid, plan.picture.size) if fast else None)
         upscaler = self._upscaler_for(plan.pixel_format.depth)
         return paint(upscaler, layers, draw, drawing(grid, queries) if plan.request.is_warp else None)
 
-    def _pixels(self, plan: Plan, grid: OutputGrid) -> PixelWindow | None:
-        return pixels_for(self.upscaler, grid, plan.picture.size) if plan.request.fast else None
+    def _pixels(self, grid: OutputGrid, size: Size) -> PixelWindow | None:
+        """As `pixels_for`, None also where all of the picture is needed."""
+        pixels = pixels_for(self.upscaler, grid, size)
+        return None if pixels == PixelWindow.whole(size) else pixels
 
     def _controlled(self, plan: Plan, layers: Layers, beside: dict[Path, np.ndarray], lines: list[str]) -> Layers:
         """The window of the picture drawn by CMSR, whole."""
@@ -157,32 +161,15 @@ class TorchEngine:
         return paint(self.upscaler, layers, draw, drawing(Grid.of_size(size))).window(*plan.window)
 
 
-def pixels_for(upscaler: Upscaler, grid: OutputGrid, input_size: Size) -> PixelWindow | None:
-    """The LR pixels of an (h, w) picture from which the positions of a grid, of a window of an output, are painted as
-    from all of them; None where the picture has to be encoded whole, or all of it is needed anyway.
-
-    Whole it has to be for models that do not say how far they look, where an output is reduced, and on warps for models
-    that do not paint parts there.
-    """
-    context = upscaler.context
-    if context is None:
-        return None
-    if isinstance(grid, Grid):
-        possible = is_enlarged(input_size, grid.full_size)
-    else:
-        possible = upscaler.model.warps_parts and reduces_nowhere(grid, input_size)
-    if not possible:
-        return None
-    painted = PixelWindow.around(input_size, grid.pixels(input_size), MARGIN)
-    encoded = painted.grown(context)
-    return None if encoded == PixelWindow.whole(input_size) else encoded
-
-
 def can_strip(upscaler: Upscaler, picture: Picture, size: Size) -> bool:
     """Whether the picture at `size` can be painted in strips: by models that say how far they look, when it is
-    enlarged, and where no pixel is all transparent, below which colours continue from all over the picture."""
-    continued = picture.pixel_format.has_alpha and not picture.pixels[:, :, -1].all()
-    return is_enlarged(picture.size, size) and upscaler.context is not None and not continued
+    enlarged."""
+    return is_enlarged(picture.size, size) and upscaler.context is not None and not continues_colours(picture)
+
+
+def continues_colours(picture: Picture) -> bool:
+    """Whether pixels are all transparent, below which colours continue from all over the picture."""
+    return picture.pixel_format.has_alpha and not picture.pixels[:, :, -1].all()
 
 
 def block_size(upscaler: Upscaler, input_size: Size, window: Size, size: Size, memory: int) -> Size:
@@ -222,12 +209,7 @@ def strips(upscaler: Upscaler, picture: Picture, size: Size, window: Window, blo
 
     def painted(grid: Grid) -> Layers:
         pixels = PixelWindow.around(picture.size, grid.pixels(picture.size), around)
-
-        def draw(upscaler: Upscaler, lr: Tensor) -> Tensor:
-            return upscaler.render(upscaler.encode_part(lr[None], pixels), grid)[0].cpu()
-
-        layers = Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns]))
-        return paint(upscaler, layers, draw)
+        return paint_part(upscaler, picture, grid, pixels)
 
     for start in range(0, height, rows):
         strip = whole.window(start, 0, (min(rows, height - start), width))

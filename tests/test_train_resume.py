@@ -48,6 +48,9 @@ def test_resume_names_every_other_setting(pictures, capsys) -> None:
         assert [key for key in keys if key not in line] == []
         assert line.count(" -> ") == len(keys)
     assert "epoch_max" in mistake(capsys, train, *resume, "--set", "epoch_max=1")
+    Path("save/r/history.csv").write_text("epoch,step\n1,x\n")
+    assert "history.csv is damaged" in mistake(capsys, train, *resume)
+    Path("save/r/history.csv").write_bytes(before[Path("save/r/history.csv")])
     assert "--resume" in mistake(capsys, train, "--config", config, "--name", "new", "--allow-changes", "seed")
     assert {path: path.read_bytes() for path in Path("save/r").iterdir() if path.is_file()} == before
 

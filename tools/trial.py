@@ -9,7 +9,6 @@ import torch
 
 import train
 from evaluation.metrics import make_metrics
-from evaluation.statistics import means
 from evaluation.tasks import make_tasks
 from models.checkpoints.loading import load_upscaler
 from training.state import LAST
@@ -81,16 +80,13 @@ def judge(root: Path, name: str, sets: Mapping[str, Any]) -> dict[str, Any]:
     if path.exists():
         return json.loads(path.read_text())
     upscaler = load_upscaler(checkpoint)
-    upscaler.safeguards = False  # as papers measure
     trained = sum(p.numel() for p in upscaler.model.parameters() if p.requires_grad)
     steps = torch.load(checkpoint, weights_only=True, mmap=True)["step"]
     found: dict[str, Any] = {"steps": steps, "parameters": trained, "psnr": {}}
     for label, config in sets.items():
         metrics = make_metrics(["psnr", *(each for each in config.get("metrics") or () if each != "psnr")])
         for task in make_tasks(config, f"trial.sets.{label}"):
-            pictures = range(len(task.samples))
-            rows = {str(n): {"": task.measure(task.sample(n), upscaler, None, metrics)[0]} for n in pictures}
-            for metric, score in means(rows)[""].items():
+            for metric, score in task.mean_scores(upscaler, metrics).items():
                 key = "psnr" if task.warp else metric
                 found.setdefault(key, {}).setdefault(label, {})[task.label] = score
     with atomic_file(path) as temporary:

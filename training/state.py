@@ -21,7 +21,7 @@ from training import folder as runs
 from training.losses import Loss
 from training.optimizers import Schedule, load_optimizer
 from training.parts import EpochBatches, Interval, check_finite
-from training.report import EventLog, Meter
+from training.report import HISTORY, EventLog, Meter, read_rows
 from utils import processes
 from utils.errors import InputError
 
@@ -179,6 +179,7 @@ def load_state(
         run.loss.load_state_dict(state["loss"])
     if arguments.resume:
         run.saved = run.step
+        read_rows(run.folder / HISTORY)  # a damaged one is told now, not after an epoch
     if run.done and not arguments.auto_resume:
         raise InputError(f"{run.folder} has done its {run.config['epoch_max']} epochs; raise epoch_max to train on")
     if state.get("processes", 1) != processes.count():

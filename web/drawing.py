@@ -13,10 +13,9 @@ from models.checkpoints.loading import load_upscaler
 from models.continuous import Field, Latent
 from models.resampling.filters import CatmullRom
 from models.safeguards import LARGEST_PIXEL, TRANSITION, pixel_size
-from models.upscaler import MARGIN, Upscaler
+from models.upscaler import Upscaler
 from models.zoo import ENDINGS, resolve, zoo
 from painting.layers import continued, drawn_on, paint, with_outside
-from pictures.picture import Picture
 from pictures.tensors import Layers
 from utils.errors import InputError
 from utils.files import PROJECT
@@ -127,25 +126,6 @@ def drawing_upscaler(upscaler: Upscaler, grid: OutputGrid, size: Size) -> Upscal
     else:
         reduces = bool(pixel_size(grid, size).min() >= TRANSITION * LARGEST_PIXEL)
     return _REDUCING if reduces else upscaler
-
-
-def part_for(upscaler: Upscaler, grid: OutputGrid, size: Size) -> PixelWindow | None:
-    """The LR pixels of an (h, w) picture that a window of a plain grid is drawn from; None where the model needs all
-    of them."""
-    context = upscaler.context
-    if context is None or not isinstance(grid, Grid):
-        return None
-    full = grid.full_size
-    if not upscaler.model.reduces and any(side < n for side, n in zip(full, size, strict=True)):
-        return None
-    stretch = max(1.0, *(n / side for n, side in zip(size, full, strict=True)))
-    return PixelWindow.around(size, grid.pixels(size), int(MARGIN * stretch) + 1).grown(context)
-
-
-def draw_part(upscaler: Upscaler, picture: Picture, grid: Grid, pixels: PixelWindow) -> Layers:
-    """A picture on a grid of a window, from these pixels alone."""
-    part = Layers.of(replace(picture, pixels=picture.pixels[pixels.rows, pixels.columns]))
-    return paint(upscaler, part, lambda by, colour: by.render(by.encode_part(colour[None], pixels), grid)[0])
 
 
 def with_kept_fields(upscaler: Upscaler, budget: Budget, key: Key, threads: int) -> Upscaler:

@@ -14,6 +14,7 @@ import torch
 
 from models.safeguards import pixel_size
 from models.upscaler import Upscaler
+from painting.layers import paint_part, pixels_for
 from pictures.formats import format_of
 from pictures.picture import Picture
 from pictures.png import quick_png
@@ -27,10 +28,8 @@ from web.budget import Budget, Key
 from web.drawing import (
     Encoding,
     Offered,
-    draw_part,
     drawing_upscaler,
     needed_to_encode,
-    part_for,
     with_kept_fields,
 )
 from web.settings import Refused, Settings, missing
@@ -157,7 +156,8 @@ class Studio:
         given = self.models.upscaler("bicubic" if model == REFERENCE else model)
         given, size = given.of_depth(picture.pixel_format.depth), picture.size
         upscaler = drawing_upscaler(given, grid, size)
-        if not self._fits(upscaler, size) and (pixels := part_for(upscaler, grid, size)):
+        parted = isinstance(grid, Grid) and not self._fits(upscaler, size)
+        if parted and (pixels := pixels_for(upscaler, grid, size)):
             rows = max(1, grid.size[0] * LARGEST_PART // (pixels.height * pixels.width))
             return Layers.joined(
                 [self._draw_part(upscaler, picture, part) for _, part in grid.row_chunks(rows * grid.size[1])], dim=1
@@ -170,9 +170,9 @@ class Studio:
         return encoding.draw(upscaler, grid)
 
     def _draw_part(self, upscaler: Upscaler, picture: Picture, grid: Grid) -> Layers:
-        pixels = part_for(upscaler, grid, picture.size)
+        pixels = pixels_for(upscaler, grid, picture.size)
         with self.budget.working(needed_to_encode(upscaler, (pixels.height, pixels.width))):
-            return draw_part(upscaler, picture, grid, pixels)
+            return paint_part(upscaler, picture, grid, pixels)
 
     def encode(self, name: str, upload: Upload, model: str) -> None:
         """Encode a picture before its tiles are asked for, where it is encoded whole."""

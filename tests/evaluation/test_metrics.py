@@ -61,13 +61,14 @@ def test_ssim_against_its_definition() -> None:
 @pytest.mark.parametrize(("name", "border"), [("rgb", 0), ("div2k", 10), ("benchmark", 4)])
 def test_shave_ignores_exactly_the_border(name, border) -> None:
     protocol, target = find_protocol(name), torch.rand(3, 40, 44)
-    wrong_outside = target.clone()
-    if border:
-        wrong_outside[:, :border] = 1 - wrong_outside[:, :border]
-        wrong_outside[:, :, -border:] = 1 - wrong_outside[:, :, -border:]
+    bottom, right = 40 - border, 44 - border
+    wrong_outside = 1 - target
+    wrong_outside[:, border:bottom, border:right] = target[:, border:bottom, border:right]
     assert protocol.measure(wrong_outside, target, (4, 4))["psnr"] == EXACT
-    wrong_outside[:, border, border] += 0.5
-    assert protocol.measure(wrong_outside, target, (4, 4))["psnr"] < EXACT
+    for y, x in ((border, border), (bottom - 1, right - 1)):
+        wrong = wrong_outside.clone()
+        wrong[:, y, x] += 0.5
+        assert protocol.measure(wrong, target, (4, 4))["psnr"] < EXACT
 
 
 @pytest.mark.parametrize("name", ["div2k", "benchmark", "benchmark-8bit"])
@@ -118,8 +119,9 @@ def test_names() -> None:
     assert parse_eval_type(None) == (find_protocol("rgb"), None)
     with pytest.raises(InputError, match="did you mean 'benchmark'"):
         parse_eval_type("benchmrk-2")
-    with pytest.raises(InputError, match="too small"):
-        find_protocol("div2k").measure(torch.rand(3, 20, 20), torch.rand(3, 20, 20), (4, 4))
+    for height, width in ((20, 20), (20, 44), (44, 20)):  # 10 pixels a side leave nothing
+        with pytest.raises(InputError, match="too small"):
+            find_protocol("div2k").measure(torch.rand(3, height, width), torch.rand(3, height, width), (4, 4))
 
 
 def test_metrics_by_name_with_arguments(lpips, monkeypatch) -> None:
@@ -186,8 +188,8 @@ def test_values_outside_of_a_picture_are_clipped_on_both_sides() -> None:
 def test_an_lr_picture_of_another_scale_is_refused() -> None:
     bilinear = Upscaler(models.make({"name": "bilinear"}))
     lr = torch.rand(3, 20, 30)
-    for height, width in ((40, 60), (43, 60), (40, 64)):
+    for height, width in ((40, 60), (37, 60), (45, 60), (40, 64)):
         assert rendered(bilinear, lr, torch.rand(3, height, width), (2, 2), None).shape == (3, height, width)
-    for height, width in ((47, 60), (40, 80), (33, 60), (40, 40)):
+    for height, width in ((47, 60), (80, 60), (40, 80), (33, 60), (40, 40)):
         with pytest.raises(InputError, match=f"scale 2: LR is 30x20, HR {width}x{height}"):
             rendered(bilinear, lr, torch.rand(3, height, width), (2, 2), None)

@@ -26,6 +26,8 @@ def test_cosine_warms_up_and_ends_at_its_floor() -> None:
     assert factors[14] == pytest.approx(0.55)
     assert factors[24] == pytest.approx(0.1)
     assert all(a >= b for a, b in pairwise(factors[4:]))
+    defaults = Schedule({"cosine_lr": {}, "epoch_max": 2}, 12)
+    assert [defaults.factor(step) for step in (0, 12, 24)] == pytest.approx([1, 0.5, 0])
 
 
 def test_order_is_repeatable_and_can_be_continued() -> None:

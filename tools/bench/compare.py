@@ -5,15 +5,13 @@ import re
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from evaluation.metrics import make_metrics
-from evaluation.statistics import means
 from evaluation.tasks import make_tasks
 from models.upscaler import Upscaler
 from models.zoo import resolve
@@ -71,7 +69,7 @@ def compare(arguments: Any) -> dict[str, Any]:
         runs[label, "render"] = lambda u=upscaler, c=latent: u.render(c, arguments.size)
     seconds, rows = in_turn(runs, arguments.repeats), {}
     for label, name in names.items():
-        scores = {group: _scores(upscalers[label], parts, arguments.scales, label) for group, parts in SETS.items()}
+        scores = {group: _scores(upscalers[label], parts, arguments.scales) for group, parts in SETS.items()}
         times = (min(seconds[label, stage]) for stage in ("encode", "render"))
         rows[label] = Row(scores, *times, peaks[label], size_on_disk(resolve(name).path))
     made = models_table(rows, arguments.size, arguments.input)
@@ -106,16 +104,14 @@ def resident_megabytes() -> float:
 
 
 def _scores(
-    upscaler: Upscaler, parts: Sequence[tuple[str, Sequence[float]]], wanted: Sequence[Scale], label: str
+    upscaler: Upscaler, parts: Sequence[tuple[str, Sequence[float]]], wanted: Sequence[Scale]
 ) -> dict[str, dict[str, float]]:
-    """{scale: mean scores} of those of a set's scales that are wanted, of the model alone, as papers measure."""
-    upscaler, metrics, scores = replace(upscaler, safeguards=False), make_metrics(), {}
+    """{scale: mean scores} of those of a set's scales that are wanted."""
+    metrics, scores = make_metrics(), {}
     for config, scales in parts:
         chosen = [scale for scale in map(parse_scale, scales) if scale in wanted]
         for task in make_tasks(load_config(config), config, chosen) if chosen else ():
-            pictures = tqdm(range(len(task.samples)), desc=f"{label} {task.name} {task.label}", leave=False)
-            rows = {str(n): {label: task.measure(task.sample(n), upscaler, None, metrics)[0]} for n in pictures}
-            scores[task.label] = means(rows)[label]
+            scores[task.label] = task.mean_scores(upscaler, metrics)
     return scores
 
 
