@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not processes.follows():  # one process paints all frames
             paint_film(film, request)
         return
-    shard, everything = shard_of(request), find_jobs(request)
+    everything = find_jobs(request)
+    shard = shard_of(request, everything)
     check_outputs(everything, request)
     found = part_of(everything, shard)
     jobs = remaining(found, request)

@@ -2,6 +2,8 @@
 
 import glob
 import io
+import itertools
+import math
 import os
 import re
 import sys
@@ -28,13 +30,14 @@ READ = {
 }  # fmt: skip
 FILMS_ONLY = frozenset({"codec", "keep_depth", "frames", "resume"})  # that pictures have not
 PICTURES_ONLY = frozenset({"mask", "compare", "cmsr_map", "shard", "suffix", "format", "depth", "compression"})
-# Variables of SLURM and Kubernetes: the number of a job in an array, how many there are, the first number
+# Variables of SLURM and Kubernetes: a job's number in its array, how many jobs, the first number, the numbers' distance
 ARRAYS = (
-    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
-    ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", ""),
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP"),
+    ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", "", ""),
 )
 TAR = ".tar"
-RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
+MOST_NAMES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -168,19 +171,37 @@ def _job(source: Path, target: Path, request: Request) -> Job:
     return Job(source, target, form if request.quality is None else form.of_quality(request.quality))
 
 
-def shard_of(request: Request) -> tuple[int, int] | None:
-    """(K, N): the part of the pictures that this run makes, as asked for or as a job array says; None: all."""
-    if request.shard:
-        return request.shard
-    for index, count, first in ARRAYS:
-        if os.environ.get(index, "").isdecimal() and os.environ.get(count, "").isdecimal():
-            return int(os.environ[index]) - int(os.environ.get(first, 0)) + 1, int(os.environ[count])
+def shard_of(request: Request, jobs: Sequence[Job]) -> tuple[int, int] | None:
+    """(K, N): the part of the pictures that this run makes, as asked for or as a job array says; None: all.
+
+    Parts are of what goes into a folder: the tasks of an array may also each make the one picture that they name.
+    InputError where K is not from 1 to N.
+    """
+    shard = request.shard or _place_in_array()
+    if shard and len(jobs) == 1 and Path(request.output or "output") not in jobs[0].target.parents:
+        if request.shard:
+            raise InputError("--shard is for results in a folder, beside which it lists them; give --output a folder")
+        return None
+    if shard and not 1 <= shard[0] <= shard[1]:
+        raise InputError(
+            f"part {shard[0]} of {shard[1]}: parts are counted from 1; give --shard K/N with K from 1 to N"
+        )
+    return shard
+
+
+def _place_in_array() -> tuple[int, int] | None:
+    """(K, N) of the job array that this process belongs to."""
+    for index, count, first, step in ARRAYS:
+        said = [os.environ.get(*each) for each in ((index, ""), (count, ""), (first, "0"), (step, "1"))]
+        if all(text.isdecimal() for text in said):
+            number, total, smallest, distance = map(int, said)
+            return (number - smallest) // max(distance, 1) + 1, total
     return None
 
 
 def part_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
     """The jobs of a part: a picture's is decided by its path alone, whichever others there are."""
-    if shard is None or len(jobs) == 1:
+    if shard is None:
         return list(jobs)
     part, count = shard
     return [job for job in jobs if zlib.crc32(job.source.as_posix().encode()) % count == part - 1]
@@ -249,12 +270,15 @@ def _single_job(text: str, request: Request) -> Job:
 
 def _counted(text: str) -> list[str]:
     """`{08..11}` in a name as those numbers, with as many digits, as shells do and WebDataset writes."""
-    found = RANGE.search(text)
-    if not found or os.path.lexists(text):
+    if os.path.lexists(text):
         return [text]
-    first, last = found.groups()
-    numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
-    return [name for number in numbers for name in _counted(text[: found.start()] + number + text[found.end() :])]
+    first, *others = RANGE.split(text)
+    begins, ends, between = others[::3], others[1::3], others[2::3]
+    spans = [range(int(begin), int(end) + 1) for begin, end in zip(begins, ends, strict=True)]
+    if not 1 <= math.prod(map(len, spans)) <= MOST_NAMES:
+        raise InputError(f"--input {text}: a range counts upwards, and at most {MOST_NAMES:,} names are meant by one")
+    numbers = ([str(n).zfill(len(begin)) for n in span] for begin, span in zip(begins, spans, strict=True))
+    return [first + "".join(map(str.__add__, each, between)) for each in itertools.product(*numbers)]
 
 
 def _is_pattern(text: str) -> bool:

@@ -183,8 +183,6 @@ class Request:
             parse_colour(self.background)
         if self.rotate is not None and not math.isfinite(self.rotate):
             raise InputError("--rotate is a number of degrees")
-        if self.shard and not 1 <= self.shard[0] <= self.shard[1]:
-            raise InputError("--shard K/N: K is from 1 to N")
         if self.frames and self.frames[1] is not None and self.frames[1] <= (self.frames[0] or 0):
             raise InputError("--frames A:B: B is larger than A")
         if self.is_warp and self._is_proportional:

@@ -33,16 +33,18 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **{"prog": _program(), **arguments})
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """Like argparse, but a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`), underscores pass for
-        hyphens and the other way round, and an unknown option names the nearest known one."""
+        """Like argparse, but a value may start with a minus (`--homography -1,0,23,0,1,0,0,0,1`) but not be empty,
+        underscores pass for hyphens and the other way round, and an unknown option names the nearest known one."""
         known = self.options()
         spellings = {option[2:].replace("_", "-"): option for option in known}
         joined: list[str] = []
         for argument in sys.argv[1:] if args is None else args:
-            if joined and re.fullmatch(r"--[^=]+", joined[-1]) and re.match(r"-\.?\d", argument):
+            if joined and re.fullmatch(r"--[^=]+", joined[-1]) and re.match(r"-(?!-|h$).", argument):
                 joined[-1] += f"={argument}"
                 continue
             option, equals, value = argument.partition("=")
+            if not argument or (equals and not value and option in known):  # an unset variable of a shell
+                self.error("an option has an empty value; give it one, or leave it out")
             if re.match(r"--\w", option) and option not in known:
                 if (meant := spellings.get(option[2:].replace("_", "-"))) is None:
                     self.error(f"unknown option {option}; {nearest_name(option, known)}")

@@ -77,6 +77,8 @@ def test_tars() -> None:
         (["s/010.tar"], {"output": "-"}, "holds several"),
         (["a.png"], {"output": "o.tar"}, "no format"),
         (["s/{010..011}.tar"], {}, "no picture s/011.tar"),
+        (["s/{5..1}.tar"], {}, "counts upwards"),
+        (["s/{0..9999}{0..9999}.tar"], {}, "at most 1,000,000 names"),
         (["s/*.tar"], {"output": "o.tar"}, "name a folder"),
         (["s/*.tar"], {"compare": True}, "--compare"),
     ):
@@ -162,12 +164,48 @@ def test_parts_are_all_pictures_once() -> None:
     [
         ({}, None),
         ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "5"}, (3, 4)),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "14",
+                "SLURM_ARRAY_TASK_COUNT": "3",
+                "SLURM_ARRAY_TASK_MIN": "10",
+                "SLURM_ARRAY_TASK_STEP": "2",
+            },
+            (3, 3),
+        ),
+        ({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MIN": "x"}, None),
         ({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "9"}, (1, 9)),
         ({"JOB_COMPLETION_INDEX": "0"}, None),
     ],
 )
 def test_job_arrays_say_which_part(monkeypatch, variables, expected) -> None:
+    touch("in/a.png", "in/b.png")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert shard_of(Request(scale=(2, 2))) == expected
-    assert shard_of(Request(scale=(2, 2), shard=(2, 2))) == (2, 2)
+    several, into_folder, into_file = (
+        Request(scale=(2, 2), input=(source,), output=target)
+        for source, target in (("in", "out"), ("in/a.png", "out/"), ("in/a.png", "out.png"))
+    )
+    assert shard_of(several, find_jobs(several)) == shard_of(into_folder, find_jobs(into_folder)) == expected
+    assert shard_of(into_file, find_jobs(into_file)) is None  # each task of the array names a picture of its own
+    asked = replace(several, shard=(2, 2))
+    assert shard_of(asked, find_jobs(asked)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("index", "count", "shard", "output", "words"),
+    [
+        ("3", "3", None, "out", "part 4 of 3"),
+        ("0", "0", None, "out", "part 1 of 0"),
+        ("", "", (0, 2), "out", "part 0 of 2"),
+        ("", "", (1, 2), "out.png", "give --output a folder"),
+    ],
+)
+def test_parts_that_there_are_not(monkeypatch, index, count, shard, output, words) -> None:
+    """They would make nothing, in silence."""
+    touch("in/a.png")
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", index)
+    monkeypatch.setenv("JOB_COMPLETIONS", count)
+    request = Request(scale=(2, 2), input=("in/a.png" if "." in output else "in",), output=output, shard=shard)
+    with pytest.raises(InputError, match=words):
+        shard_of(request, find_jobs(request))

@@ -115,6 +115,15 @@ def test_a_value_is_not_taken_for_an_option() -> None:
     assert parser.parse_args(["--set", "long_side=2", "--set", "a=1"]).set == ["long_side=2", "a=1"]
     assert parser.parse_args(["--set", "long_side=2", "a=-1"]).set == ["long_side=2", "a=-1"]
     assert parser.parse_args(["--long_side=3"]).long_side == "3"
+    assert parser.parse_args(["--long-side", "-large"]).long_side == "-large"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--input", "", *ENLARGE[2:]], [*ENLARGE, "--output", ""], [*ENLARGE, "--output="]]
+)
+def test_unset_variables_of_a_shell_are_no_values(capsys, arguments) -> None:
+    """An empty name would be the folder of the call, whose pictures are all enlarged."""
+    assert "empty" in mistake(capsys, demo, *arguments)
 
 
 def test_a_package_that_is_missing_is_one_line_and_a_module_of_ours_a_bug() -> None:
