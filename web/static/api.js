@@ -80,16 +80,3 @@ export async function copy(text, button) {
     tell("The browser does not let this page copy: select the text instead", true);
   }
 }
-
-/** Fills a menu with [value, text] pairs. */
-export function fillMenu(id, values, chosen) {
-  byId(id).replaceChildren(
-    ...values.map(([value, textContent]) => element("option", { value, textContent, selected: value === chosen })),
-  );
-}
-
-/** Hides a panel and gives the focus back to the button that opens files. */
-export function leave(panel) {
-  byId(panel).hidden = true;
-  (byId("start").hidden ? byId("open") : byId("choose")).focus();
-}

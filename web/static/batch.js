@@ -1,6 +1,6 @@
 // Several files at once: each is opened, made and closed again, and the results are saved as one .zip.
 
-import { ask, askJson, byId, element, fillMenu, leave, patiently, tell, withQuery } from "./api.js";
+import { ask, askJson, byId, element, patiently, tell, withQuery } from "./api.js";
 import { made } from "./downloads.js";
 import { zipped } from "./zip.js";
 
@@ -12,15 +12,18 @@ export function listFiles(files, { models, endings, model }) {
   const rows = files.map((file) => element("li", {}, element("span", { textContent: file.name }), element("output")));
   byId("batch-list").replaceChildren(...rows);
   byId("batch-title").textContent = `${files.length} pictures`;
-  fillMenu("batch-model", models.map(({ name, label }) => [name, label]), model);
-  fillMenu("batch-ending", endings.map((ending) => [ending, ending.slice(1).toUpperCase()]), ".png");
+  const fill = (id, values, chosen) =>
+    byId(id).replaceChildren(...values.map(([value, textContent]) => element("option", { value, textContent, selected: value === chosen })));
+  fill("batch-model", models.map(({ name, label }) => [name, label]), model);
+  fill("batch-ending", endings.map((ending) => [ending, ending.slice(1).toUpperCase()]), ".png");
   byId("batch-start").disabled = false;
   byId("batch-start").textContent = "Start";
   byId("batch").hidden = false;
   byId("batch-start").onclick = () => start(files, rows);
   byId("batch-close").onclick = () => {
     stop();
-    leave("batch");
+    byId("batch").hidden = true;
+    (byId("start").hidden ? byId("open") : byId("choose")).focus();
   };
   byId("batch-start").focus();
 }

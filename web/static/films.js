@@ -1,6 +1,6 @@
 // A film: sent, made by the server in the background, and compared with what was sent under a slider.
 
-import { askJson, byId, failed, fillMenu, leave, withQuery } from "./api.js";
+import { askJson, byId, element, failed, withQuery } from "./api.js";
 import { watched } from "./downloads.js";
 
 let working = null; // what is shown or made now: {stopped}
@@ -10,14 +10,17 @@ export function showFilm(file, { models, model }) {
   close();
   const now = (working = { stopped: false, addresses: [] });
   byId("film-title").textContent = file.name;
-  fillMenu("film-model", models.map(({ name, label }) => [name, label]), model);
+  byId("film-model").replaceChildren(
+    ...models.map(({ name, label }) => element("option", { value: name, textContent: label, selected: name === model })),
+  );
   for (const part of ["film-views", "film-split", "film-progress", "film-play", "film-save"]) byId(part).hidden = true;
   byId("film-start").hidden = byId("film").hidden = false;
   byId("film-start").disabled = false;
   byId("film-start").onclick = () => make(file, now).catch((error) => now.stopped || failed(error)).finally(() => (byId("film-start").disabled = false));
   byId("film-close").onclick = () => {
     close();
-    leave("film");
+    byId("film").hidden = true;
+    (byId("start").hidden ? byId("open") : byId("choose")).focus();
   };
   byId("film-start").focus();
 }
