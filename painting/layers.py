@@ -87,7 +87,7 @@ def drawing_upscaler(upscaler: Upscaler, grid: OutputGrid, size: Size) -> Upscal
         reduces = all(side <= n for side, n in zip(grid.full_size, size, strict=True))
     else:
         reduces = bool(pixel_size(grid, size).min() >= TRANSITION * LARGEST_PIXEL)
-    return REDUCING if reduces else upscaler
+    return replace(REDUCING, device=upscaler.device, backend=upscaler.backend) if reduces else upscaler
 
 
 def pixels_for(upscaler: Upscaler, grid: OutputGrid, size: Size) -> PixelWindow | None:

@@ -15,7 +15,7 @@ from models import Upscaler, load_upscaler
 from models.native import backends
 from models.zoo import zoo
 from painting.jobs import Job
-from painting.layers import drawing, paint, pixels_for
+from painting.layers import drawing, drawing_upscaler, paint, pixels_for
 from painting.plan import plan
 from painting.request import Request
 from painting.sheets import CROP, GAP, LABEL, comparison_sheet, textured_crops
@@ -253,3 +253,10 @@ def test_a_reduction_takes_no_memory_for_encoding(tmp_path, model) -> None:
     options = ("--scale", 0.1, "--model", model, "--memory", "600M", "--output", tmp_path / "o.png")
     call(demo, "--input", tmp_path / "large.png", *options)
     assert Image.open(tmp_path / "o.png").size == (200, 150)
+
+
+def test_what_reduces_computes_as_the_model_was_asked_to() -> None:
+    upscaler = load_upscaler("subpixel-s", backend="torch")
+    reducing = drawing_upscaler(upscaler, Grid.of_size((5, 5)), (10, 10))
+    assert (reducing is not upscaler, reducing.backend, reducing.device) == (True, "torch", upscaler.device)
+    assert drawing_upscaler(upscaler, Grid.of_size((5, 20)), (10, 10)) is upscaler
