@@ -150,8 +150,8 @@ class Upscaler:
             encoded = safeguards.near(latent, self.normalization.inp, grid)
             if isinstance(grid, Grid):
                 safeguards.limit_overshoot(picture, encoded, grid)
-            if isinstance(grid, Grid) and self.is_deep:
-                safeguards.smooth_gradients(picture, encoded, grid)
+                if self.is_deep:
+                    safeguards.smooth_gradients(picture, encoded, grid)
             safeguards.keep_grey(picture, encoded, grid)
         return picture
 
